@@ -1,0 +1,22 @@
+//! The words of mail: addresses, envelopes, replies, outcomes, headers, delivery status notifications.
+//!
+//! Everything here is a value. Nothing opens a file, asks the clock or knows a socket; every other crate
+//! of Postern speaks in these types, so that an address is parsed once, where its bytes come in, and the
+//! type is the proof from there on.
+
+mod address;
+mod date;
+mod envelope;
+pub mod header;
+mod item_id;
+mod outcome;
+mod reply;
+mod verdict;
+
+pub use address::{Address, AddressError, Domain, ReversePath};
+pub use date::UnixTime;
+pub use envelope::{BodyType, Client, Envelope, Notify, Orcpt, Recipient, Ret};
+pub use item_id::{ItemId, NoItemId};
+pub use outcome::{Outcome, Why};
+pub use reply::{EnhancedCode, NoEnhancedCode, Reply};
+pub use verdict::Verdict;

@@ -1,0 +1,75 @@
+//! What became of one recipient.
+
+use serde::{Deserialize, Serialize};
+
+use crate::{EnhancedCode, Reply};
+
+/// The result of one attempt for one recipient. What is not known is `Deferred`: the unknown is temporary.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Outcome {
+    /// The next hop took responsibility.
+    Delivered(Why),
+    /// Not now; try again later.
+    Deferred(Why),
+    /// Never; tell the sender.
+    Failed(Why),
+}
+
+impl Outcome {
+    /// The reason given, whatever the result.
+    #[must_use]
+    pub const fn why(&self) -> &Why {
+        match self {
+            Self::Delivered(why) | Self::Deferred(why) | Self::Failed(why) => why,
+        }
+    }
+
+    /// The outcome that an SMTP reply states: 2xx delivered, 5xx failed, all else deferred.
+    #[must_use]
+    pub fn from_reply(mta: Option<String>, reply: &Reply) -> Self {
+        let why = Why { mta, status: reply.status(), reply: Some(reply.clone()), cause: String::new() };
+        match reply.code {
+            200..=299 => Self::Delivered(why),
+            500..=599 => Self::Failed(why),
+            _ => Self::Deferred(why),
+        }
+    }
+
+    /// Not now, for a cause of our own (no reply from a peer).
+    #[must_use]
+    pub fn deferred(status: EnhancedCode, cause: impl Into<String>) -> Self {
+        Self::Deferred(Why { mta: None, status, reply: None, cause: cause.into() })
+    }
+
+    /// Never, for a cause of our own (no reply from a peer).
+    #[must_use]
+    pub fn failed(status: EnhancedCode, cause: impl Into<String>) -> Self {
+        Self::Failed(Why { mta: None, status, reply: None, cause: cause.into() })
+    }
+}
+
+/// Why an outcome is what it is, in the words a DSN needs (RFC 3464 section 2.3).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Why {
+    /// The host that answered, for `Remote-MTA`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mta: Option<String>,
+    /// `Status` (RFC 3463).
+    pub status: EnhancedCode,
+    /// The peer's reply, for `Diagnostic-Code`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reply: Option<Reply>,
+    /// Our own words, where no reply says it.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub cause: String,
+}
+
+impl std::fmt::Display for Why {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match &self.reply {
+            Some(reply) => write!(f, "{reply}"),
+            None => write!(f, "{} {}", self.status, self.cause),
+        }
+    }
+}
