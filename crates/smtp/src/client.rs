@@ -164,6 +164,8 @@ pub struct Session {
     replies: ReplyReader,
     /// What was sent and not yet answered, oldest first.
     pending: VecDeque<Sent>,
+    /// Input was left when nothing was unanswered: the next reply was sent before it was asked for.
+    early: bool,
     /// What `advance` has yet to say.
     steps: VecDeque<Step>,
     phase: Phase,
@@ -224,6 +226,7 @@ impl Session {
             extensions: Extensions::default(),
             replies,
             pending: VecDeque::from([Sent::Connection]),
+            early: false,
             steps: VecDeque::new(),
             phase: Phase::Opening,
             needs_reset: false,
@@ -245,7 +248,9 @@ impl Session {
             if self.output.len() > OUTPUT_OCTETS && self.phase != Phase::Closed {
                 return Step::Flush;
             }
-            if let Some(step) = self.steps.pop_front() {
+            // A server that speaks before it has the body is heard before the body is sent.
+            let heard_first = matches!(self.steps.front(), Some(Step::SendBody)) && !input.is_empty();
+            if let Some(step) = self.steps.pop_front_if(|_| !heard_first) {
                 return step;
             }
             match self.phase {
@@ -262,7 +267,7 @@ impl Session {
             }
             match self.replies.read(input) {
                 Ok(Some(reply)) => self.take_reply(reply, input),
-                Ok(None) => return Step::NeedInput,
+                Ok(None) => return self.steps.pop_front().unwrap_or(Step::NeedInput),
                 Err(error) => self.close(Closed::Malformed(error)),
             }
         }
@@ -386,7 +391,18 @@ impl Session {
         if reply.code == 421 {
             return self.close(Closed::Refused(reply));
         }
-        match self.pending.pop_front() {
+        if self.early {
+            return self.close(Closed::Unexpected(reply));
+        }
+        let sent = self.pending.pop_front();
+        let answered = self.pending.is_empty();
+        self.answered(sent, reply, input);
+        // What came while the body was wanted is judged as a reply to it.
+        self.early = answered && !input.is_empty() && self.phase != Phase::Body;
+    }
+
+    fn answered(&mut self, sent: Option<Sent>, reply: Reply, input: &mut BytesMut) {
+        match sent {
             Some(Sent::Connection) if reply.is_positive() => self.say_ehlo(),
             Some(Sent::Connection) => self.refused(reply),
             Some(Sent::Ehlo) => self.take_ehlo(reply),

@@ -60,9 +60,8 @@ impl Session {
         None
     }
 
-    /// Another protocol is spoken at us: no reply that its client could take for one of its own.
+    /// Another protocol is spoken at us: it gets no reply.
     fn hang_up(&mut self) -> Option<Step> {
-        self.output.clear();
         self.state = State::Closing;
         None
     }
