@@ -5,6 +5,7 @@
 //! type is the proof from there on.
 
 mod address;
+pub mod address_list;
 mod date;
 mod envelope;
 pub mod header;

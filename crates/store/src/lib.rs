@@ -1,1 +1,31 @@
-//! store
+//! Mailboxes: one SQLite file per account, messages inside.
+//!
+//! Everything that changes an account goes through the writer thread it belongs to, which commits many
+//! changes with one fsync and answers only after it. Reading goes beside it, through a small pool of
+//! connections. What is told to be stored is durable; what is not told may be there or not. Protocols, users
+//! and passwords are not here.
+
+mod body;
+mod change;
+mod error;
+mod flags;
+mod mailbox;
+mod message;
+mod name;
+mod queue;
+mod reader;
+mod schema;
+mod store;
+mod watch;
+mod writer;
+
+pub use body::Body;
+pub use change::{Append, Delivery, MAILBOXES_MAX, MESSAGE_OCTETS_MAX, Receipt};
+pub use error::StoreError;
+pub use flags::{FlagList, Flags, KEYWORD_LENGTH_MAX, KEYWORDS_MAX};
+pub use mailbox::{Mailbox, MailboxId, Subscription, Totals};
+pub use message::{Copied, Expunge, FlagMode, FlagUpdate, FlagsChanged, Message, Uids};
+pub use name::{ACCOUNT_NAME_MAX, MAILBOX_DEPTH_MAX, MAILBOX_NAME_MAX};
+pub use reader::{Changes, Reader};
+pub use store::{Options, Store};
+pub use watch::{Registration, Watch};

@@ -1,0 +1,539 @@
+//! The structure of a message: where its parts are, to the octet (RFC 2045, RFC 2046).
+//!
+//! A scanner that is fed a message piece by piece, so that its memory does not grow with the message. It
+//! changes and decodes nothing. What is malformed is taken as mail programs do: a header without an end, a
+//! part without a closing boundary, a boundary that is missing. Depth, parts, header octets and parameters
+//! are limited; what is beyond them is left as an opaque part.
+
+use std::ops::Range;
+
+use mail::header;
+use memchr::memchr;
+
+use crate::envelope;
+
+/// Deepest nesting of parts.
+pub(crate) const DEPTH_MAX: usize = 32;
+/// Most parts of a message.
+pub(crate) const PARTS_MAX: usize = 1000;
+/// Octets of one header section that are looked at.
+pub(crate) const HEADER_MAX: usize = 128 * 1024;
+/// Octets of all header sections of a message that are looked at.
+const HEADERS_MAX: usize = 1024 * 1024;
+/// Most parameters of a field.
+pub(crate) const PARAMETERS_MAX: usize = 64;
+/// Longest boundary that is recognised; RFC 2046 allows 70 octets.
+const BOUNDARY_MAX: usize = 256;
+/// Octets of a line that decide what it is: two hyphens on each side of a boundary, and some white space.
+const LINE_MAX: usize = BOUNDARY_MAX + 64;
+
+/// A part, or a whole message.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(crate) struct Part {
+    /// Its header section with the empty line.
+    pub(crate) header: Range<u64>,
+    /// What follows, without the line end that belongs to the next boundary.
+    pub(crate) body: Range<u64>,
+    /// Line ends in the body.
+    pub(crate) lines: u64,
+    /// Its fields about content.
+    pub(crate) fields: Fields,
+    /// What is in the body.
+    pub(crate) content: Content,
+}
+
+/// What is in a part's body.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(crate) enum Content {
+    /// Text, an image, or anything else.
+    #[default]
+    Leaf,
+    /// Parts; at least one.
+    Multipart(Vec<Part>),
+    /// A message, and its ENVELOPE as it is written.
+    Message(Box<Part>, Vec<u8>),
+}
+
+/// A name and a value, both as written.
+pub(crate) type Parameter = (Vec<u8>, Vec<u8>);
+
+/// Header fields that describe a part.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Fields {
+    pub(crate) media_type: Vec<u8>,
+    pub(crate) subtype: Vec<u8>,
+    pub(crate) parameters: Vec<Parameter>,
+    pub(crate) id: Option<Vec<u8>>,
+    pub(crate) description: Option<Vec<u8>>,
+    pub(crate) encoding: Vec<u8>,
+    pub(crate) md5: Option<Vec<u8>>,
+    pub(crate) disposition: Option<(Vec<u8>, Vec<Parameter>)>,
+    pub(crate) languages: Vec<Vec<u8>>,
+    pub(crate) location: Option<Vec<u8>>,
+}
+
+impl Default for Fields {
+    fn default() -> Self {
+        Self {
+            media_type: b"text".to_vec(),
+            subtype: b"plain".to_vec(),
+            parameters: vec![(b"charset".to_vec(), b"us-ascii".to_vec())],
+            id: None,
+            description: None,
+            encoding: b"7bit".to_vec(),
+            md5: None,
+            disposition: None,
+            languages: Vec::new(),
+            location: None,
+        }
+    }
+}
+
+impl Fields {
+    fn parse(section: &[u8], default: Unstated) -> Self {
+        let mut fields = Self::default();
+        if default == Unstated::Message {
+            fields.set_opaque(b"message", b"rfc822");
+        }
+        for field in header::fields(section).filter(|field| field.name.len() > 8) {
+            let text = || Some(unfold(field.value)).filter(|text| !text.is_empty());
+            if field.is("Content-Type") {
+                fields.set_content_type(field.value);
+            } else if field.is("Content-Transfer-Encoding") {
+                let mut words = Words { rest: field.value };
+                fields.encoding = words.word().unwrap_or_else(|| b"7bit".to_vec());
+            } else if field.is("Content-ID") {
+                fields.id = text();
+            } else if field.is("Content-Description") {
+                fields.description = text();
+            } else if field.is("Content-MD5") {
+                fields.md5 = text();
+            } else if field.is("Content-Location") {
+                fields.location = text();
+            } else if field.is("Content-Disposition") {
+                let mut words = Words { rest: field.value };
+                fields.disposition = words.word().map(|kind| (kind, words.parameters()));
+            } else if field.is("Content-Language") {
+                let mut words = Words { rest: field.value };
+                fields.languages = words.words(PARAMETERS_MAX);
+            }
+        }
+        fields
+    }
+
+    fn set_content_type(&mut self, value: &[u8]) {
+        let mut words = Words { rest: value };
+        let media_type = words.word();
+        let subtype = if words.eat(b'/') { words.word() } else { None };
+        if let (Some(media_type), Some(subtype)) = (media_type, subtype) {
+            self.media_type = media_type;
+            self.subtype = subtype;
+            self.parameters = words.parameters();
+            if self.is("text", "plain") && self.parameters.is_empty() {
+                self.parameters = Self::default().parameters;
+            }
+        }
+    }
+
+    fn set_opaque(&mut self, media_type: &[u8], subtype: &[u8]) {
+        self.media_type = media_type.to_vec();
+        self.subtype = subtype.to_vec();
+        self.parameters.clear();
+    }
+
+    pub(crate) fn is(&self, media_type: &str, subtype: &str) -> bool {
+        self.media_type.eq_ignore_ascii_case(media_type.as_bytes())
+            && self.subtype.eq_ignore_ascii_case(subtype.as_bytes())
+    }
+
+    pub(crate) fn is_text(&self) -> bool {
+        self.media_type.eq_ignore_ascii_case(b"text")
+    }
+
+    pub(crate) fn parameter(&self, name: &str) -> Option<&[u8]> {
+        let named = |(known, _): &&Parameter| known.eq_ignore_ascii_case(name.as_bytes());
+        self.parameters.iter().find(named).map(|(_, value)| value.as_slice())
+    }
+
+    /// Whether the body is written as it is, so that a message inside has a structure.
+    fn is_identity(&self) -> bool {
+        ["7bit", "8bit", "binary"].iter().any(|known| self.encoding.eq_ignore_ascii_case(known.as_bytes()))
+    }
+}
+
+/// What a part is when it does not say.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Unstated {
+    Text,
+    /// In a multipart/digest (RFC 2046 section 5.1.5).
+    Message,
+}
+
+/// A value on one line, white space at both ends removed.
+pub(crate) fn unfold(value: &[u8]) -> Vec<u8> {
+    let line: Vec<u8> = value.iter().copied().filter(|octet| !matches!(octet, b'\r' | b'\n' | 0)).collect();
+    line.trim_ascii().to_vec()
+}
+
+/// Tokens of the fields of MIME (RFC 2045 section 5.1): white space and comments between them are skipped.
+struct Words<'a> {
+    rest: &'a [u8],
+}
+
+impl Words<'_> {
+    fn skip(&mut self) {
+        loop {
+            self.rest = self.rest.trim_ascii_start();
+            if self.rest.first() != Some(&b'(') {
+                return;
+            }
+            let mut depth = 0_usize;
+            let mut escaped = false;
+            let end = self.rest.iter().position(|octet| {
+                match octet {
+                    _ if escaped => escaped = false,
+                    b'\\' => escaped = true,
+                    b'(' => depth += 1,
+                    b')' => depth -= 1,
+                    _ => {}
+                }
+                depth == 0
+            });
+            self.rest = end.and_then(|end| self.rest.get(end + 1..)).unwrap_or_default();
+        }
+    }
+
+    fn eat(&mut self, octet: u8) -> bool {
+        self.skip();
+        match self.rest.split_first() {
+            Some((first, rest)) if *first == octet => {
+                self.rest = rest;
+                true
+            }
+            _ => false,
+        }
+    }
+
+    fn word(&mut self) -> Option<Vec<u8>> {
+        self.skip();
+        let special = |octet: &u8| octet.is_ascii_whitespace() || b"()<>@,;:\\\"/[]?=\0".contains(octet);
+        let length = self.rest.iter().position(special).unwrap_or(self.rest.len());
+        let (word, rest) = self.rest.split_at(length);
+        self.rest = rest;
+        Some(word.to_vec()).filter(|word| !word.is_empty())
+    }
+
+    /// A word or a quoted string. A word may have specials that senders forget to quote.
+    fn value(&mut self) -> Option<Vec<u8>> {
+        self.skip();
+        if self.rest.first() != Some(&b'"') {
+            let special = |octet: &u8| octet.is_ascii_whitespace() || matches!(octet, b';' | b'"' | 0);
+            let length = self.rest.iter().position(special).unwrap_or(self.rest.len());
+            let (value, rest) = self.rest.split_at(length);
+            self.rest = rest;
+            return Some(value.to_vec()).filter(|value| !value.is_empty());
+        }
+        let mut content = Vec::new();
+        let mut octets = self.rest.iter().enumerate().skip(1);
+        let mut end = self.rest.len();
+        while let Some((at, octet)) = octets.next() {
+            match octet {
+                b'"' => {
+                    end = at + 1;
+                    break;
+                }
+                b'\\' => content.extend(octets.next().map(|(_, octet)| *octet)),
+                b'\r' | b'\n' | 0 => {}
+                _ => content.push(*octet),
+            }
+        }
+        self.rest = self.rest.get(end..).unwrap_or_default();
+        Some(content)
+    }
+
+    fn parameters(&mut self) -> Vec<Parameter> {
+        let mut parameters = Vec::new();
+        while parameters.len() < PARAMETERS_MAX {
+            self.skip();
+            let Some(semicolon) = memchr(b';', self.rest) else { break };
+            self.rest = self.rest.get(semicolon + 1..).unwrap_or_default();
+            let Some(name) = self.word() else { continue };
+            if self.eat(b'=')
+                && let Some(value) = self.value()
+            {
+                parameters.push((name, value));
+            }
+        }
+        parameters
+    }
+
+    fn words(&mut self, most: usize) -> Vec<Vec<u8>> {
+        let mut words = Vec::new();
+        while words.len() < most {
+            words.extend(self.word());
+            if !self.eat(b',') {
+                break;
+            }
+        }
+        words
+    }
+}
+
+/// An entity whose end has not come yet.
+struct Open {
+    part: Part,
+    default: Unstated,
+    /// Its header section as far as it is kept; `None` once the body has begun.
+    section: Option<Vec<u8>>,
+    /// Line ends before the body.
+    lines_before: u64,
+    /// Of a multipart, until its closing delimiter.
+    boundary: Option<Vec<u8>>,
+    children: Vec<Part>,
+    /// Whether the entity is the message in a message/rfc822 part, and its envelope.
+    encapsulated: bool,
+    envelope: Vec<u8>,
+}
+
+impl Open {
+    fn new(at: u64, default: Unstated) -> Self {
+        let part = Part { header: at..at, body: at..at, ..Part::default() };
+        Self {
+            part,
+            default,
+            section: Some(Vec::new()),
+            lines_before: 0,
+            boundary: None,
+            children: Vec::new(),
+            encapsulated: false,
+            envelope: Vec::new(),
+        }
+    }
+}
+
+/// Reads a message and finds its parts.
+pub(crate) struct Scanner {
+    /// The outermost entity first.
+    open: Vec<Open>,
+    /// Where the current line starts, and where the next octet to come is.
+    line_start: u64,
+    at: u64,
+    /// The start of the current line, as far as it matters.
+    line: Vec<u8>,
+    /// The last octet.
+    last: u8,
+    /// Line ends so far, and octets of the last one.
+    lines: u64,
+    line_end_octets: u64,
+    parts: usize,
+    headers_left: usize,
+}
+
+impl Scanner {
+    pub(crate) fn new() -> Self {
+        Self {
+            open: vec![Open::new(0, Unstated::Text)],
+            line_start: 0,
+            at: 0,
+            line: Vec::new(),
+            last: 0,
+            lines: 0,
+            line_end_octets: 0,
+            parts: 1,
+            headers_left: HEADERS_MAX,
+        }
+    }
+
+    /// The next octets of the message.
+    pub(crate) fn feed(&mut self, mut piece: &[u8]) {
+        while !piece.is_empty() {
+            let (length, ends) = memchr(b'\n', piece).map_or((piece.len(), false), |end| (end + 1, true));
+            let (segment, rest) = piece.split_at(length);
+            piece = rest;
+            self.at += length as u64;
+            let before = length.checked_sub(2).and_then(|at| segment.get(at).copied()).unwrap_or(self.last);
+            let line_end = if before == b'\r' { 2 } else { 1 };
+            self.last = segment.last().copied().unwrap_or(0);
+            let in_body = self.keep_header(segment);
+            if in_body && ends && self.line.is_empty() && segment.first() != Some(&b'-') {
+                // An ordinary line of a body: nothing of it is needed but that it ended.
+                self.end_line(line_end);
+                continue;
+            }
+            let room = LINE_MAX.saturating_sub(self.line.len());
+            self.line.extend_from_slice(&segment[..length.min(room)]);
+            if ends {
+                let mut line = std::mem::take(&mut self.line);
+                self.take_line(&line, line_end);
+                line.clear();
+                self.line = line;
+            }
+        }
+    }
+
+    /// Keeps octets of a header section, within the limits; true when the innermost entity is in its body.
+    fn keep_header(&mut self, segment: &[u8]) -> bool {
+        let Some(section) = self.open.last_mut().and_then(|open| open.section.as_mut()) else { return true };
+        let room = HEADER_MAX.saturating_sub(section.len()).min(self.headers_left).min(segment.len());
+        section.extend_from_slice(&segment[..room]);
+        self.headers_left -= room;
+        false
+    }
+
+    /// A whole line, of which `line` is the start.
+    fn take_line(&mut self, line: &[u8], line_end: u64) {
+        if line.starts_with(b"--") && self.take_boundary(line, line_end) {
+            return;
+        }
+        let in_header = self.open.last().is_some_and(|open| open.section.is_some());
+        self.end_line(line_end);
+        if in_header && matches!(line, b"\r\n" | b"\n") {
+            self.end_header();
+        }
+    }
+
+    fn end_line(&mut self, line_end: u64) {
+        self.lines += 1;
+        self.line_end_octets = line_end;
+        self.line_start = self.at;
+    }
+
+    /// Ends parts and starts the next, when the line is a delimiter of one of the multiparts that are open.
+    fn take_boundary(&mut self, line: &[u8], line_end: u64) -> bool {
+        let content = line.get(2..).unwrap_or_default().trim_ascii_end();
+        let matching = self.open.iter().rposition(|open| {
+            let boundary = open.boundary.as_deref();
+            boundary.is_some_and(|boundary| {
+                content.strip_prefix(boundary).is_some_and(|rest| rest.is_empty() || rest == b"--")
+            })
+        });
+        let Some(index) = matching else { return false };
+        let end = self.line_start.saturating_sub(self.line_end_octets);
+        // The line end before a delimiter belongs to it.
+        let lines = self.lines.saturating_sub(1);
+        while self.open.len() > index + 1 {
+            self.close(end, lines);
+        }
+        let Some(multipart) = self.open.last_mut() else { return false };
+        let closes = multipart.boundary.as_ref().is_some_and(|boundary| content.len() > boundary.len());
+        let default =
+            if multipart.part.fields.is("multipart", "digest") { Unstated::Message } else { Unstated::Text };
+        if closes {
+            multipart.boundary = None;
+        }
+        self.end_line(line_end);
+        if !closes && self.parts < PARTS_MAX {
+            self.parts += 1;
+            self.open.push(Open { lines_before: self.lines, ..Open::new(self.line_start, default) });
+        }
+        true
+    }
+
+    /// The empty line has come: what follows is the body of the innermost entity.
+    fn end_header(&mut self) {
+        let (at, lines, depth) = (self.line_start, self.lines, self.open.len());
+        let Some(open) = self.open.last_mut() else { return };
+        let section = open.section.take().unwrap_or_default();
+        open.read_section(&section, at, lines);
+        let fields = &mut open.part.fields;
+        if fields.media_type.eq_ignore_ascii_case(b"multipart") {
+            let boundary = fields.parameter("boundary").map(|boundary| boundary.trim_ascii_end().to_vec());
+            let boundary = boundary.filter(|boundary| (1..=BOUNDARY_MAX).contains(&boundary.len()));
+            open.boundary = boundary.filter(|_| depth < DEPTH_MAX);
+        } else if (fields.is("message", "rfc822") || fields.is("message", "global")) && fields.is_identity() {
+            if depth < DEPTH_MAX && self.parts < PARTS_MAX {
+                self.parts += 1;
+                self.open.push(Open { encapsulated: true, ..Open::new(at, Unstated::Text) });
+            }
+        }
+    }
+
+    /// The end of the innermost entity, which goes into the one around it.
+    fn close(&mut self, end: u64, lines: u64) {
+        let Some(mut open) = self.open.pop() else { return };
+        if let Some(section) = open.section.take() {
+            // The header has no end, so there is no body.
+            open.read_section(&section, end.max(open.part.header.start), lines);
+        }
+        let (part, encapsulated, envelope) = open.finish(end, lines);
+        match self.open.last_mut() {
+            Some(around) if encapsulated => around.part.content = Content::Message(Box::new(part), envelope),
+            Some(around) => around.children.push(part),
+            // The message itself has ended; it is kept for `finish`.
+            None => self.open.push(Open { part, ..Open::new(0, Unstated::Text) }),
+        }
+    }
+
+    /// The message has ended.
+    pub(crate) fn finish(mut self) -> Part {
+        if !self.line.is_empty() {
+            let line = std::mem::take(&mut self.line);
+            // A last line without a line end may still be a delimiter.
+            if !(line.starts_with(b"--") && self.take_boundary(&line, 0)) {
+                self.line_start = self.at;
+            } else {
+                self.lines -= 1;
+            }
+        }
+        while self.open.len() > 1 {
+            self.close(self.at, self.lines);
+        }
+        self.close(self.at, self.lines);
+        self.open.pop().map(|open| open.part).unwrap_or_default()
+    }
+}
+
+impl Open {
+    fn read_section(&mut self, section: &[u8], end: u64, lines: u64) {
+        self.part.header.end = end;
+        self.part.body = end..end;
+        self.lines_before = lines;
+        self.part.fields = Fields::parse(section, self.default);
+        if self.encapsulated {
+            envelope::write(&mut self.envelope, section);
+        }
+    }
+
+    fn finish(mut self, end: u64, lines: u64) -> (Part, bool, Vec<u8>) {
+        // An empty body ends where it starts, although its boundary has no line end of its own.
+        self.part.body.end = end.max(self.part.body.start);
+        self.part.lines = if end > self.part.body.start { lines.saturating_sub(self.lines_before) } else { 0 };
+        if !self.children.is_empty() {
+            self.part.content = Content::Multipart(self.children);
+        } else if self.part.content == Content::Leaf {
+            let fields = &mut self.part.fields;
+            let composite = fields.media_type.eq_ignore_ascii_case(b"multipart") || fields.is("message", "rfc822");
+            if composite {
+                // Written as what it claims to be it would need parts that are not there.
+                fields.set_opaque(b"application", b"octet-stream");
+            }
+        }
+        (self.part, self.encapsulated, self.envelope)
+    }
+}
+
+impl Part {
+    /// The part of a section number such as `1.2` (RFC 9051 section 6.4.5.1); `self` is the message.
+    pub(crate) fn at(&self, path: &[u32]) -> Option<&Self> {
+        let mut found: Option<&Self> = None;
+        for number in path {
+            let index = usize::try_from(*number).ok()?.checked_sub(1)?;
+            let around = match found.map(|part| (part, &part.content)) {
+                None => self,
+                Some((_, Content::Message(message, _))) => message,
+                Some((part, Content::Multipart(_))) => part,
+                Some((_, Content::Leaf)) => return None,
+            };
+            found = Some(match &around.content {
+                Content::Multipart(parts) => parts.get(index)?,
+                // The only part of a message that is no multipart is its body.
+                _ if index == 0 => around,
+                _ => return None,
+            });
+        }
+        found
+    }
+}
+
+#[cfg(test)]
+mod tests;

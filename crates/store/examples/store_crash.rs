@@ -1,0 +1,95 @@
+//! For a harness that kills this program at every system call and then looks what is left.
+//!
+//! `store_crash DIR COUNT` delivers COUNT messages from four threads and prints `ok ITEM` after each receipt.
+//! `store_crash verify DIR` prints `ITEM TIMES` for every item found, and fails when a file is damaged.
+
+use std::collections::BTreeMap;
+use std::error::Error;
+use std::io::Write;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use mail::{ItemId, UnixTime};
+use store::{Body, Delivery, FlagList, Options, Store, StoreError};
+
+const ACCOUNT: &str = "crash";
+const THREADS: u16 = 4;
+
+fn main() -> Result<(), Box<dyn Error>> {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
+        ["verify", directory] => verify(Path::new(directory)),
+        [directory, count] => deliver(Path::new(directory), count.parse()?),
+        _ => Err("usage: store_crash DIR COUNT | store_crash verify DIR".into()),
+    }
+}
+
+fn deliver(directory: &Path, count: u16) -> Result<(), Box<dyn Error>> {
+    let store = Arc::new(Store::open(directory, Options::default())?);
+    match store.create_account(ACCOUNT, now()) {
+        Ok(()) | Err(StoreError::AccountExists(_)) => {}
+        Err(error) => return Err(error.into()),
+    }
+    let threads: Vec<_> = (0..THREADS)
+        .map(|thread| {
+            let store = Arc::clone(&store);
+            std::thread::spawn(move || {
+                (thread..count).step_by(THREADS.into()).try_for_each(|n| one(&store, n))
+            })
+        })
+        .collect();
+    for thread in threads {
+        thread.join().map_err(|_| "a thread died")??;
+    }
+    Ok(())
+}
+
+fn one(store: &Store, number: u16) -> Result<(), StoreError> {
+    let now = now();
+    let mut random = [0; 10];
+    random[..2].copy_from_slice(&number.to_be_bytes());
+    random[2..6].copy_from_slice(&std::process::id().to_be_bytes());
+    let item = ItemId::new(now, random);
+    let body = format!("X-Item: {item}\r\n\r\n{}\r\n", "x".repeat(usize::from(number) * 97 % 20_000));
+    let delivery = Delivery {
+        item: Some(item),
+        mailbox: "INBOX".into(),
+        head: Vec::new(),
+        body: Body::from(body.into_bytes()),
+        flags: FlagList::default(),
+        internal_date: now,
+    };
+    store.deliver_and_wait(ACCOUNT, delivery)?;
+    let mut out = std::io::stdout().lock();
+    let written = writeln!(out, "ok {item}").and_then(|()| out.flush());
+    written.map_err(|error| StoreError::Source(error.to_string()))
+}
+
+fn verify(directory: &Path) -> Result<(), Box<dyn Error>> {
+    let store = Store::open(directory, Options::default())?;
+    let mut items: BTreeMap<String, u32> = BTreeMap::new();
+    for account in store.list_accounts()? {
+        store.check_account(&account)?;
+        let reader = store.reader(&account)?;
+        for mailbox in reader.mailboxes()? {
+            let mut uids = Vec::new();
+            reader.each_message(mailbox.id, 1..=u32::MAX, |message| uids.push(message.uid))?;
+            for uid in uids {
+                let mut head = Vec::new();
+                reader.read_body(mailbox.id, uid, 0, 34, &mut head)?;
+                let head = String::from_utf8_lossy(&head).into_owned();
+                *items.entry(head.trim_start_matches("X-Item: ").to_owned()).or_default() += 1;
+            }
+        }
+    }
+    for (item, times) in items {
+        println!("{item} {times}");
+    }
+    Ok(())
+}
+
+fn now() -> UnixTime {
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    UnixTime(u64::try_from(since.as_micros()).unwrap_or(u64::MAX))
+}

@@ -1,0 +1,207 @@
+//! The octets of a message: where they come from, and how they lie in the file.
+//!
+//! A body is cut into rows of [`PIECE`] octets with consecutive ids, so that neither writing nor reading a
+//! large message needs more memory than one of them. Ids of bodies are never given out twice.
+
+use std::fs::File;
+use std::os::unix::fs::FileExt;
+
+use bytes::Bytes;
+use rusqlite::{Connection, MAIN_DB, params};
+
+use crate::StoreError;
+
+/// Octets of each row of a body, but its last.
+pub(crate) const PIECE: u64 = 256 * 1024;
+/// Rows up to this size are read whole, which is quicker than opening them as a stream.
+const WHOLE_MAX: u64 = 32 * 1024;
+
+/// The octets of a message that is to be stored.
+#[derive(Debug)]
+pub enum Body {
+    /// In memory, in pieces that follow each other.
+    Memory(Vec<Bytes>),
+    /// The first octets of a file, so many. It is read when the message is written, piece by piece.
+    File(File, u64),
+}
+
+impl Body {
+    /// How many octets it has.
+    #[must_use]
+    pub fn octets(&self) -> u64 {
+        match self {
+            Self::Memory(chunks) => chunks.iter().map(|chunk| chunk.len() as u64).sum(),
+            Self::File(_, octets) => *octets,
+        }
+    }
+
+    /// What it costs to keep it waiting, in octets of memory.
+    pub(crate) fn held(&self) -> usize {
+        match self {
+            Self::Memory(chunks) => chunks.iter().map(Bytes::len).sum(),
+            Self::File(..) => 0,
+        }
+    }
+}
+
+impl From<Vec<u8>> for Body {
+    fn from(octets: Vec<u8>) -> Self {
+        Self::Memory(vec![octets.into()])
+    }
+}
+
+/// How many rows a body of `octets` takes.
+pub(crate) const fn rows(octets: u64) -> u64 {
+    octets.div_ceil(PIECE)
+}
+
+/// Writes `head` and then `body` to rows from `id` on.
+pub(crate) fn write(connection: &Connection, id: u64, head: &[u8], body: &Body) -> Result<(), StoreError> {
+    let mut insert = connection.prepare_cached("INSERT INTO body (id, data) VALUES (?1, ?2)")?;
+    let mut source = Source { head, body, at: 0, chunk: 0, chunk_at: 0 };
+    let mut left = head.len() as u64 + body.octets();
+    let mut piece = Vec::with_capacity(size(left.min(PIECE)));
+    let mut row = id;
+    while left > 0 {
+        piece.clear();
+        source.fill(&mut piece, size(left.min(PIECE)))?;
+        insert.execute(params![column(row), piece])?;
+        left -= piece.len() as u64;
+        row += 1;
+    }
+    Ok(())
+}
+
+/// Appends to `out` up to `length` octets from `offset` on of the body `id` that has `octets`.
+pub(crate) fn read(
+    connection: &Connection,
+    id: u64,
+    octets: u64,
+    offset: u64,
+    length: usize,
+    out: &mut Vec<u8>,
+) -> Result<(), StoreError> {
+    let end = offset.saturating_add(length as u64).min(octets);
+    let mut at = offset;
+    while at < end {
+        let row = at / PIECE;
+        let row_octets = PIECE.min(octets - row * PIECE);
+        let from = at - row * PIECE;
+        let to = row_octets.min(end - row * PIECE);
+        read_row(connection, id + row, row_octets, size(from)..size(to), out)?;
+        at = row * PIECE + to;
+    }
+    Ok(())
+}
+
+fn read_row(
+    connection: &Connection,
+    row: u64,
+    row_octets: u64,
+    range: std::ops::Range<usize>,
+    out: &mut Vec<u8>,
+) -> Result<(), StoreError> {
+    if row_octets > WHOLE_MAX {
+        let blob = connection.blob_open(MAIN_DB, "body", "data", column(row), true)?;
+        let start = out.len();
+        out.resize(start + range.len(), 0);
+        blob.read_at_exact(&mut out[start..], range.start)?;
+        return Ok(());
+    }
+    let mut select = connection.prepare_cached("SELECT data FROM body WHERE id = ?1")?;
+    select.query_row([column(row)], |found| {
+        let data = found.get_ref(0)?.as_blob()?;
+        out.extend_from_slice(data.get(range).unwrap_or_default());
+        Ok(())
+    })?;
+    Ok(())
+}
+
+/// Removes one message's hold on the body `id`; the last one removes the body.
+pub(crate) fn release(connection: &Connection, id: u64, octets: u64) -> Result<(), StoreError> {
+    let mut fewer = connection
+        .prepare_cached("UPDATE shared SET messages = messages - 1 WHERE body = ?1 RETURNING messages")?;
+    let left: Option<i64> = match fewer.query_row([column(id)], |row| row.get(0)) {
+        Ok(left) => Some(left),
+        Err(rusqlite::Error::QueryReturnedNoRows) => None,
+        Err(error) => return Err(error.into()),
+    };
+    match left {
+        Some(2..) => Ok(()),
+        Some(_) => {
+            connection.prepare_cached("DELETE FROM shared WHERE body = ?1")?.execute([column(id)])?;
+            Ok(())
+        }
+        None => {
+            let mut delete = connection.prepare_cached("DELETE FROM body WHERE id BETWEEN ?1 AND ?2")?;
+            delete.execute([column(id), column(id + rows(octets)) - 1])?;
+            Ok(())
+        }
+    }
+}
+
+/// Adds one message's hold on the body `id`. Bodies that only one message has are not listed.
+pub(crate) fn share(connection: &Connection, id: u64) -> Result<(), StoreError> {
+    let sql = "INSERT INTO shared (body, messages) VALUES (?1, 2)
+               ON CONFLICT (body) DO UPDATE SET messages = messages + 1";
+    connection.prepare_cached(sql)?.execute([column(id)])?;
+    Ok(())
+}
+
+struct Source<'a> {
+    head: &'a [u8],
+    body: &'a Body,
+    /// Octets taken so far.
+    at: u64,
+    chunk: usize,
+    chunk_at: usize,
+}
+
+impl Source<'_> {
+    /// Appends the next `wanted` octets to the empty `piece`.
+    fn fill(&mut self, piece: &mut Vec<u8>, wanted: usize) -> Result<(), StoreError> {
+        let head = self.head.get(size(self.at)..).unwrap_or_default();
+        piece.extend_from_slice(&head[..head.len().min(wanted)]);
+        let more = wanted - piece.len();
+        match self.body {
+            Body::Memory(chunks) => self.fill_from_memory(chunks, piece, more),
+            Body::File(file, _) => {
+                let start = piece.len();
+                let offset = self.at + start as u64 - self.head.len() as u64;
+                piece.resize(start + more, 0);
+                let read = file.read_exact_at(&mut piece[start..], offset);
+                read.map_err(|error| StoreError::Source(error.to_string()))?;
+            }
+        }
+        self.at += piece.len() as u64;
+        Ok(())
+    }
+
+    fn fill_from_memory(&mut self, chunks: &[Bytes], piece: &mut Vec<u8>, mut more: usize) {
+        while let Some(chunk) = chunks.get(self.chunk).filter(|_| more > 0) {
+            let rest = &chunk[self.chunk_at..];
+            let taken = rest.len().min(more);
+            piece.extend_from_slice(&rest[..taken]);
+            more -= taken;
+            self.chunk_at += taken;
+            if self.chunk_at == chunk.len() {
+                self.chunk += 1;
+                self.chunk_at = 0;
+            }
+        }
+    }
+}
+
+/// As SQLite's signed integer holds it. No count here comes near 2^63.
+pub(crate) fn column(value: u64) -> i64 {
+    i64::try_from(value).unwrap_or(i64::MAX)
+}
+
+/// Back from SQLite's signed integer.
+pub(crate) fn unsigned(column: i64) -> u64 {
+    u64::try_from(column).unwrap_or(0)
+}
+
+fn size(value: u64) -> usize {
+    usize::try_from(value).unwrap_or(usize::MAX)
+}

@@ -1,0 +1,307 @@
+//! One transaction on one account: where messages come in.
+//!
+//! The counters of each mailbox that a batch touches are read once, kept here while the batch runs, and
+//! written back once before the commit, so that a delivery itself is three inserts.
+
+use mail::{ItemId, UnixTime};
+use rusqlite::{Connection, OptionalExtension, params};
+
+use crate::body::{self, Body, column, unsigned};
+use crate::flags::{FlagList, Flags, KEYWORD_LENGTH_MAX, KEYWORDS_MAX};
+use crate::mailbox::MailboxId;
+use crate::{StoreError, name};
+
+/// Largest message in octets, its trace header included.
+pub const MESSAGE_OCTETS_MAX: u64 = 256 * 1024 * 1024;
+/// Most mailboxes of one account.
+pub const MAILBOXES_MAX: u64 = 10_000;
+
+/// A message that is to be delivered.
+#[derive(Debug)]
+pub struct Delivery {
+    /// What makes the delivery idempotent: an account takes an item once. None for what has no id.
+    pub item: Option<ItemId>,
+    /// The mailbox's name; it is made when it does not exist.
+    pub mailbox: String,
+    /// Octets that are stored before the body: the trace header.
+    pub head: Vec<u8>,
+    /// The message as it came.
+    pub body: Body,
+    /// Its first flags.
+    pub flags: FlagList,
+    /// When it came; also when the item counts as arrived.
+    pub internal_date: UnixTime,
+}
+
+/// A message that a client puts into a mailbox that exists (IMAP's APPEND).
+#[derive(Debug)]
+pub struct Append {
+    /// The mailbox's name.
+    pub mailbox: String,
+    /// The message.
+    pub body: Body,
+    /// Its first flags.
+    pub flags: FlagList,
+    /// The date the client gave, or now.
+    pub internal_date: UnixTime,
+}
+
+/// Proof that a message is in the account, durably: it is only made after the commit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Receipt {
+    /// The message's uid in its mailbox.
+    pub uid: u32,
+    /// The mailbox's uidvalidity; 0 when the mailbox of a duplicate is gone.
+    pub uidvalidity: u32,
+    /// The item had arrived before: nothing was stored now.
+    pub duplicate: bool,
+}
+
+/// The counters of a mailbox while a batch runs.
+#[derive(Debug, Clone)]
+pub(crate) struct Counters {
+    pub(crate) id: MailboxId,
+    name: String,
+    pub(crate) uidvalidity: u32,
+    uidnext: u32,
+    modseq: u64,
+    dirty: bool,
+}
+
+impl Counters {
+    /// The mod-sequence of whatever is changed next.
+    pub(crate) fn next_modseq(&mut self) -> u64 {
+        self.modseq += 1;
+        self.dirty = true;
+        self.modseq
+    }
+
+    fn next_uid(&mut self) -> Result<u32, StoreError> {
+        let uid = self.uidnext;
+        self.uidnext = uid.checked_add(1).ok_or(StoreError::Limit("uids of the mailbox"))?;
+        self.dirty = true;
+        Ok(uid)
+    }
+}
+
+/// What a message is, but for its place.
+pub(crate) struct Entry {
+    pub(crate) body: u64,
+    pub(crate) octets: u64,
+    pub(crate) internal_date: i64,
+    pub(crate) flags: Flags,
+}
+
+/// An open transaction.
+pub(crate) struct Change<'c> {
+    pub(crate) connection: &'c Connection,
+    mailboxes: Vec<Counters>,
+    body_next: Option<u64>,
+}
+
+impl<'c> Change<'c> {
+    pub(crate) fn begin(connection: &'c Connection) -> Result<Self, StoreError> {
+        connection.prepare_cached("BEGIN IMMEDIATE")?.execute([])?;
+        Ok(Self { connection, mailboxes: Vec::new(), body_next: None })
+    }
+
+    pub(crate) fn commit(mut self) -> Result<(), StoreError> {
+        self.save()?;
+        self.connection.prepare_cached("COMMIT")?.execute([])?;
+        Ok(())
+    }
+
+    fn save(&mut self) -> Result<(), StoreError> {
+        for mailbox in self.mailboxes.iter().filter(|mailbox| mailbox.dirty) {
+            let sql = "UPDATE mailbox SET uidnext = ?2, modseq = ?3 WHERE id = ?1";
+            let values = params![mailbox.id.0, mailbox.uidnext, column(mailbox.modseq)];
+            self.connection.prepare_cached(sql)?.execute(values)?;
+        }
+        if let Some(body_next) = self.body_next {
+            let sql = "UPDATE account SET body_next = ?1";
+            self.connection.prepare_cached(sql)?.execute([column(body_next)])?;
+        }
+        Ok(())
+    }
+
+    /// Stores a delivery, unless its item has arrived before.
+    pub(crate) fn deliver(&mut self, delivery: &Delivery) -> Result<Receipt, StoreError> {
+        let octets = delivery.head.len() as u64 + delivery.body.octets();
+        check_octets(octets)?;
+        let name = name::mailbox(&delivery.mailbox)?;
+        if let Some(item) = delivery.item
+            && let Some(receipt) = self.arrived(item)?
+        {
+            return Ok(receipt);
+        }
+        let place = match self.find(&name)? {
+            Some(place) => place,
+            None => self.create(&name)?,
+        };
+        let flags = self.flags(&delivery.flags)?;
+        let body = self.write_body(&delivery.head, &delivery.body, octets)?;
+        let at = column(delivery.internal_date.0);
+        let uid = self.insert(place, &Entry { body, octets, internal_date: at, flags })?;
+        let mailbox = &self.mailboxes[place];
+        if let Some(item) = delivery.item {
+            let sql = "INSERT INTO arrived (item, at, mailbox, uid) VALUES (?1, ?2, ?3, ?4)";
+            self.connection.prepare_cached(sql)?.execute(params![item.as_bytes(), at, mailbox.id.0, uid])?;
+        }
+        Ok(Receipt { uid, uidvalidity: mailbox.uidvalidity, duplicate: false })
+    }
+
+    /// Stores what a client appends to a mailbox that exists.
+    pub(crate) fn append(&mut self, append: &Append) -> Result<Receipt, StoreError> {
+        let octets = append.body.octets();
+        check_octets(octets)?;
+        let place = self.find(&name::mailbox(&append.mailbox)?)?.ok_or(StoreError::NoMailbox)?;
+        let flags = self.flags(&append.flags)?;
+        let body = self.write_body(&[], &append.body, octets)?;
+        let internal_date = column(append.internal_date.0);
+        let uid = self.insert(place, &Entry { body, octets, internal_date, flags })?;
+        Ok(Receipt { uid, uidvalidity: self.mailboxes[place].uidvalidity, duplicate: false })
+    }
+
+    /// Puts a message whose body is stored already into the mailbox at `place`.
+    pub(crate) fn insert(&mut self, place: usize, entry: &Entry) -> Result<u32, StoreError> {
+        let mailbox = &mut self.mailboxes[place];
+        let uid = mailbox.next_uid()?;
+        let modseq = mailbox.next_modseq();
+        let sql = "INSERT INTO message (mailbox, uid, body, octets, internal_date, flags, modseq)
+                   VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)";
+        self.connection.prepare_cached(sql)?.execute(params![
+            mailbox.id.0,
+            uid,
+            column(entry.body),
+            column(entry.octets),
+            entry.internal_date,
+            entry.flags.to_column(),
+            column(modseq),
+        ])?;
+        Ok(uid)
+    }
+
+    /// The receipt of an item that has arrived before.
+    fn arrived(&self, item: ItemId) -> Result<Option<Receipt>, StoreError> {
+        let sql = "SELECT uid, coalesce((SELECT uidvalidity FROM mailbox WHERE id = arrived.mailbox), 0)
+                   FROM arrived WHERE item = ?1";
+        let mut select = self.connection.prepare_cached(sql)?;
+        let known = select
+            .query_row([item.as_bytes()], |row| {
+                Ok(Receipt { uid: row.get(0)?, uidvalidity: row.get(1)?, duplicate: true })
+            })
+            .optional()?;
+        Ok(known)
+    }
+
+    fn write_body(&mut self, head: &[u8], source: &Body, octets: u64) -> Result<u64, StoreError> {
+        let id = match self.body_next {
+            Some(next) => next,
+            None => unsigned(
+                self.connection
+                    .prepare_cached("SELECT body_next FROM account")?
+                    .query_row([], |row| row.get::<_, i64>(0))?,
+            ),
+        };
+        body::write(self.connection, id, head, source)?;
+        // An empty message has no row, and an id of its own all the same.
+        self.body_next = Some(id + body::rows(octets).max(1));
+        Ok(id)
+    }
+
+    /// Where the mailbox of this checked name is among the batch's counters.
+    pub(crate) fn find(&mut self, name: &str) -> Result<Option<usize>, StoreError> {
+        if let Some(place) = self.mailboxes.iter().position(|mailbox| mailbox.name == name) {
+            return Ok(Some(place));
+        }
+        let sql = "SELECT id, name, uidvalidity, uidnext, modseq FROM mailbox WHERE name = ?1";
+        self.load(sql, name)
+    }
+
+    /// Where the mailbox of this id is among the batch's counters.
+    pub(crate) fn find_id(&mut self, id: MailboxId) -> Result<usize, StoreError> {
+        if let Some(place) = self.mailboxes.iter().position(|mailbox| mailbox.id == id) {
+            return Ok(place);
+        }
+        let sql = "SELECT id, name, uidvalidity, uidnext, modseq FROM mailbox WHERE id = ?1";
+        self.load(sql, id.0)?.ok_or(StoreError::NoMailbox)
+    }
+
+    fn load(&mut self, sql: &str, key: impl rusqlite::ToSql) -> Result<Option<usize>, StoreError> {
+        let mut select = self.connection.prepare_cached(sql)?;
+        let found = select
+            .query_row([key], |row| {
+                Ok(Counters {
+                    id: MailboxId(row.get(0)?),
+                    name: row.get(1)?,
+                    uidvalidity: row.get(2)?,
+                    uidnext: row.get(3)?,
+                    modseq: unsigned(row.get(4)?),
+                    dirty: false,
+                })
+            })
+            .optional()?;
+        Ok(found.map(|mailbox| {
+            self.mailboxes.push(mailbox);
+            self.mailboxes.len() - 1
+        }))
+    }
+
+    /// Makes a mailbox of this checked name, which must not exist.
+    pub(crate) fn create(&mut self, name: &str) -> Result<usize, StoreError> {
+        let count: i64 = self.connection.query_row("SELECT count(*) FROM mailbox", [], |row| row.get(0))?;
+        if unsigned(count) >= MAILBOXES_MAX {
+            return Err(StoreError::Limit("mailboxes of the account"));
+        }
+        let sql = "UPDATE account SET uidvalidity_last = uidvalidity_last + 1 RETURNING uidvalidity_last";
+        let uidvalidity: u32 = self.connection.query_row(sql, [], |row| row.get(0))?;
+        let sql = "INSERT INTO mailbox (name, uidvalidity) VALUES (?1, ?2)";
+        self.connection.execute(sql, (name, uidvalidity))?;
+        self.find(name)?.ok_or(StoreError::NoMailbox)
+    }
+
+    /// The counters at `place`, as [`Change::find`] told it.
+    pub(crate) fn counters(&mut self, place: usize) -> &mut Counters {
+        &mut self.mailboxes[place]
+    }
+
+    /// Writes the counters back and forgets them, before a statement that changes mailboxes themselves.
+    pub(crate) fn settle(&mut self) -> Result<(), StoreError> {
+        self.save()?;
+        self.mailboxes.clear();
+        Ok(())
+    }
+
+    /// The bits of named flags; keywords that are new to the account are added to its list.
+    pub(crate) fn flags(&self, list: &FlagList) -> Result<Flags, StoreError> {
+        let mut flags = list.system.system();
+        for keyword in &list.keywords {
+            flags = flags.with(Flags::keyword(self.keyword(keyword)?));
+        }
+        Ok(flags)
+    }
+
+    fn keyword(&self, keyword: &str) -> Result<usize, StoreError> {
+        if keyword.is_empty() || keyword.len() > KEYWORD_LENGTH_MAX {
+            return Err(StoreError::Limit("length of a keyword"));
+        }
+        let mut select = self.connection.prepare_cached("SELECT position FROM keyword WHERE name = ?1")?;
+        let known: Option<u32> = select.query_row([keyword], |row| row.get(0)).optional()?;
+        if let Some(position) = known {
+            return Ok(position as usize);
+        }
+        let position: u32 =
+            self.connection
+                .query_row("SELECT coalesce(max(position) + 1, 0) FROM keyword", [], |row| row.get(0))?;
+        if position as usize >= KEYWORDS_MAX {
+            return Err(StoreError::Limit("keywords of the account"));
+        }
+        self.connection
+            .execute("INSERT INTO keyword (position, name) VALUES (?1, ?2)", (position, keyword))?;
+        Ok(position as usize)
+    }
+}
+
+fn check_octets(octets: u64) -> Result<(), StoreError> {
+    if octets > MESSAGE_OCTETS_MAX { Err(StoreError::Limit("octets of a message")) } else { Ok(()) }
+}

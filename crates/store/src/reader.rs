@@ -1,0 +1,265 @@
+//! Reading an account, beside its writer and without waiting for it.
+
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use mail::UnixTime;
+use rusqlite::{Connection, OptionalExtension, Row, params};
+
+use crate::body::{self, column, unsigned};
+use crate::flags::Flags;
+use crate::mailbox::{Mailbox, MailboxId, Totals};
+use crate::message::Message;
+use crate::writer::account_file;
+use crate::{StoreError, name, schema};
+
+/// Connections kept open for the next reader, over all accounts.
+const IDLE_MAX: usize = 16;
+
+/// Idle connections, the most recently used last.
+#[derive(Default)]
+pub(crate) struct Pool {
+    idle: Mutex<Vec<(PathBuf, Connection)>>,
+}
+
+impl Pool {
+    pub(crate) fn reader(self: &Arc<Self>, directory: &Path, account: &str) -> Result<Reader, StoreError> {
+        let file = account_file(directory, name::account(account)?);
+        let mut idle = self.lock();
+        let kept = idle.iter().rposition(|(path, _)| *path == file).map(|place| idle.remove(place).1);
+        drop(idle);
+        let connection = match kept {
+            Some(connection) => connection,
+            None if !file.exists() => return Err(StoreError::NoAccount(account.to_owned())),
+            None => schema::open_reader(&file)?,
+        };
+        Ok(Reader { file, connection: Some(connection), pool: Arc::clone(self) })
+    }
+
+    /// Closes idle connections of an account.
+    pub(crate) fn forget(&self, file: &Path) {
+        self.lock().retain(|(path, _)| path != file);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Vec<(PathBuf, Connection)>> {
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A connection that reads one account. Each question sees all commits before it. Made by
+/// [`crate::Store::reader`]; dropping it keeps the connection for the next one.
+pub struct Reader {
+    file: PathBuf,
+    connection: Option<Connection>,
+    pool: Arc<Pool>,
+}
+
+/// What changed in a mailbox after a mod-sequence.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Changes {
+    /// The mailbox's mod-sequence now.
+    pub modseq: u64,
+    /// The next uid now.
+    pub uidnext: u32,
+    /// Messages that came or have other flags now, by uid.
+    pub messages: Vec<Message>,
+    /// Ranges of uids that are gone: first and last.
+    pub vanished: Vec<(u32, u32)>,
+}
+
+impl Reader {
+    /// All mailboxes by name.
+    ///
+    /// # Errors
+    /// Those of the disk.
+    pub fn mailboxes(&self) -> Result<Vec<Mailbox>, StoreError> {
+        let sql = "SELECT id, name, uidvalidity, uidnext, modseq, special_use FROM mailbox ORDER BY name";
+        let mut select = self.connection()?.prepare_cached(sql)?;
+        let rows = select.query_map([], mailbox)?;
+        Ok(rows.collect::<Result<_, _>>()?)
+    }
+
+    /// The mailbox of a name.
+    ///
+    /// # Errors
+    /// Those of the disk; a name that no mailbox can have is no error but found nowhere.
+    pub fn mailbox(&self, mailbox_name: &str) -> Result<Option<Mailbox>, StoreError> {
+        let Ok(checked) = name::mailbox(mailbox_name) else { return Ok(None) };
+        let sql = "SELECT id, name, uidvalidity, uidnext, modseq, special_use FROM mailbox WHERE name = ?1";
+        Ok(self.connection()?.prepare_cached(sql)?.query_row([checked], mailbox).optional()?)
+    }
+
+    /// Names subscribed to, in order; mailboxes of those names need not exist.
+    ///
+    /// # Errors
+    /// Those of the disk.
+    pub fn subscriptions(&self) -> Result<Vec<String>, StoreError> {
+        let mut select = self.connection()?.prepare_cached("SELECT name FROM subscription ORDER BY name")?;
+        let rows = select.query_map([], |row| row.get(0))?;
+        Ok(rows.collect::<Result<_, _>>()?)
+    }
+
+    /// The account's keywords; the one at index `i` is [`Flags::keyword`]`(i)`.
+    ///
+    /// # Errors
+    /// Those of the disk.
+    pub fn keywords(&self) -> Result<Vec<String>, StoreError> {
+        let mut select = self.connection()?.prepare_cached("SELECT name FROM keyword ORDER BY position")?;
+        let rows = select.query_map([], |row| row.get(0))?;
+        Ok(rows.collect::<Result<_, _>>()?)
+    }
+
+    /// Counts what is in a mailbox.
+    ///
+    /// # Errors
+    /// Those of the disk.
+    pub fn totals(&self, mailbox: MailboxId) -> Result<Totals, StoreError> {
+        let sql = "SELECT count(*), coalesce(sum(flags & 1), 0), coalesce(sum(flags & 8), 0), coalesce(sum(octets), 0)
+                   FROM message WHERE mailbox = ?1";
+        let mut select = self.connection()?.prepare_cached(sql)?;
+        let totals = select.query_row([mailbox.0], |row| {
+            let messages = unsigned(row.get(0)?);
+            let unseen = messages.saturating_sub(unsigned(row.get(1)?));
+            Ok(Totals { messages, unseen, deleted: unsigned(row.get(2)?) / 8, octets: unsigned(row.get(3)?) })
+        })?;
+        Ok(totals)
+    }
+
+    /// Hands every message with a uid of `first..=last` to `each`, in order of uid.
+    ///
+    /// # Errors
+    /// Those of the disk.
+    pub fn each_message(
+        &self,
+        mailbox: MailboxId,
+        uids: std::ops::RangeInclusive<u32>,
+        mut each: impl FnMut(Message),
+    ) -> Result<(), StoreError> {
+        let sql = "SELECT uid, flags, coalesce(changed, modseq), octets, internal_date FROM message
+                   WHERE mailbox = ?1 AND uid BETWEEN ?2 AND ?3 ORDER BY uid";
+        let mut select = self.connection()?.prepare_cached(sql)?;
+        let mut rows = select.query(params![mailbox.0, uids.start(), uids.end()])?;
+        while let Some(row) = rows.next()? {
+            each(message(row)?);
+        }
+        Ok(())
+    }
+
+    /// The entry of one message.
+    ///
+    /// # Errors
+    /// Those of the disk.
+    pub fn message(&self, mailbox: MailboxId, uid: u32) -> Result<Option<Message>, StoreError> {
+        let mut found = None;
+        self.each_message(mailbox, uid..=uid, |message| found = Some(message))?;
+        Ok(found)
+    }
+
+    /// What changed in a mailbox after `since`, a mod-sequence told earlier, by a mailbox whose next uid was
+    /// `uidnext` then. Costs as much as there are changes.
+    ///
+    /// # Errors
+    /// [`StoreError::NoMailbox`] when it was deleted meanwhile; else those of the disk.
+    pub fn changes(&self, mailbox: MailboxId, since: u64, uidnext: u32) -> Result<Changes, StoreError> {
+        let connection = self.connection()?;
+        let transaction = connection.unchecked_transaction()?;
+        let now: Option<(i64, u32)> = transaction
+            .prepare_cached("SELECT modseq, uidnext FROM mailbox WHERE id = ?1")?
+            .query_row([mailbox.0], |row| Ok((row.get(0)?, row.get(1)?)))
+            .optional()?;
+        let (modseq, next) = now.ok_or(StoreError::NoMailbox)?;
+        let mut changes = Changes { modseq: unsigned(modseq), uidnext: next, ..Changes::default() };
+        if changes.modseq == since {
+            return Ok(changes);
+        }
+        let sql = "SELECT uid, flags, changed, octets, internal_date FROM message
+                   WHERE mailbox = ?1 AND changed > ?2 AND uid < ?3";
+        let mut select = transaction.prepare_cached(sql)?;
+        let rows = select.query_map(params![mailbox.0, column(since), uidnext], message)?;
+        changes.messages = rows.collect::<Result<_, _>>()?;
+        changes.messages.sort_unstable_by_key(|message| message.uid);
+        self.each_message(mailbox, uidnext..=u32::MAX, |message| changes.messages.push(message))?;
+        let sql = "SELECT first, last FROM vanished WHERE mailbox = ?1 AND modseq > ?2";
+        let mut select = transaction.prepare_cached(sql)?;
+        let rows =
+            select.query_map(params![mailbox.0, column(since)], |row| Ok((row.get(0)?, row.get(1)?)))?;
+        changes.vanished = rows.collect::<Result<_, _>>()?;
+        Ok(changes)
+    }
+
+    /// Appends to `out` up to `length` octets of a message from `offset` on; false when there is no such message.
+    ///
+    /// # Errors
+    /// Those of the disk.
+    pub fn read_body(
+        &self,
+        mailbox: MailboxId,
+        uid: u32,
+        offset: u64,
+        length: usize,
+        out: &mut Vec<u8>,
+    ) -> Result<bool, StoreError> {
+        let connection = self.connection()?;
+        // One snapshot, so that an expunge can't take the body away between the two questions.
+        let transaction = connection.unchecked_transaction()?;
+        let found: Option<(i64, i64)> = transaction
+            .prepare_cached("SELECT body, octets FROM message WHERE mailbox = ?1 AND uid = ?2")?
+            .query_row(params![mailbox.0, uid], |row| Ok((row.get(0)?, row.get(1)?)))
+            .optional()?;
+        let Some((id, octets)) = found else { return Ok(false) };
+        body::read(connection, unsigned(id), unsigned(octets), offset, length, out)?;
+        Ok(true)
+    }
+
+    /// SQLite's own check of the whole file.
+    pub(crate) fn check(&self) -> Result<(), StoreError> {
+        let verdict: String =
+            self.connection()?.query_row("PRAGMA integrity_check(1)", [], |row| row.get(0))?;
+        if verdict == "ok" { Ok(()) } else { Err(StoreError::Damaged(self.file.display().to_string())) }
+    }
+
+    fn connection(&self) -> Result<&Connection, StoreError> {
+        self.connection.as_ref().ok_or(StoreError::Closed)
+    }
+}
+
+impl Drop for Reader {
+    fn drop(&mut self) {
+        let Some(connection) = self.connection.take() else { return };
+        let mut idle = self.pool.lock();
+        if idle.len() >= IDLE_MAX {
+            idle.remove(0);
+        }
+        // The account may have been removed while it was read.
+        if self.file.exists() {
+            idle.push((std::mem::take(&mut self.file), connection));
+        }
+    }
+}
+
+impl std::fmt::Debug for Reader {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Reader").field("file", &self.file).finish_non_exhaustive()
+    }
+}
+
+fn mailbox(row: &Row<'_>) -> rusqlite::Result<Mailbox> {
+    Ok(Mailbox {
+        id: MailboxId(row.get(0)?),
+        name: row.get(1)?,
+        uidvalidity: row.get(2)?,
+        uidnext: row.get(3)?,
+        modseq: unsigned(row.get(4)?),
+        special_use: row.get(5)?,
+    })
+}
+
+fn message(row: &Row<'_>) -> rusqlite::Result<Message> {
+    Ok(Message {
+        uid: row.get(0)?,
+        flags: Flags::from_column(row.get(1)?),
+        modseq: unsigned(row.get(2)?),
+        octets: unsigned(row.get(3)?),
+        internal_date: UnixTime(unsigned(row.get(4)?)),
+    })
+}

@@ -1,0 +1,104 @@
+//! Who wants to know that an account has changed: cheap for the writer, usable from async code.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+
+type Callback = Arc<dyn Fn() + Send + Sync>;
+
+/// The accounts that somebody watches.
+#[derive(Default)]
+pub(crate) struct Watches {
+    accounts: Mutex<HashMap<String, Weak<Account>>>,
+}
+
+#[derive(Default)]
+struct Account {
+    generation: AtomicU64,
+    callbacks: Mutex<Callbacks>,
+}
+
+#[derive(Default)]
+struct Callbacks {
+    next: u64,
+    listed: Vec<(u64, Callback)>,
+}
+
+impl Watches {
+    pub(crate) fn watch(&self, account: &str) -> Watch {
+        let mut accounts = lock(&self.accounts);
+        accounts.retain(|_, state| state.strong_count() > 0);
+        let state = accounts.get(account).and_then(Weak::upgrade).unwrap_or_else(|| {
+            let state = Arc::new(Account::default());
+            accounts.insert(account.to_owned(), Arc::downgrade(&state));
+            state
+        });
+        Watch { account: state }
+    }
+
+    /// Tells everybody who watches the account that a commit changed it.
+    pub(crate) fn notify(&self, account: &str) {
+        let Some(state) = lock(&self.accounts).get(account).and_then(Weak::upgrade) else { return };
+        state.generation.fetch_add(1, Ordering::Release);
+        let callbacks: Vec<Callback> =
+            lock(&state.callbacks).listed.iter().map(|(_, callback)| Arc::clone(callback)).collect();
+        for callback in callbacks {
+            callback();
+        }
+    }
+}
+
+/// A view on one account's changes.
+#[derive(Clone)]
+pub struct Watch {
+    account: Arc<Account>,
+}
+
+impl Watch {
+    /// A number that is another one after every commit that changed the account, while this or another
+    /// [`Watch`] of the account lives.
+    #[must_use]
+    pub fn generation(&self) -> u64 {
+        self.account.generation.load(Ordering::Acquire)
+    }
+
+    /// Calls `callback` after every commit that changes the account, until the registration is dropped. It
+    /// runs on the writer's thread: it must be short and must not wait, as a channel's or a `Notify`'s wake is.
+    #[must_use]
+    pub fn on_change(&self, callback: impl Fn() + Send + Sync + 'static) -> Registration {
+        let mut callbacks = lock(&self.account.callbacks);
+        let id = callbacks.next;
+        callbacks.next += 1;
+        callbacks.listed.push((id, Arc::new(callback)));
+        Registration { account: Arc::clone(&self.account), id }
+    }
+}
+
+impl fmt::Debug for Watch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Watch").field("generation", &self.generation()).finish()
+    }
+}
+
+/// Keeps a callback listed.
+pub struct Registration {
+    account: Arc<Account>,
+    id: u64,
+}
+
+impl Drop for Registration {
+    fn drop(&mut self) {
+        lock(&self.account.callbacks).listed.retain(|(id, _)| *id != self.id);
+    }
+}
+
+impl fmt::Debug for Registration {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Registration").field("id", &self.id).finish()
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
