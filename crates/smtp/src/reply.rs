@@ -11,7 +11,7 @@ use memchr::memchr;
 
 /// Longest reply line in octets, CRLF included (RFC 5321 section 4.5.3.1.5).
 pub const LINE_OCTETS: usize = 512;
-/// Most lines of a reply that [`write`] writes. Longer texts are cut.
+/// Most lines of a reply that [`write()`] writes. Longer texts are cut.
 pub const LINES_WRITTEN: usize = 100;
 /// Most octets of text that [`ReplyReader`] keeps of one reply; whole lines past it are dropped.
 pub const TEXT_OCTETS: usize = 4096;

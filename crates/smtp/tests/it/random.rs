@@ -48,7 +48,7 @@ fn dialogue() -> impl Strategy<Value = Vec<u8>> {
     ];
     let word = (0..WORDS.len()).prop_map(|at| WORDS[at].to_vec());
     // Mostly a sensible course, so that deep states are reached.
-    let course = [&WORDS[2][..], WORDS[4], WORDS[6]].concat();
+    let course = [WORDS[2], WORDS[4], WORDS[6]].concat();
     let part = prop_oneof![8 => word, 2 => Just(course), 1 => prop::collection::vec(any::<u8>(), 0..20)];
     prop::collection::vec(part, 0..40).prop_map(|parts| parts.concat())
 }
