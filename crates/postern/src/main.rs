@@ -1,1 +1,14 @@
+//! Postern: one program, two roles. Edge is the external MTA, Home the home MTA behind it.
+
+mod config;
+mod files;
+mod problem;
+mod sealed;
+mod system;
+mod trace;
+mod wire;
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() {}

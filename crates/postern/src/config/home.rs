@@ -1,0 +1,186 @@
+//! `home.toml`.
+
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::path::PathBuf;
+
+use mail::{Address, Domain};
+use serde::Deserialize;
+
+use super::{Checked, Octets, Seconds, TlsConfig};
+
+/// Everything that Home reads from its file. Users and aliases are not here: `postern user`, `postern alias`.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct HomeConfig {
+    /// The domains whose mail lives here.
+    pub domains: Vec<Domain>,
+    /// Where mailboxes, keys and the queue are.
+    #[serde(default = "default_data")]
+    pub data: PathBuf,
+    /// Who gets mail to `postmaster` and mail nobody else can have. Default: the first account.
+    #[serde(default)]
+    pub postmaster: Option<Address>,
+    /// What Edge does with mail while Home is away: `"seal"` or `"defer"`.
+    #[serde(default)]
+    pub away: link::Away,
+    /// Whether users may send to the world: `"off"` or `"on"`.
+    #[serde(default)]
+    pub outbound: Switch,
+    /// Characters that start a sub-address (`bob+lists`). Default `+`.
+    #[serde(default = "default_separators")]
+    pub subaddress_separators: String,
+    /// Addresses to listen on.
+    #[serde(default)]
+    pub listen: Listen,
+    /// The certificate for mail programs.
+    #[serde(default)]
+    pub tls: TlsConfig,
+    /// Limits.
+    #[serde(default)]
+    pub limits: Limits,
+    /// The outbound queue.
+    #[serde(default)]
+    pub queue: QueueConfig,
+    /// The edges this home is paired with; written by `postern home setup` and `postern home pair`.
+    #[serde(default, rename = "edge")]
+    pub edges: Vec<EdgePin>,
+}
+
+fn default_data() -> PathBuf {
+    PathBuf::from("/var/lib/postern/home")
+}
+
+fn default_separators() -> String {
+    "+".to_owned()
+}
+
+/// `"on"` or `"off"`.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Switch {
+    /// Not done.
+    #[default]
+    Off,
+    /// Done.
+    On,
+}
+
+/// `[listen]`
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Listen {
+    /// Mail from users' programs, TLS first (RFC 8314). Default: port 465 on every address.
+    pub submission: Vec<SocketAddr>,
+    /// Mailboxes, TLS first. Default: port 993 on every address.
+    pub imap: Vec<SocketAddr>,
+}
+
+impl Default for Listen {
+    fn default() -> Self {
+        let every =
+            |port| vec![(Ipv4Addr::UNSPECIFIED, port).into(), (Ipv6Addr::UNSPECIFIED, port).into()];
+        Self { submission: every(465), imap: every(993) }
+    }
+}
+
+/// `[limits]`
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Limits {
+    /// Octets of one message, in and out. Default 50 MiB.
+    pub message: Octets,
+    /// Memory for bodies that arrive; past it they go through temporary files. Default 128 MiB.
+    pub body_memory: Octets,
+    /// Sessions of users' programs at one time, per service. Default 500.
+    pub sessions: usize,
+    /// Disk for the outbound queue. Default 10 GiB.
+    pub queue: Octets,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            message: Octets(50 << 20),
+            body_memory: Octets(128 << 20),
+            sessions: 500,
+            queue: Octets(10 << 30),
+        }
+    }
+}
+
+/// `[queue]`
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct QueueConfig {
+    /// Waits between attempts; the last one is repeated. Default 1m, 2m, 5m, 15m, 30m, 1h.
+    pub retry: Vec<Seconds>,
+    /// When an undelivered message goes back to its sender. Default 5 days.
+    pub expire: Seconds,
+    /// Attempts under way at one time. Default 200.
+    pub attempts: usize,
+}
+
+impl Default for QueueConfig {
+    fn default() -> Self {
+        let minutes = [1, 2, 5, 15, 30, 60];
+        Self {
+            retry: minutes.iter().map(|minutes| Seconds(minutes * 60)).collect(),
+            expire: Seconds(5 * 86_400),
+            attempts: 200,
+        }
+    }
+}
+
+/// `[[edge]]`
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct EdgePin {
+    /// Edge's host name; its name in `status`, logs and traces.
+    pub name: String,
+    /// `host:port` of its link.
+    pub address: String,
+    /// SHA-256 of its raw public key, 64 hexadecimal digits.
+    pub key: String,
+}
+
+impl EdgePin {
+    /// The pinned fingerprint.
+    pub fn fingerprint(&self) -> Option<[u8; 32]> {
+        let mut octets = [0; 32];
+        if self.key.len() != 64 || !self.key.is_ascii() {
+            return None;
+        }
+        for (octet, at) in octets.iter_mut().zip((0..64).step_by(2)) {
+            *octet = u8::from_str_radix(self.key.get(at..at + 2)?, 16).ok()?;
+        }
+        Some(octets)
+    }
+}
+
+impl Checked for HomeConfig {
+    fn check(&self) -> Result<(), String> {
+        self.tls.check()?;
+        if self.domains.is_empty() {
+            return Err("domains needs at least one domain".to_owned());
+        }
+        if let Some(literal) = self.domains.iter().find(|domain| domain.is_literal()) {
+            return Err(format!("domains: {literal} is an address literal, not a domain"));
+        }
+        if !((64 << 10)..=(1 << 30)).contains(&self.limits.message.0) {
+            return Err("[limits] message has to be 64 KiB to 1 GiB".to_owned());
+        }
+        if self.limits.body_memory.0 < 4 << 20 {
+            return Err("[limits] body_memory has to be at least 4 MiB".to_owned());
+        }
+        if self.queue.retry.is_empty() || self.queue.retry.iter().any(|wait| wait.0 == 0) {
+            return Err("[queue] retry needs at least one wait, none of them 0".to_owned());
+        }
+        if !(1..=10_000).contains(&self.queue.attempts) {
+            return Err("[queue] attempts has to be 1 to 10000".to_owned());
+        }
+        if let Some(pin) = self.edges.iter().find(|pin| pin.fingerprint().is_none()) {
+            return Err(format!("[[edge]] {}: key has to be 64 hexadecimal digits", pin.name));
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,296 @@
+//! The trace: typed events of what happened to each item, in a bounded journal of lines.
+//!
+//! Events are handed to a writer thread, which appends what has piled up in one write; a trace is no promise
+//! to a peer, so nothing waits for the disk. Two files of [`FILE_OCTETS_MAX`] each bound it. Edge also keeps
+//! the events that Home has not confirmed yet, and sends them when a link is up.
+
+use std::collections::VecDeque;
+use std::fs::{File, OpenOptions};
+use std::io::{self, BufRead as _, BufReader, Write as _};
+use std::path::{Path, PathBuf};
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use link::{Event, Role};
+use mail::ItemId;
+
+use crate::problem::Problem;
+use crate::system;
+
+/// Octets of one of the two files.
+const FILE_OCTETS_MAX: u64 = 32 << 20;
+/// Events that Edge keeps for a home that is away; the oldest go first.
+const UNSENT_MAX: usize = 50_000;
+/// Events in one frame.
+pub const BATCH_MAX: usize = 500;
+
+/// A role's trace. Cloning shares it.
+#[derive(Clone)]
+pub struct Trace {
+    role: Role,
+    lines: Sender<Event>,
+}
+
+impl Trace {
+    /// Opens the journal in `dir` and starts its writer.
+    pub fn open(dir: &Path, role: Role) -> Result<Self, Problem> {
+        crate::files::make_private_dir(dir)?;
+        let (lines, events) = channel();
+        let dir = dir.to_owned();
+        let thread = std::thread::Builder::new().name("trace-writer".to_owned());
+        thread
+            .spawn(move || Writer::new(dir).run(&events))
+            .map_err(|error| Problem::failed(format!("can't start the trace's writer: {error}"), ""))?;
+        Ok(Self { role, lines })
+    }
+
+    /// Makes an event of now and writes it.
+    pub fn event(&self, item: Option<ItemId>, step: &str, detail: impl Into<String>) -> Event {
+        let event = Event {
+            at: system::now(),
+            role: self.role,
+            edge: None,
+            item,
+            step: step.to_owned(),
+            detail: detail.into(),
+        };
+        self.write(event.clone());
+        event
+    }
+
+    /// Writes an event that came from elsewhere.
+    pub fn write(&self, event: Event) {
+        // Only fails when the writer is gone, which is when the program ends.
+        let _ = self.lines.send(event);
+    }
+}
+
+struct Writer {
+    dir: PathBuf,
+    file: Option<File>,
+    octets: u64,
+}
+
+impl Writer {
+    const fn new(dir: PathBuf) -> Self {
+        Self { dir, file: None, octets: 0 }
+    }
+
+    fn run(mut self, events: &Receiver<Event>) {
+        let mut lines = Vec::new();
+        while let Ok(first) = events.recv() {
+            lines.clear();
+            push_line(&mut lines, &first);
+            while lines.len() < 1 << 20 {
+                match events.try_recv() {
+                    Ok(event) => push_line(&mut lines, &event),
+                    Err(_) => break,
+                }
+            }
+            if let Err(error) = self.append(&lines) {
+                tracing::warn!(%error, dir = %self.dir.display(), "the trace could not be written");
+                self.file = None;
+            }
+        }
+    }
+
+    fn append(&mut self, lines: &[u8]) -> io::Result<()> {
+        if self.octets > FILE_OCTETS_MAX {
+            self.file = None;
+            std::fs::rename(self.dir.join(CURRENT), self.dir.join(PREVIOUS))?;
+        }
+        let file = match &mut self.file {
+            Some(file) => file,
+            None => {
+                use std::os::unix::fs::OpenOptionsExt as _;
+                let path = self.dir.join(CURRENT);
+                let file = OpenOptions::new().append(true).create(true).mode(0o600).open(path)?;
+                self.octets = file.metadata()?.len();
+                self.file.insert(file)
+            }
+        };
+        file.write_all(lines)?;
+        self.octets += lines.len() as u64;
+        Ok(())
+    }
+}
+
+const CURRENT: &str = "current.jsonl";
+const PREVIOUS: &str = "previous.jsonl";
+
+fn push_line(lines: &mut Vec<u8>, event: &Event) {
+    // Writing our own type into memory does not fail.
+    let _ = serde_json::to_writer(&mut *lines, event);
+    lines.push(b'\n');
+}
+
+/// Every event of the journal in `dir`, oldest first, as far as its lines are whole.
+pub fn read(dir: &Path) -> Result<Vec<Event>, Problem> {
+    let mut events = Vec::new();
+    for name in [PREVIOUS, CURRENT] {
+        let path = dir.join(name);
+        let file = match File::open(&path) {
+            Ok(file) => file,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+            Err(error) => {
+                let what = format!("can't read {}: {error}", path.display());
+                return Err(Problem::setup(what, "run as the user that owns it"));
+            }
+        };
+        let lines = BufReader::new(file).split(b'\n').map_while(Result::ok);
+        events.extend(lines.filter_map(|line| serde_json::from_slice::<Event>(&line).ok()));
+    }
+    Ok(events)
+}
+
+/// The story of what `what` names: an item id or its beginning, an address, a message-id, any word of an
+/// event. Every event of every item that has such an event, both halves joined, in the order of time.
+pub fn story(mut events: Vec<Event>, what: &str) -> Vec<Event> {
+    let what = what.trim_matches(['<', '>']).to_lowercase();
+    let names = |event: &Event| {
+        event.item.is_some_and(|item| item.to_string().starts_with(&what))
+            || event.detail.to_lowercase().contains(&what)
+    };
+    let items: std::collections::HashSet<ItemId> =
+        events.iter().filter(|event| names(event)).filter_map(|event| event.item).collect();
+    events.retain(|event| event.item.map_or_else(|| names(event), |item| items.contains(&item)));
+    events.sort_by_key(|event| (event.at, event.role == Role::Home));
+    events.dedup();
+    events
+}
+
+/// Events for one home, until it confirms them.
+#[derive(Clone, Default)]
+pub struct Unsent {
+    queue: Arc<Mutex<Queue>>,
+}
+
+#[derive(Default)]
+struct Queue {
+    events: VecDeque<Event>,
+    /// Sequence number of the first event in `events`.
+    first: u64,
+    /// Sequence number after the last one that was put on the current link.
+    sent: u64,
+}
+
+impl Unsent {
+    fn queue(&self) -> MutexGuard<'_, Queue> {
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Adds an event; the oldest goes when there are too many.
+    pub fn push(&self, event: Event) {
+        let mut queue = self.queue();
+        if queue.events.len() >= UNSENT_MAX {
+            queue.events.pop_front();
+            queue.first += 1;
+        }
+        queue.events.push_back(event);
+    }
+
+    /// A link came up: what was not confirmed is sent again.
+    pub fn rewind(&self) {
+        let mut queue = self.queue();
+        queue.sent = queue.first;
+    }
+
+    /// The next batch and the sequence number that confirms it.
+    pub fn take_batch(&self) -> Option<(u64, Vec<Event>)> {
+        let mut queue = self.queue();
+        let from = usize::try_from(queue.sent.max(queue.first) - queue.first).unwrap_or(usize::MAX);
+        let batch: Vec<Event> = queue.events.iter().skip(from).take(BATCH_MAX).cloned().collect();
+        if batch.is_empty() {
+            return None;
+        }
+        queue.sent = queue.sent.max(queue.first) + batch.len() as u64;
+        Some((queue.sent, batch))
+    }
+
+    /// Home has everything before `sequence`.
+    pub fn confirm(&self, sequence: u64) {
+        let mut queue = self.queue();
+        let sequence = sequence.min(queue.sent);
+        while queue.first < sequence && queue.events.pop_front().is_some() {
+            queue.first += 1;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn event(at: u64, item: u8, step: &str, detail: &str) -> Event {
+        Event {
+            at: mail::UnixTime(at),
+            role: if at.is_multiple_of(2) { Role::Home } else { Role::Edge },
+            edge: None,
+            item: Some(ItemId::from_bytes([item; 16])),
+            step: step.to_owned(),
+            detail: detail.to_owned(),
+        }
+    }
+
+    #[test]
+    fn a_story_joins_all_events_of_the_items_that_a_word_names() {
+        let events = vec![
+            event(4, 1, "delivered", "to bob@example.org"),
+            event(1, 1, "accepted", "from 192.0.2.1"),
+            event(2, 2, "delivered", "to eve@example.org"),
+        ];
+        let steps = |what: &str| -> Vec<String> {
+            story(events.clone(), what).into_iter().map(|event| event.step).collect()
+        };
+        assert_eq!(steps("<BOB@example.org>"), ["accepted", "delivered"]);
+        assert_eq!(steps(&ItemId::from_bytes([2; 16]).to_string()[..10]), ["delivered"]);
+        assert!(steps("nobody").is_empty());
+    }
+
+    #[test]
+    fn events_are_sent_again_until_they_are_confirmed() {
+        let unsent = Unsent::default();
+        for at in 0..3 {
+            unsent.push(event(at, 1, "x", ""));
+        }
+        let (sequence, batch) = unsent.take_batch().unwrap();
+        assert_eq!((sequence, batch.len()), (3, 3));
+        assert!(unsent.take_batch().is_none());
+        unsent.confirm(1);
+        unsent.rewind();
+        let (sequence, batch) = unsent.take_batch().unwrap();
+        assert_eq!((sequence, batch.len()), (3, 2));
+        unsent.confirm(u64::MAX);
+        unsent.rewind();
+        assert!(unsent.take_batch().is_none());
+    }
+
+    #[test]
+    fn the_events_of_a_home_that_is_away_are_bounded() {
+        let unsent = Unsent::default();
+        for at in 0..=UNSENT_MAX as u64 {
+            unsent.push(event(at, 1, "x", ""));
+        }
+        let (_, batch) = unsent.take_batch().unwrap();
+        assert_eq!(batch[0].at, mail::UnixTime(1));
+    }
+
+    #[test]
+    fn the_journal_is_read_back_in_order() {
+        let dir = tempfile::tempdir().unwrap();
+        let trace = Trace::open(dir.path(), Role::Home).unwrap();
+        for n in 0..10 {
+            trace.event(None, "step", n.to_string());
+        }
+        let mut read_back = Vec::new();
+        for _ in 0..500 {
+            read_back = read(dir.path()).unwrap();
+            if read_back.len() == 10 {
+                break;
+            }
+            std::thread::sleep(std::time::Duration::from_millis(10));
+        }
+        let details: Vec<_> = read_back.into_iter().map(|event| event.detail).collect();
+        assert_eq!(details, (0..10).map(|n| n.to_string()).collect::<Vec<_>>());
+    }
+}

@@ -1,0 +1,169 @@
+//! Frames over a link stream: one task writes what has piled up, the role's loop reads.
+
+use std::time::Duration;
+
+use bytes::BytesMut;
+use link::{Decoder, Frame, FrameError, Hello, HelloError};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
+use tokio::sync::{OwnedSemaphorePermit, mpsc};
+
+/// Silence after which a side asks for a sign of life.
+pub const PING_AFTER: Duration = Duration::from_secs(10);
+/// Silence after which the link counts as lost.
+pub const LOST_AFTER: Duration = Duration::from_secs(30);
+/// How long the hello may take.
+const HELLO_PATIENCE: Duration = Duration::from_secs(10);
+/// Frames that are written with one call.
+const BATCH_FRAMES: usize = 256;
+/// Octets after which a batch is written.
+const BATCH_OCTETS: usize = 256 * 1024;
+const READ_OCTETS: usize = 64 * 1024;
+
+/// Why a link ended.
+#[derive(Debug, thiserror::Error)]
+pub enum LinkFault {
+    /// The transport broke or the peer closed it.
+    #[error("the connection ended: {0}")]
+    Lost(String),
+    /// Nothing was heard for [`LOST_AFTER`].
+    #[error("nothing was heard for {} s", LOST_AFTER.as_secs())]
+    Silent,
+    /// The peer sent what is no frame.
+    #[error("the other side sent {0}")]
+    Frame(#[from] FrameError),
+    /// The peer sent a frame that has no place here.
+    #[error("the other side broke the protocol: {0}")]
+    Protocol(&'static str),
+    /// No common version.
+    #[error(transparent)]
+    Hello(#[from] HelloError),
+    /// The peer closed the link on purpose.
+    #[error("the other side said goodbye: {0}")]
+    Goodbye(String),
+}
+
+/// A frame to be written, and the memory it holds until then.
+pub struct Outgoing {
+    frame: Frame,
+    _held: Option<OwnedSemaphorePermit>,
+}
+
+/// The sending half of a link. Frames go out in the order given.
+#[derive(Clone)]
+pub struct FrameSender(mpsc::UnboundedSender<Outgoing>);
+
+impl FrameSender {
+    /// Queues a frame. What is queued on a link that ended is dropped: every exchange is repeated by its
+    /// owner on the next link.
+    pub fn send(&self, frame: Frame) {
+        let _ = self.0.send(Outgoing { frame, _held: None });
+    }
+
+    /// Queues a frame with the memory it holds.
+    pub fn send_holding(&self, frame: Frame, held: OwnedSemaphorePermit) {
+        let _ = self.0.send(Outgoing { frame, _held: Some(held) });
+    }
+}
+
+/// Makes the queue between the role and the writer task.
+pub fn frame_queue() -> (FrameSender, mpsc::UnboundedReceiver<Outgoing>) {
+    let (sender, receiver) = mpsc::unbounded_channel();
+    (FrameSender(sender), receiver)
+}
+
+/// Writes queued frames until the queue closes or the transport breaks.
+pub async fn write_frames(
+    mut writer: impl AsyncWrite + Unpin,
+    mut frames: mpsc::UnboundedReceiver<Outgoing>,
+) -> Result<(), LinkFault> {
+    let lost = |error: std::io::Error| LinkFault::Lost(error.to_string());
+    let mut buffer = BytesMut::new();
+    let mut batch = Vec::with_capacity(BATCH_FRAMES);
+    while frames.recv_many(&mut batch, BATCH_FRAMES).await > 0 {
+        for outgoing in batch.drain(..) {
+            outgoing.frame.encode(&mut buffer)?;
+            if buffer.len() >= BATCH_OCTETS {
+                writer.write_all(&buffer).await.map_err(lost)?;
+                buffer.clear();
+            }
+        }
+        writer.write_all(&buffer).await.map_err(lost)?;
+        writer.flush().await.map_err(lost)?;
+        buffer.clear();
+        if buffer.capacity() > BATCH_OCTETS * 2 {
+            buffer = BytesMut::new();
+        }
+    }
+    let _ = writer.shutdown().await;
+    Ok(())
+}
+
+/// The receiving half of a link.
+pub struct FrameReader<R> {
+    reader: R,
+    input: BytesMut,
+}
+
+impl<R: AsyncRead + Unpin> FrameReader<R> {
+    /// Reads frames from `reader`.
+    pub fn new(reader: R) -> Self {
+        Self { reader, input: BytesMut::new() }
+    }
+
+    /// The next frame. `None` after [`PING_AFTER`] of silence: time to ping.
+    pub async fn next(&mut self, patience: Duration) -> Result<Option<Frame>, LinkFault> {
+        loop {
+            if let Some(frame) = Decoder::next(&mut self.input)? {
+                return Ok(Some(frame));
+            }
+            self.input.reserve(READ_OCTETS);
+            match tokio::time::timeout(patience, self.reader.read_buf(&mut self.input)).await {
+                Ok(Ok(0)) => return Err(LinkFault::Lost("closed by the other side".to_owned())),
+                Ok(Ok(_)) => {}
+                Ok(Err(error)) => return Err(LinkFault::Lost(error.to_string())),
+                Err(_) => return Ok(None),
+            }
+        }
+    }
+
+    /// The next frame if it is already here, without waiting.
+    pub fn buffered(&mut self) -> Result<Option<Frame>, LinkFault> {
+        Ok(Decoder::next(&mut self.input)?)
+    }
+
+    /// Reads the peer's hello and checks that there is a common version.
+    pub async fn expect_hello(&mut self, ours: &Hello) -> Result<Hello, LinkFault> {
+        match self.next(HELLO_PATIENCE).await? {
+            Some(Frame::Hello(theirs)) => {
+                ours.agree(&theirs)?;
+                Ok(theirs)
+            }
+            Some(Frame::Goodbye(reason)) => Err(LinkFault::Goodbye(reason)),
+            Some(_) => Err(LinkFault::Protocol("the first frame was no hello")),
+            None => Err(LinkFault::Silent),
+        }
+    }
+}
+
+/// Keeps count of silence and says when to ping and when to give up.
+#[derive(Debug, Default)]
+pub struct Silence {
+    quiet: Duration,
+}
+
+impl Silence {
+    /// A frame was heard.
+    pub const fn broken(&mut self) {
+        self.quiet = Duration::ZERO;
+    }
+
+    /// [`PING_AFTER`] passed without a frame.
+    pub fn lasts(&mut self, frames: &FrameSender) -> Result<(), LinkFault> {
+        self.quiet += PING_AFTER;
+        if self.quiet >= LOST_AFTER {
+            return Err(LinkFault::Silent);
+        }
+        frames.send(Frame::Ping);
+        Ok(())
+    }
+}
