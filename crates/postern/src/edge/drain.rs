@@ -1,0 +1,106 @@
+//! Sealed mail goes to Home: oldest first, beside live mail, a bounded number at a time.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use link::{BODY_FRAME_MAX, Frame, OpenSealed};
+use mail::ItemId;
+use spool::Listed;
+use tokio::task::JoinSet;
+
+use super::homes::Home;
+use super::live::{LinkDown, Live};
+
+/// Items under way at one time: enough to fill Home's commits, few enough that live mail passes quickly.
+const IN_FLIGHT_MAX: usize = 64;
+/// Items read from the index at one time.
+const PAGE: usize = 256;
+/// How long an item that Home could not take waits.
+const AGAIN_AFTER: Duration = Duration::from_secs(30);
+
+/// Sends sealed items as long as the link is up.
+pub async fn run(home: Arc<Home>, live: Arc<Live>) {
+    loop {
+        let stirred = home.stirred.notified();
+        match pass(&home, &live).await {
+            Err(LinkDown) => return,
+            Ok(0) => stirred.await,
+            Ok(_) => tokio::time::sleep(AGAIN_AFTER).await,
+        }
+    }
+}
+
+/// One pass over all items. Gives the number that Home could not take now.
+async fn pass(home: &Arc<Home>, live: &Arc<Live>) -> Result<usize, LinkDown> {
+    let mut after = None;
+    let mut under_way: JoinSet<Result<bool, LinkDown>> = JoinSet::new();
+    let mut left = 0;
+    loop {
+        let page = home.sealed.list(after, PAGE);
+        if page.is_empty() {
+            break;
+        }
+        for listed in page {
+            after = Some(listed.id);
+            if under_way.len() >= IN_FLIGHT_MAX {
+                left += count(under_way.join_next().await)?;
+            }
+            under_way.spawn(send(Arc::clone(home), Arc::clone(live), listed));
+        }
+    }
+    while let Some(sent) = under_way.join_next().await {
+        left += count(Some(sent))?;
+    }
+    Ok(left)
+}
+
+fn count(sent: Option<Result<Result<bool, LinkDown>, tokio::task::JoinError>>) -> Result<usize, LinkDown> {
+    match sent {
+        Some(Ok(taken)) => Ok(usize::from(!taken?)),
+        Some(Err(_)) => Ok(1),
+        None => Ok(0),
+    }
+}
+
+/// Sends one item and removes it when Home has it. `false` when it stays.
+async fn send(home: Arc<Home>, live: Arc<Live>, listed: Listed) -> Result<bool, LinkDown> {
+    let Ok(body) = home.sealed.body(listed.id) else {
+        return Ok(false);
+    };
+    let item = live.begin(listed.id)?;
+    item.send(Frame::OpenSealed(OpenSealed { item: listed.id, octets: listed.octets }));
+    let mut at = 0;
+    while at < body.octets() {
+        match body.read(at, BODY_FRAME_MAX) {
+            Ok(piece) => {
+                at += piece.len() as u64;
+                item.body(piece, None).await?;
+            }
+            Err(error) => {
+                tracing::error!(item = %listed.id, %error, "a sealed item can't be read; it stays in the spool");
+                item.send(Frame::Abort(listed.id));
+                return Ok(false);
+            }
+        }
+    }
+    let answer = item.answer().await?;
+    let taken = answer.replies.iter().all(mail::Reply::is_positive) && !answer.replies.is_empty();
+    if taken {
+        forget(&home, listed.id);
+    } else {
+        tracing::warn!(item = %listed.id, reply = ?answer.replies.first(), "Home could not take a sealed item now");
+    }
+    Ok(taken)
+}
+
+/// Removes an item that Home has. Should this be lost in a crash, the item is sent again and Home drops it.
+fn forget(home: &Home, item: ItemId) {
+    home.sealed.remove(
+        item,
+        Box::new(move |removed| {
+            if let Err(error) = removed {
+                tracing::warn!(%item, %error, "a drained item could not be removed; it will be sent again");
+            }
+        }),
+    );
+}

@@ -1,0 +1,389 @@
+//! The hand-off of one message: live over the link, or sealed.
+//!
+//! Until Home has answered, Edge keeps the message: a small one in memory, a larger one in a draft that is
+//! sealed as it is written. So a link that is lost at any moment costs nothing but the sealing: the message
+//! rests under the same item id, and Home drops what it already has.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use link::{Away, BODY_FRAME_MAX, Frame, Open};
+use mail::{ItemId, Reply, Verdict};
+use spool::{Draft, SpoolError};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
+
+use super::homes::{Home, Kept};
+use super::live::{LinkDown, LiveItem};
+use crate::sealed::Sealing;
+use crate::trace::Trace;
+
+/// Octets of a message that are kept in memory; a larger one goes to a draft, which needs as much for its
+/// buffers, so that no more memory is asked for.
+const MEMORY_OCTETS_MAX: usize = 128 * 1024;
+/// Memory is taken from the budget in steps of so many KiB.
+const STEP_KIB: u32 = 16;
+/// How long a body waits for memory before it is answered 452.
+const MEMORY_PATIENCE: Duration = Duration::from_secs(30);
+
+/// What all hand-offs of an Edge share.
+pub struct HandOffs {
+    /// Memory for messages, in KiB.
+    memory: Arc<Semaphore>,
+    /// Memory for frames of large messages on their way, in KiB.
+    in_flight: Arc<Semaphore>,
+    deadline: Duration,
+    trace: Trace,
+}
+
+impl HandOffs {
+    /// Hand-offs within a budget of memory; Home has `deadline` to answer.
+    pub fn new(memory_octets: u64, deadline: Duration, trace: Trace) -> Self {
+        let kib = usize::try_from(memory_octets / 1024).unwrap_or(usize::MAX).min(Semaphore::MAX_PERMITS);
+        let in_flight = (kib / 8).max(BODY_FRAME_MAX / 1024);
+        let memory = kib.saturating_sub(in_flight);
+        Self {
+            memory: Arc::new(Semaphore::new(memory)),
+            in_flight: Arc::new(Semaphore::new(in_flight)),
+            deadline,
+            trace,
+        }
+    }
+
+    /// Begins the hand-off of a message to `home`.
+    ///
+    /// # Errors
+    /// The reply for the sender, when the message can't be taken now.
+    pub fn begin(self: &Arc<Self>, home: Arc<Home>, kept: Arc<Kept>, open: Open) -> Result<HandOff, Reply> {
+        if home.live().is_none() {
+            if kept.snapshot.away == Away::Defer {
+                return Err(Reply::new(451, (4, 3, 2), "The recipient's server is away; try again later"));
+            }
+            if !home.sealed.has_room_for(0) {
+                return Err(no_room());
+            }
+        }
+        Ok(HandOff {
+            shared: Arc::clone(self),
+            home,
+            kept,
+            open: Box::new(open),
+            chunk: BytesMut::new(),
+            octets: 0,
+            retained: Retained::Memory(Vec::new()),
+            memory: None,
+            live: LiveState::NotYet,
+            refusal: None,
+        })
+    }
+}
+
+fn no_room() -> Reply {
+    Reply::new(452, (4, 3, 1), "There is no room for mail now; try again later")
+}
+
+/// A message on its way to its home.
+pub struct HandOff {
+    shared: Arc<HandOffs>,
+    home: Arc<Home>,
+    kept: Arc<Kept>,
+    open: Box<Open>,
+    /// The piece that is being filled up to one frame.
+    chunk: BytesMut,
+    octets: u64,
+    retained: Retained,
+    memory: Option<OwnedSemaphorePermit>,
+    live: LiveState,
+    /// Set when the message can't be taken; the rest of it is then let go.
+    refusal: Option<Reply>,
+}
+
+enum Retained {
+    Memory(Vec<Bytes>),
+    Draft(Box<Sealing<Draft>>),
+}
+
+enum LiveState {
+    NotYet,
+    Item(LiveItem),
+    Lost,
+}
+
+impl HandOff {
+    /// The item.
+    pub const fn item(&self) -> ItemId {
+        self.open.item
+    }
+
+    /// Octets of the message so far.
+    pub const fn octets(&self) -> u64 {
+        self.octets
+    }
+
+    /// Takes a piece of the message.
+    pub async fn body(&mut self, piece: &[u8]) {
+        let mut rest = piece;
+        while self.refusal.is_none() && !rest.is_empty() {
+            let (now, later) = rest.split_at(rest.len().min(BODY_FRAME_MAX - self.chunk.len()));
+            self.reserve(now.len()).await;
+            self.chunk.extend_from_slice(now);
+            self.octets += now.len() as u64;
+            rest = later;
+            if self.chunk.len() == BODY_FRAME_MAX {
+                self.pass_on().await;
+            }
+        }
+    }
+
+    /// Takes memory from the budget for `more` octets, as long as the message is kept in memory.
+    async fn reserve(&mut self, more: usize) {
+        let needed = (self.octets + more as u64).min(MEMORY_OCTETS_MAX as u64).div_ceil(1024);
+        let have = self.memory.as_ref().map_or(0, |permit| permit.num_permits() as u64);
+        if needed <= have {
+            return;
+        }
+        let step = u32::try_from(needed - have).unwrap_or(u32::MAX).next_multiple_of(STEP_KIB);
+        let acquire = Arc::clone(&self.shared.memory).acquire_many_owned(step);
+        match tokio::time::timeout(MEMORY_PATIENCE, acquire).await {
+            Ok(Ok(permit)) => match &mut self.memory {
+                Some(memory) => memory.merge(permit),
+                None => self.memory = Some(permit),
+            },
+            _ => self.refuse(no_room()),
+        }
+    }
+
+    fn refuse(&mut self, reply: Reply) {
+        self.abort();
+        self.retained = Retained::Memory(Vec::new());
+        self.memory = None;
+        self.refusal = Some(reply);
+    }
+
+    /// A frame's worth is there: it is sent if the link is up, and kept.
+    async fn pass_on(&mut self) {
+        let chunk = self.chunk.split().freeze();
+        if let Err(reply) = self.keep(&chunk) {
+            return self.refuse(reply);
+        }
+        if matches!(self.live, LiveState::NotYet) {
+            self.live = self.go_live().await;
+        } else if let LiveState::Item(item) = &self.live
+            && send_large(&self.shared, item, chunk).await.is_err()
+        {
+            self.live = LiveState::Lost;
+        }
+    }
+
+    /// Begins the message on the link, with what is kept in memory so far.
+    async fn go_live(&self) -> LiveState {
+        let Retained::Memory(pieces) = &self.retained else { return LiveState::Lost };
+        let Some(Ok(item)) = self.home.live().map(|live| live.begin(self.item())) else {
+            return LiveState::Lost;
+        };
+        item.send(Frame::Open(self.open.clone()));
+        for piece in pieces {
+            if item.body(piece.clone(), None).await.is_err() {
+                return LiveState::Lost;
+            }
+        }
+        LiveState::Item(item)
+    }
+
+    /// Keeps a piece; turns to a sealed draft when memory is not enough.
+    fn keep(&mut self, chunk: &Bytes) -> Result<(), Reply> {
+        let full = match &mut self.retained {
+            Retained::Draft(draft) => {
+                return tokio::task::block_in_place(|| draft.write(chunk)).map_err(|error| disk_reply(&error));
+            }
+            Retained::Memory(pieces) => {
+                pieces.push(chunk.clone());
+                pieces.iter().map(Bytes::len).sum::<usize>() >= MEMORY_OCTETS_MAX
+            }
+        };
+        if full && !matches!(self.live, LiveState::NotYet) {
+            let draft = tokio::task::block_in_place(|| self.begin_draft())?;
+            self.retained = Retained::Draft(Box::new(draft));
+        }
+        Ok(())
+    }
+
+    fn begin_draft(&self) -> Result<Sealing<Draft>, Reply> {
+        let Retained::Memory(pieces) = &self.retained else { return Err(no_room()) };
+        let draft = self.home.sealed.draft(self.item()).map_err(|error| spool_reply(&error))?;
+        let begun = Sealing::begin(&self.kept.seal_to, draft, &self.open).and_then(|mut sealing| {
+            pieces.iter().try_for_each(|piece| sealing.write(piece))?;
+            Ok(sealing)
+        });
+        begun.map_err(|error| disk_reply(&error))
+    }
+
+    /// The message will not be completed.
+    pub fn abort(&mut self) {
+        if let LiveState::Item(item) = std::mem::replace(&mut self.live, LiveState::Lost) {
+            item.send(Frame::Abort(self.open.item));
+        }
+    }
+
+    /// The message is whole: hands it off and gives the reply for the sender.
+    pub async fn finish(mut self, verdict: Verdict) -> Reply {
+        if let Some(reply) = self.refusal.take() {
+            return reply;
+        }
+        let answer = tokio::time::timeout(self.shared.deadline, self.hand_over(verdict.clone())).await;
+        match answer {
+            Ok(Ok(replies)) => match judge(&replies) {
+                Some(reply) => {
+                    self.tell("handed-off", &reply);
+                    reply
+                }
+                None => self.seal(verdict, "some recipients have to wait").await,
+            },
+            Ok(Err(LinkDown)) => self.seal(verdict, "home is away").await,
+            Err(_) => {
+                self.live = LiveState::Lost;
+                self.seal(verdict, "home did not answer in time").await
+            }
+        }
+    }
+
+    /// Sends what is left, then waits for Home's replies.
+    async fn hand_over(&mut self, verdict: Verdict) -> Result<Vec<Reply>, LinkDown> {
+        if matches!(self.live, LiveState::NotYet) {
+            self.live = self.go_live().await;
+        }
+        let last = self.chunk.split().freeze();
+        if let Err(reply) = if last.is_empty() { Ok(()) } else { self.keep(&last) } {
+            self.refuse(reply);
+            return Err(LinkDown);
+        }
+        let LiveState::Item(item) = std::mem::replace(&mut self.live, LiveState::Lost) else {
+            return Err(LinkDown);
+        };
+        if !last.is_empty() {
+            item.body(last, None).await?;
+        }
+        item.send(Frame::End(self.open.item, verdict));
+        Ok(item.answer().await?.replies)
+    }
+
+    /// Seals what is kept and makes it durable.
+    async fn seal(mut self, verdict: Verdict, why: &str) -> Reply {
+        if let Some(reply) = self.refusal.take() {
+            return reply;
+        }
+        let home = Arc::clone(&self.home);
+        let item = self.item();
+        let (sender, receipt) = oneshot::channel();
+        let done = Box::new(move |result| drop(sender.send(result)));
+        match std::mem::replace(&mut self.retained, Retained::Memory(Vec::new())) {
+            Retained::Memory(pieces) => match self.seal_in_memory(&pieces, &verdict) {
+                Ok(sealed) => home.sealed.append(item, Vec::new(), vec![sealed.into()], done),
+                Err(error) => return disk_reply(&error),
+            },
+            Retained::Draft(draft) => {
+                let spool = home.sealed.clone();
+                let sealed = tokio::task::spawn_blocking(move || {
+                    draft.finish(&verdict).map(|draft| spool.append_draft(draft, Vec::new(), done))
+                });
+                if let Ok(Err(error)) = sealed.await {
+                    return disk_reply(&error);
+                }
+            }
+        }
+        match receipt.await {
+            Ok(Ok(_)) => {
+                let reply = Reply::new(250, (2, 0, 0), format!("Kept as {item}"));
+                self.tell("sealed", &Reply { text: why.to_owned(), ..reply.clone() });
+                home.stirred.notify_waiters();
+                reply
+            }
+            Ok(Err(error)) => spool_reply(&error),
+            Err(_) => Reply::new(451, (4, 3, 0), "The message could not be kept; try again later"),
+        }
+    }
+
+    fn seal_in_memory(&self, pieces: &[Bytes], verdict: &Verdict) -> std::io::Result<Vec<u8>> {
+        let octets = usize::try_from(self.octets).unwrap_or(0);
+        let output = Vec::with_capacity(octets + octets / 1000 + 2048);
+        let mut sealing = Sealing::begin(&self.kept.seal_to, output, &self.open)?;
+        pieces.iter().try_for_each(|piece| sealing.write(piece))?;
+        sealing.finish(verdict)
+    }
+
+    /// One event for the trace: domains only, no local parts.
+    fn tell(&self, step: &str, reply: &Reply) {
+        let envelope = &self.open.envelope;
+        let sender = envelope.reverse_path.address().map_or("<>", |address| address.domain().as_str());
+        let client = envelope.client.as_ref();
+        let from = client.map_or_else(String::new, |client| format!("{} ({})", client.ip, client.helo));
+        let tls = client.and_then(|client| client.tls.as_deref()).unwrap_or("no TLS");
+        let detail = format!(
+            "from {sender} by {from}, {tls}, {} octets, {} recipient(s): {reply}",
+            self.octets,
+            envelope.recipients.len()
+        );
+        let event = self.shared.trace.event(Some(self.open.item), step, detail);
+        self.home.tell(event);
+    }
+}
+
+/// Sends a piece of a large message; the frame holds memory until it is written.
+async fn send_large(shared: &HandOffs, item: &LiveItem, chunk: Bytes) -> Result<(), LinkDown> {
+    let kib = u32::try_from(chunk.len().div_ceil(1024)).unwrap_or(u32::MAX);
+    let held = Arc::clone(&shared.in_flight).acquire_many_owned(kib).await.map_err(|_| LinkDown)?;
+    item.body(chunk, Some(held)).await
+}
+
+/// The one reply that SMTP has for the replies of all recipients; `None` when the message has to be kept for
+/// those who could not have it now, because others have it already.
+fn judge(replies: &[Reply]) -> Option<Reply> {
+    let positive = replies.iter().find(|reply| reply.is_positive());
+    let temporary = replies.iter().find(|reply| reply.code < 500 && !reply.is_positive());
+    match (positive, temporary) {
+        (Some(_), Some(_)) => None,
+        (Some(reply), None) | (None, Some(reply)) => Some(reply.clone()),
+        (None, None) => Some(
+            replies.first().cloned().unwrap_or_else(|| Reply::new(451, (4, 3, 0), "No answer; try again later")),
+        ),
+    }
+}
+
+fn spool_reply(error: &SpoolError) -> Reply {
+    tracing::error!(%error, "a message could not be sealed; the sender was told to try again");
+    match error {
+        SpoolError::Full { .. } => no_room(),
+        _ => Reply::new(451, (4, 3, 0), "The message could not be kept; try again later"),
+    }
+}
+
+fn disk_reply(error: &std::io::Error) -> Reply {
+    tracing::error!(%error, "a message could not be sealed; the sender was told to try again");
+    match error.kind() {
+        std::io::ErrorKind::StorageFull => no_room(),
+        _ => Reply::new(451, (4, 3, 0), "The message could not be kept; try again later"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn reply(code: u16) -> Reply {
+        Reply::bare(code, "x")
+    }
+
+    #[test]
+    fn one_reply_stands_for_all_recipients() {
+        let code = |codes: &[u16]| {
+            let replies: Vec<_> = codes.iter().map(|code| reply(*code)).collect();
+            judge(&replies).map(|reply| reply.code)
+        };
+        assert_eq!(code(&[250, 250]), Some(250));
+        assert_eq!(code(&[550, 550]), Some(550));
+        assert_eq!(code(&[550, 451]), Some(451));
+        assert_eq!(code(&[250, 550]), Some(250));
+        assert_eq!(code(&[250, 451]), None);
+        assert_eq!(code(&[]), Some(451));
+    }
+}

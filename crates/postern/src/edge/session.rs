@@ -1,0 +1,137 @@
+//! One link of one home, as Edge runs it: hello, then frames until it ends.
+
+use std::sync::Arc;
+
+use link::{Frame, Hello};
+use net::link_transport::LinkStream;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use super::deliver::Deliveries;
+use super::drain;
+use super::homes::{Home, to_hex};
+use super::live::Live;
+use crate::wire::{self, FrameReader, FrameSender, LinkFault, PING_AFTER, Silence};
+
+/// What a link session needs of Edge.
+#[derive(Clone)]
+pub struct LinkContext {
+    /// Edge's host name, for the hello.
+    pub hostname: String,
+    /// Attempts.
+    pub deliveries: Arc<Deliveries>,
+    /// Ends the link.
+    pub stop: CancellationToken,
+}
+
+/// Serves a link until it ends.
+pub async fn serve(stream: LinkStream, home: Arc<Home>, context: LinkContext) -> Result<(), LinkFault> {
+    let LinkStream { reader, writer, transport, remote, .. } = stream;
+    let (frames, queue) = wire::frame_queue();
+    let mut tasks = JoinSet::new();
+    tasks.spawn(async move {
+        if let Err(fault) = wire::write_frames(writer, queue).await {
+            tracing::debug!(%fault, "writing to the link ended");
+        }
+    });
+    let mut reader = FrameReader::new(reader);
+    let ours = Hello::ours(Some(context.hostname.clone()));
+    frames.send(Frame::Hello(ours.clone()));
+    reader.expect_hello(&ours).await?;
+    let live = Live::new(frames.clone());
+    home.connect(Arc::clone(&live));
+    tracing::info!(home = %home.name, %remote, transport = transport.as_str(), "link up");
+    context.deliveries.repeat_outcomes(&home, &frames);
+    tasks.spawn(drain::run(Arc::clone(&home), Arc::clone(&live)));
+    tasks.spawn(send_trace(Arc::clone(&home), frames.clone()));
+    let ended = tokio::select! {
+        ended = read_frames(&mut reader, &home, &live, &context) => ended,
+        () = context.stop.cancelled() => {
+            frames.send(Frame::Goodbye("Edge is shutting down".to_owned()));
+            tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+            Ok(())
+        }
+    };
+    home.disconnect(&live);
+    context.deliveries.link_lost(&home);
+    tasks.shutdown().await;
+    ended
+}
+
+async fn read_frames(
+    reader: &mut FrameReader<Box<dyn tokio::io::AsyncRead + Send + Unpin>>,
+    home: &Arc<Home>,
+    live: &Arc<Live>,
+    context: &LinkContext,
+) -> Result<(), LinkFault> {
+    let mut silence = Silence::default();
+    loop {
+        match reader.next(PING_AFTER).await? {
+            Some(frame) => {
+                silence.broken();
+                take_frame(frame, home, live, context)?;
+            }
+            None => silence.lasts(&live.frames)?,
+        }
+    }
+}
+
+fn take_frame(
+    frame: Frame,
+    home: &Arc<Home>,
+    live: &Arc<Live>,
+    context: &LinkContext,
+) -> Result<(), LinkFault> {
+    let frames = &live.frames;
+    match frame {
+        Frame::Ping => frames.send(Frame::Pong),
+        Frame::Pong => {}
+        Frame::Goodbye(reason) => return Err(LinkFault::Goodbye(reason)),
+        Frame::Snapshot(snapshot) => keep_snapshot(home, *snapshot, frames)?,
+        Frame::Answer(answer) => live.answered(answer),
+        Frame::Credit(item, octets) => live.credited(item, octets),
+        Frame::Attempt(attempt) => context.deliveries.attempt(home, *attempt, frames),
+        Frame::Body(attempt, octets) => context.deliveries.body(home, attempt, octets)?,
+        Frame::Abort(attempt) => context.deliveries.abort(home, attempt),
+        Frame::Ask(attempt) => context.deliveries.ask(home, attempt, frames),
+        Frame::Settled(attempt) => context.deliveries.settled(home, attempt),
+        Frame::TraceKept(sequence) => home.unsent.confirm(sequence),
+        _ => return Err(LinkFault::Protocol("a frame that only Edge sends")),
+    }
+    Ok(())
+}
+
+fn keep_snapshot(home: &Arc<Home>, snapshot: link::Snapshot, frames: &FrameSender) -> Result<(), LinkFault> {
+    let generation = snapshot.generation;
+    let kept = tokio::task::block_in_place(|| home.keep(snapshot));
+    match kept {
+        Ok(()) => {
+            tracing::info!(home = %home.name, generation, "snapshot kept");
+            frames.send(Frame::SnapshotKept(generation));
+            Ok(())
+        }
+        Err(error) => {
+            tracing::error!(home = %home.name, %error, "the snapshot could not be kept");
+            Err(LinkFault::Protocol("a snapshot that can't be kept"))
+        }
+    }
+}
+
+/// Sends trace events to Home as they come, in batches.
+async fn send_trace(home: Arc<Home>, frames: FrameSender) {
+    home.unsent.rewind();
+    loop {
+        let stirred = home.stirred.notified();
+        while let Some((sequence, events)) = home.unsent.take_batch() {
+            frames.send(Frame::Trace(sequence, events));
+        }
+        stirred.await;
+        // A moment lets events pile up: one frame for many.
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    }
+}
+
+/// For logs: who an unknown key is.
+pub fn key_name(key: &[u8; 32]) -> String {
+    to_hex(key).get(..16).unwrap_or_default().to_owned()
+}
