@@ -440,11 +440,12 @@ impl Scanner {
             let boundary = fields.parameter("boundary").map(|boundary| boundary.trim_ascii_end().to_vec());
             let boundary = boundary.filter(|boundary| (1..=BOUNDARY_MAX).contains(&boundary.len()));
             open.boundary = boundary.filter(|_| depth < DEPTH_MAX);
-        } else if (fields.is("message", "rfc822") || fields.is("message", "global")) && fields.is_identity() {
-            if depth < DEPTH_MAX && self.parts < PARTS_MAX {
-                self.parts += 1;
-                self.open.push(Open { encapsulated: true, ..Open::new(at, Unstated::Text) });
-            }
+            return;
+        }
+        let is_message = fields.is("message", "rfc822") || fields.is("message", "global");
+        if is_message && fields.is_identity() && depth < DEPTH_MAX && self.parts < PARTS_MAX {
+            self.parts += 1;
+            self.open.push(Open { encapsulated: true, lines_before: lines, ..Open::new(at, Unstated::Text) });
         }
     }
 
@@ -497,12 +498,14 @@ impl Open {
     fn finish(mut self, end: u64, lines: u64) -> (Part, bool, Vec<u8>) {
         // An empty body ends where it starts, although its boundary has no line end of its own.
         self.part.body.end = end.max(self.part.body.start);
-        self.part.lines = if end > self.part.body.start { lines.saturating_sub(self.lines_before) } else { 0 };
+        self.part.lines =
+            if end > self.part.body.start { lines.saturating_sub(self.lines_before) } else { 0 };
         if !self.children.is_empty() {
             self.part.content = Content::Multipart(self.children);
         } else if self.part.content == Content::Leaf {
             let fields = &mut self.part.fields;
-            let composite = fields.media_type.eq_ignore_ascii_case(b"multipart") || fields.is("message", "rfc822");
+            let composite =
+                fields.media_type.eq_ignore_ascii_case(b"multipart") || fields.is("message", "rfc822");
             if composite {
                 // Written as what it claims to be it would need parts that are not there.
                 fields.set_opaque(b"application", b"octet-stream");
