@@ -1,1 +1,30 @@
-//! link
+//! The link between Home and Edge: what is said on it, sans I/O.
+//!
+//! One ordered byte stream carries frames both ways; QUIC or TLS over TCP makes no difference here. This
+//! crate knows the frames and their limits, the hello, the pairing code, Home's snapshot and the window that
+//! bounds a body in flight. It opens no socket and reads no clock: the program feeds bytes in and writes
+//! bytes out. Every frame is hostile input to the side that reads it.
+
+mod attempt;
+mod code;
+mod frame;
+mod hello;
+mod snapshot;
+mod trace;
+mod window;
+
+pub use attempt::{Attempt, AttemptState, Outcomes};
+pub use code::{CodeError, PairingCode, PairingRequest, PairingResult, Proof, key_fingerprint};
+pub use frame::{
+    Answer, BODY_FRAME_MAX, CONTROL_FRAME_MAX, Decoder, Frame, FrameError, Open, OpenSealed,
+    SNAPSHOT_FRAME_MAX,
+};
+pub use hello::{Agreed, Hello, HelloError, VERSION};
+pub use snapshot::{Away, DomainPolicy, RecipientHash, RecipientKey, Snapshot, SnapshotDelivery};
+pub use trace::{Event, Role};
+pub use window::{ReceiveWindow, SendWindow, WINDOW_OCTETS, WindowError};
+
+/// ALPN of the link proper.
+pub const ALPN: &[u8] = b"postern/1";
+/// ALPN of the pairing exchange, the only thing an unknown key may speak, and only while a code is out.
+pub const ALPN_PAIRING: &[u8] = b"postern-pair/1";

@@ -56,7 +56,10 @@ impl UnixTime {
     }
 
     fn timestamp(self) -> Timestamp {
-        i64::try_from(self.0).ok().and_then(|us| Timestamp::from_microsecond(us).ok()).unwrap_or(Timestamp::MAX)
+        i64::try_from(self.0)
+            .ok()
+            .and_then(|us| Timestamp::from_microsecond(us).ok())
+            .unwrap_or(Timestamp::MAX)
     }
 }
 

@@ -1,1 +1,14 @@
-//! net
+//! Sockets: listeners, TLS, DNS, the link's transports, and the drivers that pump protocol sessions.
+//!
+//! This crate moves bytes and keeps time. It decides nothing about mail: what a session asks goes to the
+//! role's service, and what a role wants to send goes out as it is.
+
+pub mod dns;
+pub mod link_key;
+pub mod link_transport;
+pub mod listen;
+pub mod smtp_client;
+pub mod smtp_server;
+pub mod tls;
+
+mod link_tls;

@@ -1,0 +1,98 @@
+//! The application hello. In TLS 1.3 a refused client key shows only after the handshake looked finished, so
+//! the link counts as up only when both hellos were read.
+
+use serde::{Deserialize, Serialize};
+
+/// The version of the frames that this build speaks.
+pub const VERSION: u32 = 1;
+
+/// First frame of each side.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Hello {
+    /// Lowest version the sender speaks.
+    pub version_min: u32,
+    /// Highest version the sender speaks.
+    pub version_max: u32,
+    /// `postern` and its version, for logs.
+    pub software: String,
+    /// Edge says its host name here; Home says nothing that names it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hostname: Option<String>,
+    /// Names of optional abilities; unknown ones are passed over.
+    #[serde(default)]
+    pub capabilities: Vec<String>,
+}
+
+/// What both sides settled on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Agreed {
+    /// The version spoken.
+    pub version: u32,
+    /// Abilities that both have.
+    pub capabilities: Vec<String>,
+}
+
+/// Why no link came up. The operator has to update one side.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum HelloError {
+    /// No common version.
+    #[error("the other side speaks link versions {theirs:?}, this one {ours:?}: update the older one")]
+    Version {
+        /// Lowest and highest of the peer.
+        theirs: (u32, u32),
+        /// Lowest and highest of this build.
+        ours: (u32, u32),
+    },
+}
+
+impl Hello {
+    /// The hello of this build.
+    #[must_use]
+    pub fn ours(hostname: Option<String>) -> Self {
+        Self {
+            version_min: VERSION,
+            version_max: VERSION,
+            software: concat!("postern ", env!("CARGO_PKG_VERSION")).to_owned(),
+            hostname,
+            capabilities: Vec::new(),
+        }
+    }
+
+    /// Settles on the highest common version and the common abilities.
+    ///
+    /// # Errors
+    /// [`HelloError::Version`] when the ranges do not meet.
+    pub fn agree(&self, theirs: &Self) -> Result<Agreed, HelloError> {
+        let version = self.version_max.min(theirs.version_max);
+        if version < self.version_min || version < theirs.version_min {
+            return Err(HelloError::Version {
+                theirs: (theirs.version_min, theirs.version_max),
+                ours: (self.version_min, self.version_max),
+            });
+        }
+        let common = self.capabilities.iter().filter(|ours| theirs.capabilities.contains(ours));
+        Ok(Agreed { version, capabilities: common.cloned().collect() })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn speaks(version_min: u32, version_max: u32, capabilities: &[&str]) -> Hello {
+        let capabilities = capabilities.iter().map(ToString::to_string).collect();
+        Hello { version_min, version_max, capabilities, ..Hello::ours(None) }
+    }
+
+    #[test]
+    fn the_highest_common_version_is_spoken() {
+        let agreed = speaks(1, 3, &["a", "b"]).agree(&speaks(2, 5, &["b", "c"])).unwrap();
+        assert_eq!(agreed, Agreed { version: 3, capabilities: vec!["b".to_owned()] });
+    }
+
+    #[test]
+    fn ranges_that_do_not_meet_say_what_to_do() {
+        let error = speaks(1, 1, &[]).agree(&speaks(2, 3, &[])).unwrap_err();
+        assert!(error.to_string().contains("update the older one"));
+    }
+}

@@ -1,0 +1,242 @@
+//! What Home pushes to Edge, and what Edge works from while Home is away.
+
+use std::collections::HashSet;
+
+use base64::engine::general_purpose::STANDARD as BASE64;
+use hmac::{Hmac, KeyInit as _, Mac as _};
+use mail::{Address, Domain};
+use serde::{Deserialize, Serialize};
+use sha2::Sha256;
+
+/// Octets kept of each recipient's HMAC-SHA-256: too many to collide, too few to waste memory.
+const HASH_OCTETS: usize = 16;
+
+/// The key under which recipients are hashed; drawn by Home, new for each Edge.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct RecipientKey(#[serde(with = "key_text")] [u8; 32]);
+
+impl RecipientKey {
+    /// From 32 random octets.
+    #[must_use]
+    pub const fn new(key: [u8; 32]) -> Self {
+        Self(key)
+    }
+
+    /// The hash of one canonical address (`local@domain`, lower case).
+    #[must_use]
+    pub fn hash(&self, canonical: &str) -> RecipientHash {
+        let mut hash = [0; HASH_OCTETS];
+        if let Ok(mut mac) = Hmac::<Sha256>::new_from_slice(&self.0) {
+            mac.update(canonical.as_bytes());
+            let full = mac.finalize().into_bytes();
+            hash.copy_from_slice(full.get(..HASH_OCTETS).unwrap_or(&[0; HASH_OCTETS]));
+        }
+        RecipientHash(hash)
+    }
+}
+
+impl std::fmt::Debug for RecipientKey {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("RecipientKey(…)")
+    }
+}
+
+/// The keyed hash of one recipient address.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct RecipientHash([u8; HASH_OCTETS]);
+
+/// What to do with mail while Home is away.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Away {
+    /// Take it and seal it.
+    #[default]
+    Seal,
+    /// Answer 451 and let the sender keep it.
+    Defer,
+}
+
+/// One domain of a home.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DomainPolicy {
+    /// The domain.
+    pub name: Domain,
+    /// Whether unknown local parts are taken as well.
+    #[serde(default)]
+    pub catch_all: bool,
+}
+
+/// Everything that Edge needs to know of one home. Edge keeps the last one on disk.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Snapshot {
+    /// Grows with each push; Edge answers with it.
+    pub generation: u64,
+    /// The home's domains.
+    pub domains: Vec<DomainPolicy>,
+    /// Characters that start a sub-address (`bob+lists`).
+    #[serde(default)]
+    pub subaddress_separators: String,
+    /// Key of the hashes.
+    pub recipient_key: RecipientKey,
+    /// Hashes of every address that is known, sorted.
+    #[serde(with = "hash_text")]
+    pub recipients: HashSet<RecipientHash>,
+    /// `age` recipient to which mail is sealed.
+    pub sealing_key: String,
+    /// What to do while Home is away.
+    #[serde(default)]
+    pub away: Away,
+    /// Most octets of one message.
+    pub message_octets_max: u64,
+    /// Whether this home sends through Edge.
+    #[serde(default)]
+    pub outbound: bool,
+}
+
+/// How an address is known to a snapshot.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SnapshotDelivery {
+    /// By its own name, by its sub-address, as postmaster, or by a catch-all.
+    Known,
+    /// The domain is ours, the local part is not.
+    UnknownRecipient,
+    /// The domain is not this home's.
+    ForeignDomain,
+}
+
+impl Snapshot {
+    /// Looks a recipient up as RCPT does. `postmaster` is always known (RFC 5321 section 4.5.1).
+    #[must_use]
+    pub fn find(&self, address: &Address) -> SnapshotDelivery {
+        let Some(domain) = self.domains.iter().find(|domain| &domain.name == address.domain()) else {
+            return SnapshotDelivery::ForeignDomain;
+        };
+        let local = address.canonical_local();
+        let knows = |local: &str| {
+            self.recipients.contains(&self.recipient_key.hash(&format!("{local}@{}", domain.name)))
+        };
+        let known = domain.catch_all
+            || local == "postmaster"
+            || knows(&local)
+            || self.base_of(&local).is_some_and(knows);
+        if known { SnapshotDelivery::Known } else { SnapshotDelivery::UnknownRecipient }
+    }
+
+    /// The local part before the first separator, when there is one and something stands before it.
+    fn base_of<'a>(&self, local: &'a str) -> Option<&'a str> {
+        let at = local.find(|c| self.subaddress_separators.contains(c))?;
+        local.get(..at).filter(|base| !base.is_empty())
+    }
+}
+
+mod key_text {
+    use serde::de::Error as _;
+    use serde::{Deserialize as _, Deserializer, Serializer};
+
+    use base64::Engine as _;
+
+    use super::BASE64;
+
+    pub(super) fn serialize<S: Serializer>(key: &[u8; 32], serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&BASE64.encode(key))
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<[u8; 32], D::Error> {
+        let text = String::deserialize(deserializer)?;
+        let octets = BASE64.decode(text).map_err(D::Error::custom)?;
+        octets.try_into().map_err(|_| D::Error::custom("a recipient key has 32 octets"))
+    }
+}
+
+/// Hashes as one base64 string: a list of 700,000 JSON strings would cost ten times as much to read.
+mod hash_text {
+    use std::collections::HashSet;
+
+    use serde::de::Error as _;
+    use serde::{Deserialize as _, Deserializer, Serializer};
+
+    use base64::Engine as _;
+
+    use super::{BASE64, HASH_OCTETS, RecipientHash};
+
+    pub(super) fn serialize<S: Serializer>(
+        hashes: &HashSet<RecipientHash>,
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
+        let mut sorted: Vec<_> = hashes.iter().collect();
+        sorted.sort_unstable();
+        let octets: Vec<u8> = sorted.into_iter().flat_map(|hash| hash.0).collect();
+        serializer.serialize_str(&BASE64.encode(octets))
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<HashSet<RecipientHash>, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        let octets = BASE64.decode(text).map_err(D::Error::custom)?;
+        let (hashes, rest) = octets.as_chunks::<HASH_OCTETS>();
+        if rest.is_empty() {
+            Ok(hashes.iter().copied().map(RecipientHash).collect())
+        } else {
+            Err(D::Error::custom("recipient hashes have 16 octets each"))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn snapshot(catch_all: bool) -> Snapshot {
+        let recipient_key = RecipientKey::new([3; 32]);
+        Snapshot {
+            generation: 1,
+            domains: vec![DomainPolicy { name: Domain::parse("example.org").unwrap(), catch_all }],
+            subaddress_separators: "+".to_owned(),
+            recipients: HashSet::from([recipient_key.hash("bob@example.org")]),
+            recipient_key,
+            sealing_key: "age1".to_owned(),
+            away: Away::Seal,
+            message_octets_max: 1,
+            outbound: false,
+        }
+    }
+
+    fn find(snapshot: &Snapshot, address: &str) -> SnapshotDelivery {
+        snapshot.find(&Address::parse(address).unwrap())
+    }
+
+    #[test]
+    fn recipients_are_known_by_name_subaddress_and_as_postmaster() {
+        let snapshot = snapshot(false);
+        for known in ["bob@example.org", "BOB@Example.org", "bob+x@example.org", "\"bob\"@example.org"] {
+            assert_eq!(find(&snapshot, known), SnapshotDelivery::Known, "{known}");
+        }
+        assert_eq!(find(&snapshot, "Postmaster@example.org"), SnapshotDelivery::Known);
+        assert_eq!(find(&snapshot, "eve@example.org"), SnapshotDelivery::UnknownRecipient);
+        assert_eq!(find(&snapshot, "eve+bob@example.org"), SnapshotDelivery::UnknownRecipient);
+        assert_eq!(find(&snapshot, "+bob@example.org"), SnapshotDelivery::UnknownRecipient);
+        assert_eq!(find(&snapshot, "bob@example.com"), SnapshotDelivery::ForeignDomain);
+    }
+
+    #[test]
+    fn a_catch_all_takes_everybody_of_its_domain_only() {
+        let snapshot = snapshot(true);
+        assert_eq!(find(&snapshot, "eve@example.org"), SnapshotDelivery::Known);
+        assert_eq!(find(&snapshot, "eve@sub.example.org"), SnapshotDelivery::ForeignDomain);
+    }
+
+    #[test]
+    fn a_snapshot_survives_json_and_shows_no_address() {
+        let snapshot = snapshot(false);
+        let json = serde_json::to_string(&snapshot).unwrap();
+        assert!(!json.contains("bob"));
+        assert_eq!(serde_json::from_str::<Snapshot>(&json).unwrap(), snapshot);
+    }
+
+    #[test]
+    fn hashes_differ_by_key() {
+        assert_ne!(RecipientKey::new([1; 32]).hash("a@b"), RecipientKey::new([2; 32]).hash("a@b"));
+    }
+}

@@ -1,0 +1,221 @@
+//! The driver of an SMTP client session: one connection to one host, reused while there is mail for it.
+
+use std::future::Future;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use rustls::pki_types::ServerName;
+use smtp::client::{Closed, Session, Settings, Step, TlsUse, Transaction, TransactionResult};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
+
+use crate::tls;
+
+/// How long a TCP connection may take to come about.
+pub const CONNECT_PATIENCE: Duration = Duration::from_secs(30);
+/// How long the server may take over the TLS handshake.
+const HANDSHAKE_PATIENCE: Duration = Duration::from_secs(60);
+const READ_OCTETS: usize = 4 * 1024;
+
+/// Gives a message piece by piece.
+pub trait BodySource: Send {
+    /// The next piece; `None` after the last.
+    ///
+    /// # Errors
+    /// When the message can't be completed; the connection is then given up before the message's end.
+    fn next(&mut self) -> impl Future<Output = Result<Option<Bytes>, BodyLost>> + Send;
+}
+
+/// The rest of a message will not come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct BodyLost;
+
+/// Why no session came about.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// No connection.
+    #[error("no connection: {0}")]
+    Connect(io::Error),
+    /// The host does not want us, or does not speak SMTP.
+    #[error("{0}")]
+    Closed(Closed),
+    /// STARTTLS was offered and failed; the caller may connect anew without it.
+    #[error("TLS could not be started: {0}")]
+    Tls(io::Error),
+}
+
+trait Duplex: AsyncRead + AsyncWrite + Send + Unpin {}
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> Duplex for T {}
+
+/// A session that is ready for a transaction.
+pub struct Connection {
+    stream: Box<dyn Duplex>,
+    session: Session,
+    input: BytesMut,
+    tls: Option<String>,
+}
+
+impl Connection {
+    /// Connects to `remote`, which is the host `mta`, and gets as far as the EHLO reply, encrypted if the
+    /// settings say so.
+    ///
+    /// # Errors
+    /// [`OpenError`]; nothing was sent.
+    pub async fn open(
+        remote: SocketAddr,
+        mta: &str,
+        settings: Arc<Settings>,
+        connector: &TlsConnector,
+    ) -> Result<Self, OpenError> {
+        let connect = tokio::time::timeout(CONNECT_PATIENCE, TcpStream::connect(remote));
+        let stream = connect.await.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()));
+        let stream = stream.map_err(OpenError::Connect)?;
+        stream.set_nodelay(true).map_err(OpenError::Connect)?;
+        let session = Session::new(settings).with_mta(mta);
+        let mut connection = Self { stream: Box::new(stream), session, input: BytesMut::new(), tls: None };
+        loop {
+            match connection.session.advance(&mut connection.input) {
+                Step::StartTls => connection = connection.start_tls(mta, remote, connector).await?,
+                Step::Ready => return Ok(connection),
+                Step::Closed(reason) => {
+                    let _ = connection.flush().await;
+                    return Err(OpenError::Closed(reason));
+                }
+                Step::NeedInput => connection.exchange().await,
+                Step::Flush | Step::SendBody | Step::Finished(_) => drop(connection.flush_or_close().await),
+            }
+        }
+    }
+
+    /// The opportunistic fallback of [`Connection::open`]: when TLS fails, once more without it (RFC 7435).
+    ///
+    /// # Errors
+    /// As [`Connection::open`].
+    pub async fn open_opportunistic(
+        remote: SocketAddr,
+        mta: &str,
+        settings: &Settings,
+        connector: &TlsConnector,
+    ) -> Result<Self, OpenError> {
+        match Self::open(remote, mta, Arc::new(settings.clone()), connector).await {
+            Err(OpenError::Tls(_) | OpenError::Closed(Closed::TlsFailed)) => {
+                let plain = Settings { tls: TlsUse::Never, ..settings.clone() };
+                Self::open(remote, mta, Arc::new(plain), connector).await
+            }
+            other => other,
+        }
+    }
+
+    /// Version and cipher suite, when the session is encrypted.
+    #[must_use]
+    pub fn tls(&self) -> Option<&str> {
+        self.tls.as_deref()
+    }
+
+    /// Carries out one transaction. Never fails: what went wrong is in the outcomes, one per recipient.
+    pub async fn send(&mut self, transaction: Transaction, body: &mut impl BodySource) -> TransactionResult {
+        let recipients = transaction.recipients.len();
+        self.session.start(transaction);
+        loop {
+            match self.session.advance(&mut self.input) {
+                Step::Finished(result) => return result,
+                Step::SendBody => self.send_body(body).await,
+                Step::Closed(reason) => {
+                    let outcomes = vec![reason.outcome(None); recipients];
+                    return TransactionResult { outcomes, reusable: false, in_doubt: false };
+                }
+                Step::NeedInput => self.exchange().await,
+                Step::Flush | Step::StartTls | Step::Ready => drop(self.flush_or_close().await),
+            }
+        }
+    }
+
+    /// Says goodbye.
+    pub async fn quit(mut self) {
+        self.session.quit();
+        let goodbye = async {
+            self.flush().await?;
+            self.stream.read_buf(&mut self.input).await?;
+            self.stream.shutdown().await
+        };
+        // The mail is settled; a host that dawdles over its goodbye is left.
+        let _ = tokio::time::timeout(Duration::from_secs(2), goodbye).await;
+    }
+
+    async fn send_body(&mut self, body: &mut impl BodySource) {
+        loop {
+            match body.next().await {
+                Ok(Some(piece)) => self.session.body(&piece),
+                Ok(None) => return self.session.body_end(),
+                Err(BodyLost) => return self.session.abandon(),
+            }
+            if self.flush_or_close().await.is_break() {
+                return;
+            }
+        }
+    }
+
+    /// Writes the output, then reads; a broken connection or silence is told to the session.
+    async fn exchange(&mut self) {
+        if self.flush_or_close().await.is_break() {
+            return;
+        }
+        self.input.reserve(READ_OCTETS);
+        let patience = self.session.awaited().timeout();
+        match tokio::time::timeout(patience, self.stream.read_buf(&mut self.input)).await {
+            Ok(Ok(1..)) => {}
+            Ok(Ok(0) | Err(_)) => self.session.closed_by_peer(),
+            Err(_) => self.session.timed_out(),
+        }
+    }
+
+    async fn flush_or_close(&mut self) -> std::ops::ControlFlow<()> {
+        let patience = self.session.awaited().timeout();
+        match tokio::time::timeout(patience, self.flush()).await {
+            Ok(Ok(())) => std::ops::ControlFlow::Continue(()),
+            Ok(Err(_)) => {
+                self.session.closed_by_peer();
+                std::ops::ControlFlow::Break(())
+            }
+            Err(_) => {
+                self.session.timed_out();
+                std::ops::ControlFlow::Break(())
+            }
+        }
+    }
+
+    async fn flush(&mut self) -> io::Result<()> {
+        let output = self.session.output();
+        if output.is_empty() {
+            return Ok(());
+        }
+        let written = self.stream.write_all(output).await;
+        output.clear();
+        written?;
+        self.stream.flush().await
+    }
+
+    /// Upgrades the connection. Plaintext that came after the 220 was dropped by the session (CVE-2021-38371).
+    async fn start_tls(
+        mut self,
+        mta: &str,
+        remote: SocketAddr,
+        connector: &TlsConnector,
+    ) -> Result<Self, OpenError> {
+        let name = ServerName::try_from(mta.to_owned()).unwrap_or(ServerName::IpAddress(remote.ip().into()));
+        let handshake = connector.connect(name, self.stream);
+        match tokio::time::timeout(HANDSHAKE_PATIENCE, handshake).await {
+            Ok(Ok(stream)) => {
+                self.session.tls_started();
+                let tls = Some(tls::describe(stream.get_ref().1));
+                Ok(Self { stream: Box::new(stream), session: self.session, input: BytesMut::new(), tls })
+            }
+            Ok(Err(error)) => Err(OpenError::Tls(error)),
+            Err(_) => Err(OpenError::Tls(io::ErrorKind::TimedOut.into())),
+        }
+    }
+}

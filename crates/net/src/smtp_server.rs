@@ -1,0 +1,189 @@
+//! The driver of an SMTP server session: bytes, TLS and time between a client and the role's service.
+
+use std::future::Future;
+use std::io;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use bytes::{Bytes, BytesMut};
+use mail::{Client, Envelope, Recipient, Reply};
+use smtp::server::{Awaited, Cause, MailFrom, Question, Secret, Session, Settings, Step};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
+use tokio_rustls::TlsAcceptor;
+use tokio_util::sync::CancellationToken;
+
+use crate::tls;
+
+/// Octets asked for at one read while commands are exchanged; a session that idles holds no more.
+const COMMAND_READ_OCTETS: usize = 4 * 1024;
+/// Octets asked for at one read while a body comes in.
+const BODY_READ_OCTETS: usize = 64 * 1024;
+
+/// What a role answers to a client. One value per session; it is dropped when the session ends, whatever the
+/// reason, and has to let go of an unfinished message then.
+pub trait Service: Send {
+    /// Whether these are an account's name and password: the account's canonical name, and the reply.
+    fn login(&mut self, user: &str, password: &Secret) -> impl Future<Output = (Option<String>, Reply)> + Send;
+    /// `MAIL FROM`.
+    fn mail(&mut self, client: &Client, from: &MailFrom) -> impl Future<Output = Reply> + Send;
+    /// `RCPT TO`.
+    fn recipient(&mut self, client: &Client, recipient: &Recipient) -> impl Future<Output = Reply> + Send;
+    /// A body is about to come.
+    ///
+    /// # Errors
+    /// The reply that refuses it.
+    fn data(&mut self, envelope: Envelope) -> impl Future<Output = Result<(), Reply>> + Send;
+    /// A piece of the body. Waiting here is the back-pressure.
+    fn body(&mut self, piece: Bytes) -> impl Future<Output = ()> + Send;
+    /// The body is whole: the reply to the message.
+    fn end(&mut self) -> impl Future<Output = Reply> + Send;
+    /// The body comes to nothing.
+    fn aborted(&mut self, cause: Cause) -> impl Future<Output = ()> + Send;
+}
+
+/// What a listener gives each of its sessions.
+#[derive(Clone)]
+pub struct Port {
+    /// The session's settings.
+    pub settings: Arc<Settings>,
+    /// For STARTTLS, or for implicit TLS.
+    pub tls: Option<TlsAcceptor>,
+    /// Whether TLS comes first (RFC 8314).
+    pub implicit_tls: bool,
+    /// Ends the session between two transactions.
+    pub stop: CancellationToken,
+}
+
+trait Duplex: AsyncRead + AsyncWrite + Send + Unpin {}
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> Duplex for T {}
+
+/// Serves one connection until it ends.
+///
+/// # Errors
+/// When the connection breaks; the caller logs it at most.
+pub async fn serve<S, V>(stream: S, peer: IpAddr, port: &Port, service: V) -> io::Result<()>
+where
+    S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    V: Service,
+{
+    let settings = Arc::clone(&port.settings);
+    let (stream, session): (Box<dyn Duplex>, _) = match port.tls.as_ref().filter(|_| port.implicit_tls) {
+        Some(acceptor) => {
+            let stream = handshake(acceptor, stream).await?;
+            let about = tls::describe(stream.get_ref().1);
+            (Box::new(stream), Session::new(settings, peer, Some(about)))
+        }
+        None => (Box::new(stream), Session::new(settings, peer, None)),
+    };
+    Driver { stream, session, service, port, input: BytesMut::new() }.run().await
+}
+
+async fn handshake<S>(acceptor: &TlsAcceptor, stream: S) -> io::Result<tokio_rustls::server::TlsStream<S>>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    let patience = Awaited::Command.timeout();
+    tokio::time::timeout(patience, acceptor.accept(stream)).await.map_err(|_| io::ErrorKind::TimedOut)?
+}
+
+struct Driver<'a, V> {
+    stream: Box<dyn Duplex>,
+    session: Session,
+    service: V,
+    port: &'a Port,
+    input: BytesMut,
+}
+
+impl<V: Service> Driver<'_, V> {
+    async fn run(mut self) -> io::Result<()> {
+        self.session.greet();
+        loop {
+            match self.session.advance(&mut self.input) {
+                Step::NeedInput => {
+                    self.flush().await?;
+                    if !self.read().await? {
+                        return Ok(());
+                    }
+                }
+                Step::Flush => self.flush().await?,
+                Step::Body(piece) => self.service.body(piece).await,
+                Step::Ask(question) => self.ask(question).await,
+                Step::StartTls => self = self.start_tls().await?,
+                Step::Close => {
+                    self.flush().await?;
+                    return self.stream.shutdown().await;
+                }
+            }
+        }
+    }
+
+    async fn ask(&mut self, question: Question) {
+        match question {
+            Question::Login { user, password } => {
+                let (account, reply) = self.service.login(&user, &password).await;
+                self.session.answer_login(account, &reply);
+            }
+            Question::Mail(from) => {
+                let reply = self.service.mail(self.session.client(), &from).await;
+                self.session.answer(reply);
+            }
+            Question::Recipient(recipient) => {
+                let reply = self.service.recipient(self.session.client(), &recipient).await;
+                self.session.answer(reply);
+            }
+            Question::Data(envelope) => match self.service.data(envelope).await {
+                Ok(()) => self.session.accept_body(),
+                Err(reply) => self.session.answer(reply),
+            },
+            Question::End { .. } => {
+                let reply = self.service.end().await;
+                self.session.answer(reply);
+            }
+            Question::Aborted(cause) => self.service.aborted(cause).await,
+        }
+    }
+
+    async fn flush(&mut self) -> io::Result<()> {
+        let output = self.session.output();
+        if output.is_empty() {
+            return Ok(());
+        }
+        let written = self.stream.write_all(output).await;
+        output.clear();
+        written?;
+        self.stream.flush().await
+    }
+
+    /// Reads more input. `false` when the client is gone.
+    async fn read(&mut self) -> io::Result<bool> {
+        let awaited = self.session.awaited();
+        self.input.reserve(match awaited {
+            Awaited::Command => COMMAND_READ_OCTETS,
+            Awaited::BodyBlock => BODY_READ_OCTETS,
+        });
+        let may_stop = !self.session.in_transaction() && !self.session.is_body_open();
+        tokio::select! {
+            biased;
+            () = self.port.stop.cancelled(), if may_stop => {
+                self.session.shut_down();
+                Ok(true)
+            }
+            read = tokio::time::timeout(awaited.timeout(), self.stream.read_buf(&mut self.input)) => match read {
+                Ok(read) => Ok(read? > 0),
+                Err(_) => {
+                    self.session.timed_out();
+                    Ok(true)
+                }
+            }
+        }
+    }
+
+    /// Upgrades the connection. Plaintext that came after STARTTLS is dropped with the buffer it is in.
+    async fn start_tls(mut self) -> io::Result<Self> {
+        self.flush().await?;
+        let acceptor = self.port.tls.as_ref().ok_or(io::ErrorKind::Unsupported)?;
+        let stream = handshake(acceptor, self.stream).await?;
+        self.session.tls_started(tls::describe(stream.get_ref().1));
+        Ok(Self { stream: Box::new(stream), input: BytesMut::new(), ..self })
+    }
+}

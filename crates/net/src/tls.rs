@@ -1,0 +1,274 @@
+//! TLS with certificates: for SMTP, submission and IMAP clients, and towards other MTAs.
+
+use std::fmt;
+use std::io::Write as _;
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, PoisonError, RwLock};
+
+use rcgen::{CertificateParams, DnType, KeyPair, PKCS_ECDSA_P256_SHA256};
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::crypto::{CryptoProvider, aws_lc_rs, verify_tls12_signature, verify_tls13_signature};
+use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
+use rustls::server::{ClientHello, ResolvesServerCert};
+use rustls::sign::CertifiedKey;
+use rustls::{ClientConfig, DigitallySignedStruct, Error, ServerConfig, SignatureScheme};
+use tokio_rustls::{TlsAcceptor, TlsConnector};
+
+/// Certificate and key can't be used. The operator mends the file named.
+#[derive(Debug, thiserror::Error)]
+pub enum TlsError {
+    /// A file can't be read or written.
+    #[error("{}: {cause}", path.display())]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        cause: std::io::Error,
+    },
+    /// A file does not hold what it should.
+    #[error("{}: {cause}", path.display())]
+    Content {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        cause: String,
+    },
+}
+
+/// Where a certificate chain and its key are, in PEM.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CertificateFiles {
+    /// The chain, leaf first.
+    pub certificate: PathBuf,
+    /// The private key.
+    pub key: PathBuf,
+}
+
+/// The certificate that a role shows. It can be replaced while sessions run.
+#[derive(Clone)]
+pub struct ServerIdentity {
+    current: Arc<Current>,
+}
+
+struct Current(RwLock<Arc<CertifiedKey>>);
+
+impl fmt::Debug for Current {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Current")
+    }
+}
+
+impl ResolvesServerCert for Current {
+    fn resolve(&self, _hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        Some(Arc::clone(&self.0.read().unwrap_or_else(PoisonError::into_inner)))
+    }
+}
+
+impl ServerIdentity {
+    /// Loads a certificate chain and key.
+    ///
+    /// # Errors
+    /// [`TlsError`] naming the file.
+    pub fn load(files: &CertificateFiles) -> Result<Self, TlsError> {
+        let certified = load(files)?;
+        Ok(Self { current: Arc::new(Current(RwLock::new(Arc::new(certified)))) })
+    }
+
+    /// Reads the files again; sessions that begin later show what they hold now.
+    ///
+    /// # Errors
+    /// [`TlsError`]; the certificate in use stays.
+    pub fn reload(&self, files: &CertificateFiles) -> Result<(), TlsError> {
+        let certified = load(files)?;
+        *self.current.0.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(certified);
+        Ok(())
+    }
+
+    /// The acceptor for sessions: TLS 1.2 and 1.3 (RFC 8996 forbids less).
+    ///
+    /// # Errors
+    /// When the crypto provider lacks a protocol version, which a working build does not.
+    pub fn acceptor(&self) -> Result<TlsAcceptor, Error> {
+        let provider = Arc::new(aws_lc_rs::default_provider());
+        let mut config = ServerConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()?
+            .with_no_client_auth()
+            .with_cert_resolver(Arc::clone(&self.current) as Arc<dyn ResolvesServerCert>);
+        config.max_fragment_size = None;
+        Ok(TlsAcceptor::from(Arc::new(config)))
+    }
+}
+
+fn load(files: &CertificateFiles) -> Result<CertifiedKey, TlsError> {
+    let certificate = read(&files.certificate)?;
+    let key = read(&files.key)?;
+    let content = |path: &Path, cause: String| TlsError::Content { path: path.to_owned(), cause };
+    let chain: Vec<CertificateDer<'static>> = CertificateDer::pem_slice_iter(&certificate)
+        .collect::<Result<_, _>>()
+        .map_err(|error| content(&files.certificate, format!("not a PEM certificate: {error}")))?;
+    if chain.is_empty() {
+        return Err(content(&files.certificate, "it holds no PEM certificate".to_owned()));
+    }
+    let key = PrivateKeyDer::from_pem_slice(&key)
+        .map_err(|error| content(&files.key, format!("it holds no PEM private key: {error}")))?;
+    let provider = aws_lc_rs::default_provider();
+    CertifiedKey::from_der(chain, key, &provider)
+        .map_err(|error| content(&files.key, format!("the key does not fit the certificate: {error}")))
+}
+
+fn read(path: &Path) -> Result<Vec<u8>, TlsError> {
+    std::fs::read(path).map_err(|cause| TlsError::File { path: path.to_owned(), cause })
+}
+
+/// Makes a certificate for `name`, signed by itself, unless both files are there. It names nothing but `name`.
+///
+/// # Errors
+/// [`TlsError::File`] when a file can't be written.
+pub fn ensure_self_signed(files: &CertificateFiles, name: &str) -> Result<(), TlsError> {
+    if files.certificate.exists() && files.key.exists() {
+        return Ok(());
+    }
+    let content = |cause: rcgen::Error| TlsError::Content {
+        path: files.certificate.clone(),
+        cause: format!("can't make a certificate for {name}: {cause}"),
+    };
+    let pair = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256).map_err(content)?;
+    let mut params = CertificateParams::new(vec![name.to_owned()]).map_err(content)?;
+    params.distinguished_name = rcgen::DistinguishedName::new();
+    params.distinguished_name.push(DnType::CommonName, name);
+    let certificate = params.self_signed(&pair).map_err(content)?;
+    write_private(&files.key, &pair.serialize_pem())?;
+    write_private(&files.certificate, &certificate.pem())
+}
+
+fn write_private(path: &Path, text: &str) -> Result<(), TlsError> {
+    let file = |cause| TlsError::File { path: path.to_owned(), cause };
+    let mut options = std::fs::OpenOptions::new();
+    let mut opened = options.write(true).create(true).truncate(true).mode(0o600).open(path).map_err(file)?;
+    opened.write_all(text.as_bytes()).and_then(|()| opened.sync_all()).map_err(file)
+}
+
+/// The version and cipher suite of a session, for `Received` fields and logs.
+#[must_use]
+pub fn describe(session: &rustls::CommonState) -> String {
+    let version = match session.protocol_version() {
+        Some(rustls::ProtocolVersion::TLSv1_3) => "TLS1.3",
+        Some(rustls::ProtocolVersion::TLSv1_2) => "TLS1.2",
+        _ => "TLS",
+    };
+    match session.negotiated_cipher_suite() {
+        Some(suite) => {
+            let name = format!("{:?}", suite.suite());
+            format!("{version} {}", name.trim_start_matches("TLS13_").trim_start_matches("TLS_"))
+        }
+        None => version.to_owned(),
+    }
+}
+
+/// Accepts any certificate: opportunistic TLS towards an MX encrypts against listeners and proves nothing
+/// (RFC 7435). Policies that prove more (DANE, MTA-STS) replace it where they hold.
+#[derive(Debug)]
+struct AnyCertificate {
+    provider: Arc<CryptoProvider>,
+}
+
+impl ServerCertVerifier for AnyCertificate {
+    fn verify_server_cert(
+        &self,
+        _end_entity: &CertificateDer<'_>,
+        _intermediates: &[CertificateDer<'_>],
+        _server_name: &ServerName<'_>,
+        _ocsp_response: &[u8],
+        _now: UnixTime,
+    ) -> Result<ServerCertVerified, Error> {
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        verify_tls12_signature(message, cert, dss, &self.provider.signature_verification_algorithms)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        verify_tls13_signature(message, cert, dss, &self.provider.signature_verification_algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.provider.signature_verification_algorithms.supported_schemes()
+    }
+}
+
+/// The connector for opportunistic TLS towards other MTAs.
+///
+/// # Errors
+/// When the crypto provider lacks a protocol version, which a working build does not.
+pub fn opportunistic_connector() -> Result<TlsConnector, Error> {
+    let provider = Arc::new(aws_lc_rs::default_provider());
+    let verifier = AnyCertificate { provider: Arc::clone(&provider) };
+    let config = ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()?
+        .dangerous()
+        .with_custom_certificate_verifier(Arc::new(verifier))
+        .with_no_client_auth();
+    Ok(TlsConnector::from(Arc::new(config)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn files(dir: &Path) -> CertificateFiles {
+        CertificateFiles { certificate: dir.join("cert.pem"), key: dir.join("key.pem") }
+    }
+
+    #[test]
+    fn a_certificate_is_made_once_and_its_key_is_private() {
+        use std::os::unix::fs::PermissionsExt as _;
+        let dir = tempfile::tempdir().unwrap();
+        let files = files(dir.path());
+        ensure_self_signed(&files, "mx.example.org").unwrap();
+        let first = std::fs::read(&files.certificate).unwrap();
+        ensure_self_signed(&files, "mx.example.org").unwrap();
+        assert_eq!(std::fs::read(&files.certificate).unwrap(), first);
+        assert_eq!(std::fs::metadata(&files.key).unwrap().permissions().mode() & 0o777, 0o600);
+        let identity = ServerIdentity::load(&files).unwrap();
+        identity.reload(&files).unwrap();
+    }
+
+    #[test]
+    fn unusable_files_are_named() {
+        let dir = tempfile::tempdir().unwrap();
+        let files = files(dir.path());
+        let error = ServerIdentity::load(&files).err().unwrap().to_string();
+        assert!(error.contains("cert.pem"), "{error}");
+        ensure_self_signed(&files, "mx.example.org").unwrap();
+        std::fs::write(&files.key, "nothing").unwrap();
+        let error = ServerIdentity::load(&files).err().unwrap().to_string();
+        assert!(error.contains("key.pem") && error.contains("no PEM private key"), "{error}");
+        std::fs::write(&files.certificate, "nothing").unwrap();
+        let error = ServerIdentity::load(&files).err().unwrap().to_string();
+        assert!(error.contains("cert.pem: it holds no PEM certificate"), "{error}");
+    }
+
+    #[test]
+    fn a_key_of_another_certificate_is_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        let files = files(dir.path());
+        ensure_self_signed(&files, "mx.example.org").unwrap();
+        let other = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256).unwrap();
+        std::fs::write(&files.key, other.serialize_pem()).unwrap();
+        let error = ServerIdentity::load(&files).err().unwrap().to_string();
+        assert!(error.contains("does not fit"), "{error}");
+    }
+}

@@ -1,0 +1,71 @@
+//! What a server offers in its EHLO reply (RFC 5321 section 4.1.1.1).
+
+/// The extensions that matter here.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Extensions {
+    /// The name the server gave itself.
+    pub name: String,
+    /// PIPELINING (RFC 2920).
+    pub pipelining: bool,
+    /// SIZE (RFC 1870).
+    pub size: bool,
+    /// The largest message it takes, in octets, if it says so.
+    pub size_max: Option<u64>,
+    /// 8BITMIME (RFC 6152).
+    pub eight_bit_mime: bool,
+    /// SMTPUTF8 (RFC 6531).
+    pub smtputf8: bool,
+    /// CHUNKING (RFC 3030).
+    pub chunking: bool,
+    /// DSN (RFC 3461).
+    pub dsn: bool,
+    /// STARTTLS (RFC 3207).
+    pub starttls: bool,
+    /// ENHANCEDSTATUSCODES (RFC 2034).
+    pub enhanced_status_codes: bool,
+}
+
+impl Extensions {
+    /// From the text of an EHLO reply, lines split by `\n`.
+    pub(super) fn parse(text: &str) -> Self {
+        let mut lines = text.split('\n');
+        let name = lines.next().and_then(|line| line.split(' ').next()).unwrap_or_default();
+        let mut offered = Self { name: name.to_owned(), ..Self::default() };
+        for line in lines {
+            let mut words = line.split_ascii_whitespace();
+            let keyword = words.next().unwrap_or_default().to_ascii_uppercase();
+            match keyword.as_str() {
+                "PIPELINING" => offered.pipelining = true,
+                "SIZE" => {
+                    offered.size = true;
+                    // 0 says that there is no fixed limit (RFC 1870 section 3).
+                    offered.size_max = words.next().and_then(|max| max.parse().ok()).filter(|max| *max > 0);
+                }
+                "8BITMIME" => offered.eight_bit_mime = true,
+                "SMTPUTF8" => offered.smtputf8 = true,
+                "CHUNKING" => offered.chunking = true,
+                "DSN" => offered.dsn = true,
+                "STARTTLS" => offered.starttls = true,
+                "ENHANCEDSTATUSCODES" => offered.enhanced_status_codes = true,
+                _ => {}
+            }
+        }
+        offered
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keywords_are_found_in_any_case_and_the_first_line_is_only_a_name() {
+        let offered = Extensions::parse("mx.example.org PIPELINING\nsize 1000\nStartTLS\n8bitmime \nX-ODD");
+        assert_eq!(offered.name, "mx.example.org");
+        assert!(!offered.pipelining);
+        assert_eq!((offered.size, offered.size_max), (true, Some(1000)));
+        assert!(offered.starttls && offered.eight_bit_mime);
+        assert_eq!(Extensions::parse("x\nSIZE 0").size_max, None);
+        assert_eq!(Extensions::parse("x\nSIZE 99999999999999999999").size_max, None);
+    }
+}

@@ -1,0 +1,46 @@
+//! Errors, by blame.
+
+use mail::ItemId;
+
+/// Why the spool did not do what it was asked.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum SpoolError {
+    /// The cap is reached: the operator raises it or waits until items leave. Senders get 452.
+    #[error("the spool is full: {octets} of {octets_max} octets")]
+    Full {
+        /// Octets there.
+        octets: u64,
+        /// Octets allowed.
+        octets_max: u64,
+    },
+    /// The disk failed. The operation counts as not done; senders get 451.
+    #[error("could not {what}: {cause}")]
+    Io {
+        /// What was tried.
+        what: String,
+        /// What the system said.
+        cause: String,
+    },
+    /// A record that was acknowledged can't be read: the operator restores the file or moves it away.
+    #[error(
+        "{file} is damaged at octet {offset}: restore it from a backup, or move it out of the spool to lose what is in it"
+    )]
+    Damaged {
+        /// The segment file.
+        file: String,
+        /// Where.
+        offset: u64,
+    },
+    /// No such item.
+    #[error("no item {0}")]
+    NoItem(ItemId),
+    /// The spool is shutting down.
+    #[error("the spool is closed")]
+    Closed,
+}
+
+impl SpoolError {
+    pub(crate) fn io(what: impl Into<String>, error: &std::io::Error) -> Self {
+        Self::Io { what: what.into(), cause: error.to_string() }
+    }
+}
