@@ -10,6 +10,7 @@ mod cursor;
 mod date;
 mod decode;
 mod envelope;
+mod fields;
 mod frame;
 mod item;
 mod key;

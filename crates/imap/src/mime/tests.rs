@@ -1,5 +1,6 @@
 use super::*;
 use crate::envelope::{Form, write_structure};
+use crate::fields::PARAMETERS_MAX;
 
 fn scan(message: &[u8]) -> Part {
     let mut scanner = Scanner::new();
@@ -81,6 +82,22 @@ fn parts_without_body_or_header_end_are_parts() {
     assert_eq!(ids, [Some(b"<1>".to_vec()), Some(b"<2>".to_vec()), None]);
     assert!((1..=3).all(|number| body(message, part.at(&[number]).unwrap()).is_empty()));
     assert_eq!(part.at(&[4]), None);
+}
+
+/// Symptom: a message within a part reached beyond the part's end, by the line end of a boundary. Cause: the
+/// empty line that ended its header was that line end too. Analysis: the boundary owns it (RFC 2046 section
+/// 5.1.1), so the message has no octet at all.
+#[test]
+fn a_message_within_a_part_does_not_reach_into_the_boundary() {
+    let multipart = "Content-Type: multipart/mixed; boundary=c\r\n\r\n--c";
+    for header in ["", "Content-Type: message/rfc822\r\n\r\n", "Subject: x\r\n", multipart] {
+        let message = format!(
+            "Content-Type: multipart/mixed; boundary=b\r\n\r\n--b\r\nContent-Type: message/rfc822\r\n\r\n{header}\r\n--b--\r\n"
+        );
+        let whole = scan(message.as_bytes());
+        check(&whole, &(0..message.len() as u64));
+        assert_eq!(body(message.as_bytes(), whole.at(&[1]).unwrap()), header);
+    }
 }
 
 #[test]
