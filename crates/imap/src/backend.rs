@@ -4,6 +4,7 @@
 //! whoever runs a session must not do so where others wait.
 
 use std::ops::RangeInclusive;
+use std::sync::Arc;
 
 use mail::UnixTime;
 
@@ -191,10 +192,17 @@ pub struct Appended {
 /// Ranges of uids; they may span uids that are gone.
 pub type Uids = [RangeInclusive<u32>];
 
+/// Called, on any thread, when the mailboxes of an account may have changed. It does not block.
+pub type Wake = Arc<dyn Fn() + Send + Sync>;
+
 /// The mailboxes of one account, or of none before [`Backend::login`] has succeeded.
 ///
 /// Mailbox names come as clients gave them, in UTF-8; the backend checks them. INBOX comes in any case.
 pub trait Backend {
+    /// From the login on, `wake` is to be called after every change of the account, whoever made it. Called
+    /// once, before anything else.
+    fn on_change(&mut self, wake: Wake);
+
     /// Checks a login and, when it is right, binds the backend to its account. Nothing else is asked before.
     ///
     /// # Errors

@@ -21,10 +21,6 @@ impl<'a> Cursor<'a> {
         self.rest.first().copied()
     }
 
-    pub(crate) const fn rest(&self) -> &'a [u8] {
-        self.rest
-    }
-
     /// Takes `octet` if it is next.
     pub(crate) fn eat(&mut self, octet: u8) -> bool {
         match self.rest.split_first() {
@@ -49,7 +45,11 @@ impl<'a> Cursor<'a> {
     }
 
     /// Takes the octets that `wanted` accepts, at least one.
-    pub(crate) fn take_while(&mut self, wanted: impl Fn(u8) -> bool, otherwise: &'static str) -> Parsed<&'a [u8]> {
+    pub(crate) fn take_while(
+        &mut self,
+        wanted: impl Fn(u8) -> bool,
+        otherwise: &'static str,
+    ) -> Parsed<&'a [u8]> {
         let length = self.rest.iter().position(|octet| !wanted(*octet)).unwrap_or(self.rest.len());
         if length == 0 {
             return Err(Malformed(otherwise));
@@ -181,7 +181,9 @@ impl<'a> Cursor<'a> {
 
 /// ATOM-CHAR.
 pub(crate) const fn is_atom(octet: u8) -> bool {
-    !matches!(octet, b'(' | b')' | b'{' | b' ' | b'%' | b'*' | b'"' | b'\\' | b']') && octet > 0x1f && octet < 0x7f
+    !matches!(octet, b'(' | b')' | b'{' | b' ' | b'%' | b'*' | b'"' | b'\\' | b']')
+        && octet > 0x1f
+        && octet < 0x7f
 }
 
 /// ASTRING-CHAR. Octets of UTF-8 are let through, since clients send names so.

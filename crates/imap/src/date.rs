@@ -4,7 +4,8 @@ use mail::UnixTime;
 
 use crate::cursor::{Cursor, Malformed, Parsed};
 
-const MONTHS: [&str; 12] = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
+const MONTHS: [&str; 12] =
+    ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
 
 /// A day, counted from 1970-01-01.
 pub(crate) type Day = i64;
@@ -44,7 +45,8 @@ fn date_time(text: &str) -> Option<UnixTime> {
     let ahead = digits.get(..2)?.parse::<i64>().ok()? * 60 + digits.get(2..)?.parse::<i64>().ok()?;
     let ahead = if sign == "-" { -ahead } else { ahead };
     let all = days * 86_400 + hours * 3600 + minutes * 60 + seconds - ahead * 60;
-    (words.next().is_none() && time.next().is_none()).then(|| UnixTime::from_secs(u64::try_from(all).unwrap_or(0)))
+    (words.next().is_none() && time.next().is_none())
+        .then(|| UnixTime::from_secs(u64::try_from(all).unwrap_or(0)))
 }
 
 /// The day that a `Date` field states, whatever its time zone (RFC 9051 section 6.4.4, SENTON).
@@ -106,21 +108,28 @@ mod tests {
             assert_eq!(date_time(&write_date_time(time)), Some(time));
             let written = write_date_time(time);
             let rfc5322 = time.rfc5322();
-            assert_eq!(written.replace('-', " ").split(' ').take(3).collect::<Vec<_>>().join(" "), rfc5322[5..16]);
+            assert_eq!(
+                written.replace('-', " ").split(' ').take(3).collect::<Vec<_>>().join(" "),
+                rfc5322[5..16]
+            );
         }
         assert_eq!(date_time(" 1-Jan-1970 00:00:01 +0000"), Some(UnixTime::from_secs(1)));
     }
 
     #[test]
     fn a_sent_date_is_taken_as_written() {
-        assert_eq!(sent_day("Tue, 24 Nov 2026 23:59:00 -1200"), Some(day_of(UnixTime::from_secs(1_795_500_000))));
+        assert_eq!(
+            sent_day("Tue, 24 Nov 2026 23:59:00 -1200"),
+            Some(day_of(UnixTime::from_secs(1_795_500_000)))
+        );
         assert_eq!(sent_day("24 Nov 26 01:00 GMT"), sent_day("Tue, 24 Nov 2026 23:59:00 -1200"));
         assert_eq!(sent_day("yesterday"), None);
     }
 
     #[test]
     fn nonsense_is_no_date() {
-        for bad in ["", "1-Foo-1996 00:00:00 +0000", "1-Jan-1996 24:00:00 +0000", "1-Jan-1996 00:00:00", "é"] {
+        for bad in ["", "1-Foo-1996 00:00:00 +0000", "1-Jan-1996 24:00:00 +0000", "1-Jan-1996 00:00:00", "é"]
+        {
             assert_eq!(date_time(bad), None, "{bad}");
         }
     }

@@ -3,7 +3,8 @@
 use mail::address_list::{self, Entry, Mailbox};
 use mail::header;
 
-use crate::mime::{Content, Parameter, Part, unfold};
+use crate::fields::{Parameter, unfold};
+use crate::mime::{Content, Part};
 use crate::write::{nstring, string};
 
 /// Writes the ENVELOPE of a message with this header section.

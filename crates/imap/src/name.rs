@@ -127,7 +127,12 @@ mod tests {
     #[test]
     fn names_are_known_in_utf7_both_ways() {
         // From RFC 3501 section 5.1.3.
-        let cases = [("~peter/mail/台北/日本語", "~peter/mail/&U,BTFw-/&ZeVnLIqe-"), ("a & b", "a &- b"), ("Entwürfe", "Entw&APw-rfe"), ("😀", "&2D3eAA-")];
+        let cases = [
+            ("~peter/mail/台北/日本語", "~peter/mail/&U,BTFw-/&ZeVnLIqe-"),
+            ("a & b", "a &- b"),
+            ("Entwürfe", "Entw&APw-rfe"),
+            ("😀", "&2D3eAA-"),
+        ];
         for (name, text) in cases {
             assert_eq!(Names::Utf7.encode(name), text);
             assert_eq!(Names::Utf7.decode(text.as_bytes()).as_deref(), Some(name));

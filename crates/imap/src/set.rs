@@ -119,6 +119,7 @@ pub(crate) fn write(out: &mut Vec<u8>, numbers: impl IntoIterator<Item = u32>) {
 }
 
 #[cfg(test)]
+#[allow(clippy::single_range_in_vec_init, reason = "ranges are what is compared")]
 mod tests {
     use super::*;
 

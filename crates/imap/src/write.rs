@@ -44,9 +44,8 @@ pub(crate) fn literal_head(out: &mut Vec<u8>, octets: u64) {
 
 /// A mailbox name: an atom where it can be one, as old clients expect for INBOX, else a quoted string.
 pub(crate) fn mailbox(out: &mut Vec<u8>, name: &str) {
-    let plain = !name.is_empty()
-        && !name.eq_ignore_ascii_case("NIL")
-        && name.bytes().all(|octet| crate::cursor::is_atom(octet));
+    let plain =
+        !name.is_empty() && !name.eq_ignore_ascii_case("NIL") && name.bytes().all(crate::cursor::is_atom);
     if plain {
         out.extend_from_slice(name.as_bytes());
     } else if name.is_ascii() {

@@ -225,7 +225,8 @@ impl Reader<'_> {
                 Token::Special(b'>') => break,
                 Token::Special(b':') => {
                     let domain = std::mem::take(&mut mailbox.domain);
-                    let route = if at_domain { format!("{before}@{domain}") } else { std::mem::take(&mut before) };
+                    let route =
+                        if at_domain { format!("{before}@{domain}") } else { std::mem::take(&mut before) };
                     mailbox.route = Some(route);
                     before.clear();
                     at_domain = false;

@@ -4,6 +4,7 @@
 //! role's service, and what a role wants to send goes out as it is.
 
 pub mod dns;
+pub mod imap_server;
 pub mod link_key;
 pub mod link_transport;
 pub mod listen;

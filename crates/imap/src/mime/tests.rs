@@ -1,5 +1,6 @@
 use super::*;
 use crate::envelope::{Form, write_structure};
+use crate::fields::PARAMETERS_MAX;
 
 fn scan(message: &[u8]) -> Part {
     let mut scanner = Scanner::new();
@@ -83,6 +84,22 @@ fn parts_without_body_or_header_end_are_parts() {
     assert_eq!(part.at(&[4]), None);
 }
 
+/// Symptom: a message within a part reached beyond the part's end, by the line end of a boundary. Cause: the
+/// empty line that ended its header was that line end too. Analysis: the boundary owns it (RFC 2046 section
+/// 5.1.1), so the message has no octet at all.
+#[test]
+fn a_message_within_a_part_does_not_reach_into_the_boundary() {
+    let multipart = "Content-Type: multipart/mixed; boundary=c\r\n\r\n--c";
+    for header in ["", "Content-Type: message/rfc822\r\n\r\n", "Subject: x\r\n", multipart] {
+        let message = format!(
+            "Content-Type: multipart/mixed; boundary=b\r\n\r\n--b\r\nContent-Type: message/rfc822\r\n\r\n{header}\r\n--b--\r\n"
+        );
+        let whole = scan(message.as_bytes());
+        check(&whole, &(0..message.len() as u64));
+        assert_eq!(body(message.as_bytes(), whole.at(&[1]).unwrap()), header);
+    }
+}
+
 #[test]
 fn a_multipart_without_parts_is_written_as_opaque() {
     let part = scan(b"Content-Type: multipart/mixed; boundary=b\r\n\r\nnothing\r\n");
@@ -93,7 +110,9 @@ fn a_multipart_without_parts_is_written_as_opaque() {
 
 #[test]
 fn a_digest_has_messages_where_nothing_is_said() {
-    let part = scan(b"Content-Type: multipart/digest; boundary=b\r\n\r\n--b\r\n\r\nSubject: x\r\n\r\ny\r\n--b--\r\n");
+    let part = scan(
+        b"Content-Type: multipart/digest; boundary=b\r\n\r\n--b\r\n\r\nSubject: x\r\n\r\ny\r\n--b--\r\n",
+    );
     assert!(matches!(part.at(&[1]).unwrap().content, Content::Message(..)));
 }
 
@@ -118,7 +137,9 @@ fn depth_is_limited_and_what_is_deeper_is_opaque() {
     let nested = |depth: usize| {
         let mut message = Vec::new();
         for level in 0..depth {
-            message.extend(format!("Content-Type: multipart/mixed; boundary=b{level}\r\n\r\n--b{level}\r\n").bytes());
+            message.extend(
+                format!("Content-Type: multipart/mixed; boundary=b{level}\r\n\r\n--b{level}\r\n").bytes(),
+            );
         }
         message.extend(b"\r\nx\r\n");
         message
@@ -157,7 +178,8 @@ fn parts_are_limited_in_number() {
 
 #[test]
 fn a_header_longer_than_the_limit_does_not_hide_its_end() {
-    let message = [b"X: ".to_vec(), vec![b'x'; HEADER_MAX * 3], b"\r\nContent-Type: a/b\r\n\r\nbody".to_vec()].concat();
+    let message =
+        [b"X: ".to_vec(), vec![b'x'; HEADER_MAX * 3], b"\r\nContent-Type: a/b\r\n\r\nbody".to_vec()].concat();
     let mut scanner = Scanner::new();
     scanner.feed(&message);
     let part = scanner.finish();
@@ -187,9 +209,11 @@ proptest::proptest! {
     }
 }
 
-fn check(part: &Part, around: &std::ops::Range<u64>) {
+fn check(part: &Part, around: &Range<u64>) {
     assert!(around.start <= part.header.start && part.header.start <= part.header.end);
-    assert!(part.header.end <= part.body.start && part.body.start <= part.body.end && part.body.end <= around.end);
+    assert!(
+        part.header.end <= part.body.start && part.body.start <= part.body.end && part.body.end <= around.end
+    );
     match &part.content {
         Content::Multipart(parts) => parts.iter().for_each(|inner| check(inner, &part.body)),
         Content::Message(inner, _) => check(inner, &part.body),

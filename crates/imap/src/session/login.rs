@@ -1,0 +1,90 @@
+//! LOGIN, AUTHENTICATE PLAIN (RFC 4616, RFC 4959) and ENABLE. The driver only ever runs a session over TLS.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use bytes::BytesMut;
+
+use crate::backend::{Backend, BackendError};
+use crate::frame::line;
+use crate::name::Names;
+use crate::session::{FAILED_LOGINS_MAX, Mode, Session, State};
+
+/// Longest response to AUTHENTICATE.
+const RESPONSE_MAX: usize = 4 * 1024;
+
+impl<B: Backend> Session<B> {
+    pub(super) fn authenticate(&mut self, tag: String, mechanism: &str, initial: Option<&[u8]>) {
+        match (mechanism, initial) {
+            ("PLAIN", Some(response)) => self.plain(&tag, response),
+            ("PLAIN", None) => {
+                self.say("+ ");
+                self.mode = Mode::Sasl(tag);
+            }
+            _ => self.no(&tag, "[CANNOT] the mechanism is not offered"),
+        }
+    }
+
+    /// Reads the response to AUTHENTICATE; false when more octets are needed.
+    pub(super) fn read_sasl(&mut self, input: &mut BytesMut) -> bool {
+        match line(input, RESPONSE_MAX) {
+            Ok(None) => return false,
+            Err(_) => self.bye("the response is too long"),
+            Ok(Some(response)) => {
+                let Mode::Sasl(tag) = std::mem::replace(&mut self.mode, Mode::Command) else { return true };
+                if response == "*" {
+                    self.bad(&tag, "the login is cancelled");
+                } else {
+                    self.plain(&tag, &response);
+                }
+            }
+        }
+        true
+    }
+
+    fn plain(&mut self, tag: &str, response: &[u8]) {
+        let decoded = STANDARD.decode(response).unwrap_or_default();
+        let mut fields = decoded.split(|octet| *octet == 0);
+        let (authorization, user, password, end) =
+            (fields.next(), fields.next(), fields.next(), fields.next());
+        let (Some(authorization), Some(user), Some(password), None) = (authorization, user, password, end)
+        else {
+            return self.bad(tag, "the response is malformed");
+        };
+        if !authorization.is_empty() && authorization != user {
+            return self.fail_login(tag, &BackendError::Denied);
+        }
+        self.login(tag, user, password);
+    }
+
+    pub(super) fn login(&mut self, tag: &str, user: &[u8], password: &[u8]) {
+        let (Ok(user), Ok(password)) = (std::str::from_utf8(user), std::str::from_utf8(password)) else {
+            return self.fail_login(tag, &BackendError::Denied);
+        };
+        match self.backend.login(user, password) {
+            Ok(()) => {
+                self.state = State::Authenticated;
+                let capabilities = self.capabilities();
+                self.ok(tag, &format!("[CAPABILITY {capabilities}] logged in"));
+            }
+            Err(error) => self.fail_login(tag, &error),
+        }
+    }
+
+    fn fail_login(&mut self, tag: &str, error: &BackendError) {
+        self.refuse(tag, error);
+        self.failed_logins += 1;
+        if self.failed_logins >= FAILED_LOGINS_MAX {
+            self.bye("too many failed logins");
+        }
+    }
+
+    pub(super) fn enable(&mut self, tag: &str, wanted: &[String]) {
+        if wanted.iter().any(|name| name == "UTF8=ACCEPT") {
+            self.names = Names::Utf8;
+            self.say("* ENABLED UTF8=ACCEPT");
+        } else {
+            self.say("* ENABLED");
+        }
+        self.ok(tag, "enabled what there is");
+    }
+}

@@ -1,0 +1,330 @@
+//! Mailboxes in memory, shared by the sessions of one test.
+
+use std::collections::BTreeMap;
+use std::ops::RangeInclusive;
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use imap::{
+    Appended, Backend, BackendError, Changes, Copied, FlagList, FlagMode, Flags, FlagsChanged, Listed,
+    MailboxId, Message, NewMessage, Selected, Status, Uids, Wake,
+};
+use mail::UnixTime;
+
+pub(crate) const NOW: UnixTime = UnixTime::from_secs(1_795_500_000);
+
+#[derive(Clone, Default)]
+pub(crate) struct Memory {
+    account: Arc<Mutex<Account>>,
+    pending: Option<(NewMessage, Vec<u8>)>,
+}
+
+#[derive(Default)]
+struct Account {
+    mailboxes: BTreeMap<String, Mailbox>,
+    subscriptions: Vec<String>,
+    keywords: Vec<String>,
+    next_id: i64,
+    wakes: Vec<Wake>,
+}
+
+#[derive(Default, Clone)]
+struct Mailbox {
+    id: i64,
+    uidnext: u32,
+    modseq: u64,
+    messages: BTreeMap<u32, (Message, Arc<Vec<u8>>)>,
+    vanished: Vec<(u64, u32)>,
+    special_use: Option<String>,
+}
+
+impl Memory {
+    pub(crate) fn new() -> Self {
+        let memory = Self::default();
+        for (name, special_use) in [("INBOX", None), ("Sent", Some("\\Sent")), ("Trash", Some("\\Trash"))] {
+            memory.lock().create(name).unwrap();
+            memory.lock().mailboxes.get_mut(name).unwrap().special_use = special_use.map(str::to_owned);
+            memory.lock().subscriptions.push(name.into());
+        }
+        memory
+    }
+
+    pub(crate) fn add(&self, mailbox: &str, octets: &[u8], flags: Flags) -> u32 {
+        let mut account = self.lock();
+        let uid = account.mailbox(mailbox).unwrap().insert(octets.to_vec().into(), flags, NOW);
+        account.wake();
+        uid
+    }
+
+    pub(crate) fn remove(&self, mailbox: &str, uid: u32) {
+        self.lock().mailbox(mailbox).unwrap().remove(uid);
+    }
+
+    pub(crate) fn octets(&self, mailbox: &str, uid: u32) -> Option<Arc<Vec<u8>>> {
+        self.lock().mailboxes[mailbox].messages.get(&uid).map(|(_, octets)| Arc::clone(octets))
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Account> {
+        self.account.lock().unwrap()
+    }
+}
+
+impl Account {
+    fn create(&mut self, name: &str) -> Result<(), BackendError> {
+        if self.mailboxes.contains_key(name) {
+            return Err(BackendError::MailboxExists);
+        }
+        self.next_id += 1;
+        let mailbox = Mailbox { id: self.next_id, uidnext: 1, modseq: 1, ..Mailbox::default() };
+        self.mailboxes.insert(name.to_owned(), mailbox);
+        Ok(())
+    }
+
+    fn mailbox(&mut self, name: &str) -> Result<&mut Mailbox, BackendError> {
+        let name = if name.eq_ignore_ascii_case("INBOX") { "INBOX" } else { name };
+        self.mailboxes.get_mut(name).ok_or(BackendError::NoMailbox)
+    }
+
+    fn by_id(&mut self, id: MailboxId) -> Result<&mut Mailbox, BackendError> {
+        self.mailboxes.values_mut().find(|mailbox| mailbox.id == id.0).ok_or(BackendError::NoMailbox)
+    }
+
+    fn flags(&mut self, list: &FlagList) -> Flags {
+        list.keywords.iter().fold(list.system, |flags, keyword| {
+            let known = self.keywords.iter().position(|known| known.eq_ignore_ascii_case(keyword));
+            let index = known.unwrap_or_else(|| {
+                self.keywords.push(keyword.clone());
+                self.keywords.len() - 1
+            });
+            Flags(flags.0 | 1 << (8 + index))
+        })
+    }
+
+    fn wake(&self) {
+        self.wakes.iter().for_each(|wake| wake());
+    }
+}
+
+impl Mailbox {
+    fn insert(&mut self, octets: Arc<Vec<u8>>, flags: Flags, internal_date: UnixTime) -> u32 {
+        let uid = self.uidnext;
+        self.uidnext += 1;
+        self.modseq += 1;
+        let message = Message { uid, flags, modseq: self.modseq, octets: octets.len() as u64, internal_date };
+        self.messages.insert(uid, (message, octets));
+        uid
+    }
+
+    fn remove(&mut self, uid: u32) -> Option<(Message, Arc<Vec<u8>>)> {
+        let removed = self.messages.remove(&uid)?;
+        self.modseq += 1;
+        self.vanished.push((self.modseq, uid));
+        Some(removed)
+    }
+
+    fn uids(&self, uids: &Uids) -> Vec<u32> {
+        uids.iter().flat_map(|range| self.messages.range(range.clone())).map(|(uid, _)| *uid).collect()
+    }
+}
+
+impl Backend for Memory {
+    fn on_change(&mut self, wake: Wake) {
+        self.lock().wakes.push(wake);
+    }
+
+    fn login(&mut self, user: &str, password: &str) -> Result<(), BackendError> {
+        if (user, password) == ("bob", "secret") { Ok(()) } else { Err(BackendError::Denied) }
+    }
+
+    fn mailboxes(&mut self) -> Result<Vec<Listed>, BackendError> {
+        let listed = |(name, mailbox): (&String, &Mailbox)| Listed {
+            name: name.clone(),
+            special_use: mailbox.special_use.clone(),
+        };
+        Ok(self.lock().mailboxes.iter().map(listed).collect())
+    }
+
+    fn subscriptions(&mut self) -> Result<Vec<String>, BackendError> {
+        Ok(self.lock().subscriptions.clone())
+    }
+
+    fn create(&mut self, mailbox: &str) -> Result<(), BackendError> {
+        self.lock().create(mailbox)
+    }
+
+    fn delete(&mut self, mailbox: &str) -> Result<(), BackendError> {
+        self.lock().mailboxes.remove(mailbox).map(|_| ()).ok_or(BackendError::NoMailbox)
+    }
+
+    fn rename(&mut self, from: &str, to: &str) -> Result<(), BackendError> {
+        let mut account = self.lock();
+        let mailbox = account.mailboxes.remove(from).ok_or(BackendError::NoMailbox)?;
+        account.mailboxes.insert(to.to_owned(), mailbox);
+        Ok(())
+    }
+
+    fn subscribe(&mut self, mailbox: &str) -> Result<(), BackendError> {
+        self.lock().subscriptions.push(mailbox.to_owned());
+        Ok(())
+    }
+
+    fn unsubscribe(&mut self, mailbox: &str) -> Result<(), BackendError> {
+        self.lock().subscriptions.retain(|known| known != mailbox);
+        Ok(())
+    }
+
+    fn status(&mut self, mailbox: &str) -> Result<Status, BackendError> {
+        let mut account = self.lock();
+        let mailbox = account.mailbox(mailbox)?;
+        let with = |flag| {
+            mailbox.messages.values().filter(|(message, _)| message.flags.contains(flag)).count() as u64
+        };
+        let messages = mailbox.messages.len() as u64;
+        Ok(Status {
+            messages,
+            unseen: messages - with(Flags::SEEN),
+            deleted: with(Flags::DELETED),
+            octets: mailbox.messages.values().map(|(message, _)| message.octets).sum(),
+            uidnext: mailbox.uidnext,
+            uidvalidity: 7,
+            modseq: mailbox.modseq,
+        })
+    }
+
+    fn select(&mut self, mailbox: &str, each: &mut dyn FnMut(Message)) -> Result<Selected, BackendError> {
+        let mut account = self.lock();
+        let mailbox = account.mailbox(mailbox)?;
+        mailbox.messages.values().for_each(|(message, _)| each(*message));
+        let (id, uidnext, modseq) = (MailboxId(mailbox.id), mailbox.uidnext, mailbox.modseq);
+        Ok(Selected { id, uidvalidity: 7, uidnext, modseq })
+    }
+
+    fn changes(&mut self, mailbox: MailboxId, since: u64, _uidnext: u32) -> Result<Changes, BackendError> {
+        let mut account = self.lock();
+        let mailbox = account.by_id(mailbox)?;
+        let messages = mailbox.messages.values().map(|(message, _)| *message);
+        let vanished =
+            mailbox.vanished.iter().filter(|(modseq, _)| *modseq > since).map(|(_, uid)| (*uid, *uid));
+        Ok(Changes {
+            modseq: mailbox.modseq,
+            uidnext: mailbox.uidnext,
+            messages: messages.filter(|message| message.modseq > since).collect(),
+            vanished: vanished.collect(),
+        })
+    }
+
+    fn keywords(&mut self) -> Result<Vec<String>, BackendError> {
+        Ok(self.lock().keywords.clone())
+    }
+
+    fn messages(
+        &mut self,
+        mailbox: MailboxId,
+        uids: RangeInclusive<u32>,
+        each: &mut dyn FnMut(Message),
+    ) -> Result<(), BackendError> {
+        self.lock().by_id(mailbox)?.messages.range(uids).for_each(|(_, (message, _))| each(*message));
+        Ok(())
+    }
+
+    fn read(
+        &mut self,
+        mailbox: MailboxId,
+        uid: u32,
+        offset: u64,
+        length: usize,
+        out: &mut Vec<u8>,
+    ) -> Result<bool, BackendError> {
+        let mut account = self.lock();
+        let Some((_, octets)) = account.by_id(mailbox)?.messages.get(&uid) else { return Ok(false) };
+        let start = usize::try_from(offset).unwrap().min(octets.len());
+        out.extend_from_slice(&octets[start..octets.len().min(start.saturating_add(length))]);
+        Ok(true)
+    }
+
+    fn store(
+        &mut self,
+        mailbox: MailboxId,
+        uids: &Uids,
+        mode: FlagMode,
+        flags: &FlagList,
+    ) -> Result<FlagsChanged, BackendError> {
+        let mut account = self.lock();
+        let flags = account.flags(flags);
+        let mailbox = account.by_id(mailbox)?;
+        mailbox.modseq += 1;
+        let mut changed = FlagsChanged { uids: Vec::new(), modseq: mailbox.modseq };
+        for uid in mailbox.uids(uids) {
+            let modseq = mailbox.modseq;
+            let (message, _) = mailbox.messages.get_mut(&uid).unwrap();
+            let new = match mode {
+                FlagMode::Add => Flags(message.flags.0 | flags.0),
+                FlagMode::Remove => Flags(message.flags.0 & !flags.0),
+                FlagMode::Replace => flags,
+            };
+            if new != message.flags {
+                message.flags = new;
+                message.modseq = modseq;
+                changed.uids.push(uid);
+            }
+        }
+        account.wake();
+        Ok(changed)
+    }
+
+    fn copy(&mut self, from: MailboxId, uids: &Uids, to: &str) -> Result<Copied, BackendError> {
+        let mut account = self.lock();
+        account.mailbox(to)?;
+        let source = account.by_id(from)?;
+        let entries: Vec<_> = source.uids(uids).iter().map(|uid| source.messages[uid].clone()).collect();
+        let target = account.mailbox(to)?;
+        let copy = |(message, octets): (Message, Arc<Vec<u8>>)| {
+            (message.uid, target.insert(octets, message.flags, message.internal_date))
+        };
+        Ok(Copied { uidvalidity: 7, uids: entries.into_iter().map(copy).collect() })
+    }
+
+    fn relocate(&mut self, from: MailboxId, uids: &Uids, to: &str) -> Result<Copied, BackendError> {
+        let copied = self.copy(from, uids, to)?;
+        for (old, _) in &copied.uids {
+            self.lock().by_id(from)?.remove(*old);
+        }
+        Ok(copied)
+    }
+
+    fn expunge(&mut self, mailbox: MailboxId, uids: &Uids) -> Result<(), BackendError> {
+        let mut account = self.lock();
+        let mailbox = account.by_id(mailbox)?;
+        for uid in mailbox.uids(uids) {
+            if mailbox.messages[&uid].0.flags.contains(Flags::DELETED) {
+                mailbox.remove(uid);
+            }
+        }
+        Ok(())
+    }
+
+    fn append_begin(&mut self, message: &NewMessage) -> Result<(), BackendError> {
+        self.lock().mailbox(&message.mailbox)?;
+        self.pending = Some((message.clone(), Vec::new()));
+        Ok(())
+    }
+
+    fn append_piece(&mut self, octets: &[u8]) -> Result<(), BackendError> {
+        self.pending.as_mut().unwrap().1.extend_from_slice(octets);
+        Ok(())
+    }
+
+    fn append_finish(&mut self) -> Result<Appended, BackendError> {
+        let (message, octets) = self.pending.take().unwrap();
+        assert_eq!(octets.len() as u64, message.octets);
+        let mut account = self.lock();
+        let flags = account.flags(&message.flags);
+        let mailbox = account.mailbox(&message.mailbox)?;
+        let uid = mailbox.insert(octets.into(), flags, message.internal_date.unwrap_or(NOW));
+        account.wake();
+        Ok(Appended { uidvalidity: 7, uid })
+    }
+
+    fn append_abort(&mut self) {
+        self.pending = None;
+    }
+}
