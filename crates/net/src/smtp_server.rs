@@ -23,7 +23,11 @@ const BODY_READ_OCTETS: usize = 64 * 1024;
 /// reason, and has to let go of an unfinished message then.
 pub trait Service: Send {
     /// Whether these are an account's name and password: the account's canonical name, and the reply.
-    fn login(&mut self, user: &str, password: &Secret) -> impl Future<Output = (Option<String>, Reply)> + Send;
+    fn login(
+        &mut self,
+        user: &str,
+        password: &Secret,
+    ) -> impl Future<Output = (Option<String>, Reply)> + Send;
     /// `MAIL FROM`.
     fn mail(&mut self, client: &Client, from: &MailFrom) -> impl Future<Output = Reply> + Send;
     /// `RCPT TO`.
