@@ -23,7 +23,11 @@ const BODY_READ_OCTETS: usize = 64 * 1024;
 /// reason, and has to let go of an unfinished message then.
 pub trait Service: Send {
     /// Whether these are an account's name and password: the account's canonical name, and the reply.
-    fn login(&mut self, user: &str, password: &Secret) -> impl Future<Output = (Option<String>, Reply)> + Send;
+    fn login(
+        &mut self,
+        user: &str,
+        password: &Secret,
+    ) -> impl Future<Output = (Option<String>, Reply)> + Send;
     /// `MAIL FROM`.
     fn mail(&mut self, client: &Client, from: &MailFrom) -> impl Future<Output = Reply> + Send;
     /// `RCPT TO`.
@@ -186,4 +190,15 @@ impl<V: Service> Driver<'_, V> {
         self.session.tls_started(tls::describe(stream.get_ref().1));
         Ok(Self { stream: Box::new(stream), input: BytesMut::new(), ..self })
     }
+}
+
+/// Answers a connection that can't be served now and closes it.
+pub async fn turn_away<S: AsyncWrite + Unpin>(mut stream: S, reply: Reply) {
+    let mut output = BytesMut::new();
+    smtp::reply::write(&reply, smtp::reply::Charset::Ascii, &mut output);
+    let farewell = async {
+        stream.write_all(&output).await?;
+        stream.shutdown().await
+    };
+    let _ = tokio::time::timeout(std::time::Duration::from_secs(5), farewell).await;
 }

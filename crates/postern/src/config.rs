@@ -70,7 +70,9 @@ pub fn load<C: Checked>(path: &Path) -> Result<C, Problem> {
 
 fn parse<C: Checked>(path: &Path, text: &str) -> Result<C, Problem> {
     let config: C = toml::from_str(text).map_err(|error| syntax_problem(path, text, &error))?;
-    config.check().map_err(|what| Problem::setup(format!("{}: {what}", path.display()), "correct the file"))?;
+    config
+        .check()
+        .map_err(|what| Problem::setup(format!("{}: {what}", path.display()), "correct the file"))?;
     Ok(config)
 }
 
@@ -92,7 +94,11 @@ fn suggestion(message: &str) -> Option<String> {
     let unknown = quoted.next()?;
     let nearest = quoted.min_by_key(|known| distance(unknown, known))?;
     let close = distance(unknown, nearest) <= 3.min(unknown.chars().count());
-    Some(if close { format!("did you mean '{nearest}'?") } else { "remove the key, or see the documentation for its name".to_owned() })
+    Some(if close {
+        format!("did you mean '{nearest}'?")
+    } else {
+        "remove the key, or see the documentation for its name".to_owned()
+    })
 }
 
 /// Edit distance of two keys.

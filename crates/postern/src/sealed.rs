@@ -160,7 +160,8 @@ mod tests {
 
     fn open() -> Open {
         let envelope =
-            serde_json::from_str(r#"{"reverse_path":"","recipients":[{"address":"bob@example.org"}]}"#).unwrap();
+            serde_json::from_str(r#"{"reverse_path":"","recipients":[{"address":"bob@example.org"}]}"#)
+                .unwrap();
         Open { item: mail::ItemId::from_bytes([1; 16]), accepted: mail::UnixTime(7), envelope }
     }
 

@@ -49,8 +49,7 @@ pub struct Listen {
 
 impl Default for Listen {
     fn default() -> Self {
-        let every =
-            |port| vec![(Ipv4Addr::UNSPECIFIED, port).into(), (Ipv6Addr::UNSPECIFIED, port).into()];
+        let every = |port| vec![(Ipv4Addr::UNSPECIFIED, port).into(), (Ipv6Addr::UNSPECIFIED, port).into()];
         Self { smtp: every(25), link: every(443) }
     }
 }

@@ -77,8 +77,7 @@ pub struct Listen {
 
 impl Default for Listen {
     fn default() -> Self {
-        let every =
-            |port| vec![(Ipv4Addr::UNSPECIFIED, port).into(), (Ipv6Addr::UNSPECIFIED, port).into()];
+        let every = |port| vec![(Ipv4Addr::UNSPECIFIED, port).into(), (Ipv6Addr::UNSPECIFIED, port).into()];
         Self { submission: every(465), imap: every(993) }
     }
 }

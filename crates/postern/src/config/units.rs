@@ -31,9 +31,9 @@ impl<'de> Deserialize<'de> for Octets {
         let units = [("", 1), ("KiB", 1 << 10), ("MiB", 1 << 20), ("GiB", 1 << 30)];
         match Written::deserialize(deserializer)? {
             Written::Number(number) => Ok(Self(number)),
-            Written::Text(text) => parse(&text, &units)
-                .map(Self)
-                .ok_or_else(|| de::Error::custom(format!("'{text}' is no size; write for example \"50 MiB\""))),
+            Written::Text(text) => parse(&text, &units).map(Self).ok_or_else(|| {
+                de::Error::custom(format!("'{text}' is no size; write for example \"50 MiB\""))
+            }),
         }
     }
 }
