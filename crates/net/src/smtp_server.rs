@@ -191,3 +191,14 @@ impl<V: Service> Driver<'_, V> {
         Ok(Self { stream: Box::new(stream), input: BytesMut::new(), ..self })
     }
 }
+
+/// Answers a connection that can't be served now and closes it.
+pub async fn turn_away<S: AsyncWrite + Unpin>(mut stream: S, reply: Reply) {
+    let mut output = BytesMut::new();
+    smtp::reply::write(&reply, smtp::reply::Charset::Ascii, &mut output);
+    let farewell = async {
+        stream.write_all(&output).await?;
+        stream.shutdown().await
+    };
+    let _ = tokio::time::timeout(std::time::Duration::from_secs(5), farewell).await;
+}

@@ -14,7 +14,7 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
 use rustls::{ClientConfig, DigitallySignedStruct, Error, ServerConfig, SignatureScheme};
-use tokio_rustls::{TlsAcceptor, TlsConnector};
+pub use tokio_rustls::{TlsAcceptor, TlsConnector};
 
 /// Certificate and key can't be used. The operator mends the file named.
 #[derive(Debug, thiserror::Error)]

@@ -1,6 +1,9 @@
 //! Postern: one program, two roles. Edge is the external MTA, Home the home MTA behind it.
 
 mod config;
+mod control;
+mod daemon;
+mod edge;
 mod files;
 mod problem;
 mod sealed;

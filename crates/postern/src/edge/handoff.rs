@@ -194,7 +194,8 @@ impl HandOff {
     fn keep(&mut self, chunk: &Bytes) -> Result<(), Reply> {
         let full = match &mut self.retained {
             Retained::Draft(draft) => {
-                return tokio::task::block_in_place(|| draft.write(chunk)).map_err(|error| disk_reply(&error));
+                return tokio::task::block_in_place(|| draft.write(chunk))
+                    .map_err(|error| disk_reply(&error));
             }
             Retained::Memory(pieces) => {
                 pieces.push(chunk.clone());
@@ -344,7 +345,10 @@ fn judge(replies: &[Reply]) -> Option<Reply> {
         (Some(_), Some(_)) => None,
         (Some(reply), None) | (None, Some(reply)) => Some(reply.clone()),
         (None, None) => Some(
-            replies.first().cloned().unwrap_or_else(|| Reply::new(451, (4, 3, 0), "No answer; try again later")),
+            replies
+                .first()
+                .cloned()
+                .unwrap_or_else(|| Reply::new(451, (4, 3, 0), "No answer; try again later")),
         ),
     }
 }

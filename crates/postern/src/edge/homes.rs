@@ -54,7 +54,10 @@ impl Home {
     fn open(dir: PathBuf, name: String, paired: UnixTime, sealed_octets_max: u64) -> Result<Self, Problem> {
         let kept = match files::read_json::<Snapshot>(&dir.join("snapshot.json"))? {
             Some(snapshot) => Some(Arc::new(keep(snapshot).map_err(|error| {
-                Problem::setup(format!("{}/snapshot.json: {error}", dir.display()), "restart Home: it pushes a new one")
+                Problem::setup(
+                    format!("{}/snapshot.json: {error}", dir.display()),
+                    "restart Home: it pushes a new one",
+                )
             })?)),
             None => None,
         };
@@ -119,13 +122,15 @@ impl Home {
 }
 
 fn keep(snapshot: Snapshot) -> Result<Kept, String> {
-    let seal_to = SealTo::parse(&snapshot.sealing_key).map_err(|error| format!("its sealing key: {error}"))?;
+    let seal_to =
+        SealTo::parse(&snapshot.sealing_key).map_err(|error| format!("its sealing key: {error}"))?;
     Ok(Kept { snapshot, seal_to })
 }
 
 fn open_spool(dir: &Path, options: spool::Options) -> Result<Spool, Problem> {
-    Spool::open(dir, options, Arc::new(RealDisk))
-        .map_err(|error| Problem::setup(format!("the spool {}: {error}", dir.display()), "see the line above"))
+    Spool::open(dir, options, Arc::new(RealDisk)).map_err(|error| {
+        Problem::setup(format!("the spool {}: {error}", dir.display()), "see the line above")
+    })
 }
 
 /// All paired homes.
@@ -140,7 +145,8 @@ impl Homes {
     pub fn open(dir: &Path, sealed_octets_max: u64) -> Result<Self, Problem> {
         files::make_private_dir(dir)?;
         let homes = Self { dir: dir.to_owned(), sealed_octets_max, by_key: RwLock::default() };
-        let unreadable = |error| Problem::setup(format!("can't read {}: {error}", dir.display()), "run as its owner");
+        let unreadable =
+            |error| Problem::setup(format!("can't read {}: {error}", dir.display()), "run as its owner");
         for entry in std::fs::read_dir(dir).map_err(unreadable)? {
             let path = entry.map_err(unreadable)?.path();
             if let Some(pin) = files::read_json::<Pin>(&path.join("pin.json"))? {
@@ -151,7 +157,8 @@ impl Homes {
     }
 
     fn add(&self, dir: &Path, pin: &Pin) -> Result<Arc<Home>, Problem> {
-        let damaged = || Problem::setup(format!("{}/pin.json is damaged", dir.display()), "pair this home anew");
+        let damaged =
+            || Problem::setup(format!("{}/pin.json is damaged", dir.display()), "pair this home anew");
         let key = from_hex(&pin.key).ok_or_else(damaged)?;
         let name = pin.key.get(..16).unwrap_or_default().to_owned();
         let home = Arc::new(Home::open(dir.to_owned(), name, pin.paired, self.sealed_octets_max)?);

@@ -72,7 +72,9 @@ impl Pairing {
         };
         let result = tokio::task::block_in_place(|| self.judge(&request, &peer_spki, system::now()));
         match &result {
-            PairingResult::Paired { .. } => tracing::info!(%remote, domains = ?request.domains, "paired with a home"),
+            PairingResult::Paired { .. } => {
+                tracing::info!(%remote, domains = ?request.domains, "paired with a home")
+            }
             PairingResult::Refused(why) => tracing::warn!(%remote, %why, "pairing refused"),
         }
         let (frames, queue) = wire::frame_queue();

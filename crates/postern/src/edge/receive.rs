@@ -38,10 +38,15 @@ impl Receive {
             false => self.homes.route(address.domain()),
         };
         let Some((home, kept)) = routed else {
-            return Reply::new(550, (5, 7, 1), "This host takes no mail for that domain: relaying is not offered");
+            return Reply::new(
+                550,
+                (5, 7, 1),
+                "This host takes no mail for that domain: relaying is not offered",
+            );
         };
         let at_home = Address::at(address.local(), address.domain());
-        let found = at_home.map_or(SnapshotDelivery::UnknownRecipient, |address| kept.snapshot.find(&address));
+        let found =
+            at_home.map_or(SnapshotDelivery::UnknownRecipient, |address| kept.snapshot.find(&address));
         if found == SnapshotDelivery::UnknownRecipient {
             return Reply::new(550, (5, 1, 1), "There is no such recipient here");
         }
@@ -73,7 +78,13 @@ impl Service for Receive {
     async fn mail(&mut self, _client: &Client, from: &MailFrom) -> Reply {
         self.home = None;
         drop(self.message.take());
-        let most = self.homes.list().iter().filter_map(|home| home.kept()).map(|k| k.snapshot.message_octets_max).max();
+        let most = self
+            .homes
+            .list()
+            .iter()
+            .filter_map(|home| home.kept())
+            .map(|k| k.snapshot.message_octets_max)
+            .max();
         match (most, from.size) {
             (None, _) => Reply::new(451, (4, 3, 2), "This host is not set up yet; try again later"),
             (Some(most), Some(size)) if size > most => {

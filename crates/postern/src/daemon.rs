@@ -1,0 +1,131 @@
+//! What both daemons share: logs, signals, the way they start and stop.
+
+use std::io::IsTerminal as _;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use tokio::net::TcpListener;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+use tracing_subscriber::EnvFilter;
+
+use crate::problem::Problem;
+
+/// How long sessions have to end after SIGTERM.
+pub const DRAIN_MAX: Duration = Duration::from_secs(10);
+
+/// Logs go to standard error: lines for a terminal, the same without colour for a file or the journal.
+/// `RUST_LOG` chooses what is logged.
+pub fn start_logging() {
+    let filter = EnvFilter::try_from_default_env()
+        .unwrap_or_else(|_| EnvFilter::new("info,quinn=warn,quinn_proto=warn,rustls=warn,hickory=warn"));
+    let colour = std::io::stderr().is_terminal();
+    // Fails when logging was started before, which is no fault.
+    let _ = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_ansi(colour)
+        .with_target(false)
+        .try_init();
+}
+
+/// Runs a role's future on a runtime of its own.
+pub fn block_on<T>(future: impl Future<Output = T>) -> Result<T, Problem> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(|error| {
+        Problem::failed(format!("can't start: {error}"), "see the system's limits on threads")
+    })?;
+    let result = runtime.block_on(future);
+    runtime.shutdown_timeout(Duration::from_secs(2));
+    Ok(result)
+}
+
+/// SIGTERM, SIGINT and SIGHUP.
+pub struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+    hangup: Signal,
+}
+
+/// What the operator wants.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Wanted {
+    /// Read configuration and certificates again.
+    Reload,
+    /// Let sessions end, then stop.
+    Stop,
+}
+
+impl Signals {
+    /// Listens from now on.
+    pub fn new() -> Result<Self, Problem> {
+        let listen = |kind| {
+            signal(kind).map_err(|error| Problem::failed(format!("can't listen to signals: {error}"), ""))
+        };
+        Ok(Self {
+            terminate: listen(SignalKind::terminate())?,
+            interrupt: listen(SignalKind::interrupt())?,
+            hangup: listen(SignalKind::hangup())?,
+        })
+    }
+
+    /// The next signal.
+    pub async fn next(&mut self) -> Wanted {
+        tokio::select! {
+            _ = self.terminate.recv() => Wanted::Stop,
+            _ = self.interrupt.recv() => Wanted::Stop,
+            _ = self.hangup.recv() => Wanted::Reload,
+        }
+    }
+}
+
+/// Opens listeners, or says which address is taken and what to do.
+pub fn listen(addresses: &[SocketAddr], service: &str, key: &str) -> Result<Vec<TcpListener>, Problem> {
+    let mut listeners = Vec::new();
+    for address in addresses {
+        match net::listen::tcp(*address) {
+            Ok(listener) => listeners.push(listener),
+            // A machine without IPv6 is no error when IPv4 is listened on as well.
+            Err(error) if address.is_ipv6() && address.ip().is_unspecified() && no_ipv6(&error) => {}
+            Err(error) => return Err(listen_problem(*address, service, key, &error)),
+        }
+    }
+    Ok(listeners)
+}
+
+fn no_ipv6(error: &std::io::Error) -> bool {
+    matches!(error.kind(), std::io::ErrorKind::AddrNotAvailable | std::io::ErrorKind::Unsupported)
+        || error.raw_os_error() == Some(rustix::io::Errno::AFNOSUPPORT.raw_os_error())
+}
+
+/// The problem of an address that can't be listened on.
+pub fn listen_problem(address: SocketAddr, service: &str, key: &str, error: &std::io::Error) -> Problem {
+    let advice = match error.kind() {
+        std::io::ErrorKind::AddrInUse => {
+            format!("another program uses this port; stop it ('ss -lptn' shows it), or change {key}")
+        }
+        std::io::ErrorKind::PermissionDenied => {
+            format!("ports below 1024 need root or the capability CAP_NET_BIND_SERVICE; or change {key}")
+        }
+        _ => format!("change {key} to an address of this machine"),
+    };
+    Problem::setup(format!("can't listen on {address} for {service}: {error}"), advice)
+}
+
+/// Tells systemd, if it started us, that we are ready.
+pub fn notify_ready() {
+    let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
+}
+
+/// Waits until all sessions ended, at most [`DRAIN_MAX`].
+pub async fn drain(sessions: &tokio_util::task::TaskTracker, stop: &CancellationToken) {
+    stop.cancel();
+    sessions.close();
+    if tokio::time::timeout(DRAIN_MAX, sessions.wait()).await.is_err() {
+        tracing::warn!(sessions = sessions.len(), "sessions did not end in time and are cut off");
+    }
+}
+
+/// Whether this machine speaks IPv6 at all.
+pub fn has_ipv6() -> bool {
+    std::net::UdpSocket::bind((std::net::Ipv6Addr::UNSPECIFIED, 0)).is_ok()
+}

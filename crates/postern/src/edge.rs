@@ -1,0 +1,292 @@
+//! Edge: the external MTA. What it is made of, and how it starts and stops.
+
+mod deliver;
+mod drain;
+mod handoff;
+mod homes;
+mod lane;
+mod live;
+mod pairing;
+mod receive;
+mod session;
+pub mod setup;
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use mail::Reply;
+use net::dns::Dns;
+use net::link_key::LinkKey;
+use net::link_transport::{LinkListener, LinkStream, LinkTransportError};
+use net::smtp_server::Port;
+use net::tls::ServerIdentity;
+use serde_json::{Value, json};
+use smtp::server::{Limits, Mode, Settings};
+use tokio::net::TcpListener;
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::config::{self, EdgeConfig};
+use crate::control::{self, Handler, Refusal, Request};
+use crate::daemon::{self, Signals, Wanted};
+use crate::problem::Problem;
+use crate::trace::Trace;
+use crate::wire::LinkFault;
+use crate::{files, system};
+
+use deliver::Deliveries;
+use handoff::HandOffs;
+use homes::Homes;
+use lane::Lanes;
+use pairing::Pairing;
+use receive::Receive;
+use session::LinkContext;
+
+pub use homes::to_hex;
+
+/// Everything that is shared while Edge runs.
+struct Edge {
+    config: EdgeConfig,
+    config_path: std::path::PathBuf,
+    homes: Arc<Homes>,
+    hand_offs: Arc<HandOffs>,
+    deliveries: Arc<Deliveries>,
+    pairing: Pairing,
+    identity: ServerIdentity,
+    sessions: TaskTracker,
+    session_slots: Arc<Semaphore>,
+    stop: CancellationToken,
+}
+
+/// Runs Edge until it is told to stop.
+pub async fn run(config_path: &Path) -> Result<(), Problem> {
+    let config: EdgeConfig = config::load(config_path)?;
+    files::make_private_dir(&config.data)?;
+    let key = setup::load_key(&config.data)?;
+    let mut signals = Signals::new()?;
+    let control = control::listen(&config.data).await?;
+    let (edge, trace) = build(config, config_path, &key)?;
+    let smtp = daemon::listen(&edge.config.listen.smtp, "SMTP", "[listen] smtp in edge.toml")?;
+    let links = listen_links(&edge.config, &key).await?;
+    let port = edge.smtp_port()?;
+    for listener in smtp {
+        tokio::spawn(accept_smtp(Arc::clone(&edge), listener, port.clone()));
+    }
+    let links = tokio::spawn(accept_links(Arc::clone(&edge), links));
+    tokio::spawn(control::serve(control, Arc::clone(&edge), edge.stop.clone()));
+    trace.event(None, "started", format!("edge {}", edge.config.hostname));
+    tracing::info!(hostname = %edge.config.hostname, homes = edge.homes.list().len(), "edge runs");
+    daemon::notify_ready();
+    loop {
+        match signals.next().await {
+            Wanted::Reload => edge.reload(),
+            Wanted::Stop => break,
+        }
+    }
+    tracing::info!("edge stops: sessions may end within {} s", daemon::DRAIN_MAX.as_secs());
+    daemon::drain(&edge.sessions, &edge.stop).await;
+    let _ = tokio::time::timeout(Duration::from_secs(2), links).await;
+    Ok(())
+}
+
+fn build(config: EdgeConfig, config_path: &Path, key: &LinkKey) -> Result<(Arc<Edge>, Trace), Problem> {
+    let trace = Trace::open(&config.data.join("trace"), link::Role::Edge)?;
+    let homes = Arc::new(Homes::open(&config.data.join("homes"), config.limits.spool.0)?);
+    let deadline = Duration::from_secs(config.limits.hand_off.0);
+    let hand_offs = Arc::new(HandOffs::new(config.limits.body_memory.0, deadline, trace.clone()));
+    let dns = Dns::new(&config.dns.servers).map_err(|error| {
+        Problem::setup(error, "name the servers in [dns] servers of edge.toml, or mend /etc/resolv.conf")
+    })?;
+    let connector = net::tls::opportunistic_connector()
+        .map_err(|error| Problem::failed(format!("TLS can't be set up: {error}"), ""))?;
+    let client = smtp::client::Settings::new(&config.hostname);
+    let outbound = &config.outbound;
+    let lanes = Lanes::new(dns, connector, client, outbound.port, outbound.connections_per_domain);
+    let deliveries = Deliveries::new(Arc::clone(&homes), lanes, trace.clone());
+    let certificate = config.tls.files(&config.data);
+    if config.tls.is_self_made() {
+        net::tls::ensure_self_signed(&certificate, &config.hostname).map_err(certificate_problem)?;
+    }
+    let identity = ServerIdentity::load(&certificate).map_err(certificate_problem)?;
+    let edge = Edge {
+        pairing: Pairing::new(&config.data, &config.hostname, key, Arc::clone(&homes)),
+        session_slots: Arc::new(Semaphore::new(config.limits.sessions)),
+        config_path: config_path.to_owned(),
+        sessions: TaskTracker::new(),
+        stop: CancellationToken::new(),
+        config,
+        homes,
+        hand_offs,
+        deliveries,
+        identity,
+    };
+    Ok((Arc::new(edge), trace))
+}
+
+fn certificate_problem(error: net::tls::TlsError) -> Problem {
+    Problem::setup(error, "correct [tls] certificate and key, or remove both for a self-made certificate")
+}
+
+async fn listen_links(config: &EdgeConfig, key: &LinkKey) -> Result<LinkListener, Problem> {
+    let has_ipv6 = daemon::has_ipv6();
+    let addresses: Vec<_> = config.listen.link.iter().copied().filter(|a| has_ipv6 || !a.is_ipv6()).collect();
+    let opened = LinkListener::bind(&addresses, key, &[link::ALPN, link::ALPN_PAIRING]).await;
+    opened.map_err(|error| match error {
+        LinkTransportError::Listen { address, cause } => {
+            daemon::listen_problem(address, "the link", "[listen] link in edge.toml", &cause)
+        }
+        other => Problem::setup(other, "restore the key file, or set Edge up anew"),
+    })
+}
+
+impl Edge {
+    fn smtp_port(&self) -> Result<Port, Problem> {
+        let tls = self.identity.acceptor();
+        let tls = tls.map_err(|error| Problem::failed(format!("TLS can't be set up: {error}"), ""))?;
+        // Each home has its own limit, which is checked as well; this one bounds what any may allow.
+        let limits = Limits { message_octets: 1 << 30, ..Limits::default() };
+        let most = self.homes.list().into_iter().filter_map(|home| home.kept());
+        let offered = most.map(|kept| kept.snapshot.message_octets_max).max().unwrap_or(50 << 20);
+        let settings = Settings {
+            hostname: self.config.hostname.clone(),
+            mode: Mode::Mx,
+            starttls: true,
+            limits: Limits { message_octets: offered, ..limits },
+        };
+        Ok(Port {
+            settings: Arc::new(settings),
+            tls: Some(tls),
+            implicit_tls: false,
+            stop: self.stop.clone(),
+        })
+    }
+
+    /// Reads the configuration and the certificate again. What needs a restart is said.
+    fn reload(&self) {
+        let loaded = config::load::<EdgeConfig>(&self.config_path);
+        let config = match loaded {
+            Ok(config) => config,
+            Err(problem) => return tracing::error!(%problem, "not reloaded: the old configuration stays"),
+        };
+        match self.identity.reload(&config.tls.files(&self.config.data)) {
+            Ok(()) => tracing::info!("certificate reloaded"),
+            Err(error) => tracing::error!(%error, "not reloaded: the old certificate stays"),
+        }
+        let same = EdgeConfig { tls: self.config.tls.clone(), ..config } == self.config;
+        if !same {
+            tracing::warn!("other changes of edge.toml take effect after a restart");
+        }
+    }
+
+    fn status(&self) -> Value {
+        let homes: Vec<Value> = self
+            .homes
+            .list()
+            .iter()
+            .map(|home| {
+                let kept = home.kept();
+                let domains = kept
+                    .as_ref()
+                    .map(|kept| kept.snapshot.domains.iter().map(|d| d.name.to_string()).collect());
+                json!({
+                    "name": home.name,
+                    "link": if home.live().is_some() { "up" } else { "down" },
+                    "domains": domains.unwrap_or_else(Vec::new),
+                    "snapshot": kept.map(|kept| kept.snapshot.generation),
+                    "sealed": home.sealed.count(),
+                    "sealed_octets": home.sealed.octets(),
+                    "outcomes": home.outcomes.count(),
+                })
+            })
+            .collect();
+        json!({
+            "role": "edge",
+            "hostname": self.config.hostname,
+            "sessions": self.sessions.len(),
+            "homes": homes,
+        })
+    }
+}
+
+impl Handler for Edge {
+    async fn handle(&self, request: Request) -> Result<Value, Refusal> {
+        match request.command.as_str() {
+            "status" => Ok(self.status()),
+            other => Err((
+                format!("Edge knows no command '{other}'"),
+                "ask Home, with --config home.toml".to_owned(),
+            )),
+        }
+    }
+}
+
+async fn accept_smtp(edge: Arc<Edge>, listener: TcpListener, port: Port) {
+    loop {
+        let (stream, peer) = tokio::select! {
+            () = edge.stop.cancelled() => return,
+            accepted = net::listen::accept(&listener) => accepted,
+        };
+        let Ok(slot) = Arc::clone(&edge.session_slots).try_acquire_owned() else {
+            edge.sessions.spawn(net::smtp_server::turn_away(
+                stream,
+                Reply::new(
+                    421,
+                    (4, 3, 2),
+                    format!("{} has too many sessions; try again later", edge.config.hostname),
+                ),
+            ));
+            continue;
+        };
+        let service = Receive::new(Arc::clone(&edge.homes), Arc::clone(&edge.hand_offs));
+        let port = port.clone();
+        edge.sessions.spawn(async move {
+            let _slot = slot;
+            if let Err(error) = net::smtp_server::serve(stream, peer.ip(), &port, service).await {
+                tracing::debug!(%peer, %error, "session broke off");
+            }
+        });
+    }
+}
+
+async fn accept_links(edge: Arc<Edge>, mut listener: LinkListener) {
+    let context = LinkContext {
+        hostname: edge.config.hostname.clone(),
+        deliveries: Arc::clone(&edge.deliveries),
+        stop: edge.stop.clone(),
+    };
+    let tasks = TaskTracker::new();
+    loop {
+        let stream = tokio::select! {
+            () = edge.stop.cancelled() => break,
+            stream = listener.accept() => stream,
+        };
+        let Some(stream) = stream else { break };
+        let (edge, context) = (Arc::clone(&edge), context.clone());
+        tasks.spawn(async move { serve_link(&edge, stream, context).await });
+    }
+    tasks.close();
+    let _ = tokio::time::timeout(Duration::from_secs(1), tasks.wait()).await;
+    listener.close().await;
+}
+
+/// Who may speak: a pinned key the link, any key the pairing exchange.
+async fn serve_link(edge: &Edge, stream: LinkStream, context: LinkContext) {
+    let remote = stream.remote;
+    let key = link::key_fingerprint(&stream.peer_spki);
+    let ended = if stream.alpn == link::ALPN_PAIRING {
+        edge.pairing.serve(stream).await
+    } else if let Some(home) = edge.homes.by_key(&key) {
+        let ended = session::serve(stream, Arc::clone(&home), context).await;
+        let cause = ended.as_ref().err().map_or_else(|| "closed here".to_owned(), LinkFault::to_string);
+        tracing::info!(home = %home.name, %cause, "link down");
+        return;
+    } else {
+        tracing::warn!(%remote, key = %session::key_name(&key), "a key that is not paired was turned away");
+        return;
+    };
+    if let Err(fault) = ended {
+        tracing::debug!(%remote, %fault, "pairing connection ended");
+    }
+}

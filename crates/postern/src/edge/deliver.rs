@@ -1,0 +1,262 @@
+//! Outbound at Edge: single attempts that a home orders, and their outcomes until the home has settled them.
+//!
+//! Edge decides nothing about retries. It carries out each attempt once, makes the outcome durable (sealed to
+//! the home's key), tells the home, and forgets it when the home says so.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use bytes::Bytes;
+use link::{Attempt, AttemptState, Frame, Outcomes, ReceiveWindow};
+use mail::{EnhancedCode, ItemId, Outcome};
+use net::smtp_client::{BodyLost, BodySource};
+use tokio::sync::{mpsc, oneshot};
+
+use super::homes::{Home, Homes};
+use super::lane::{Job, Lanes};
+use crate::trace::Trace;
+use crate::wire::{FrameSender, LinkFault};
+
+/// Attempts of one home under way at one time; more are put off. Home keeps far below it.
+const ATTEMPTS_MAX: usize = 2000;
+
+/// All attempts of an Edge.
+pub struct Deliveries {
+    homes: Arc<Homes>,
+    lanes: Arc<Lanes>,
+    trace: Trace,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    running: HashMap<ItemId, Running>,
+    /// Outcomes that were not settled yet, of this run of the program.
+    unsettled: HashMap<ItemId, Outcomes>,
+}
+
+struct Running {
+    home: Arc<Home>,
+    /// Gone when the body is whole or the link was lost.
+    feed: Option<mpsc::UnboundedSender<Bytes>>,
+    window: Arc<Mutex<ReceiveWindow>>,
+    left: u64,
+}
+
+/// The body of an attempt as it comes over the link.
+pub struct Feed {
+    attempt: ItemId,
+    home: Arc<Home>,
+    pieces: mpsc::UnboundedReceiver<Bytes>,
+    window: Arc<Mutex<ReceiveWindow>>,
+    left: u64,
+    /// Whether a piece was taken: the attempt can't be begun anew on another connection then.
+    pub begun: bool,
+}
+
+impl BodySource for Feed {
+    async fn next(&mut self) -> Result<Option<Bytes>, BodyLost> {
+        if self.left == 0 {
+            return Ok(None);
+        }
+        let piece = self.pieces.recv().await.ok_or(BodyLost)?;
+        self.begun = true;
+        self.left = self.left.saturating_sub(piece.len() as u64);
+        let credit = self.window.lock().unwrap_or_else(PoisonError::into_inner).consumed(piece.len());
+        if let Some((credit, live)) = credit.zip(self.home.live()) {
+            live.frames.send(Frame::Credit(self.attempt, credit));
+        }
+        Ok(Some(piece))
+    }
+}
+
+impl Deliveries {
+    /// Deliveries through `lanes`.
+    pub fn new(homes: Arc<Homes>, lanes: Arc<Lanes>, trace: Trace) -> Arc<Self> {
+        Arc::new(Self { homes, lanes, trace, state: Mutex::default() })
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A home orders an attempt.
+    pub fn attempt(self: &Arc<Self>, home: &Arc<Home>, attempt: Attempt, frames: &FrameSender) {
+        let id = attempt.attempt;
+        if home.outcomes.has(id) || self.state().unsettled.contains_key(&id) {
+            return self.ask(home, id, frames);
+        }
+        if let Err(outcome) = self.may_send(home, &attempt) {
+            let outcomes = vec![outcome; attempt.envelope.recipients.len()];
+            return frames.send(Frame::Outcomes(Outcomes { attempt: id, outcomes }));
+        }
+        let Some(feed) = self.enter(home, &attempt) else { return };
+        let (deliveries, home, order) = (Arc::clone(self), Arc::clone(home), attempt.clone());
+        let done = Box::new(move |outcomes: Vec<Outcome>, about: String| {
+            tokio::spawn(async move { deliveries.conclude(&home, &order, outcomes, &about).await });
+        });
+        self.lanes.add(Job { attempt, feed, done });
+    }
+
+    /// Only for its own domains, and only when sending is on: what a home is, its key says; what it may say,
+    /// its snapshot.
+    fn may_send(&self, home: &Arc<Home>, attempt: &Attempt) -> Result<(), Outcome> {
+        let denied = |cause: &str| Err(Outcome::failed(EnhancedCode(5, 7, 1), cause));
+        if !home.kept().is_some_and(|kept| kept.snapshot.outbound) {
+            return denied("sending is off for this home");
+        }
+        let sender = attempt.envelope.reverse_path.address();
+        let owns = |domain| self.homes.route(domain).is_some_and(|(owner, _)| Arc::ptr_eq(&owner, home));
+        if !sender.is_none_or(|address| owns(address.domain())) {
+            return denied("this home may not send for that domain");
+        }
+        let running = self.state().running.values().filter(|run| Arc::ptr_eq(&run.home, home)).count();
+        if running >= ATTEMPTS_MAX {
+            return Err(Outcome::deferred(EnhancedCode(4, 3, 2), "too many attempts at one time"));
+        }
+        Ok(())
+    }
+
+    /// Notes the attempt as running. `None` when it is already.
+    fn enter(&self, home: &Arc<Home>, attempt: &Attempt) -> Option<Feed> {
+        let (sender, pieces) = mpsc::unbounded_channel();
+        let window = Arc::new(Mutex::new(ReceiveWindow::default()));
+        let running = Running {
+            home: Arc::clone(home),
+            feed: Some(sender).filter(|_| attempt.octets > 0),
+            window: Arc::clone(&window),
+            left: attempt.octets,
+        };
+        let mut state = self.state();
+        if state.running.contains_key(&attempt.attempt) {
+            return None;
+        }
+        state.running.insert(attempt.attempt, running);
+        let (home, attempt, left) = (Arc::clone(home), attempt.attempt, attempt.octets);
+        Some(Feed { attempt, home, pieces, window, left, begun: false })
+    }
+
+    /// A piece of an attempt's body. One for an attempt that is over already is dropped.
+    pub fn body(&self, home: &Arc<Home>, attempt: ItemId, octets: Bytes) -> Result<(), LinkFault> {
+        let mut state = self.state();
+        let Some(running) = state.running.get_mut(&attempt).filter(|run| Arc::ptr_eq(&run.home, home)) else {
+            return Ok(());
+        };
+        let fault = LinkFault::Protocol("an attempt's body ran past its window or its size");
+        let arrived = running.window.lock().unwrap_or_else(PoisonError::into_inner).arrived(octets.len());
+        let left = running.left.checked_sub(octets.len() as u64).filter(|_| arrived.is_ok());
+        running.left = left.ok_or(fault)?;
+        if let Some(feed) = &running.feed {
+            // Fails when the attempt has ended meanwhile.
+            let _ = feed.send(octets);
+        }
+        if running.left == 0 {
+            running.feed = None;
+        }
+        Ok(())
+    }
+
+    /// The home will not complete an attempt's body.
+    pub fn abort(&self, home: &Arc<Home>, attempt: ItemId) {
+        if let Some(running) =
+            self.state().running.get_mut(&attempt).filter(|run| Arc::ptr_eq(&run.home, home))
+        {
+            running.feed = None;
+        }
+    }
+
+    /// The link is gone: bodies that were on their way will not come.
+    pub fn link_lost(&self, home: &Arc<Home>) {
+        for running in self.state().running.values_mut().filter(|run| Arc::ptr_eq(&run.home, home)) {
+            running.feed = None;
+        }
+    }
+
+    /// The home asks what is known of an attempt.
+    pub fn ask(&self, home: &Arc<Home>, attempt: ItemId, frames: &FrameSender) {
+        let state = self.state();
+        if state.running.contains_key(&attempt) {
+            frames.send(Frame::Known(attempt, AttemptState::Running));
+        } else if let Some(outcomes) = state.unsettled.get(&attempt) {
+            frames.send(Frame::Outcomes(outcomes.clone()));
+        } else if let Some(sealed) = sealed_outcomes(home, attempt) {
+            frames.send(Frame::OutcomesSealed(attempt, sealed));
+        } else {
+            frames.send(Frame::Known(attempt, AttemptState::Unknown));
+        }
+    }
+
+    /// The home has settled an attempt.
+    pub fn settled(&self, home: &Arc<Home>, attempt: ItemId) {
+        self.state().unsettled.remove(&attempt);
+        home.outcomes.remove(
+            attempt,
+            Box::new(move |removed| {
+                if let Err(error) = removed {
+                    tracing::warn!(%attempt, %error, "a settled outcome could not be removed; it will be told again");
+                }
+            }),
+        );
+    }
+
+    /// After a reconnect: tells all outcomes that were not settled.
+    pub fn repeat_outcomes(&self, home: &Arc<Home>, frames: &FrameSender) {
+        let mut after = None;
+        loop {
+            let page = home.outcomes.list(after, 256);
+            let Some(last) = page.last() else { return };
+            after = Some(last.id);
+            for listed in page {
+                self.ask(home, listed.id, frames);
+            }
+        }
+    }
+
+    /// An attempt is over: outcome durable, then told, then traced.
+    async fn conclude(&self, home: &Arc<Home>, attempt: &Attempt, outcomes: Vec<Outcome>, about: &str) {
+        let id = attempt.attempt;
+        let told = Outcomes { attempt: id, outcomes };
+        if let Err(error) = journal(home, &told).await {
+            tracing::error!(attempt = %id, %error, "an outcome could not be made durable; it is told all the same");
+        }
+        let codes: Vec<String> = told.outcomes.iter().map(code_of).collect();
+        {
+            let mut state = self.state();
+            state.unsettled.insert(id, told.clone());
+            state.running.remove(&id);
+        }
+        if let Some(live) = home.live() {
+            live.frames.send(Frame::Outcomes(told));
+        }
+        let detail = format!("to {} {about}: {}", attempt.domain, codes.join(", "));
+        home.tell(self.trace.event(Some(attempt.item), "attempted", detail));
+    }
+}
+
+/// The codes of an outcome, without its text: that may name a mailbox, which Edge's files must not.
+fn code_of(outcome: &Outcome) -> String {
+    let why = outcome.why();
+    match &why.reply {
+        Some(reply) => format!("{} {}", reply.code, reply.status()),
+        None => why.status.to_string(),
+    }
+}
+
+fn sealed_outcomes(home: &Home, attempt: ItemId) -> Option<Bytes> {
+    let body = home.outcomes.body(attempt).ok()?;
+    body.read(0, link::CONTROL_FRAME_MAX).ok()
+}
+
+async fn journal(home: &Home, outcomes: &Outcomes) -> Result<(), String> {
+    let kept = home.kept().ok_or("the home has no sealing key")?;
+    let record = serde_json::to_vec(outcomes).map_err(|error| error.to_string())?;
+    let sealed = kept.seal_to.seal(&record).map_err(|error| error.to_string())?;
+    let (sender, receipt) = oneshot::channel();
+    let done = Box::new(move |result| drop(sender.send(result)));
+    home.outcomes.append(outcomes.attempt, Vec::new(), vec![sealed.into()], done);
+    match receipt.await {
+        Ok(Ok(_)) => Ok(()),
+        Ok(Err(error)) => Err(error.to_string()),
+        Err(_) => Err("the journal is closed".to_owned()),
+    }
+}

@@ -1,0 +1,238 @@
+//! Lanes: the attempts to one domain, and the connections that carry them.
+//!
+//! A lane has a few connections at most. Each takes one attempt after the other as long as there are any, and
+//! waits a moment for more before it says goodbye. A slow domain fills its own lane only.
+
+use std::collections::{HashMap, VecDeque};
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use link::Attempt;
+use mail::{Domain, EnhancedCode, Outcome};
+use net::dns::{Dns, MailHosts};
+use net::smtp_client::{Connection, OpenError};
+use net::tls::TlsConnector;
+use smtp::client::{Settings, Transaction, TransactionResult};
+use tokio::sync::Notify;
+
+use super::deliver::Feed;
+use crate::system;
+
+/// How long a connection waits for the next attempt.
+const LINGER: Duration = Duration::from_secs(2);
+
+/// Called once with the outcomes, one per recipient, and a note on how the attempt went.
+pub type Done = Box<dyn FnOnce(Vec<Outcome>, String) + Send>;
+
+/// An attempt to be carried out.
+pub struct Job {
+    /// What is ordered.
+    pub attempt: Attempt,
+    /// Its body.
+    pub feed: Feed,
+    /// Where the outcomes go.
+    pub done: Done,
+}
+
+/// All lanes of an Edge, and what they need to reach other MTAs.
+pub struct Lanes {
+    dns: Dns,
+    connector: TlsConnector,
+    settings: Settings,
+    port: u16,
+    connections_max: usize,
+    lanes: Mutex<HashMap<Domain, Lane>>,
+}
+
+#[derive(Default)]
+struct Lane {
+    waiting: VecDeque<Job>,
+    workers: usize,
+    idle: usize,
+    more: Arc<Notify>,
+}
+
+impl Lanes {
+    /// Lanes that ask `dns` and connect to `port`.
+    pub fn new(
+        dns: Dns,
+        connector: TlsConnector,
+        settings: Settings,
+        port: u16,
+        connections_max: usize,
+    ) -> Arc<Self> {
+        Arc::new(Self { dns, connector, settings, port, connections_max, lanes: Mutex::default() })
+    }
+
+    fn lanes(&self) -> MutexGuard<'_, HashMap<Domain, Lane>> {
+        self.lanes.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Adds an attempt to its domain's lane.
+    pub fn add(self: &Arc<Self>, job: Job) {
+        let domain = job.attempt.domain.clone();
+        let mut lanes = self.lanes();
+        let lane = lanes.entry(domain.clone()).or_default();
+        lane.waiting.push_back(job);
+        if lane.idle > 0 {
+            lane.more.notify_one();
+        } else if lane.workers < self.connections_max {
+            lane.workers += 1;
+            let more = Arc::clone(&lane.more);
+            tokio::spawn(Worker { lanes: Arc::clone(self), domain, more, connection: None }.run());
+        }
+    }
+}
+
+impl Lanes {
+    async fn connect(&self, remote: SocketAddr, host: &str) -> Result<(Open, String), Outcome> {
+        match Connection::open_opportunistic(remote, host, &self.settings, &self.connector).await {
+            Ok(connection) => {
+                let about = format!("via {host} ({}), {}", remote.ip(), connection.tls().unwrap_or("no TLS"));
+                Ok((Open { connection, host: host.to_owned() }, about))
+            }
+            Err(OpenError::Closed(closed)) => Err(closed.outcome(Some(host))),
+            Err(error) => {
+                Err(Outcome::deferred(EnhancedCode(4, 4, 1), format!("{host} ({}): {error}", remote.ip())))
+            }
+        }
+    }
+}
+
+/// One connection's life in a lane.
+struct Worker {
+    lanes: Arc<Lanes>,
+    domain: Domain,
+    more: Arc<Notify>,
+    connection: Option<Open>,
+}
+
+/// A connection and the host it leads to.
+struct Open {
+    connection: Connection,
+    host: String,
+}
+
+impl Worker {
+    async fn run(mut self) {
+        loop {
+            match self.next_job() {
+                Some(job) => self.carry_out(job).await,
+                None if self.connection.is_some() && self.wait_for_more().await => {}
+                None => {
+                    if self.retire() {
+                        break;
+                    }
+                }
+            }
+        }
+        if let Some(open) = self.connection {
+            open.connection.quit().await;
+        }
+    }
+
+    fn next_job(&self) -> Option<Job> {
+        self.lanes.lanes().get_mut(&self.domain)?.waiting.pop_front()
+    }
+
+    async fn wait_for_more(&mut self) -> bool {
+        self.set_idle(true);
+        let more = tokio::time::timeout(LINGER, self.more.notified()).await.is_ok();
+        self.set_idle(false);
+        more
+    }
+
+    fn set_idle(&self, idle: bool) {
+        if let Some(lane) = self.lanes.lanes().get_mut(&self.domain) {
+            lane.idle = if idle { lane.idle + 1 } else { lane.idle.saturating_sub(1) };
+        }
+    }
+
+    /// Leaves the lane, unless an attempt came in meanwhile.
+    fn retire(&self) -> bool {
+        let mut lanes = self.lanes.lanes();
+        let Some(lane) = lanes.get_mut(&self.domain) else { return true };
+        if !lane.waiting.is_empty() {
+            return false;
+        }
+        lane.workers = lane.workers.saturating_sub(1);
+        if lane.workers == 0 {
+            lanes.remove(&self.domain);
+        }
+        true
+    }
+
+    async fn carry_out(&mut self, job: Job) {
+        let Job { attempt, mut feed, done } = job;
+        let transaction = transaction_of(&attempt);
+        let recipients = attempt.envelope.recipients.len();
+        if let Some(mut open) = self.connection.take() {
+            let result = open.connection.send(transaction.clone(), &mut feed).await;
+            if result.reusable || feed.begun || result.in_doubt || !all_deferred(&result) {
+                let about = format!("via {} again", open.host);
+                self.connection = Some(open).filter(|_| result.reusable);
+                return done(result.outcomes, about);
+            }
+            // The host had closed the idle connection: nothing was said of this message yet.
+        }
+        match self.open().await {
+            Ok((mut open, about)) => {
+                let result = open.connection.send(transaction, &mut feed).await;
+                self.connection = Some(open).filter(|_| result.reusable);
+                done(result.outcomes, about);
+            }
+            Err(outcome) => done(vec![outcome; recipients], "without a connection".to_owned()),
+        }
+    }
+
+    /// Connects to the best host that answers.
+    async fn open(&mut self) -> Result<(Open, String), Outcome> {
+        self.connection = None;
+        let lanes = Arc::clone(&self.lanes);
+        let hosts = match lanes.dns.mail_hosts(&self.domain, |_| system::random_u64()).await {
+            Ok(MailHosts::Hosts(hosts)) => hosts,
+            Ok(MailHosts::NullMx) => {
+                return Err(Outcome::failed(EnhancedCode(5, 1, 10), "the domain takes no mail"));
+            }
+            Ok(MailHosts::NoSuchDomain) => {
+                return Err(Outcome::failed(
+                    EnhancedCode(5, 1, 2),
+                    "the domain does not exist or takes no mail",
+                ));
+            }
+            Err(error) => return Err(Outcome::deferred(EnhancedCode(4, 4, 3), error.to_string())),
+        };
+        let mut last = Outcome::deferred(EnhancedCode(4, 4, 1), "no mail host has an address");
+        for host in hosts {
+            let addresses = match lanes.dns.addresses(&host.name).await {
+                Ok(addresses) => addresses,
+                Err(error) => {
+                    last = Outcome::deferred(EnhancedCode(4, 4, 3), error.to_string());
+                    continue;
+                }
+            };
+            for address in addresses {
+                match lanes.connect((address, lanes.port).into(), &host.name).await {
+                    Ok(open) => return Ok(open),
+                    Err(outcome) => last = outcome,
+                }
+            }
+        }
+        Err(last)
+    }
+}
+
+fn transaction_of(attempt: &Attempt) -> Transaction {
+    Transaction {
+        envelope: Arc::new(attempt.envelope.clone()),
+        recipients: attempt.envelope.recipients.clone(),
+        octets: attempt.octets,
+        has_8bit: attempt.eight_bit,
+        needs_smtputf8: attempt.utf8_header,
+    }
+}
+
+fn all_deferred(result: &TransactionResult) -> bool {
+    result.outcomes.iter().all(|outcome| matches!(outcome, Outcome::Deferred(_)))
+}

@@ -1,0 +1,137 @@
+//! `postern edge setup` and `postern edge pair`.
+
+use std::io::IsTerminal as _;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use net::link_key::LinkKey;
+
+use super::pairing;
+use crate::config::{self, EdgeConfig};
+use crate::files;
+use crate::problem::Problem;
+
+/// What `postern edge setup` is told.
+#[derive(Debug, Clone, clap::Args)]
+pub struct SetupArguments {
+    /// This host's name, as MX records will name it
+    #[arg(long)]
+    pub hostname: String,
+    /// The configuration file to write
+    #[arg(long, default_value = "/etc/postern/edge.toml")]
+    pub config: PathBuf,
+    /// Where keys and sealed mail go
+    #[arg(long, default_value = "/var/lib/postern/edge")]
+    pub data: PathBuf,
+    /// Address for SMTP (default: port 25 on every address)
+    #[arg(long, value_name = "ADDR:PORT")]
+    pub smtp: Vec<SocketAddr>,
+    /// Address for the link, UDP and TCP (default: port 443 on every address)
+    #[arg(long, value_name = "ADDR:PORT")]
+    pub link: Vec<SocketAddr>,
+    /// Where Home finds the link (default: the host name and the link's port)
+    #[arg(long, value_name = "HOST:PORT")]
+    pub link_address: Option<String>,
+    /// Name server to ask (default: those of the system)
+    #[arg(long, value_name = "ADDR:PORT")]
+    pub dns: Vec<SocketAddr>,
+}
+
+fn key_path(data: &Path) -> PathBuf {
+    data.join("link-key.pem")
+}
+
+fn address_path(data: &Path) -> PathBuf {
+    data.join("link-address.json")
+}
+
+/// Reads the link key.
+pub fn load_key(data: &Path) -> Result<LinkKey, Problem> {
+    let path = key_path(data);
+    let pem = files::read_text(&path, "run 'postern edge setup', or restore the key file from a backup")?;
+    LinkKey::from_pem(&pem).map_err(|error| {
+        Problem::setup(
+            format!("{}: {error}", path.display()),
+            "restore the file, or remove it and set up and pair anew",
+        )
+    })
+}
+
+/// Makes keys and configuration and prints the first pairing code.
+pub fn setup(arguments: &SetupArguments) -> Result<(), Problem> {
+    if arguments.config.exists() {
+        return Err(Problem::setup(
+            format!("{} is there already", arguments.config.display()),
+            "for a new pairing code use 'postern edge pair'; to begin anew remove the file first",
+        ));
+    }
+    let text = config_text(arguments);
+    let parsed: EdgeConfig =
+        toml::from_str(&text).map_err(|error| Problem::setup(error.message(), "correct the arguments"))?;
+    config::Checked::check(&parsed).map_err(|what| Problem::setup(what, "correct the arguments"))?;
+    files::make_private_dir(&arguments.data)?;
+    if let Some(dir) = arguments.config.parent() {
+        std::fs::create_dir_all(dir).map_err(|error| files::write_problem(dir, &error))?;
+    }
+    let path = key_path(&arguments.data);
+    if !path.exists() {
+        let key = LinkKey::generate().map_err(|error| Problem::failed(error, ""))?;
+        files::replace(&path, key.pem().as_bytes()).map_err(|error| files::write_problem(&path, &error))?;
+    }
+    let link_port = parsed.listen.link.first().map_or(443, SocketAddr::port);
+    let address =
+        arguments.link_address.clone().unwrap_or_else(|| format!("{}:{link_port}", arguments.hostname));
+    let path = address_path(&arguments.data);
+    files::replace_json(&path, &address).map_err(|error| files::write_problem(&path, &error))?;
+    files::replace(&arguments.config, text.as_bytes())
+        .map_err(|error| files::write_problem(&arguments.config, &error))?;
+    println!("Edge {} is set up: {}", arguments.hostname, arguments.config.display());
+    println!("Start it:  postern edge run --config {}", arguments.config.display());
+    println!();
+    pair(&arguments.config)
+}
+
+/// Prints a new pairing code, as text and, on a terminal, as a QR code.
+pub fn pair(config_path: &Path) -> Result<(), Problem> {
+    let config: EdgeConfig = config::load(config_path)?;
+    let key = load_key(&config.data)?;
+    let address = files::read_json::<String>(&address_path(&config.data))?
+        .unwrap_or_else(|| format!("{}:443", config.hostname));
+    let code = pairing::new_code(&config.data, &key, &address)?.to_string();
+    println!("Pairing code, good once and for one hour; an older one is dead now:");
+    println!();
+    println!("{code}");
+    println!();
+    println!("At home:  postern home setup --domain YOUR.DOMAIN CODE");
+    if std::io::stdout().is_terminal()
+        && let Ok(qr) = qrcode::QrCode::new(code.as_bytes())
+    {
+        println!("{}", qr.render::<qrcode::render::unicode::Dense1x2>().quiet_zone(true).build());
+    }
+    Ok(())
+}
+
+fn config_text(arguments: &SetupArguments) -> String {
+    use std::fmt::Write as _;
+    let list = |addresses: &[SocketAddr]| {
+        addresses.iter().map(|address| format!("\"{address}\"")).collect::<Vec<_>>().join(", ")
+    };
+    let mut text = format!(
+        "# Postern, role Edge. Every key and its default: docs/configuration.md\n\
+         hostname = {:?}\ndata = {:?}\n",
+        arguments.hostname,
+        arguments.data.display().to_string()
+    );
+    if !(arguments.smtp.is_empty() && arguments.link.is_empty()) {
+        text.push_str("\n[listen]\n");
+    }
+    for (key, addresses) in [("smtp", &arguments.smtp), ("link", &arguments.link)] {
+        if !addresses.is_empty() {
+            let _ = writeln!(text, "{key} = [{}]", list(addresses));
+        }
+    }
+    if !arguments.dns.is_empty() {
+        let _ = write!(text, "\n[dns]\nservers = [{}]\n", list(&arguments.dns));
+    }
+    text
+}
