@@ -15,7 +15,7 @@ const PACKAGES: &[(&str, &str)] = &[
     ("msmtp", "a mail program that submits"),
     ("isync", "mbsync, a mail program that reads"),
     ("python3", "imaplib, a second one, and TLS dialogues"),
-    ("libpython3-testsuite", "real and broken messages: the test data of Python's email package"),
+    ("libpython3.11-testsuite", "real and broken messages: the test data of Python's email package"),
     ("openssl", "certificates for the other MTA"),
     ("iproute2", "network namespaces"),
     ("nftables", "the NAT and the firewall between them"),
