@@ -5,7 +5,6 @@ mod drain;
 mod handoff;
 mod homes;
 mod lane;
-mod live;
 mod pairing;
 mod receive;
 mod session;

@@ -1,17 +1,32 @@
 //! Postern: one program, two roles. Edge is the external MTA, Home the home MTA behind it.
 
+mod cli;
 mod config;
 mod control;
 mod daemon;
 mod edge;
 mod files;
+mod home;
+mod live;
 mod problem;
 mod sealed;
 mod system;
 mod trace;
 mod wire;
 
+use std::process::ExitCode;
+
+use clap::Parser as _;
+
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-fn main() {}
+fn main() -> ExitCode {
+    match cli::run(cli::Cli::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(problem) => {
+            eprintln!("postern: {problem}");
+            problem.exit_code()
+        }
+    }
+}

@@ -23,6 +23,11 @@ impl Problem {
         Self { what: what.to_string(), advice: advice.into(), code: 1 }
     }
 
+    /// What happened and what to do, for the other end of the control socket.
+    pub fn into_parts(self) -> (String, String) {
+        (self.what, self.advice)
+    }
+
     /// The exit code for scripts.
     pub fn exit_code(&self) -> ExitCode {
         ExitCode::from(self.code)

@@ -9,7 +9,7 @@ use spool::Listed;
 use tokio::task::JoinSet;
 
 use super::homes::Home;
-use super::live::{LinkDown, Live};
+use crate::live::{LinkDown, Live};
 
 /// Items under way at one time: enough to fill Home's commits, few enough that live mail passes quickly.
 const IN_FLIGHT_MAX: usize = 64;

@@ -14,7 +14,7 @@ use spool::{Draft, SpoolError};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
 use super::homes::{Home, Kept};
-use super::live::{LinkDown, LiveItem};
+use crate::live::{LinkDown, LiveItem};
 use crate::sealed::Sealing;
 use crate::trace::Trace;
 

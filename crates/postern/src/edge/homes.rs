@@ -10,8 +10,8 @@ use serde::{Deserialize, Serialize};
 use spool::{RealDisk, Spool};
 use tokio::sync::Notify;
 
-use super::live::Live;
 use crate::files;
+use crate::live::Live;
 use crate::problem::Problem;
 use crate::sealed::SealTo;
 use crate::trace::Unsent;

@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 use super::deliver::Deliveries;
 use super::drain;
 use super::homes::{Home, to_hex};
-use super::live::Live;
+use crate::live::Live;
 use crate::wire::{self, FrameReader, FrameSender, LinkFault, PING_AFTER, Silence};
 
 /// What a link session needs of Edge.

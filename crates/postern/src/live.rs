@@ -1,4 +1,4 @@
-//! A link that is up, seen from Edge: items under way and the answers they wait for.
+//! A link that is up: items under way on it, their windows, and the answers they wait for.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -18,7 +18,7 @@ pub struct LinkDown;
 /// One link. Items enter with [`Live::begin`] and leave with their answer; when the link ends, all of them
 /// learn it at once.
 pub struct Live {
-    /// Frames to Home.
+    /// Frames to the other side.
     pub frames: FrameSender,
     /// `None` once the link has ended.
     items: Mutex<Option<HashMap<ItemId, Pending>>>,
@@ -61,7 +61,7 @@ impl Live {
         Ok(LiveItem { live: Arc::clone(self), item, window, answer: Some(receiver) })
     }
 
-    /// Home answered. An answer to an item that is no longer waited for is dropped.
+    /// The other side answered. An answer to an item that is no longer waited for is dropped.
     pub fn answered(&self, answer: Answer) {
         let pending = self.items().as_mut().and_then(|items| items.remove(&answer.item));
         if let Some(pending) = pending {
@@ -69,7 +69,7 @@ impl Live {
         }
     }
 
-    /// Home can take more of an item.
+    /// The other side can take more of an item.
     pub fn credited(&self, item: ItemId, octets: u32) {
         let window = self.items().as_ref().and_then(|items| Some(Arc::clone(&items.get(&item)?.window)));
         if let Some(window) = window {
@@ -118,7 +118,7 @@ impl LiveItem {
         self.live.frames.send(frame);
     }
 
-    /// Home's answer.
+    /// The other side's answer.
     pub async fn answer(mut self) -> Result<Answer, LinkDown> {
         match self.answer.take() {
             Some(answer) => answer.await.map_err(|_| LinkDown),

@@ -1,0 +1,321 @@
+//! The command line.
+
+mod print;
+
+use std::path::PathBuf;
+
+use clap::{Parser, Subcommand};
+use serde_json::Value;
+
+use crate::config::{self, EdgeConfig, HomeConfig};
+use crate::control::{self, Request};
+use crate::problem::Problem;
+use crate::{daemon, edge, home, trace};
+
+const EDGE_CONFIG: &str = "/etc/postern/edge.toml";
+const HOME_CONFIG: &str = "/etc/postern/home.toml";
+
+/// Mail for people who want their mail at home and their home out of sight.
+#[derive(Debug, Parser)]
+#[command(name = "postern", version, about, arg_required_else_help = true)]
+pub struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// The external MTA, on a public host
+    #[command(subcommand)]
+    Edge(EdgeCommand),
+    /// The home MTA, behind NAT
+    #[command(subcommand)]
+    Home(HomeCommand),
+    /// Users of this home
+    #[command(subcommand)]
+    User(UserCommand),
+    /// Aliases of this home
+    #[command(subcommand)]
+    Alias(AliasCommand),
+    /// Mail that waits to be sent
+    #[command(subcommand)]
+    Queue(QueueCommand),
+    /// What the daemon is doing
+    Status {
+        /// The configuration file of the role
+        #[arg(long, default_value = HOME_CONFIG)]
+        config: PathBuf,
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// The story of a message: its id, an address, or any word of an event
+    Trace {
+        /// What to look for
+        what: String,
+        /// The configuration file of Home
+        #[arg(long, default_value = HOME_CONFIG)]
+        config: PathBuf,
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+enum EdgeCommand {
+    /// Make keys and configuration, and print a pairing code
+    Setup(edge::setup::SetupArguments),
+    /// Print a new pairing code
+    Pair {
+        /// The configuration file
+        #[arg(long, default_value = EDGE_CONFIG)]
+        config: PathBuf,
+    },
+    /// Run in the foreground
+    Run {
+        /// The configuration file
+        #[arg(long, default_value = EDGE_CONFIG)]
+        config: PathBuf,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+enum HomeCommand {
+    /// Make keys and configuration, and pair with an edge
+    Setup(home::setup::SetupArguments),
+    /// Pair with one more edge
+    Pair {
+        /// The pairing code that the edge printed
+        code: String,
+        /// The configuration file
+        #[arg(long, default_value = HOME_CONFIG)]
+        config: PathBuf,
+    },
+    /// Run in the foreground
+    Run {
+        /// The configuration file
+        #[arg(long, default_value = HOME_CONFIG)]
+        config: PathBuf,
+    },
+}
+
+#[derive(Debug, Clone, clap::Args)]
+struct Common {
+    /// The configuration file of Home
+    #[arg(long, default_value = HOME_CONFIG)]
+    config: PathBuf,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Debug, Subcommand)]
+enum UserCommand {
+    /// Add an account and its mailbox
+    Add {
+        /// name@domain
+        address: String,
+        /// Read the password from standard input instead of asking for it
+        #[arg(long)]
+        password_stdin: bool,
+        #[command(flatten)]
+        common: Common,
+    },
+    /// Set a new password
+    Password {
+        /// name@domain
+        address: String,
+        /// Read the password from standard input instead of asking for it
+        #[arg(long)]
+        password_stdin: bool,
+        #[command(flatten)]
+        common: Common,
+    },
+    /// Remove an account; its mailbox file stays
+    Remove {
+        /// name@domain
+        address: String,
+        #[command(flatten)]
+        common: Common,
+    },
+    /// List accounts
+    List {
+        #[command(flatten)]
+        common: Common,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+enum AliasCommand {
+    /// Let an address lead to accounts; '*@domain' takes every unknown address of the domain
+    Add {
+        /// name@domain or *@domain
+        alias: String,
+        /// Accounts or aliases of this home
+        #[arg(required = true)]
+        targets: Vec<String>,
+        #[command(flatten)]
+        common: Common,
+    },
+    /// Remove an alias
+    Remove {
+        /// name@domain or *@domain
+        alias: String,
+        #[command(flatten)]
+        common: Common,
+    },
+    /// List aliases
+    List {
+        #[command(flatten)]
+        common: Common,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+enum QueueCommand {
+    /// List what waits
+    List {
+        #[command(flatten)]
+        common: Common,
+    },
+    /// Show one message's state
+    Show {
+        /// Its id
+        id: String,
+        #[command(flatten)]
+        common: Common,
+    },
+    /// Try one message, or all, now
+    Retry {
+        /// Its id, or 'all'
+        id: String,
+        #[command(flatten)]
+        common: Common,
+    },
+    /// Remove a message from the queue; nobody is told
+    Remove {
+        /// Its id
+        id: String,
+        #[command(flatten)]
+        common: Common,
+    },
+}
+
+/// Carries out the command line.
+pub fn run(cli: Cli) -> Result<(), Problem> {
+    match cli.command {
+        Command::Edge(EdgeCommand::Setup(arguments)) => edge::setup::setup(&arguments),
+        Command::Edge(EdgeCommand::Pair { config }) => edge::setup::pair(&config),
+        Command::Edge(EdgeCommand::Run { config }) => {
+            daemon::start_logging();
+            daemon::block_on(edge::run(&config))?
+        }
+        Command::Home(HomeCommand::Setup(arguments)) => home::setup::setup(&arguments),
+        Command::Home(HomeCommand::Pair { code, config }) => home::setup::pair(&config, &code),
+        Command::Home(HomeCommand::Run { config }) => {
+            daemon::start_logging();
+            daemon::block_on(home::run(&config))?
+        }
+        Command::User(command) => user(command),
+        Command::Alias(command) => alias(command),
+        Command::Queue(command) => queue(command),
+        Command::Status { config, json } => status(&config, json),
+        Command::Trace { what, config, json } => print_trace(&what, &config, json),
+    }
+}
+
+fn user(command: UserCommand) -> Result<(), Problem> {
+    let (request, common) = match command {
+        UserCommand::Add { address, password_stdin, common } => {
+            let password = read_password(password_stdin)?;
+            (Request::new("user add", [&address, &password]), common)
+        }
+        UserCommand::Password { address, password_stdin, common } => {
+            let password = read_password(password_stdin)?;
+            (Request::new("user password", [&address, &password]), common)
+        }
+        UserCommand::Remove { address, common } => (Request::new("user remove", [&address]), common),
+        UserCommand::List { common } => (Request::new("user list", []), common),
+    };
+    directory_command(&request, &common)
+}
+
+fn alias(command: AliasCommand) -> Result<(), Problem> {
+    let (request, common) = match command {
+        AliasCommand::Add { alias, targets, common } => {
+            let arguments = std::iter::once(alias).chain(targets).collect();
+            (Request { command: "alias add".to_owned(), arguments }, common)
+        }
+        AliasCommand::Remove { alias, common } => (Request::new("alias remove", [&alias]), common),
+        AliasCommand::List { common } => (Request::new("alias list", []), common),
+    };
+    directory_command(&request, &common)
+}
+
+fn directory_command(request: &Request, common: &Common) -> Result<(), Problem> {
+    let value = daemon::block_on(home::accounts::command(&common.config, request))??;
+    print::value(&value, common.json);
+    Ok(())
+}
+
+fn queue(command: QueueCommand) -> Result<(), Problem> {
+    let (request, common) = match command {
+        QueueCommand::List { common } => (Request::new("queue list", []), common),
+        QueueCommand::Show { id, common } => (Request::new("queue show", [&id]), common),
+        QueueCommand::Retry { id, common } => (Request::new("queue retry", [&id]), common),
+        QueueCommand::Remove { id, common } => (Request::new("queue remove", [&id]), common),
+    };
+    let config: HomeConfig = config::load(&common.config)?;
+    let value = daemon::block_on(control::demand(&config.data, &request))??;
+    print::value(&value, common.json);
+    Ok(())
+}
+
+fn status(path: &std::path::Path, json: bool) -> Result<(), Problem> {
+    let data = match config::load::<HomeConfig>(path) {
+        Ok(config) => config.data,
+        // The file may be Edge's; if it is neither, Home's error is the one to show.
+        Err(problem) => config::load::<EdgeConfig>(path).map_err(|_| problem)?.data,
+    };
+    let value: Value = daemon::block_on(control::demand(&data, &Request::new("status", [])))??;
+    print::value(&value, json);
+    Ok(())
+}
+
+fn print_trace(what: &str, path: &std::path::Path, json: bool) -> Result<(), Problem> {
+    let data = match config::load::<HomeConfig>(path) {
+        Ok(config) => config.data,
+        Err(problem) => config::load::<EdgeConfig>(path).map_err(|_| problem)?.data,
+    };
+    let events = trace::story(trace::read(&data.join("trace"))?, what);
+    if events.is_empty() {
+        let advice = "give an item id, an address, or another word of what happened; old events are dropped";
+        return Err(Problem::failed(format!("nothing is known of '{what}'"), advice));
+    }
+    for event in &events {
+        print::event(event, json);
+    }
+    Ok(())
+}
+
+fn read_password(from_stdin: bool) -> Result<String, Problem> {
+    let failed = |error: std::io::Error| {
+        Problem::setup(
+            format!("can't read the password: {error}"),
+            "give it on standard input with --password-stdin",
+        )
+    };
+    if from_stdin {
+        let mut line = String::new();
+        std::io::stdin().read_line(&mut line).map_err(failed)?;
+        return Ok(line.trim_end_matches(['\r', '\n']).to_owned());
+    }
+    let password = rpassword::prompt_password("Password: ").map_err(failed)?;
+    let again = rpassword::prompt_password("Again: ").map_err(failed)?;
+    if password == again {
+        Ok(password)
+    } else {
+        Err(Problem::setup("the two passwords differ", "try again"))
+    }
+}

@@ -1,0 +1,521 @@
+//! Accounts and aliases: who there is, who may log in, who may send as whom.
+//!
+//! Kept in a small SQLite file, changed in one transaction at a time, and held in memory as a whole. A
+//! password is kept as an argon2id hash only.
+
+use std::collections::{BTreeMap, HashMap};
+use std::fmt;
+use std::path::Path;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+
+use argon2::password_hash::phc::PasswordHash;
+use argon2::{Argon2, PasswordHasher as _, PasswordVerifier as _};
+use mail::{Address, Domain};
+use rusqlite::Connection;
+use sha2::{Digest as _, Sha256};
+use tokio::sync::watch;
+
+use crate::config::HomeConfig;
+use crate::problem::Problem;
+use crate::system;
+
+/// Aliases that lead to aliases are followed this far.
+const ALIAS_DEPTH_MAX: usize = 8;
+/// Shortest password that is taken.
+const PASSWORD_OCTETS_MIN: usize = 8;
+/// Longest password that is looked at.
+const PASSWORD_OCTETS_MAX: usize = 1024;
+
+/// The store's name of an account: `alice--example.org`.
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct AccountId(String);
+
+impl AccountId {
+    /// For an address whose local part can be part of a file name.
+    fn of(address: &Address) -> Result<Self, Problem> {
+        let local = address.canonical_local();
+        let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || "._-".contains(c);
+        let name = format!("{local}--{}", address.domain());
+        if !local.chars().all(plain) || local.starts_with('.') || name.len() > 64 {
+            return Err(Problem::setup(
+                format!("{address} can't be an account"),
+                "use a-z, 0-9, '.', '_' and '-' before the @, 62 characters in all; give other addresses as aliases",
+            ));
+        }
+        Ok(Self(name))
+    }
+
+    /// As the store knows it.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for AccountId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl fmt::Debug for AccountId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// Cloning shares it.
+#[derive(Clone)]
+pub struct Directory(Arc<Inner>);
+
+struct Inner {
+    domains: Vec<Domain>,
+    separators: String,
+    postmaster: Option<Address>,
+    database: Mutex<Connection>,
+    view: RwLock<Arc<View>>,
+    /// Digests of passwords that were found right since the start: argon2 is slow on purpose, and mail
+    /// programs log in all the time.
+    found_right: Mutex<HashMap<AccountId, [u8; 32]>>,
+    digest_key: [u8; 32],
+    /// Hash of a password nobody has: an unknown name takes as long as a known one.
+    dummy: String,
+    changed: watch::Sender<u64>,
+}
+
+#[derive(Default)]
+struct View {
+    accounts: BTreeMap<AccountId, Account>,
+    /// Canonical addresses of accounts.
+    by_address: HashMap<String, AccountId>,
+    /// Canonical alias to what it stands for. `*@domain` is the catch-all.
+    aliases: BTreeMap<String, Vec<Address>>,
+}
+
+struct Account {
+    address: Address,
+    password: String,
+}
+
+fn database_problem(error: &rusqlite::Error) -> Problem {
+    Problem::failed(
+        format!("the directory of accounts: {error}"),
+        "check the disk, or restore directory.db from a backup",
+    )
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn hash(password: &str) -> Result<String, Problem> {
+    let hashed = Argon2::default().hash_password(password.as_bytes());
+    hashed
+        .map(|hash: PasswordHash| hash.to_string())
+        .map_err(|error| Problem::failed(format!("can't hash the password: {error}"), ""))
+}
+
+impl Directory {
+    /// Opens or makes `directory.db`.
+    pub fn open(config: &HomeConfig) -> Result<Self, Problem> {
+        let database =
+            open_database(&config.data.join("directory.db")).map_err(|error| database_problem(&error))?;
+        let view = read_view(&database).map_err(|error| database_problem(&error))?;
+        Ok(Self(Arc::new(Inner {
+            domains: config.domains.clone(),
+            separators: config.subaddress_separators.clone(),
+            postmaster: config.postmaster.clone(),
+            database: Mutex::new(database),
+            view: RwLock::new(Arc::new(view)),
+            found_right: Mutex::default(),
+            digest_key: system::random(),
+            dummy: hash("a password that nobody has")?,
+            changed: watch::Sender::new(0),
+        })))
+    }
+
+    fn view(&self) -> Arc<View> {
+        Arc::clone(&self.0.view.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Told at each change of accounts and aliases.
+    pub fn changes(&self) -> watch::Receiver<u64> {
+        self.0.changed.subscribe()
+    }
+
+    fn change(&self, change: impl FnOnce(&Connection) -> rusqlite::Result<usize>) -> Result<usize, Problem> {
+        let database = lock(&self.0.database);
+        let rows = change(&database).map_err(|error| database_problem(&error))?;
+        let view = read_view(&database).map_err(|error| database_problem(&error))?;
+        *self.0.view.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(view);
+        lock(&self.0.found_right).clear();
+        self.0.changed.send_modify(|generation| *generation += 1);
+        Ok(rows)
+    }
+
+    fn own(&self, address: &Address) -> Result<(), Problem> {
+        if self.is_local_domain(address.domain()) {
+            return Ok(());
+        }
+        let ours: Vec<&str> = self.0.domains.iter().map(Domain::as_str).collect();
+        Err(Problem::setup(
+            format!("{} is not one of the domains of this home ({})", address.domain(), ours.join(", ")),
+            "add it to domains in home.toml first",
+        ))
+    }
+
+    /// Adds an account. Its mailbox is made by the caller.
+    pub fn add_account(&self, address: &Address, password: &str) -> Result<AccountId, Problem> {
+        self.own(address)?;
+        let account = AccountId::of(address)?;
+        let view = self.view();
+        if view.accounts.contains_key(&account) || view.aliases.contains_key(&address.canonical()) {
+            return Err(Problem::setup(
+                format!("{address} is there already"),
+                "see 'postern user list' and 'postern alias list'",
+            ));
+        }
+        let password = checked_password(password).and_then(hash)?;
+        let row = (account.as_str(), address.canonical(), password);
+        self.change(|db| {
+            db.execute("INSERT INTO account (name, address, password) VALUES (?1, ?2, ?3)", row)
+        })?;
+        Ok(account)
+    }
+
+    /// Sets a new password.
+    pub fn set_password(&self, address: &Address, password: &str) -> Result<(), Problem> {
+        let password = checked_password(password).and_then(hash)?;
+        let row = (address.canonical(), password);
+        let rows =
+            self.change(|db| db.execute("UPDATE account SET password = ?2 WHERE address = ?1", row))?;
+        if rows == 0 { Err(no_account(address)) } else { Ok(()) }
+    }
+
+    /// Removes an account from the directory. Its mailbox stays until the caller removes it.
+    pub fn remove_account(&self, address: &Address) -> Result<AccountId, Problem> {
+        let account = AccountId::of(address)?;
+        let row = [address.canonical()];
+        let rows = self.change(|db| db.execute("DELETE FROM account WHERE address = ?1", row))?;
+        if rows == 0 { Err(no_account(address)) } else { Ok(account) }
+    }
+
+    /// Addresses of all accounts.
+    pub fn accounts(&self) -> Vec<(AccountId, Address)> {
+        self.view().accounts.iter().map(|(id, account)| (id.clone(), account.address.clone())).collect()
+    }
+
+    /// Adds targets to an alias. `alias` is an address, or `*@domain` for the catch-all.
+    pub fn add_alias(&self, alias: &str, targets: &[Address]) -> Result<(), Problem> {
+        let canonical = self.checked_alias(alias)?;
+        for target in targets {
+            if self.resolve(target).is_none() || target.canonical() == canonical {
+                return Err(Problem::setup(
+                    format!("{target} is no account or alias of this home"),
+                    "add it first with 'postern user add'; addresses elsewhere are not forwarded to yet",
+                ));
+            }
+        }
+        self.change(|db| {
+            let transaction = db.unchecked_transaction()?;
+            for target in targets {
+                let row = (&canonical, target.canonical());
+                transaction.execute("INSERT OR IGNORE INTO alias (address, target) VALUES (?1, ?2)", row)?;
+            }
+            transaction.commit()?;
+            Ok(targets.len())
+        })?;
+        Ok(())
+    }
+
+    fn checked_alias(&self, alias: &str) -> Result<String, Problem> {
+        let wrong = |error| {
+            Problem::setup(format!("{alias}: {error}"), "write name@domain, or *@domain for the catch-all")
+        };
+        if let Some(domain) = alias.strip_prefix("*@") {
+            let domain = Domain::parse(domain).map_err(wrong)?;
+            let probe = Address::at("postmaster", &domain).map_err(wrong)?;
+            self.own(&probe)?;
+            return Ok(format!("*@{domain}"));
+        }
+        let address = Address::parse(alias).map_err(wrong)?;
+        self.own(&address)?;
+        if self.view().by_address.contains_key(&address.canonical()) {
+            return Err(Problem::setup(
+                format!("{alias} is an account"),
+                "choose another name for the alias",
+            ));
+        }
+        Ok(address.canonical())
+    }
+
+    /// Removes an alias whole.
+    pub fn remove_alias(&self, alias: &str) -> Result<(), Problem> {
+        let canonical = alias.to_lowercase();
+        let rows = self.change(|db| db.execute("DELETE FROM alias WHERE address = ?1", [&canonical]))?;
+        if rows == 0 {
+            return Err(Problem::setup(format!("there is no alias {alias}"), "see 'postern alias list'"));
+        }
+        Ok(())
+    }
+
+    /// All aliases and what they stand for.
+    pub fn aliases(&self) -> Vec<(String, Vec<Address>)> {
+        self.view().aliases.iter().map(|(alias, targets)| (alias.clone(), targets.clone())).collect()
+    }
+
+    /// Whether this is the name and password of an account. Slow on purpose; runs off the async threads.
+    pub async fn login(&self, user: &str, password: &str) -> Option<AccountId> {
+        let (directory, user, password) = (self.clone(), user.to_owned(), password.to_owned());
+        tokio::task::spawn_blocking(move || directory.login_blocking(&user, &password)).await.ok()?
+    }
+
+    /// [`Directory::login`] for a thread that may block.
+    pub fn login_blocking(&self, user: &str, password: &str) -> Option<AccountId> {
+        if password.len() > PASSWORD_OCTETS_MAX {
+            return None;
+        }
+        let view = self.view();
+        let named = Address::parse(user).ok().and_then(|address| view.by_address.get(&address.canonical()));
+        let known = named.and_then(|id| Some((id, view.accounts.get(id)?)));
+        let digest = self.digest(password);
+        if let Some((id, _)) = known
+            && lock(&self.0.found_right).get(id) == Some(&digest)
+        {
+            return Some(id.clone());
+        }
+        let hash = known.map_or(self.0.dummy.as_str(), |(_, account)| account.password.as_str());
+        let right = verify(password, hash);
+        let (id, _) = known.filter(|_| right)?;
+        lock(&self.0.found_right).insert(id.clone(), digest);
+        Some(id.clone())
+    }
+
+    fn digest(&self, password: &str) -> [u8; 32] {
+        Sha256::new().chain_update(self.0.digest_key).chain_update(password).finalize().into()
+    }
+
+    /// Whether mail for this domain lives here.
+    pub fn is_local_domain(&self, domain: &Domain) -> bool {
+        self.0.domains.contains(domain)
+    }
+
+    /// An account's main address.
+    pub fn address_of(&self, account: &AccountId) -> Option<Address> {
+        self.view().accounts.get(account).map(|account| account.address.clone())
+    }
+
+    /// Who gets mail to `postmaster`: the one configured, else the first account.
+    pub fn postmaster(&self) -> Option<AccountId> {
+        let view = self.view();
+        let configured =
+            self.0.postmaster.as_ref().and_then(|address| view.by_address.get(&address.canonical()));
+        configured.or_else(|| view.accounts.keys().next()).cloned()
+    }
+
+    /// The accounts that get mail for a local recipient; `None` when there is no such recipient.
+    pub fn resolve(&self, address: &Address) -> Option<Vec<AccountId>> {
+        let view = self.view();
+        let mut accounts = Vec::new();
+        self.collect(&view, address, ALIAS_DEPTH_MAX, &mut accounts);
+        if accounts.is_empty() && address.local().eq_ignore_ascii_case("postmaster") {
+            accounts.extend(self.postmaster());
+        }
+        (!accounts.is_empty()).then_some(accounts)
+    }
+
+    fn collect(&self, view: &View, address: &Address, depth: usize, accounts: &mut Vec<AccountId>) {
+        if !self.is_local_domain(address.domain()) || depth == 0 {
+            return;
+        }
+        let local = address.canonical_local();
+        let domain = address.domain();
+        let catch_all = || Some("*").filter(|_| local != "postmaster");
+        let names = [Some(local.as_str()), self.base_of(&local), catch_all()];
+        for name in names.into_iter().flatten() {
+            let canonical = format!("{name}@{domain}");
+            if let Some(account) = view.by_address.get(&canonical) {
+                if !accounts.contains(account) {
+                    accounts.push(account.clone());
+                }
+                return;
+            }
+            if let Some(targets) = view.aliases.get(&canonical) {
+                targets.iter().for_each(|target| self.collect(view, target, depth - 1, accounts));
+                return;
+            }
+        }
+    }
+
+    fn base_of<'a>(&self, local: &'a str) -> Option<&'a str> {
+        let at = local.find(|c| self.0.separators.contains(c))?;
+        local.get(..at).filter(|base| !base.is_empty())
+    }
+
+    /// Whether an account may send as this address: its own, its sub-addresses, aliases that lead to it. A
+    /// catch-all gives nobody the right to every name.
+    pub fn may_send_as(&self, account: &AccountId, address: &Address) -> bool {
+        let view = self.view();
+        let local = address.canonical_local();
+        let domain = address.domain();
+        let named = [Some(local.as_str()), self.base_of(&local)].into_iter().flatten().any(|name| {
+            let canonical = format!("{name}@{domain}");
+            view.by_address.contains_key(&canonical) || view.aliases.contains_key(&canonical)
+        });
+        named && self.resolve(address).is_some_and(|accounts| accounts.contains(account))
+    }
+
+    /// Every address that Edge has to know, and the domains with a catch-all.
+    pub fn known_addresses(&self) -> (Vec<String>, Vec<Domain>) {
+        let view = self.view();
+        let named =
+            view.by_address.keys().chain(view.aliases.keys().filter(|alias| !alias.starts_with("*@")));
+        let catch_alls =
+            view.aliases.keys().filter_map(|alias| Domain::parse(alias.strip_prefix("*@")?).ok());
+        (named.cloned().collect(), catch_alls.collect())
+    }
+}
+
+fn no_account(address: &Address) -> Problem {
+    Problem::setup(format!("there is no account {address}"), "see 'postern user list'")
+}
+
+fn checked_password(password: &str) -> Result<&str, Problem> {
+    let advice = "choose a longer one; a password manager's suggestion is good";
+    match password.len() {
+        ..PASSWORD_OCTETS_MIN => Err(Problem::setup("the password is shorter than 8 characters", advice)),
+        PASSWORD_OCTETS_MIN..=PASSWORD_OCTETS_MAX => Ok(password),
+        _ => Err(Problem::setup("the password is longer than 1024 characters", "choose a shorter one")),
+    }
+}
+
+fn verify(password: &str, hash: &str) -> bool {
+    PasswordHash::new(hash)
+        .is_ok_and(|hash| Argon2::default().verify_password(password.as_bytes(), &hash).is_ok())
+}
+
+fn open_database(path: &Path) -> rusqlite::Result<Connection> {
+    let database = Connection::open(path)?;
+    database.busy_timeout(std::time::Duration::from_secs(5))?;
+    database.execute_batch(
+        "PRAGMA journal_mode = WAL;
+         PRAGMA synchronous = FULL;
+         CREATE TABLE IF NOT EXISTS account (
+             name TEXT PRIMARY KEY, address TEXT NOT NULL UNIQUE, password TEXT NOT NULL) STRICT;
+         CREATE TABLE IF NOT EXISTS alias (
+             address TEXT NOT NULL, target TEXT NOT NULL, PRIMARY KEY (address, target)) STRICT;",
+    )?;
+    Ok(database)
+}
+
+fn read_view(database: &Connection) -> rusqlite::Result<View> {
+    let mut view = View::default();
+    let mut rows = database.prepare("SELECT name, address, password FROM account")?;
+    let mut rows = rows.query([])?;
+    while let Some(row) = rows.next()? {
+        let (name, address, password): (String, String, String) = (row.get(0)?, row.get(1)?, row.get(2)?);
+        if let Ok(parsed) = Address::parse(&address) {
+            view.by_address.insert(address, AccountId(name.clone()));
+            view.accounts.insert(AccountId(name), Account { address: parsed, password });
+        }
+    }
+    let mut rows = database.prepare("SELECT address, target FROM alias ORDER BY address, target")?;
+    let mut rows = rows.query([])?;
+    while let Some(row) = rows.next()? {
+        let (address, target): (String, String) = (row.get(0)?, row.get(1)?);
+        if let Ok(target) = Address::parse(&target) {
+            view.aliases.entry(address).or_default().push(target);
+        }
+    }
+    Ok(view)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn directory() -> (tempfile::TempDir, Directory) {
+        let dir = tempfile::tempdir().unwrap();
+        let text = format!("domains = [\"example.org\"]\ndata = {:?}\n", dir.path().display().to_string());
+        let directory = Directory::open(&toml::from_str(&text).unwrap()).unwrap();
+        for name in ["alice", "bob"] {
+            directory.add_account(&at(&format!("{name}@example.org")), "correct horse").unwrap();
+        }
+        (dir, directory)
+    }
+
+    fn at(text: &str) -> Address {
+        Address::parse(text).unwrap()
+    }
+
+    fn names(accounts: Option<Vec<AccountId>>) -> Vec<String> {
+        accounts.unwrap_or_default().iter().map(ToString::to_string).collect()
+    }
+
+    #[test]
+    fn logins_need_the_right_name_and_password() {
+        let (_dir, directory) = directory();
+        for _ in 0..2 {
+            assert!(directory.login_blocking("Alice@Example.org", "correct horse").is_some());
+            assert!(directory.login_blocking("alice@example.org", "wrong horse").is_none());
+        }
+        assert!(directory.login_blocking("nobody@example.org", "correct horse").is_none());
+        assert!(directory.login_blocking("alice", "correct horse").is_none());
+        directory.set_password(&at("alice@example.org"), "battery staple").unwrap();
+        assert!(directory.login_blocking("alice@example.org", "correct horse").is_none());
+        assert!(directory.login_blocking("alice@example.org", "battery staple").is_some());
+    }
+
+    #[test]
+    fn recipients_are_found_by_name_subaddress_alias_and_catch_all() {
+        let (_dir, directory) = directory();
+        directory.add_alias("sales@example.org", &[at("alice@example.org"), at("bob@example.org")]).unwrap();
+        assert_eq!(names(directory.resolve(&at("ALICE+shop@example.org"))), ["alice--example.org"]);
+        assert_eq!(
+            names(directory.resolve(&at("sales@example.org"))),
+            ["alice--example.org", "bob--example.org"]
+        );
+        assert_eq!(names(directory.resolve(&at("postmaster@example.org"))), ["alice--example.org"]);
+        assert!(directory.resolve(&at("eve@example.org")).is_none());
+        directory.add_alias("*@example.org", &[at("bob@example.org")]).unwrap();
+        assert_eq!(names(directory.resolve(&at("eve@example.org"))), ["bob--example.org"]);
+        assert_eq!(names(directory.resolve(&at("postmaster@example.org"))), ["alice--example.org"]);
+        assert!(directory.resolve(&at("eve@example.com")).is_none());
+    }
+
+    #[test]
+    fn an_account_sends_as_its_own_addresses_only() {
+        let (_dir, directory) = directory();
+        directory.add_alias("sales@example.org", &[at("alice@example.org")]).unwrap();
+        directory.add_alias("*@example.org", &[at("alice@example.org")]).unwrap();
+        let alice = directory.login_blocking("alice@example.org", "correct horse").unwrap();
+        for (address, may) in [
+            ("alice@example.org", true),
+            ("alice+x@example.org", true),
+            ("sales@example.org", true),
+            ("bob@example.org", false),
+            ("ceo@example.org", false),
+            ("alice@example.com", false),
+        ] {
+            assert_eq!(directory.may_send_as(&alice, &at(address)), may, "{address}");
+        }
+    }
+
+    #[test]
+    fn alias_loops_and_strangers_are_refused() {
+        let (_dir, directory) = directory();
+        assert!(directory.add_alias("x@example.org", &[at("x@example.org")]).is_err());
+        assert!(directory.add_alias("x@example.org", &[at("someone@elsewhere.example")]).is_err());
+        assert!(directory.add_alias("x@elsewhere.example", &[at("bob@example.org")]).is_err());
+        assert!(directory.add_alias("bob@example.org", &[at("alice@example.org")]).is_err());
+    }
+
+    #[test]
+    fn weak_passwords_and_odd_names_are_refused() {
+        let (_dir, directory) = directory();
+        assert!(directory.add_account(&at("carol@example.org"), "1234567").is_err());
+        assert!(directory.add_account(&at("carol@example.org"), "12345678").is_ok());
+        assert!(directory.add_account(&at("carol@example.org"), "12345678").is_err());
+        assert!(directory.add_account(&at("\"c d\"@example.org"), "12345678").is_err());
+        assert!(directory.add_account(&at("dave@example.com"), "12345678").is_err());
+    }
+}

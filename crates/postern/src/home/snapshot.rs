@@ -1,0 +1,54 @@
+//! What Home pushes to each edge: domains, hashed recipients, policy, sealing key.
+
+use link::{DomainPolicy, RecipientKey, Snapshot};
+use mail::UnixTime;
+use sha2::{Digest as _, Sha256};
+use tokio::sync::watch;
+
+use super::directory::Directory;
+use crate::config::{EdgePin, HomeConfig, Switch};
+
+/// Makes snapshots of the directory as it is.
+#[derive(Clone)]
+pub struct SnapshotSource {
+    /// Who there is.
+    pub directory: Directory,
+    /// Domains and policy.
+    pub config: HomeConfig,
+    /// From which each edge's own key for hashes is derived.
+    pub hash_secret: [u8; 32],
+    /// The sealing key's public half.
+    pub sealing_key: String,
+}
+
+impl SnapshotSource {
+    /// Told when a new snapshot has to be pushed.
+    pub fn changes(&self) -> watch::Receiver<u64> {
+        let mut changes = self.directory.changes();
+        changes.mark_unchanged();
+        changes
+    }
+
+    /// The snapshot for one edge. Its generation is the time, so that it grows.
+    pub fn snapshot(&self, pin: &EdgePin, now: UnixTime) -> Snapshot {
+        let derived = Sha256::new().chain_update(self.hash_secret).chain_update(&pin.key).finalize();
+        let recipient_key = RecipientKey::new(derived.into());
+        let (addresses, catch_alls) = self.directory.known_addresses();
+        let domains = self
+            .config
+            .domains
+            .iter()
+            .map(|name| DomainPolicy { name: name.clone(), catch_all: catch_alls.contains(name) });
+        Snapshot {
+            generation: now.0,
+            domains: domains.collect(),
+            subaddress_separators: self.config.subaddress_separators.clone(),
+            recipients: addresses.iter().map(|address| recipient_key.hash(address)).collect(),
+            recipient_key,
+            sealing_key: self.sealing_key.clone(),
+            away: self.config.away,
+            message_octets_max: self.config.limits.message.0,
+            outbound: self.config.outbound == Switch::On,
+        }
+    }
+}
