@@ -143,7 +143,9 @@ fn question_name(query: &[u8]) -> Option<(String, usize)> {
 fn encode(record: &Record, kind: u16) -> Option<Vec<u8>> {
     let (own_kind, data) = match record {
         Record::A(address) => (TYPE_A, address.octets().to_vec()),
-        Record::Mx(preference, host) => (TYPE_MX, [&preference.to_be_bytes()[..], &encode_name(host)].concat()),
+        Record::Mx(preference, host) => {
+            (TYPE_MX, [&preference.to_be_bytes()[..], &encode_name(host)].concat())
+        }
         Record::Txt(text) => (TYPE_TXT, [&[u8::try_from(text.len()).ok()?][..], text.as_bytes()].concat()),
     };
     let length = u16::try_from(data.len()).ok()?;

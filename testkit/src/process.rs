@@ -5,7 +5,7 @@ use std::io::{Read as _, Write as _};
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 
@@ -155,11 +155,4 @@ impl Drop for Process {
     fn drop(&mut self) {
         self.kill();
     }
-}
-
-/// Starts a clock and gives the time since; for throughput that is reported, not asserted.
-#[must_use]
-pub fn stopwatch() -> impl Fn() -> Duration {
-    let begun = Instant::now();
-    move || begun.elapsed()
 }
