@@ -20,6 +20,8 @@ use tokio_util::sync::CancellationToken;
 use crate::link_key::LinkKey;
 use crate::link_tls;
 
+mod reset;
+
 /// How long QUIC may take before TCP is tried.
 pub const QUIC_PATIENCE: Duration = Duration::from_secs(3);
 /// How long TCP and its handshake may take.
@@ -27,7 +29,7 @@ pub const TCP_PATIENCE: Duration = Duration::from_secs(10);
 /// A QUIC peer that was not heard for this long is gone.
 pub const IDLE_MAX: Duration = Duration::from_secs(30);
 /// How often QUIC is kept alive, also through a NAT.
-pub const KEEP_ALIVE: Duration = Duration::from_secs(8);
+pub const KEEP_ALIVE: Duration = Duration::from_secs(5);
 /// Octets that may be under way on the link in one direction.
 const STREAM_WINDOW_OCTETS: u32 = 4 << 20;
 /// Handshakes that may be under way at one time; more wait.
@@ -276,7 +278,10 @@ impl LinkListener {
             let bound = tcp.local_addr().map_err(listen)?;
             let mut config = quinn::ServerConfig::with_crypto(Arc::clone(&crypto) as _);
             config.transport_config(transport_config());
-            let endpoint = quinn::Endpoint::server(config, bound).map_err(listen)?;
+            let socket = std::net::UdpSocket::bind(bound).map_err(listen)?;
+            let runtime = quinn::default_runtime().ok_or_else(|| setup("no async runtime"))?;
+            let endpoint = quinn::Endpoint::new(reset::endpoint_config(key), Some(config), socket, runtime);
+            let endpoint = endpoint.map_err(listen)?;
             local.push(bound);
             let gate = Gate { sender: sender.clone(), handshakes: Arc::clone(&handshakes) };
             tasks.spawn(accept_tcp(tcp, acceptor.clone(), gate.clone(), stop.clone()));

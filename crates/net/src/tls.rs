@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::io::Write as _;
+use std::net::SocketAddr;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock};
@@ -14,6 +15,7 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
 use rustls::{ClientConfig, DigitallySignedStruct, Error, ServerConfig, SignatureScheme};
+use tokio::net::TcpStream;
 pub use tokio_rustls::{TlsAcceptor, TlsConnector};
 
 /// Certificate and key can't be used. The operator mends the file named.
@@ -222,6 +224,18 @@ pub fn opportunistic_connector() -> Result<TlsConnector, Error> {
         .with_custom_certificate_verifier(Arc::new(verifier))
         .with_no_client_auth();
     Ok(TlsConnector::from(Arc::new(config)))
+}
+
+/// Begins TLS on a connection to an address that has no name.
+///
+/// # Errors
+/// As the handshake says.
+pub async fn connect(
+    connector: &TlsConnector,
+    remote: SocketAddr,
+    stream: TcpStream,
+) -> std::io::Result<tokio_rustls::client::TlsStream<TcpStream>> {
+    connector.connect(ServerName::IpAddress(remote.ip().into()), stream).await
 }
 
 #[cfg(test)]

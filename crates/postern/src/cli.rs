@@ -2,6 +2,8 @@
 
 mod print;
 
+pub use print::readable as print_event;
+
 use std::path::PathBuf;
 
 use clap::{Parser, Subcommand};
@@ -40,6 +42,12 @@ enum Command {
     /// Mail that waits to be sent
     #[command(subcommand)]
     Queue(QueueCommand),
+    /// Both roles and a pretend internet on loopback; a mail each way
+    Demo {
+        /// End when both messages were read back
+        #[arg(long)]
+        once: bool,
+    },
     /// What the daemon is doing
     Status {
         /// The configuration file of the role
@@ -220,6 +228,7 @@ pub fn run(cli: Cli) -> Result<(), Problem> {
         Command::User(command) => user(command),
         Command::Alias(command) => alias(command),
         Command::Queue(command) => queue(command),
+        Command::Demo { once } => crate::demo::run(once),
         Command::Status { config, json } => status(&config, json),
         Command::Trace { what, config, json } => print_trace(&what, &config, json),
     }

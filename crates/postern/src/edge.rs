@@ -19,7 +19,7 @@ use net::dns::Dns;
 use net::link_key::LinkKey;
 use net::link_transport::{LinkListener, LinkStream, LinkTransportError};
 use net::smtp_server::Port;
-use net::tls::ServerIdentity;
+use net::tls::{ServerIdentity, TlsAcceptor};
 use serde_json::{Value, json};
 use smtp::server::{Limits, Mode, Settings};
 use tokio::net::TcpListener;
@@ -33,7 +33,7 @@ use crate::daemon::{self, Signals, Wanted};
 use crate::problem::Problem;
 use crate::trace::Trace;
 use crate::wire::LinkFault;
-use crate::{files, system};
+use crate::files;
 
 use deliver::Deliveries;
 use handoff::HandOffs;
@@ -69,9 +69,9 @@ pub async fn run(config_path: &Path) -> Result<(), Problem> {
     let (edge, trace) = build(config, config_path, &key)?;
     let smtp = daemon::listen(&edge.config.listen.smtp, "SMTP", "[listen] smtp in edge.toml")?;
     let links = listen_links(&edge.config, &key).await?;
-    let port = edge.smtp_port()?;
+    let acceptor = edge.acceptor()?;
     for listener in smtp {
-        tokio::spawn(accept_smtp(Arc::clone(&edge), listener, port.clone()));
+        tokio::spawn(accept_smtp(Arc::clone(&edge), listener, acceptor.clone()));
     }
     let links = tokio::spawn(accept_links(Arc::clone(&edge), links));
     tokio::spawn(control::serve(control, Arc::clone(&edge), edge.stop.clone()));
@@ -141,25 +141,24 @@ async fn listen_links(config: &EdgeConfig, key: &LinkKey) -> Result<LinkListener
 }
 
 impl Edge {
-    fn smtp_port(&self) -> Result<Port, Problem> {
-        let tls = self.identity.acceptor();
-        let tls = tls.map_err(|error| Problem::failed(format!("TLS can't be set up: {error}"), ""))?;
-        // Each home has its own limit, which is checked as well; this one bounds what any may allow.
-        let limits = Limits { message_octets: 1 << 30, ..Limits::default() };
-        let most = self.homes.list().into_iter().filter_map(|home| home.kept());
-        let offered = most.map(|kept| kept.snapshot.message_octets_max).max().unwrap_or(50 << 20);
+    fn acceptor(&self) -> Result<TlsAcceptor, Problem> {
+        let acceptor = self.identity.acceptor();
+        acceptor.map_err(|error| Problem::failed(format!("TLS can't be set up: {error}"), ""))
+    }
+
+    /// What a new session works with. `SIZE` is what the most generous home allows; each home's own limit is
+    /// checked as well.
+    fn smtp_port(&self, tls: TlsAcceptor) -> Port {
+        let kept = self.homes.list().into_iter().filter_map(|home| home.kept());
+        let offered = kept.map(|kept| kept.snapshot.message_octets_max).max();
+        let limits = Limits::default();
         let settings = Settings {
             hostname: self.config.hostname.clone(),
             mode: Mode::Mx,
             starttls: true,
-            limits: Limits { message_octets: offered, ..limits },
+            limits: Limits { message_octets: offered.unwrap_or(limits.message_octets), ..limits },
         };
-        Ok(Port {
-            settings: Arc::new(settings),
-            tls: Some(tls),
-            implicit_tls: false,
-            stop: self.stop.clone(),
-        })
+        Port { settings: Arc::new(settings), tls: Some(tls), implicit_tls: false, stop: self.stop.clone() }
     }
 
     /// Reads the configuration and the certificate again. What needs a restart is said.
@@ -221,7 +220,7 @@ impl Handler for Edge {
     }
 }
 
-async fn accept_smtp(edge: Arc<Edge>, listener: TcpListener, port: Port) {
+async fn accept_smtp(edge: Arc<Edge>, listener: TcpListener, acceptor: TlsAcceptor) {
     loop {
         let (stream, peer) = tokio::select! {
             () = edge.stop.cancelled() => return,
@@ -239,7 +238,7 @@ async fn accept_smtp(edge: Arc<Edge>, listener: TcpListener, port: Port) {
             continue;
         };
         let service = Receive::new(Arc::clone(&edge.homes), Arc::clone(&edge.hand_offs));
-        let port = port.clone();
+        let port = edge.smtp_port(acceptor.clone());
         edge.sessions.spawn(async move {
             let _slot = slot;
             if let Err(error) = net::smtp_server::serve(stream, peer.ip(), &port, service).await {

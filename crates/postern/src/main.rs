@@ -4,6 +4,7 @@ mod cli;
 mod config;
 mod control;
 mod daemon;
+mod demo;
 mod edge;
 mod files;
 mod home;

@@ -44,11 +44,16 @@ fn line(value: &Value) -> String {
 pub fn event(event: &Event, json: bool) {
     if json {
         println!("{}", serde_json::to_string(event).unwrap_or_default());
-        return;
+    } else {
+        readable(event);
     }
-    let place = match (event.role, &event.edge) {
-        (Role::Home, _) => "home",
-        (Role::Edge, _) => "edge",
+}
+
+/// Prints an event as a line for people.
+pub fn readable(event: &Event) {
+    let place = match event.role {
+        Role::Home => "home",
+        Role::Edge => "edge",
     };
     let item = event.item.map_or_else(|| "-".repeat(26), |item| item.to_string());
     println!("{}  {item}  {place}  {:<12} {}", event.at, event.step, event.detail);

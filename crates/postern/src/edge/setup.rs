@@ -59,6 +59,15 @@ pub fn load_key(data: &Path) -> Result<LinkKey, Problem> {
 
 /// Makes keys and configuration and prints the first pairing code.
 pub fn setup(arguments: &SetupArguments) -> Result<(), Problem> {
+    prepare(arguments)?;
+    println!("Edge {} is set up: {}", arguments.hostname, arguments.config.display());
+    println!("Start it:  postern edge run --config {}", arguments.config.display());
+    println!();
+    pair(&arguments.config)
+}
+
+/// Makes keys and configuration.
+pub fn prepare(arguments: &SetupArguments) -> Result<(), Problem> {
     if arguments.config.exists() {
         return Err(Problem::setup(
             format!("{} is there already", arguments.config.display()),
@@ -84,20 +93,12 @@ pub fn setup(arguments: &SetupArguments) -> Result<(), Problem> {
     let path = address_path(&arguments.data);
     files::replace_json(&path, &address).map_err(|error| files::write_problem(&path, &error))?;
     files::replace(&arguments.config, text.as_bytes())
-        .map_err(|error| files::write_problem(&arguments.config, &error))?;
-    println!("Edge {} is set up: {}", arguments.hostname, arguments.config.display());
-    println!("Start it:  postern edge run --config {}", arguments.config.display());
-    println!();
-    pair(&arguments.config)
+        .map_err(|error| files::write_problem(&arguments.config, &error))
 }
 
 /// Prints a new pairing code, as text and, on a terminal, as a QR code.
 pub fn pair(config_path: &Path) -> Result<(), Problem> {
-    let config: EdgeConfig = config::load(config_path)?;
-    let key = load_key(&config.data)?;
-    let address = files::read_json::<String>(&address_path(&config.data))?
-        .unwrap_or_else(|| format!("{}:443", config.hostname));
-    let code = pairing::new_code(&config.data, &key, &address)?.to_string();
+    let code = new_code(config_path)?;
     println!("Pairing code, good once and for one hour; an older one is dead now:");
     println!();
     println!("{code}");
@@ -109,6 +110,15 @@ pub fn pair(config_path: &Path) -> Result<(), Problem> {
         println!("{}", qr.render::<qrcode::render::unicode::Dense1x2>().quiet_zone(true).build());
     }
     Ok(())
+}
+
+/// Makes a new pairing code; an older one is dead then.
+pub fn new_code(config_path: &Path) -> Result<String, Problem> {
+    let config: EdgeConfig = config::load(config_path)?;
+    let key = load_key(&config.data)?;
+    let address = files::read_json::<String>(&address_path(&config.data))?
+        .unwrap_or_else(|| format!("{}:443", config.hostname));
+    Ok(pairing::new_code(&config.data, &key, &address)?.to_string())
 }
 
 fn config_text(arguments: &SetupArguments) -> String {

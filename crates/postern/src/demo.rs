@@ -1,0 +1,392 @@
+//! `postern demo`: both roles as real processes and a pretend internet, on loopback, in a temporary directory.
+//!
+//! It goes the way an operator goes: set up, pair, add users, run. Then Home goes away and a message is
+//! sealed, Home comes back and has it, one message comes in live and one goes out. What was read back is
+//! compared with what was sent.
+
+mod dialogue;
+mod dns;
+mod remote;
+
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+use tokio::runtime::Runtime;
+use tokio::sync::mpsc::UnboundedReceiver;
+
+use crate::control::{self, Request};
+use crate::edge::setup::{self as edge_setup, SetupArguments as EdgeArguments};
+use crate::home::accounts;
+use crate::home::setup::{self as home_setup, SetupArguments as HomeArguments};
+use crate::problem::Problem;
+use crate::{system, trace};
+
+use dialogue::Dialogue;
+use dns::NameServer;
+use remote::RemoteMta;
+
+const DOMAIN: &str = "home.example";
+const REMOTE: &str = "world.example";
+const ALICE: &str = "alice@home.example";
+const BOB: &str = "bob@home.example";
+const FRIEND: &str = "friend@world.example";
+/// How long the demo waits for anything.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// A role as a child process; it ends with the demo.
+struct Role {
+    child: Child,
+}
+
+impl Role {
+    fn start(role: &str, config: &Path, log: &Path) -> Result<Self, Problem> {
+        let failed = |error: std::io::Error| Problem::failed(format!("can't start {role}: {error}"), "");
+        let program = std::env::current_exe().map_err(failed)?;
+        let log = std::fs::File::options().append(true).create(true).open(log).map_err(failed)?;
+        let child = Command::new(program)
+            .args([role, "run", "--config"])
+            .arg(config)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(log)
+            .spawn()
+            .map_err(failed)?;
+        Ok(Self { child })
+    }
+
+    /// Ends it as systemd would.
+    fn stop(&mut self) {
+        let pid = i32::try_from(self.child.id()).ok().and_then(rustix::process::Pid::from_raw);
+        if let Some(pid) = pid {
+            let _ = rustix::process::kill_process(pid, rustix::process::Signal::TERM);
+        }
+        let _ = self.child.wait();
+    }
+}
+
+impl Drop for Role {
+    fn drop(&mut self) {
+        if matches!(self.child.try_wait(), Ok(None)) {
+            self.stop();
+        }
+    }
+}
+
+/// The demo's two hosts and its internet.
+struct Stage {
+    _dir: tempfile::TempDir,
+    runtime: Runtime,
+    root: PathBuf,
+    smtp: SocketAddr,
+    submission: SocketAddr,
+    imap: SocketAddr,
+    password: String,
+    edge: Option<Role>,
+    home: Option<Role>,
+    world: UnboundedReceiver<Vec<u8>>,
+    /// Events that were printed.
+    shown: usize,
+}
+
+/// Plays the demo. With `once` it ends when everything was read back; else it stays up until Ctrl-C.
+pub fn run(once: bool) -> Result<(), Problem> {
+    let mut stage = Stage::set_up()?;
+    match stage.play() {
+        Ok(()) if once => {
+            println!("\nBoth messages were read back and are what was sent.");
+            Ok(())
+        }
+        Ok(()) => stage.stay(),
+        Err(problem) => {
+            stage.show_logs();
+            Err(problem)
+        }
+    }
+}
+
+fn say(text: &str) {
+    println!("\n== {text}");
+}
+
+fn free_address() -> Result<SocketAddr, Problem> {
+    let probe = TcpListener::bind((Ipv4Addr::LOCALHOST, 0));
+    probe
+        .and_then(|listener| listener.local_addr())
+        .map_err(|error| Problem::failed(format!("no free port on loopback: {error}"), ""))
+}
+
+fn io_problem(error: &std::io::Error) -> Problem {
+    Problem::failed(format!("the demo can't go on: {error}"), "check that the temporary directory has room")
+}
+
+impl Stage {
+    fn set_up() -> Result<Self, Problem> {
+        say("Setting up: an edge, a home behind it, a pretend internet; all on loopback");
+        let dir = tempfile::Builder::new().prefix("postern-demo").tempdir().map_err(|e| io_problem(&e))?;
+        let root = dir.path().to_owned();
+        let runtime = Runtime::new().map_err(|error| io_problem(&error))?;
+        let (name_server, remote_port, world) = start_world(&runtime)?;
+        let (smtp, submission, imap) = (free_address()?, free_address()?, free_address()?);
+        let edge_arguments = EdgeArguments {
+            hostname: format!("mx.{DOMAIN}"),
+            config: root.join("edge.toml"),
+            data: root.join("edge"),
+            smtp: vec![smtp],
+            link: vec![free_address()?],
+            link_address: None,
+            dns: vec![name_server],
+        };
+        let link_address = edge_arguments.link.first().map(ToString::to_string);
+        let edge_arguments = EdgeArguments { link_address, ..edge_arguments };
+        edge_setup::prepare(&edge_arguments)?;
+        append(&edge_arguments.config, &format!("\n[outbound]\nport = {remote_port}\n"))?;
+        let code = edge_setup::new_code(&edge_arguments.config)?;
+        println!("pairing code: {code}");
+        let edge = Role::start("edge", &edge_arguments.config, &root.join("edge.log"))?;
+        let password = format!("{:016x}", system::random_u64());
+        let mut stage = Self {
+            _dir: dir,
+            runtime,
+            root,
+            smtp,
+            submission,
+            imap,
+            password,
+            edge: Some(edge),
+            home: None,
+            world,
+            shown: 0,
+        };
+        stage.wait_for("the edge", |stage| stage.status("edge").is_some())?;
+        home_setup::setup(&HomeArguments {
+            code,
+            domain: vec![mail::Domain::parse(DOMAIN).map_err(|e| Problem::failed(e, ""))?],
+            config: stage.root.join("home.toml"),
+            data: stage.root.join("home"),
+            submission: vec![submission],
+            imap: vec![imap],
+            outbound: "on".to_owned(),
+        })?;
+        for user in [ALICE, BOB] {
+            let request = Request::new("user add", [user, &stage.password]);
+            let config = stage.root.join("home.toml");
+            stage.runtime.block_on(accounts::command(&config, &request))?;
+        }
+        stage.start_home()?;
+        Ok(stage)
+    }
+
+    fn start_home(&mut self) -> Result<(), Problem> {
+        self.home = Some(Role::start("home", &self.root.join("home.toml"), &self.root.join("home.log"))?);
+        self.wait_for("the link", |stage| {
+            let link = stage
+                .status("home")
+                .and_then(|status| Some(status.get("edges")?.get(0)?.get("link")? == "up"));
+            link == Some(true)
+        })
+    }
+
+    fn play(&mut self) -> Result<(), Problem> {
+        say("Home goes away; a message for Alice arrives meanwhile");
+        if let Some(mut home) = self.home.take() {
+            home.stop();
+        }
+        let sealed = message(FRIEND, ALICE, "sealed", "Written while you were away.");
+        let reply = self.send_from_world(ALICE, &sealed)?;
+        println!("the edge answered the sender: {reply}");
+        self.check_sealed("Written while you were away")?;
+
+        say("Home comes back and gets it");
+        self.start_home()?;
+        self.read_back(ALICE, "sealed", &sealed)?;
+
+        say("A message for Bob arrives while Home is connected: handed off live");
+        let live = message(FRIEND, BOB, "live", "Straight through.");
+        let reply = self.send_from_world(BOB, &live)?;
+        println!("Home's verdict reached the sender: {reply}");
+        self.read_back(BOB, "live", &live)?;
+
+        say("Alice writes to the world, through Home and the edge");
+        let out = message(ALICE, FRIEND, "outward", "Greetings from behind the wall.");
+        let login = (ALICE.to_owned(), self.password.clone());
+        let submission = self.submission;
+        let reply = self.runtime.block_on(async {
+            let login = Some((login.0.as_str(), login.1.as_str()));
+            Dialogue::tls(submission).await?.send(login, ALICE, FRIEND, &out).await
+        })?;
+        println!("Home answered Alice: {reply}");
+        self.check_outward("Greetings from behind the wall.")?;
+        self.show_trace()
+    }
+
+    fn send_from_world(&mut self, to: &str, message: &str) -> Result<String, Problem> {
+        let smtp = self.smtp;
+        self.runtime.block_on(async { Dialogue::plain(smtp).await?.send(None, FRIEND, to, message).await })
+    }
+
+    /// Nothing readable rests on the edge.
+    fn check_sealed(&mut self, marker: &str) -> Result<(), Problem> {
+        let status = self.status("edge").unwrap_or_default();
+        let sealed = status.get("homes").and_then(|homes| homes.get(0)?.get("sealed")?.as_u64());
+        if sealed != Some(1) {
+            return Err(Problem::failed(format!("the edge has {sealed:?} sealed items, not one"), ""));
+        }
+        if holds(&self.root.join("edge"), marker.as_bytes()).map_err(|error| io_problem(&error))? {
+            return Err(Problem::failed("the message is readable on the edge's disk", ""));
+        }
+        println!("on the edge's disk: 1 sealed item, and no readable word of it");
+        Ok(())
+    }
+
+    /// Reads a message over IMAP and compares it with what was sent.
+    fn read_back(&mut self, user: &str, word: &str, sent: &str) -> Result<(), Problem> {
+        let (imap, password) = (self.imap, self.password.clone());
+        let mut read = None;
+        self.wait_for("the message in the mailbox", |stage| {
+            let newest = stage
+                .runtime
+                .block_on(async { Dialogue::tls(imap).await?.newest((user, &password), word).await });
+            read = newest.ok().flatten();
+            read.is_some()
+        })?;
+        if !read.is_some_and(|read| read.ends_with(sent.as_bytes())) {
+            return Err(Problem::failed(format!("what {user} reads is not what was sent"), ""));
+        }
+        println!("read back over IMAP by {user}: byte for byte what was sent, below three trace fields");
+        self.show_trace()
+    }
+
+    fn check_outward(&mut self, body: &str) -> Result<(), Problem> {
+        let Self { runtime, world, .. } = self;
+        let arrived = runtime.block_on(async { tokio::time::timeout(PATIENCE, world.recv()).await });
+        let Ok(Some(arrived)) = arrived else {
+            return Err(Problem::failed("Alice's message did not reach the world", ""));
+        };
+        let text = String::from_utf8_lossy(&arrived);
+        if !text.contains(body) || text.contains("mua.lan") || text.contains("127.0.0.1") {
+            return Err(Problem::failed("Alice's message was changed, or names where she writes from", ""));
+        }
+        println!("{FRIEND} got it; nothing in it names Home, or the program Alice wrote with");
+        Ok(())
+    }
+
+    fn status(&self, role: &str) -> Option<Value> {
+        let data = self.root.join(role);
+        let request = Request::new("status", []);
+        self.runtime.block_on(control::ask(&data, &request)).ok().flatten()
+    }
+
+    fn wait_for(&mut self, what: &str, mut done: impl FnMut(&mut Self) -> bool) -> Result<(), Problem> {
+        let begun = Instant::now();
+        while !done(self) {
+            if begun.elapsed() > PATIENCE {
+                return Err(Problem::failed(
+                    format!("{what} did not come within {} s", PATIENCE.as_secs()),
+                    "",
+                ));
+            }
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        Ok(())
+    }
+
+    /// Prints the events that came since the last time.
+    fn show_trace(&mut self) -> Result<(), Problem> {
+        // Edge's half comes over the link a moment later.
+        std::thread::sleep(Duration::from_millis(300));
+        let events = trace::read(&self.root.join("home").join("trace"))?;
+        for event in events.iter().skip(self.shown).filter(|event| event.item.is_some()) {
+            crate::cli::print_event(event);
+        }
+        self.shown = events.len();
+        Ok(())
+    }
+
+    fn stay(&mut self) -> Result<(), Problem> {
+        say("It stays up. Connect your own mail program:");
+        println!("  IMAP   {} (TLS)     user {ALICE} or {BOB}", self.imap);
+        println!("  SMTP   {} (TLS)     password {}", self.submission, self.password);
+        println!("  The certificate is self-made: your program will ask you to accept it.");
+        println!("  Mail from outside: {} (no TLS needed), from anyone to {ALICE}", self.smtp);
+        println!("  Write to {FRIEND} and it is shown here. Ctrl-C ends the demo and removes everything.");
+        let Self { runtime, world, .. } = self;
+        runtime.block_on(async {
+            loop {
+                tokio::select! {
+                    message = world.recv() => match message {
+                        Some(message) => println!("\n-- the world got:\n{}", String::from_utf8_lossy(&message)),
+                        None => return,
+                    },
+                    _ = tokio::signal::ctrl_c() => return,
+                }
+            }
+        });
+        Ok(())
+    }
+
+    fn show_logs(&self) {
+        for name in ["edge.log", "home.log"] {
+            if let Ok(log) = std::fs::read_to_string(self.root.join(name)) {
+                eprintln!("-- {name}, last lines:");
+                let lines: Vec<&str> = log.lines().collect();
+                lines.iter().skip(lines.len().saturating_sub(20)).for_each(|line| eprintln!("{line}"));
+            }
+        }
+    }
+}
+
+impl Drop for Stage {
+    fn drop(&mut self) {
+        for role in [self.home.take(), self.edge.take()].into_iter().flatten() {
+            drop(role);
+        }
+    }
+}
+
+type World = (SocketAddr, u16, UnboundedReceiver<Vec<u8>>);
+
+fn start_world(runtime: &Runtime) -> Result<World, Problem> {
+    let started = runtime.block_on(async {
+        let dns = NameServer::bind(REMOTE).await?;
+        let (remote, messages) = RemoteMta::bind(&format!("mx.{REMOTE}")).await?;
+        let addresses = (dns.address()?, remote.address()?.port());
+        tokio::spawn(dns.run());
+        tokio::spawn(remote.run());
+        Ok((addresses.0, addresses.1, messages))
+    });
+    started.map_err(|error: std::io::Error| io_problem(&error))
+}
+
+fn append(path: &Path, text: &str) -> Result<(), Problem> {
+    use std::io::Write as _;
+    let file = std::fs::File::options().append(true).open(path);
+    file.and_then(|mut file| file.write_all(text.as_bytes())).map_err(|error| io_problem(&error))
+}
+
+fn message(from: &str, to: &str, subject: &str, body: &str) -> String {
+    format!(
+        "From: <{from}>\r\nTo: <{to}>\r\nSubject: {subject}\r\nDate: {}\r\nMessage-ID: <{:x}@{}>\r\n\r\n{body}\r\n",
+        system::now().rfc5322(),
+        system::random_u64(),
+        from.rsplit('@').next().unwrap_or_default(),
+    )
+}
+
+/// Whether any file below `dir` holds these octets.
+fn holds(dir: &Path, octets: &[u8]) -> std::io::Result<bool> {
+    for entry in std::fs::read_dir(dir)? {
+        let entry = entry?;
+        let found = match entry.file_type()? {
+            kind if kind.is_dir() => holds(&entry.path(), octets)?,
+            kind if kind.is_file() => memchr::memmem::find(&std::fs::read(entry.path())?, octets).is_some(),
+            _ => false,
+        };
+        if found {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
