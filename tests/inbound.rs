@@ -13,7 +13,8 @@ fn two_thousand_messages_of_twenty_senders_arrive_once_and_unchanged() {
     let _alone = alone();
     let pair = Pair::start();
     let file = tempfile::NamedTempFile::new().unwrap();
-    let text: String = (0..40).map(|n| format!(".line {n} with \u{e4} and a tab\there\n")).collect();
+    // smtp-source takes the file as it goes over the wire: dots at the start of lines are its caller's.
+    let text: String = (0..40).map(|n| format!("line {n} with \u{e4} and a tab\there\n")).collect();
     let content = format!("Subject: load\nFrom: load@sender.test\nTo: bob@example.org\n\n{text}");
     std::fs::write(file.path(), &content).unwrap();
     let load =
@@ -23,7 +24,9 @@ fn two_thousand_messages_of_twenty_senders_arrive_once_and_unchanged() {
     assert_eq!(messages.len(), 2000, "each that was answered 250 is there");
     let sent = message::with_crlf(content.as_bytes());
     for (n, stored) in messages.iter().enumerate() {
-        assert!(stored.ends_with(message::body(&sent)), "message {n}: {}", String::from_utf8_lossy(stored));
+        // smtp-source ends each message with an empty line of its own.
+        let stored_body = message::body(stored).strip_suffix(b"\r\n").unwrap_or_default();
+        assert_eq!(stored_body, message::body(&sent), "message {n}: {}", String::from_utf8_lossy(stored));
     }
 }
 

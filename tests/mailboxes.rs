@@ -55,7 +55,7 @@ fn mbsync_brings_a_mailbox_home_and_carries_changes_both_ways() {
     for file in &files {
         // mbsync stores with line ends of its own.
         let stored = message::with_crlf(&std::fs::read(file).unwrap());
-        assert!(there.iter().any(|message| *message == stored), "{}", String::from_utf8_lossy(&stored));
+        assert!(there.contains(&stored), "{}", String::from_utf8_lossy(&stored));
     }
     let seen = local.join("INBOX/cur").join(files[0].file_name().unwrap());
     std::fs::rename(&files[0], seen.with_file_name(renamed(&seen, "S"))).unwrap();

@@ -115,13 +115,13 @@ impl NetworkLab {
 
     fn make_internet(&self) {
         let internet = self.internet();
-        must(&["-n", internet, "link", "add", "br", "type", "bridge"]);
-        must(&["-n", internet, "link", "set", "br", "up"]);
-        must(&["-n", internet, "addr", "add", "203.0.113.1/24", "dev", "br"]);
+        must(&["-n", internet, "link", "add", "name", "bridge0", "type", "bridge"]);
+        must(&["-n", internet, "link", "set", "bridge0", "up"]);
+        must(&["-n", internet, "addr", "add", "203.0.113.1/24", "dev", "bridge0"]);
         for (namespace, address) in [(self.edge(), "203.0.113.2/24"), (self.nat(), "203.0.113.9/24")] {
             let port = format!("p{}", &address[10..11]);
             must(&["-n", internet, "link", "add", &port, "type", "veth", "peer", "wan", "netns", namespace]);
-            must(&["-n", internet, "link", "set", &port, "master", "br", "up"]);
+            must(&["-n", internet, "link", "set", &port, "master", "bridge0", "up"]);
             must(&["-n", namespace, "addr", "add", address, "dev", "wan"]);
             must(&["-n", namespace, "link", "set", "wan", "up"]);
         }

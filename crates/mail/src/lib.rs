@@ -7,6 +7,7 @@
 mod address;
 pub mod address_list;
 mod date;
+pub mod dsn;
 mod envelope;
 pub mod header;
 mod item_id;

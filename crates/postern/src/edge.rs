@@ -30,10 +30,10 @@ use tokio_util::task::TaskTracker;
 use crate::config::{self, EdgeConfig};
 use crate::control::{self, Handler, Refusal, Request};
 use crate::daemon::{self, Signals, Wanted};
+use crate::files;
 use crate::problem::Problem;
 use crate::trace::Trace;
 use crate::wire::LinkFault;
-use crate::files;
 
 use deliver::Deliveries;
 use handoff::HandOffs;

@@ -28,7 +28,7 @@ use crate::problem::Problem;
 use crate::trace::Trace;
 use crate::{files, system};
 
-use arrive::Arrivals;
+use arrive::{Arrivals, Unsealers};
 use directory::Directory;
 use edges::Edges;
 use mailboxes::{Accounts, Mailboxes};
@@ -105,11 +105,15 @@ fn arrivals(
 ) -> Result<Arc<Arrivals>, Problem> {
     let drafts = config.data.join("drafts");
     files::make_private_dir(&drafts)?;
+    let unsealers = Unsealers::start().map_err(|error| {
+        Problem::failed(format!("can't start threads: {error}"), "see the system's limits")
+    })?;
     Ok(Arc::new(Arrivals {
         store: Arc::clone(store),
         directory: directory.clone(),
         trace: trace.clone(),
         unseal: secrets.unseal.clone(),
+        unsealers,
         drafts,
         memory_octets_max: config.limits.body_memory.0,
         memory_octets: AtomicU64::new(0),

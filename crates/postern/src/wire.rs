@@ -167,3 +167,46 @@ impl Silence {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    async fn heard(bytes: &[u8]) -> LinkFault {
+        let mut reader = FrameReader::new(bytes);
+        loop {
+            if let Err(fault) = reader.next(PING_AFTER).await {
+                return fault;
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn a_malformed_frame_ends_the_link_with_its_cause() {
+        let fault = heard(&[99, 0, 0, 0, 0, 0, 0, 0]).await;
+        assert_eq!(fault.to_string(), "the other side sent a frame of unknown kind 99");
+        let fault = heard(&[18, 0, 0, 0, 255, 255, 255, 255]).await;
+        assert!(fault.to_string().contains("are allowed"), "{fault}");
+        assert!(matches!(heard(&[2, 0, 0, 0, 0, 0, 0, 0, 2]).await, LinkFault::Lost(_)));
+    }
+
+    #[tokio::test]
+    async fn the_link_is_up_only_after_a_hello() {
+        let (frames, queue) = frame_queue();
+        frames.send(Frame::Ping);
+        drop(frames);
+        let mut wire = Vec::new();
+        write_frames(&mut wire, queue).await.unwrap();
+        let fault = FrameReader::new(&wire[..]).expect_hello(&Hello::ours(None)).await.unwrap_err();
+        assert!(matches!(fault, LinkFault::Protocol(_)), "{fault}");
+    }
+
+    #[tokio::test]
+    async fn silence_is_asked_about_and_then_ends_the_link() {
+        let (frames, _queue) = frame_queue();
+        let mut silence = Silence::default();
+        assert!(silence.lasts(&frames).is_ok());
+        assert!(silence.lasts(&frames).is_ok());
+        assert!(matches!(silence.lasts(&frames), Err(LinkFault::Silent)));
+    }
+}

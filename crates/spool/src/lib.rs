@@ -136,6 +136,9 @@ impl Spool {
     pub fn open(dir: &Path, options: Options, disk: Arc<dyn Disk>) -> Result<Self, SpoolError> {
         disk.create_dir(dir).map_err(|error| SpoolError::io("make the spool directory", &error))?;
         let index = recover::recover(dir, disk.as_ref())?;
+        // Space comes back segment by segment: under a small cap they have to be small.
+        let segment_octets = options.segment_octets.min(options.octets_max / 8).max(1);
+        let options = Options { segment_octets, ..options };
         let shared = Arc::new(Shared { dir: dir.to_owned(), disk, options, index: Mutex::new(index) });
         let writer = Arc::new(Writer::start(Arc::clone(&shared))?);
         Ok(Self { shared, writer })

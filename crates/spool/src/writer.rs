@@ -290,12 +290,27 @@ impl Log {
 
     /// Removes segments that nothing needs, and copies the rest of one that is mostly dead.
     fn reclaim(&mut self) {
+        self.leave_empty_segment();
         let Some((active, _)) = self.active else { return };
         self.remove_dead(active);
         let sparse = self.shared.index().sparse_segment(active);
         if let Some(number) = sparse.filter(|_| self.end < self.shared.options.segment_octets) {
             self.copy_live(number);
             self.remove_dead(active);
+        }
+    }
+
+    /// An active segment in which nothing is in force any more is left behind and removed, once it is large
+    /// enough to be worth a new file.
+    fn leave_empty_segment(&mut self) {
+        let worth = (self.shared.options.segment_octets / 8).max(MAGIC.len() as u64 + 1);
+        let Some((active, _)) = self.active.as_ref().filter(|_| self.end >= worth) else { return };
+        let active = *active;
+        let is_empty =
+            self.shared.index().segments.get(&active).is_some_and(|segment| segment.live.is_empty());
+        if is_empty {
+            self.active = None;
+            self.remove_dead(active + 1);
         }
     }
 

@@ -1,30 +1,49 @@
 //! What commands print: JSON for scripts, plain lines for people.
 
+use std::io::Write as _;
+
 use link::{Event, Role};
 use serde_json::Value;
+
+/// Prints a line. A reader that has seen enough (`| head`) ends the program without a complaint.
+macro_rules! line_out {
+    ($($argument:tt)*) => {
+        if writeln!(std::io::stdout(), $($argument)*).is_err() {
+            std::process::exit(0);
+        }
+    };
+}
 
 /// Prints an answer.
 pub fn value(value: &Value, json: bool) {
     if json {
-        println!("{value}");
+        line_out!("{value}");
         return;
     }
     match value {
-        Value::Array(rows) if rows.is_empty() => println!("none"),
-        Value::Array(rows) => rows.iter().for_each(|row| println!("{}", line(row))),
-        Value::Object(fields) if fields.is_empty() => println!("done"),
+        Value::Array(rows) if rows.is_empty() => {
+            line_out!("none")
+        }
+        Value::Array(rows) => rows.iter().for_each(|row| line_out!("{}", line(row))),
+        Value::Object(fields) if fields.is_empty() => {
+            line_out!("done")
+        }
         Value::Object(fields) => {
             for (name, field) in fields {
                 match field {
                     Value::Array(rows) if rows.iter().any(Value::is_object) => {
-                        println!("{name}:");
-                        rows.iter().for_each(|row| println!("  {}", line(row)));
+                        line_out!("{name}:");
+                        rows.iter().for_each(|row| line_out!("  {}", line(row)));
                     }
-                    _ => println!("{name}: {}", line(field)),
+                    _ => {
+                        line_out!("{name}: {}", line(field))
+                    }
                 }
             }
         }
-        other => println!("{}", line(other)),
+        other => {
+            line_out!("{}", line(other))
+        }
     }
 }
 
@@ -43,7 +62,7 @@ fn line(value: &Value) -> String {
 /// Prints an event of the trace.
 pub fn event(event: &Event, json: bool) {
     if json {
-        println!("{}", serde_json::to_string(event).unwrap_or_default());
+        line_out!("{}", serde_json::to_string(event).unwrap_or_default());
     } else {
         readable(event);
     }
@@ -56,5 +75,5 @@ pub fn readable(event: &Event) {
         Role::Edge => "edge",
     };
     let item = event.item.map_or_else(|| "-".repeat(26), |item| item.to_string());
-    println!("{}  {item}  {place}  {:<12} {}", event.at, event.step, event.detail);
+    line_out!("{}  {item}  {place}  {:<12} {}", event.at, event.step, event.detail);
 }

@@ -377,6 +377,129 @@ mod tests {
         Reply::bare(code, "x")
     }
 
+    struct Fixture {
+        _dir: tempfile::TempDir,
+        home: Arc<Home>,
+        hand_offs: Arc<HandOffs>,
+    }
+
+    /// A home that is away, and hand-offs with 4 MiB of memory.
+    fn fixture(away: Away, spool_octets_max: u64) -> Fixture {
+        let dir = tempfile::tempdir().unwrap();
+        let homes = super::super::homes::Homes::open(&dir.path().join("homes"), spool_octets_max).unwrap();
+        let home = homes.pair([7; 32], mail::UnixTime(1)).unwrap();
+        home.keep(link::Snapshot {
+            generation: 1,
+            domains: Vec::new(),
+            subaddress_separators: String::new(),
+            recipient_key: link::RecipientKey::new([1; 32]),
+            recipients: std::collections::HashSet::new(),
+            sealing_key: crate::sealed::generate_key().1,
+            away,
+            message_octets_max: 1 << 20,
+            outbound: false,
+        })
+        .unwrap();
+        let trace = Trace::open(&dir.path().join("trace"), link::Role::Edge).unwrap();
+        let hand_offs = Arc::new(HandOffs::new(4 << 20, Duration::from_secs(60), trace));
+        Fixture { _dir: dir, home, hand_offs }
+    }
+
+    impl Fixture {
+        fn begin(&self) -> Result<HandOff, Reply> {
+            let envelope =
+                serde_json::from_str(r#"{"reverse_path":"","recipients":[{"address":"b@c.org"}]}"#);
+            let open = Open {
+                item: crate::system::new_item_id(),
+                accepted: mail::UnixTime(1),
+                envelope: envelope.unwrap(),
+            };
+            self.hand_offs.begin(Arc::clone(&self.home), self.home.kept().unwrap(), open)
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn memory_for_bodies_is_bounded_whatever_the_number_of_sessions() {
+        let fixture = fixture(Away::Seal, 1 << 30);
+        let piece = vec![b'x'; 112 * 1024];
+        // 4 MiB less an eighth for frames on their way is 3,584 KiB: 32 messages of 112 KiB.
+        let mut held = Vec::new();
+        for _ in 0..32 {
+            let mut message = fixture.begin().unwrap();
+            message.body(&piece).await;
+            assert!(message.refusal.is_none());
+            held.push(message);
+        }
+        let mut past = fixture.begin().unwrap();
+        past.body(&piece).await;
+        assert_eq!(past.finish(Verdict::default()).await.code, 452);
+        drop(held.pop());
+        let mut again = fixture.begin().unwrap();
+        again.body(&piece).await;
+        assert_eq!(again.finish(Verdict::default()).await.code, 250);
+        assert_eq!(fixture.home.sealed.count(), 1);
+    }
+
+    #[tokio::test]
+    async fn a_home_that_is_away_defers_when_it_said_so() {
+        let fixture = fixture(Away::Defer, 1 << 30);
+        assert_eq!(fixture.begin().err().unwrap().code, 451);
+    }
+
+    #[tokio::test]
+    async fn a_full_spool_is_452_and_nothing_is_half_kept() {
+        let fixture = fixture(Away::Seal, 1500);
+        let mut codes = Vec::new();
+        for _ in 0..3 {
+            let mut message = fixture.begin().unwrap();
+            message.body(&[b'x'; 500]).await;
+            codes.push(message.finish(Verdict::default()).await.code);
+        }
+        assert_eq!(codes, [250, 452, 452]);
+        assert_eq!(fixture.home.sealed.count(), 1);
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_large_message_is_sealed_while_it_arrives_and_comes_out_whole() {
+        let dir = fixture(Away::Seal, 1 << 30);
+        let mut message = dir.begin().unwrap();
+        let body: Vec<u8> = (0..1_000_000_u32).map(|n| (n % 251) as u8).collect();
+        for piece in body.chunks(10_000) {
+            message.body(piece).await;
+        }
+        assert!(matches!(message.retained, Retained::Draft(_)));
+        assert_eq!(message.finish(Verdict::default()).await.code, 250);
+        assert!(dir.home.sealed.list(None, 9)[0].octets > 1_000_000);
+    }
+
+    #[tokio::test]
+    async fn a_link_that_is_lost_in_mid_hand_off_seals_under_the_same_id() {
+        let fixture = fixture(Away::Seal, 1 << 30);
+        let (frames, _queue) = crate::wire::frame_queue();
+        let live = crate::live::Live::new(frames);
+        fixture.home.connect(Arc::clone(&live));
+        let mut message = fixture.begin().unwrap();
+        message.body(b"Subject: x\r\n\r\nbody\r\n").await;
+        let item = message.item();
+        let finishing = tokio::spawn(message.finish(Verdict::default()));
+        tokio::task::yield_now().await;
+        fixture.home.disconnect(&live);
+        assert_eq!(finishing.await.unwrap().code, 250);
+        assert_eq!(fixture.home.sealed.list(None, 9)[0].id, item);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_home_that_does_not_answer_in_time_gets_the_message_sealed() {
+        let fixture = fixture(Away::Seal, 1 << 30);
+        let (frames, _queue) = crate::wire::frame_queue();
+        let live = crate::live::Live::new(frames);
+        fixture.home.connect(live);
+        let mut message = fixture.begin().unwrap();
+        message.body(b"Subject: x\r\n\r\nbody\r\n").await;
+        assert_eq!(message.finish(Verdict::default()).await.code, 250);
+        assert_eq!(fixture.home.sealed.count(), 1);
+    }
+
     #[test]
     fn one_reply_stands_for_all_recipients() {
         let code = |codes: &[u16]| {

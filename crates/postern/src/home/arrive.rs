@@ -39,6 +39,8 @@ pub struct Arrivals {
     pub trace: Trace,
     /// Opens sealed items.
     pub unseal: UnsealWith,
+    /// The threads on which they are opened.
+    pub unsealers: Unsealers,
     /// Where temporary files are made.
     pub drafts: PathBuf,
     /// Memory for bodies in flight, in octets.
@@ -47,6 +49,38 @@ pub struct Arrivals {
     pub memory_octets: AtomicU64,
     /// Octets of one message.
     pub message_octets_max: u64,
+}
+
+type Job = Box<dyn FnOnce() + Send>;
+
+/// A few threads that open sealed items: cryptography is work, and more threads than processors only hold
+/// more memory.
+#[derive(Clone)]
+pub struct Unsealers(std::sync::mpsc::Sender<Job>);
+
+impl Unsealers {
+    /// Starts them. They end with the last clone.
+    pub fn start() -> io::Result<Self> {
+        let (sender, receiver) = std::sync::mpsc::channel::<Job>();
+        let receiver = Arc::new(Mutex::new(receiver));
+        let threads = std::thread::available_parallelism().map_or(2, std::num::NonZero::get).min(8);
+        for _ in 0..threads {
+            let jobs = Arc::clone(&receiver);
+            std::thread::Builder::new().name("unsealer".to_owned()).spawn(move || {
+                loop {
+                    let job = jobs.lock().unwrap_or_else(PoisonError::into_inner).recv();
+                    let Ok(job) = job else { return };
+                    job();
+                }
+            })?;
+        }
+        Ok(Self(sender))
+    }
+
+    fn run(&self, job: Job) {
+        // Fails only when every thread has ended, which none does while this handle lives.
+        let _ = self.0.send(job);
+    }
 }
 
 /// Arrivals of one link.
@@ -211,14 +245,15 @@ impl LinkArrivals {
     /// Opens a sealed item on a thread that may block, then delivers it.
     fn unseal(&self, item: ItemId, buffer: Buffer) {
         let (shared, frames, edge) = (Arc::clone(&self.shared), self.frames.clone(), self.edge.clone());
-        tokio::task::spawn_blocking(move || match open_sealed(&shared, buffer) {
+        let unsealers = self.shared.unsealers.clone();
+        unsealers.run(Box::new(move || match open_sealed(&shared, buffer) {
             Ok((open, verdict, message)) if open.item == item => {
                 let arrival = Arrival { open: Box::new(open), edge, sealed: true, hops: verdict.hops };
                 deliver(&shared, arrival, message, frames);
             }
             Ok(_) => refuse_sealed(item, &frames, "its id is not the one it was sealed under"),
             Err(error) => refuse_sealed(item, &frames, &error.to_string()),
-        });
+        }));
     }
 }
 

@@ -1,0 +1,459 @@
+//! One item under way: one round of attempts, from the moment it is due until it is settled or rests again.
+//!
+//! A task per item, so that the records of many items become durable in the same batches. The order is what
+//! matters here: an attempt is recorded before it is ordered, an outcome is recorded before Edge may forget
+//! it, a report is committed before the original is removed. A crash between any two steps only repeats one.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use link::{AttemptState, Outcomes};
+use mail::{Domain, EnhancedCode, ItemId, Outcome, UnixTime};
+use tokio::sync::{OwnedSemaphorePermit, mpsc};
+use tokio::time::Instant;
+
+use super::local::{LocalMessage, Octets};
+use super::schedule::Rest;
+use super::{Accounts, Outbound, Shared};
+use crate::home::bounce::{self, Mailboxes};
+use crate::home::queue::{QueueError, QueueState, RecipientState, RunningAttempt};
+use crate::system;
+
+/// What an item under way is told.
+#[derive(Debug)]
+pub(super) enum Note {
+    /// A link came up.
+    Up(String),
+    /// A link went down.
+    Down(String),
+    /// An edge tells what came of an attempt.
+    Outcomes { edge: String, outcomes: Outcomes },
+    /// An edge answers a question.
+    Known { edge: String, attempt: ItemId, state: AttemptState },
+}
+
+/// How a round ends.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Ending {
+    /// The item is not in the queue any more.
+    Gone,
+    /// It rests.
+    Rests(Rest),
+}
+
+/// What is left to do abroad.
+enum Abroad {
+    /// Everything had its attempt.
+    Tried,
+    /// No edge is up for the rest.
+    NoEdge,
+}
+
+pub(super) struct Round<O, A> {
+    shared: Arc<Shared<O, A>>,
+    state: QueueState,
+    notes: mpsc::UnboundedReceiver<Note>,
+    /// The slot that the round began with, until an attempt takes it.
+    slot: Option<OwnedSemaphorePermit>,
+    /// The slots of attempts whose link is up.
+    slots: HashMap<ItemId, OwnedSemaphorePermit>,
+    /// Running attempts whose edge has to be asked.
+    in_doubt: HashSet<ItemId>,
+    /// Domains that had their attempt in this round.
+    tried: HashSet<Domain>,
+    /// Edges that took no order, until their link comes up again.
+    deaf: HashSet<String>,
+    /// Whether the state says more than its record.
+    unsaved: bool,
+}
+
+/// Reads an item and carries it through one round. `slot` is missing for an item that is in doubt at start.
+pub(super) async fn carry<O: Outbound, A: Accounts>(
+    shared: Arc<Shared<O, A>>,
+    item: ItemId,
+    slot: Option<OwnedSemaphorePermit>,
+    notes: mpsc::UnboundedReceiver<Note>,
+) -> Ending {
+    match shared.queue.show(item).await {
+        Ok(state) => Box::pin(Round::new(shared, state, slot, notes).run()).await,
+        Err(QueueError::Spool(spool::SpoolError::NoItem(_))) => Ending::Gone,
+        Err(error) => {
+            tracing::error!(%item, %error, "a queued message can't be read; it is tried again");
+            Ending::Rests(Rest::Until(shared.after_pause()))
+        }
+    }
+}
+
+impl<O: Outbound, A: Accounts> Round<O, A> {
+    fn new(
+        shared: Arc<Shared<O, A>>,
+        state: QueueState,
+        slot: Option<OwnedSemaphorePermit>,
+        notes: mpsc::UnboundedReceiver<Note>,
+    ) -> Self {
+        let in_doubt = state.running.iter().map(|running| running.attempt).collect();
+        Self {
+            shared,
+            state,
+            notes,
+            slot,
+            slots: HashMap::new(),
+            in_doubt,
+            tried: HashSet::new(),
+            deaf: HashSet::new(),
+            unsaved: false,
+        }
+    }
+
+    async fn run(mut self) -> Ending {
+        for running in &self.state.running {
+            self.shared.owners().insert(running.attempt, self.state.item);
+            self.tried.extend(self.domain_of(running));
+            self.shared.outbound.ask(&running.edge, running.attempt);
+        }
+        self.deliver_here().await;
+        match self.deliver_abroad().await {
+            Ok(abroad) => self.conclude(&abroad).await,
+            Err(error) => self.rest_a_while("record an attempt", &error),
+        }
+    }
+
+    fn domain_of(&self, running: &RunningAttempt) -> Option<Domain> {
+        let queued = running.recipients.first().and_then(|place| self.state.recipients.get(*place));
+        queued.map(|queued| queued.recipient.address.domain().clone())
+    }
+
+    /// Recipients of domains that are ours: straight into their mailboxes.
+    async fn deliver_here(&mut self) {
+        let waiting = self.state.waiting_by_domain();
+        let here: Vec<usize> = waiting
+            .into_iter()
+            .filter(|(domain, _)| self.shared.accounts.is_local(domain))
+            .flat_map(|(_, places)| places)
+            .collect();
+        if here.is_empty() {
+            return;
+        }
+        let message = self.read_message().await;
+        for place in here {
+            let Some(queued) = self.state.recipients.get(place) else { continue };
+            let address = queued.recipient.address.clone();
+            let outcome = match (&message, self.shared.accounts.resolve(&address)) {
+                (Ok(message), Some(accounts)) => {
+                    message.deliver(&self.shared.store, &address, &accounts).await
+                }
+                (Ok(_), None) => Outcome::failed(EnhancedCode(5, 1, 1), "there is no such address here"),
+                (Err(cause), _) => Outcome::deferred(EnhancedCode(4, 3, 0), cause.clone()),
+            };
+            self.settle(place, outcome, "here");
+        }
+    }
+
+    async fn read_message(&self) -> Result<LocalMessage, String> {
+        let body = self.shared.queue.body(self.state.item).map_err(|error| error.to_string())?;
+        let scratch = self.shared.settings.scratch.clone();
+        let octets = tokio::task::spawn_blocking(move || Octets::read(&body, &scratch));
+        let octets = octets.await.map_err(|error| error.to_string())??;
+        let reverse_path = self.state.envelope.reverse_path.clone();
+        Ok(LocalMessage { item: self.state.item, reverse_path, octets })
+    }
+
+    /// Orders an attempt per domain, as slots and edges allow, and waits until none is running.
+    async fn deliver_abroad(&mut self) -> Result<Abroad, QueueError> {
+        let mut again = None;
+        loop {
+            let wanted = self.domains_to_try();
+            let edge = self.edge();
+            if self.state.running.is_empty() {
+                match (wanted.is_empty(), &edge) {
+                    (true, _) => return Ok(Abroad::Tried),
+                    (false, None) => return Ok(Abroad::NoEdge),
+                    (false, Some(_)) => {}
+                }
+            }
+            let edge = edge.filter(|_| !wanted.is_empty());
+            if self.slot.is_some()
+                && let Some(edge) = &edge
+            {
+                self.begin(edge, wanted).await?;
+                continue;
+            }
+            // A round that only waits leaves its slot to others.
+            self.slot = None;
+            again = again.or_else(|| self.next_try());
+            let slots = Arc::clone(&self.shared.slots);
+            tokio::select! {
+                note = self.notes.recv() => match note {
+                    Some(note) => self.handle_note(note).await,
+                    None => return Ok(Abroad::NoEdge),
+                },
+                slot = slots.acquire_owned(), if edge.is_some() => self.slot = slot.ok(),
+                () = tokio::time::sleep_until(again.unwrap_or_else(Instant::now)), if again.is_some() => {
+                    again = None;
+                    self.try_again().await;
+                }
+            }
+        }
+    }
+
+    fn domains_to_try(&self) -> Vec<(Domain, Vec<usize>)> {
+        let waiting = self.state.waiting_by_domain().into_iter();
+        waiting
+            .filter(|(domain, _)| !self.tried.contains(domain) && !self.shared.accounts.is_local(domain))
+            .collect()
+    }
+
+    /// When the recipients that had their attempt are tried again although the round is not over: an attempt
+    /// in doubt may keep it open for days.
+    fn next_try(&self) -> Option<Instant> {
+        let all_in_doubt = self.state.running.iter().all(|running| self.in_doubt.contains(&running.attempt));
+        let tried = self
+            .state
+            .waiting_by_domain()
+            .into_keys()
+            .any(|domain| self.tried.contains(&domain) || self.shared.accounts.is_local(&domain));
+        (all_in_doubt && tried).then(|| Instant::now() + Duration::from_micros(self.backoff()))
+    }
+
+    async fn try_again(&mut self) {
+        self.tried = self.state.running.iter().filter_map(|running| self.domain_of(running)).collect();
+        self.deliver_here().await;
+    }
+
+    fn backoff(&self) -> u64 {
+        self.shared.settings.backoff(self.state.attempts_max(), system::random_u64())
+    }
+
+    fn edge(&self) -> Option<String> {
+        self.shared.outbound.up().into_iter().find(|edge| !self.deaf.contains(edge))
+    }
+
+    /// Records attempts for as many domains as there are slots, then orders them.
+    async fn begin(&mut self, edge: &str, wanted: Vec<(Domain, Vec<usize>)>) -> Result<(), QueueError> {
+        let mut begun = Vec::new();
+        for (domain, recipients) in wanted {
+            let slot = self.slot.take().or_else(|| Arc::clone(&self.shared.slots).try_acquire_owned().ok());
+            let Some(slot) = slot else { break };
+            let attempt = system::new_item_id();
+            let edge = edge.to_owned();
+            self.state.running.push(RunningAttempt { attempt, edge, recipients, started: system::now() });
+            self.slots.insert(attempt, slot);
+            begun.push((attempt, domain));
+        }
+        self.shared.queue.update(&self.state).await?;
+        self.unsaved = false;
+        for (attempt, domain) in begun {
+            if self.order(edge, attempt, &domain)? {
+                self.tried.insert(domain);
+            } else {
+                self.deaf.insert(edge.to_owned());
+                self.forget(attempt);
+            }
+        }
+        Ok(())
+    }
+
+    /// Tells the edge. `false`: its link is down, nothing has left.
+    fn order(&self, edge: &str, attempt: ItemId, domain: &Domain) -> Result<bool, QueueError> {
+        let item = self.state.item;
+        let body = self.shared.queue.body(item)?;
+        let running = self.state.running.iter().find(|running| running.attempt == attempt);
+        let places = running.map(|running| running.recipients.as_slice()).unwrap_or_default();
+        let order = link::Attempt {
+            attempt,
+            item,
+            domain: domain.clone(),
+            envelope: self.state.envelope_for(places),
+            octets: self.state.octets,
+            eight_bit: self.state.eight_bit,
+            utf8_header: self.state.utf8_header,
+        };
+        self.shared.owners().insert(attempt, item);
+        let started = self.shared.outbound.start(edge, order, body);
+        if started {
+            self.trace("attempted", format!("{domain} by {edge}, attempt {attempt}"));
+        }
+        Ok(started)
+    }
+
+    /// An attempt that nobody carries out. Its recipients wait as if it had not been.
+    fn forget(&mut self, attempt: ItemId) -> Option<RunningAttempt> {
+        self.shared.owners().remove(&attempt);
+        self.slots.remove(&attempt);
+        self.in_doubt.remove(&attempt);
+        self.unsaved = true;
+        self.state.take_running(attempt)
+    }
+
+    async fn handle_note(&mut self, note: Note) {
+        match note {
+            Note::Up(edge) => {
+                self.deaf.remove(&edge);
+                let in_doubt = self.running_on(&edge).filter(|attempt| self.in_doubt.contains(attempt));
+                in_doubt.for_each(|attempt| {
+                    // A link that is down again comes up once more.
+                    self.shared.outbound.ask(&edge, attempt);
+                });
+            }
+            Note::Down(edge) => {
+                let lost: Vec<ItemId> = self.running_on(&edge).collect();
+                for attempt in lost {
+                    self.slots.remove(&attempt);
+                    self.in_doubt.insert(attempt);
+                }
+            }
+            Note::Outcomes { edge, outcomes } => self.handle_outcomes(&edge, outcomes).await,
+            Note::Known { edge, attempt, state } => self.handle_known(&edge, attempt, state),
+        }
+    }
+
+    fn running_on(&self, edge: &str) -> impl Iterator<Item = ItemId> {
+        let running = self.state.running.iter().filter(move |running| running.edge == edge);
+        running.map(|running| running.attempt).collect::<Vec<_>>().into_iter()
+    }
+
+    async fn handle_outcomes(&mut self, edge: &str, outcomes: Outcomes) {
+        let attempt = outcomes.attempt;
+        let running = self.state.running.iter().find(|running| running.attempt == attempt);
+        if running.is_some_and(|running| running.edge != edge) {
+            tracing::warn!(edge, %attempt, "an edge told outcomes of another edge's attempt; they are ignored");
+            return;
+        }
+        if let Some(running) = self.state.take_running(attempt) {
+            self.slots.remove(&attempt);
+            self.in_doubt.remove(&attempt);
+            let mut outcomes = outcomes.outcomes.into_iter();
+            for place in running.recipients {
+                let outcome = outcomes.next().unwrap_or_else(|| {
+                    Outcome::deferred(EnhancedCode(4, 3, 0), "the edge gave no outcome for this recipient")
+                });
+                self.settle(place, outcome, edge);
+            }
+            self.save_in_the_end().await;
+            self.shared.owners().remove(&attempt);
+        }
+        self.shared.outbound.settled(edge, attempt);
+    }
+
+    fn handle_known(&mut self, edge: &str, attempt: ItemId, known: AttemptState) {
+        let asked =
+            self.in_doubt.contains(&attempt) && self.running_on(edge).any(|running| running == attempt);
+        if !asked {
+            return;
+        }
+        match known {
+            AttemptState::Running => {
+                self.in_doubt.remove(&attempt);
+            }
+            // Edge never had it, or died over it before an outcome was on its disk. In the second case the
+            // message may have left: the window in which a crash of Edge can double a message.
+            AttemptState::Unknown => {
+                if let Some(running) = self.forget(attempt)
+                    && let Some(domain) = self.domain_of(&running)
+                {
+                    self.trace("forgotten", format!("{edge} does not know attempt {attempt} for {domain}"));
+                    self.tried.remove(&domain);
+                }
+            }
+        }
+    }
+
+    fn settle(&mut self, place: usize, outcome: Outcome, by: &str) {
+        let step = match &outcome {
+            Outcome::Delivered(_) => "delivered",
+            Outcome::Deferred(_) => "deferred",
+            Outcome::Failed(_) => "failed",
+        };
+        if let Some(queued) = self.state.recipients.get(place) {
+            self.trace(step, format!("{} by {by}: {}", queued.recipient.address, outcome.why()));
+        }
+        self.state.apply(place, outcome);
+        self.unsaved = true;
+    }
+
+    fn trace(&self, step: &str, detail: String) {
+        self.shared.trace.event(Some(self.state.item), step, detail);
+    }
+
+    /// Makes the state durable, however long the disk refuses: Edge keeps the outcomes until then.
+    async fn save_in_the_end(&mut self) {
+        while let Err(error) = self.shared.queue.update(&self.state).await {
+            tracing::error!(item = %self.state.item, %error, "an outcome could not be recorded; trying again");
+            tokio::time::sleep(self.shared.settings.pause).await;
+        }
+        self.unsaved = false;
+    }
+
+    /// The round is over: settles the item, or says when it is due.
+    async fn conclude(mut self, abroad: &Abroad) -> Ending {
+        let now = system::now();
+        let deadline = self.shared.settings.deadline(self.state.submitted);
+        if now >= deadline {
+            self.state.expire();
+        }
+        if self.state.is_settled() {
+            return self.finish().await;
+        }
+        let rest = match abroad {
+            Abroad::NoEdge => Rest::EdgeOrUntil(deadline),
+            Abroad::Tried => {
+                self.state.next_due = UnixTime(now.0.saturating_add(self.backoff())).min(deadline);
+                self.unsaved = true;
+                Rest::Until(self.state.next_due)
+            }
+        };
+        if self.unsaved
+            && let Err(error) = self.shared.queue.update(&self.state).await
+        {
+            return self.rest_a_while("record a round", &error);
+        }
+        Ending::Rests(rest)
+    }
+
+    /// Nothing is owed to any recipient: tells the sender, then removes the item.
+    async fn finish(self) -> Ending {
+        let told = self.report().await;
+        let item = self.state.item;
+        match told {
+            Ok(Some(action)) => {
+                self.trace("bounced", format!("{action:?} reported to {}", self.state.envelope.reverse_path));
+            }
+            Ok(None) => {}
+            Err(cause) => return self.keep(&cause).await,
+        }
+        match self.shared.queue.erase(item).await {
+            Ok(_) => {
+                let delivered = |state| self.state.recipients.iter().filter(|r| r.state == state).count();
+                let count = delivered(RecipientState::Delivered);
+                self.trace("settled", format!("{count} of {} delivered", self.state.recipients.len()));
+                Ending::Gone
+            }
+            Err(error) => self.rest_a_while("remove a settled message", &error),
+        }
+    }
+
+    async fn report(&self) -> Result<Option<mail::dsn::Action>, String> {
+        let original = self.shared.queue.body(self.state.item).map_err(|error| error.to_string())?;
+        let mailboxes = Mailboxes {
+            store: &self.shared.store,
+            postmaster: self.shared.accounts.postmaster(),
+            is_local: &|address| self.shared.accounts.is_local(address.domain()),
+        };
+        bounce::report(&self.state, original, &mailboxes).await
+    }
+
+    /// A report could not be committed: the original stays, with all that is known of it.
+    async fn keep(self, cause: &str) -> Ending {
+        let saved = self.shared.queue.update(&self.state).await;
+        if let Err(error) = saved {
+            tracing::error!(item = %self.state.item, %error, "a settled message could not be recorded");
+        }
+        self.rest_a_while("commit a report to its sender", &cause)
+    }
+
+    fn rest_a_while(&self, what: &str, error: &dyn std::fmt::Display) -> Ending {
+        tracing::error!(item = %self.state.item, %error, "could not {what}; the message stays and is tried again");
+        Ending::Rests(Rest::Until(self.shared.after_pause()))
+    }
+}

@@ -1,0 +1,227 @@
+//! Submission: what users' programs hand in (RFC 6409), from the login to the queue's receipt.
+//!
+//! A [`Submit`] is shared by all sessions; a [`Submission`] is one session. A user sends under his own
+//! addresses only, in the envelope and in the header. The reply is positive only with the queue's receipt in
+//! hand. Whether and when anything is tried is not decided here.
+
+mod message;
+
+use std::net::IpAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use mail::{Client, Envelope, Recipient, Reply, ReversePath};
+use net::smtp_server::Service;
+use smtp::server::{Cause, MailFrom, Secret};
+use spool::SpoolError;
+use tokio::sync::Semaphore;
+
+use self::message::Message;
+use super::directory::{AccountId, Directory};
+use super::edges::Edges;
+use super::outgoing_header::{self, Facts};
+use super::queue::{Queue, QueueError, QueueState};
+use crate::config::Switch;
+use crate::system;
+use crate::trace::Trace;
+
+/// Longest part of a login name that is written to the log.
+const LOGGED_NAME_CHARS_MAX: usize = 100;
+
+/// Everything that submission needs.
+pub struct Submit {
+    directory: Directory,
+    queue: Queue,
+    edges: Edges,
+    trace: Trace,
+    outbound: Switch,
+    /// Where bodies go that are too large for memory.
+    scratch: PathBuf,
+    /// Memory for bodies, in KiB.
+    memory: Arc<Semaphore>,
+}
+
+/// What [`Submit`] is made of.
+pub struct Parts {
+    /// Accounts and aliases.
+    pub directory: Directory,
+    /// The outbound queue.
+    pub queue: Queue,
+    /// For the host name in the trace field.
+    pub edges: Edges,
+    /// The trace.
+    pub trace: Trace,
+    /// Whether users may send to the world.
+    pub outbound: Switch,
+    /// A directory for files without a name.
+    pub scratch: PathBuf,
+    /// Memory for bodies, in KiB; the one budget of the role.
+    pub memory: Arc<Semaphore>,
+}
+
+impl Submit {
+    /// The service behind the submission port.
+    pub fn new(parts: Parts) -> Arc<Self> {
+        let Parts { directory, queue, edges, trace, outbound, scratch, memory } = parts;
+        Arc::new(Self { directory, queue, edges, trace, outbound, scratch, memory })
+    }
+
+    /// The service of one session with the client at `ip`.
+    pub fn session(self: &Arc<Self>, ip: IpAddr) -> Submission {
+        Submission { submit: Arc::clone(self), ip, account: None, transaction: None }
+    }
+}
+
+/// One session.
+pub struct Submission {
+    submit: Arc<Submit>,
+    ip: IpAddr,
+    account: Option<AccountId>,
+    transaction: Option<Transaction>,
+}
+
+/// A message that comes in.
+struct Transaction {
+    account: AccountId,
+    envelope: Envelope,
+    message: Message,
+}
+
+impl Service for Submission {
+    async fn login(&mut self, user: &str, password: &Secret) -> (Option<String>, Reply) {
+        self.account = self.submit.directory.login(user, password.expose()).await;
+        match &self.account {
+            Some(account) => {
+                tracing::debug!(%account, "logged in to send");
+                (Some(account.to_string()), Reply::new(235, (2, 7, 0), "logged in"))
+            }
+            None => {
+                let user: String = user.chars().take(LOGGED_NAME_CHARS_MAX).collect();
+                // Quoted and escaped: a name made of control characters must not write log lines.
+                tracing::warn!(?user, client = %self.ip, "a login to send failed");
+                (None, Reply::new(535, (5, 7, 8), "user name or password is wrong"))
+            }
+        }
+    }
+
+    async fn mail(&mut self, client: &Client, from: &MailFrom) -> Reply {
+        self.transaction = None;
+        let Some(account) = self.account.as_ref().filter(|_| client.login.is_some()) else {
+            return log_in_first();
+        };
+        if let ReversePath::Address(address) = &from.reverse_path
+            && !self.submit.directory.may_send_as(account, address)
+        {
+            return outgoing_header::not_yours(address);
+        }
+        if !self.submit.queue.has_room_for(from.size.unwrap_or(0)) {
+            return queue_full();
+        }
+        Reply::new(250, (2, 1, 0), "sender taken")
+    }
+
+    async fn recipient(&mut self, _client: &Client, recipient: &Recipient) -> Reply {
+        let Submit { directory, outbound, .. } = self.submit.as_ref();
+        let address = &recipient.address;
+        let here = directory.is_local_domain(address.domain());
+        if here && directory.resolve(address).is_none() {
+            return Reply::new(550, (5, 1, 1), format!("there is no {address} here"));
+        }
+        if !here && *outbound == Switch::Off {
+            return Reply::new(
+                550,
+                (5, 7, 1),
+                "sending to the world is off: the operator turns it on with outbound = \"on\" in home.toml",
+            );
+        }
+        Reply::new(250, (2, 1, 5), "recipient taken")
+    }
+
+    async fn data(&mut self, envelope: Envelope) -> Result<(), Reply> {
+        let account = self.account.clone().ok_or_else(log_in_first)?;
+        if !self.submit.queue.has_room_for(0) {
+            return Err(queue_full());
+        }
+        let message = Message::new(self.submit.scratch.clone(), Arc::clone(&self.submit.memory));
+        self.transaction = Some(Transaction { account, envelope, message });
+        Ok(())
+    }
+
+    async fn body(&mut self, piece: Bytes) {
+        if let Some(transaction) = &mut self.transaction {
+            transaction.message.push(piece).await;
+        }
+    }
+
+    async fn end(&mut self) -> Reply {
+        match self.transaction.take() {
+            Some(transaction) => self.submit.take(transaction).await.unwrap_or_else(|refusal| refusal),
+            None => try_later(),
+        }
+    }
+
+    async fn aborted(&mut self, _cause: Cause) {
+        self.transaction = None;
+    }
+}
+
+impl Submit {
+    /// Checks the message, makes it fit to leave, and queues it: the reply either way.
+    async fn take(&self, transaction: Transaction) -> Result<Reply, Reply> {
+        let Transaction { account, envelope, message } = transaction;
+        let message = message.finish().await?;
+        let facts = Facts {
+            item: system::new_item_id(),
+            edge_hostname: &self.edges.hostname(),
+            now: system::now(),
+            random: u128::from_le_bytes(system::random()),
+            smtputf8: envelope.smtputf8,
+        };
+        let may_send_as = |address: &mail::Address| self.directory.may_send_as(&account, address);
+        let is_local = |domain: &mail::Domain| self.directory.is_local_domain(domain);
+        let header = outgoing_header::rewrite(&message.header, &facts, may_send_as, is_local)?;
+        let item = facts.item;
+        let mut state = QueueState::new(item, account.to_string(), envelope, facts.now);
+        state.utf8_header = !header.is_ascii();
+        state.eight_bit = state.utf8_header || message.eight_bit;
+        let detail = format!(
+            "from <{}> to {} recipients{}",
+            state.envelope.reverse_path,
+            state.recipients.len(),
+            message_id_of(&header)
+        );
+        let receipt = self.queue.append(state, header, message.content).await;
+        let receipt = receipt.map_err(|error| refusal(&error))?;
+        self.trace.event(Some(item), "queued", detail);
+        Ok(Reply::new(250, (2, 0, 0), format!("queued as {}", receipt.id())))
+    }
+}
+
+/// For the trace, so that a message is found by its `Message-ID`.
+fn message_id_of(header: &[u8]) -> String {
+    let field = mail::header::find(header, "Message-ID");
+    field.map(|field| format!(", message-id {}", field.unfolded())).unwrap_or_default()
+}
+
+fn refusal(error: &QueueError) -> Reply {
+    match error {
+        QueueError::Spool(SpoolError::Full { .. }) => queue_full(),
+        error => {
+            tracing::error!(%error, "a message could not be queued; its sender was asked to try again");
+            try_later()
+        }
+    }
+}
+
+fn log_in_first() -> Reply {
+    Reply::new(530, (5, 7, 0), "log in first")
+}
+
+fn queue_full() -> Reply {
+    Reply::new(452, (4, 3, 1), "the queue is full; try again later")
+}
+
+fn try_later() -> Reply {
+    Reply::new(451, (4, 3, 0), "the message could not be kept; try again later")
+}
