@@ -122,11 +122,8 @@ pub async fn run(config_path: &Path) -> Result<(), Problem> {
     trace.event(None, "started", "home");
     tracing::info!(accounts = home.directory.accounts().len(), edges = home.config.edges.len(), "home runs");
     daemon::notify_ready();
-    loop {
-        match signals.next().await {
-            Wanted::Reload => home.reload(),
-            Wanted::Stop => break,
-        }
+    while signals.next().await == Wanted::Reload {
+        home.reload();
     }
     tracing::info!("home stops: sessions may end within {} s", daemon::DRAIN_MAX.as_secs());
     daemon::drain(&home.sessions, &home.stop).await;
@@ -211,7 +208,7 @@ impl Home {
             stop: self.stop.clone(),
         };
         let listeners = daemon::listen(&self.config.listen.imap, "IMAP", "[listen] imap in home.toml")?;
-        self.accept(listeners, Arc::new(imap));
+        self.accept(listeners, &Arc::new(imap));
         Ok(())
     }
 
@@ -227,15 +224,15 @@ impl Home {
         };
         let key = "[listen] submission in home.toml";
         let listeners = daemon::listen(&self.config.listen.submission, "submission", key)?;
-        self.accept(listeners, Arc::new(SubmissionService { port, submit }));
+        self.accept(listeners, &Arc::new(SubmissionService { port, submit }));
         Ok(())
     }
 
-    fn accept(&self, listeners: Vec<TcpListener>, service: Arc<impl Serve>) {
+    fn accept(&self, listeners: Vec<TcpListener>, service: &Arc<impl Serve>) {
         let slots = Arc::new(Semaphore::new(self.config.limits.sessions));
         for listener in listeners {
             let accepting = Accepting {
-                service: Arc::clone(&service),
+                service: Arc::clone(service),
                 slots: Arc::clone(&slots),
                 sessions: self.sessions.clone(),
                 stop: self.stop.clone(),
