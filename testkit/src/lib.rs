@@ -1,1 +1,20 @@
-//! testkit
+//! What the journeys need: the program in both roles, other mail programs around it, and a network to live in.
+//!
+//! Everything here ends the test with a message when it can't do its work; there is nobody else to tell.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "only tests use this crate")]
+
+pub mod binary;
+pub mod dns;
+pub mod imap;
+pub mod message;
+pub mod network_lab;
+pub mod pair;
+pub mod ports;
+pub mod postfix;
+pub mod process;
+pub mod random;
+pub mod smtp;
+pub mod wait;
+
+pub use pair::{Pair, PairOptions};
+pub use wait::until;

@@ -1,1 +1,94 @@
-fn main() {}
+//! The one door to everything that is run on this repository: `cargo xtask ci` is what CI calls, and what to
+//! run before a push. It only calls `cargo`, and `apt-get` for the programs that the journeys talk to.
+
+mod packages;
+mod step;
+
+use std::process::ExitCode;
+
+use step::{Failure, Plan};
+
+const HELP: &str = "\
+cargo xtask ci                 packages, format, lints, unit tests, demo, journeys
+cargo xtask packages           installs the Debian packages that the tests need, or says which are missing
+cargo xtask fmt                formats the code
+cargo xtask lint               format and clippy, warnings are errors
+cargo xtask test               unit tests: everything but the journeys
+cargo xtask journeys [FILTER]  the program in both roles against other mail programs";
+
+/// Where `cargo build` puts the program, below the target directory.
+const PROGRAM: &str = "debug/postern";
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    let mut plan = Plan::default();
+    let done = match words[..] {
+        ["ci"] => ci(&mut plan),
+        ["packages"] => packages(&mut plan),
+        ["fmt"] => plan.cargo("format", &["fmt", "--all"]),
+        ["lint"] => lint(&mut plan),
+        ["test"] => unit_tests(&mut plan),
+        ["journeys"] => packages(&mut plan).and_then(|()| journeys(&mut plan, None)),
+        ["journeys", filter] => packages(&mut plan).and_then(|()| journeys(&mut plan, Some(filter))),
+        _ => {
+            eprintln!("{HELP}");
+            return ExitCode::from(2);
+        }
+    };
+    plan.print_summary();
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            eprintln!("xtask: {failure}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn ci(plan: &mut Plan) -> Result<(), Failure> {
+    packages(plan)?;
+    lint(plan)?;
+    unit_tests(plan)?;
+    build(plan)?;
+    plan.program("demo", &program(), &["demo", "--once"])?;
+    run_journeys(plan, None)
+}
+
+fn packages(plan: &mut Plan) -> Result<(), Failure> {
+    plan.step("packages", packages::provide)
+}
+
+fn lint(plan: &mut Plan) -> Result<(), Failure> {
+    plan.cargo("format", &["fmt", "--all", "--check"])?;
+    plan.cargo("clippy", &["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"])
+}
+
+fn unit_tests(plan: &mut Plan) -> Result<(), Failure> {
+    plan.cargo("unit tests", &["test", "--workspace", "--exclude", "journeys"])
+}
+
+fn build(plan: &mut Plan) -> Result<(), Failure> {
+    plan.cargo("build", &["build", "--package", "postern"])?;
+    plan.cargo(
+        "build of the store's crash example",
+        &["build", "--package", "store", "--example", "store_crash"],
+    )
+}
+
+fn journeys(plan: &mut Plan, filter: Option<&str>) -> Result<(), Failure> {
+    build(plan)?;
+    run_journeys(plan, filter)
+}
+
+/// One at a time: each journey wants the machine's ports, network namespaces and processors for itself.
+fn run_journeys(plan: &mut Plan, filter: Option<&str>) -> Result<(), Failure> {
+    let mut arguments = vec!["test", "--package", "journeys", "--", "--test-threads=1"];
+    arguments.extend(filter);
+    plan.cargo("journeys", &arguments)
+}
+
+fn program() -> String {
+    let target = std::env::var("CARGO_TARGET_DIR").unwrap_or_else(|_| "target".to_owned());
+    format!("{target}/{PROGRAM}")
+}

@@ -8,9 +8,13 @@
 //! An item that is too large for memory is written as a [`Draft`], a file of its own, and becomes an item by
 //! the same kind of record. A draft that never became one is removed at the next start.
 
+#[cfg(test)]
+mod crash_tests;
 mod disk;
 mod draft;
 mod error;
+#[cfg(test)]
+mod failing_disk;
 mod index;
 mod record;
 mod recover;

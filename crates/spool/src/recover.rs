@@ -40,6 +40,7 @@ pub(crate) fn recover(dir: &Path, disk: &dyn Disk) -> Result<Index, SpoolError> 
         let scan = Scan { path: &path, number, octets, is_last: Some(number) == last };
         scan.run(&file, &mut index)?;
     }
+    make_durable(dir, disk, &index)?;
     for (id, octets) in large {
         if index.is_large(id) {
             index.file_octets += octets;
@@ -48,6 +49,13 @@ pub(crate) fn recover(dir: &Path, disk: &dyn Disk) -> Result<Index, SpoolError> 
         }
     }
     Ok(index)
+}
+
+/// What a killed process left in the system's caches is taken for durable from here on: a sender that tries an
+/// item again is told that it is there, and the segment is written to under a name that has to stay.
+fn make_durable(dir: &Path, disk: &dyn Disk, index: &Index) -> Result<(), SpoolError> {
+    let last = index.segments.last_key_value().map_or(Ok(()), |(_, segment)| segment.file.sync_data());
+    last.and_then(|()| disk.sync_dir(dir)).map_err(|error| SpoolError::io("sync the spool", &error))
 }
 
 fn remove(disk: &dyn Disk, path: &Path, what: &str) -> Result<(), SpoolError> {

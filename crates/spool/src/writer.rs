@@ -97,6 +97,8 @@ struct Log {
     /// Operations that need no record: answered with the batch, so that an id that is in the same batch is
     /// not acknowledged before it is durable.
     settled: Vec<(ItemId, Done)>,
+    /// Whether segments were removed since the directory was last synced.
+    removals_unsynced: bool,
 }
 
 impl Log {
@@ -116,6 +118,7 @@ impl Log {
             batch: Vec::new(),
             in_batch: HashMap::new(),
             settled: Vec::new(),
+            removals_unsynced: false,
         }
     }
 
@@ -311,12 +314,18 @@ impl Log {
         }
     }
 
-    fn remove_dead(&self, active: u32) {
+    fn remove_dead(&mut self, active: u32) {
         loop {
             let dead = self.shared.index().dead_segments(active);
             if dead.is_empty() {
                 return;
             }
+            // A segment that removes another one's items goes only when that other one is gone for good:
+            // names that are not synced may come back in any order.
+            if self.removals_unsynced && self.shared.disk.sync_dir(&self.shared.dir).is_err() {
+                return;
+            }
+            self.removals_unsynced = true;
             for number in dead {
                 if self.shared.disk.remove(&self.shared.dir.join(segment::name_of(number))).is_err() {
                     return;

@@ -1,0 +1,161 @@
+//! Postfix: the MTA at the other end, and `smtp-source`, its load generator.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use tempfile::TempDir;
+
+use crate::{ports, process, until};
+
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A Postfix with files of its own, which takes mail for one domain. It stops when it is dropped.
+#[derive(Debug)]
+pub struct Postfix {
+    dir: TempDir,
+    address: SocketAddr,
+}
+
+impl Postfix {
+    /// Starts one for this domain, where `rejected@` does not exist and everybody else does.
+    ///
+    /// # Panics
+    /// When it does not start.
+    #[must_use]
+    pub fn start(domain: &str) -> Self {
+        let dir = tempfile::Builder::new().prefix("postern-postfix-").tempdir().expect("a directory");
+        let postfix = Self { dir, address: ports::free() };
+        for name in ["config", "queue", "data", "mail"] {
+            std::fs::create_dir(postfix.path(name)).expect("a directory");
+        }
+        let open = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+        std::fs::set_permissions(postfix.dir.path(), open).expect("permissions");
+        let mut owner = process::command(None, "chown");
+        owner.args(["postfix"]).arg(postfix.path("data"));
+        process::run_ok(owner, b"", PATIENCE);
+        postfix.make_certificate();
+        postfix.write_config(domain);
+        process::run_ok(postfix.control("start"), b"", PATIENCE);
+        until("Postfix listens", PATIENCE, || crate::smtp::SmtpClient::connect(postfix.address).ok());
+        postfix
+    }
+
+    /// Where it takes mail.
+    #[must_use]
+    pub const fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// What came for this local part, in no order.
+    #[must_use]
+    pub fn messages(&self, local_part: &str) -> Vec<Vec<u8>> {
+        let dir = self.path("mail").join(local_part).join("new");
+        let Ok(entries) = std::fs::read_dir(dir) else { return Vec::new() };
+        entries.map(|entry| std::fs::read(entry.expect("an entry").path()).expect("a message")).collect()
+    }
+
+    /// Its log.
+    #[must_use]
+    pub fn log(&self) -> String {
+        String::from_utf8_lossy(&std::fs::read(self.path("log")).unwrap_or_default()).into_owned()
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    fn control(&self, verb: &str) -> std::process::Command {
+        let mut command = process::command(None, "postfix");
+        command.arg("-c").arg(self.path("config")).arg(verb);
+        command
+    }
+
+    fn make_certificate(&self) {
+        let mut command = process::command(None, "openssl");
+        command.args(["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1"]);
+        command.args(["-nodes", "-days", "2", "-subj", "/CN=mx.remote.test"]);
+        command.arg("-keyout").arg(self.path("key.pem")).arg("-out").arg(self.path("certificate.pem"));
+        process::run_ok(command, b"", PATIENCE);
+    }
+
+    fn write_config(&self, domain: &str) {
+        let path = |name: &str| self.path(name).display().to_string();
+        let main = format!(
+            "compatibility_level = 3.6\nqueue_directory = {queue}\ndata_directory = {data}\n\
+             maillog_file = {log}\nmaillog_file_prefixes = {dir}\n\
+             myhostname = mx.remote.test\nmydestination =\nmynetworks =\ninet_protocols = ipv4\n\
+             inet_interfaces = 127.0.0.1\nalias_maps =\nalias_database =\nmessage_size_limit = 100000000\n\
+             mailbox_size_limit = 0\nvirtual_mailbox_limit = 0\n\
+             virtual_mailbox_domains = {domain}\nvirtual_mailbox_base = {mail}\n\
+             virtual_mailbox_maps = regexp:{dir}/maps\n\
+             virtual_uid_maps = static:65534\nvirtual_gid_maps = static:65534\n\
+             smtpd_recipient_restrictions = check_recipient_access inline:{{rejected@{domain}=REJECT}}, \
+             reject_unauth_destination\nsmtpd_tls_security_level = may\n\
+             smtpd_tls_cert_file = {dir}/certificate.pem\nsmtpd_tls_key_file = {dir}/key.pem\n",
+            queue = path("queue"),
+            data = path("data"),
+            log = path("log"),
+            mail = path("mail"),
+            dir = self.dir.path().display(),
+        );
+        std::fs::write(self.path("maps"), "/^([^@]+)@/ $1/\n").expect("a file");
+        std::fs::write(self.path("config/main.cf"), main).expect("a file");
+        std::fs::write(self.path("config/master.cf"), self.master()).expect("a file");
+        let mut owner = process::command(None, "chown");
+        owner.args(["nobody"]).arg(self.path("mail"));
+        process::run_ok(owner, b"", PATIENCE);
+    }
+
+    fn master(&self) -> String {
+        format!(
+            "{} inet n - n - - smtpd\ncleanup unix n - n - 0 cleanup\nqmgr unix n - n 300 1 qmgr\n\
+             rewrite unix - - n - - trivial-rewrite\nbounce unix - - n - 0 bounce\n\
+             defer unix - - n - 0 bounce\ntlsmgr unix - - n 1000? 1 tlsmgr\nvirtual unix - n n - - virtual\n\
+             error unix - - n - - error\nretry unix - - n - - error\nproxymap unix - - n - - proxymap\n\
+             anvil unix - - n - 1 anvil\npostlog unix-dgram n - n - 1 postlogd\n",
+            self.address
+        )
+    }
+}
+
+impl Drop for Postfix {
+    fn drop(&mut self) {
+        let _ = process::run(self.control("stop"), b"", PATIENCE);
+    }
+}
+
+/// What `smtp-source` is to send.
+#[derive(Debug, Clone, Copy)]
+pub struct Load<'a> {
+    /// How many messages.
+    pub messages: u32,
+    /// Connections at one time.
+    pub sessions: u32,
+    /// Octets of one message, or its content.
+    pub content: Content<'a>,
+    /// Who gets them.
+    pub to: &'a str,
+}
+
+/// What is in the messages.
+#[derive(Debug, Clone, Copy)]
+pub enum Content<'a> {
+    /// So many octets of filler.
+    Octets(u32),
+    /// This file; its lines end in LF.
+    File(&'a Path),
+}
+
+/// Sends with `smtp-source` and waits for its end; it fails when a message is not taken.
+pub fn smtp_source(namespace: Option<&str>, server: SocketAddr, load: Load<'_>) {
+    let mut command = process::command(namespace, "smtp-source");
+    command.args(["-m", &load.messages.to_string(), "-s", &load.sessions.to_string()]);
+    match load.content {
+        Content::Octets(octets) => command.args(["-l", &octets.to_string()]),
+        Content::File(path) => command.arg("-F").arg(path),
+    };
+    command.args(["-f", "load@sender.test", "-t", load.to, "-M", "sender.test"]);
+    command.arg(format!("inet:{}:{}", server.ip(), server.port()));
+    process::run_ok(command, b"", Duration::from_secs(600));
+}

@@ -1,0 +1,126 @@
+//! Mail that comes while the home is away.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use testkit::postfix::{Content, Load, smtp_source};
+use testkit::smtp::SmtpClient;
+use testkit::{Pair, PairOptions, message, until};
+
+use crate::alone;
+
+/// Stands in every message and may stand in no file of Edge's.
+const MARKER: &str = "zebra-crossing-marker";
+
+#[test]
+fn ten_thousand_messages_wait_sealed_and_arrive_in_order_and_once() {
+    let _alone = alone();
+    let mut pair = Pair::start();
+    pair.home.kill();
+    pair.wait_for_no_link();
+    let begun = std::time::Instant::now();
+    let file = tempfile::NamedTempFile::new().unwrap();
+    let text = format!("{MARKER} {}\n", "x".repeat(56)).repeat(12);
+    std::fs::write(file.path(), format!("Subject: {MARKER}\nTo: bob@example.org\n\n{text}")).unwrap();
+    let load =
+        Load { messages: 9_900, sessions: 20, content: Content::File(file.path()), to: "bob@example.org" };
+    smtp_source(None, pair.smtp, load);
+    let mut client = SmtpClient::ready(pair.smtp).unwrap();
+    for n in 0..100 {
+        let sent = message::simple("a@sender.test", "bob@example.org", &format!("{MARKER}-{n}"));
+        let reply = client.message("marked-sender@sender.test", &["bob@example.org"], &sent).unwrap();
+        assert!(reply.starts_with("250"), "{reply}");
+    }
+    println!("10,000 messages sealed in {:.1} s", begun.elapsed().as_secs_f64());
+    assert_eq!(pair.link(), (false, 10_000));
+    for secret in [MARKER, "marked-sender", "bob@example.org", "bob"] {
+        let found = message::files_that_hold(pair.edge.data(), secret);
+        assert!(found.is_empty(), "{secret} is readable on Edge in {found:?}");
+    }
+    let begun = std::time::Instant::now();
+    pair.home.start();
+    pair.wait_until_drained(Duration::from_secs(300));
+    println!("10,000 messages handed over in {:.1} s", begun.elapsed().as_secs_f64());
+    let subjects = pair.account("bob").subjects("INBOX");
+    assert_eq!(subjects.len(), 10_000);
+    let last: Vec<String> = (0..100).map(|n| format!("{MARKER}-{n}")).collect();
+    assert_eq!(subjects[9_900..], last, "oldest first");
+    for secret in [MARKER, "marked-sender"] {
+        let found = message::files_that_hold(pair.edge.data(), secret);
+        assert!(found.is_empty(), "{secret} is readable on Edge in {found:?}");
+    }
+}
+
+#[test]
+fn while_sealed_mail_drains_new_mail_is_taken_and_nothing_comes_twice() {
+    let _alone = alone();
+    let mut pair = Pair::start();
+    pair.home.kill();
+    pair.wait_for_no_link();
+    let mut client = SmtpClient::ready(pair.smtp).unwrap();
+    let mut send = |n: u32| {
+        let sent = message::simple("a@sender.test", "bob@example.org", &format!("m{n}"));
+        let reply = client.message("a@sender.test", &["bob@example.org"], &sent).unwrap();
+        assert!(reply.starts_with("250"), "{reply}");
+    };
+    (0..500).for_each(&mut send);
+    pair.home.spawn();
+    (500..1000).for_each(&mut send);
+    pair.home.wait_until_it_answers();
+    pair.wait_until_drained(Duration::from_secs(120));
+    let subjects = pair.account("bob").subjects("INBOX");
+    let distinct: BTreeSet<&String> = subjects.iter().collect();
+    assert_eq!((subjects.len(), distinct.len()), (1000, 1000));
+}
+
+#[test]
+fn a_home_that_wants_no_sealed_mail_has_senders_come_again() {
+    let _alone = alone();
+    let mut pair =
+        Pair::with(&PairOptions { home_config: "away = \"defer\"".to_owned(), ..PairOptions::default() });
+    pair.home.kill();
+    pair.wait_for_no_link();
+    let mut client = SmtpClient::ready(pair.smtp).unwrap();
+    let sent = message::simple("a@sender.test", "bob@example.org", "deferred");
+    let reply = client.message("a@sender.test", &["bob@example.org"], &sent).unwrap();
+    assert!(reply.starts_with("451 4."), "{reply}");
+    assert_eq!(pair.link(), (false, 0));
+    pair.home.start();
+    pair.wait_for_link();
+    let reply = client.message("a@sender.test", &["bob@example.org"], &sent).unwrap();
+    assert!(reply.starts_with("250"), "{reply}");
+    assert_eq!(pair.account("bob").subjects("INBOX"), ["deferred"]);
+}
+
+#[test]
+fn a_full_spool_answers_452_and_keeps_what_it_took() {
+    let _alone = alone();
+    let options =
+        PairOptions { edge_config: "[limits]\nspool = \"2 MiB\"".to_owned(), ..PairOptions::default() };
+    let mut pair = Pair::with(&options);
+    pair.home.kill();
+    pair.wait_for_no_link();
+    let mut client = SmtpClient::ready(pair.smtp).unwrap();
+    let mut taken = 0;
+    let refused = until("the spool is full", Duration::from_secs(60), || {
+        let mut sent = message::simple("a@sender.test", "bob@example.org", &format!("n{taken}"));
+        sent.extend_from_slice(
+            &b"0123456789abcdef0123456789abcdef0123456789abcdef0123456789abc\r\n".repeat(1600),
+        );
+        let reply = client.message("a@sender.test", &["bob@example.org"], &sent).unwrap();
+        if reply.starts_with("250") {
+            taken += 1;
+            return None;
+        }
+        Some(reply)
+    });
+    assert!(refused.starts_with("452 4.3.1"), "{refused}");
+    assert!(taken >= 10, "{taken} taken");
+    pair.home.start();
+    pair.wait_until_drained(Duration::from_secs(60));
+    let expected: Vec<String> = (0..taken).map(|n| format!("n{n}")).collect();
+    assert_eq!(pair.account("bob").subjects("INBOX"), expected);
+    let sent = message::simple("a@sender.test", "bob@example.org", "room again");
+    let reply = client.message("a@sender.test", &["bob@example.org"], &sent).unwrap();
+    assert!(reply.starts_with("250"), "{reply}");
+}

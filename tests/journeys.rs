@@ -1,0 +1,22 @@
+//! The program as it is run: both roles as processes, other people's mail programs around them, real sockets.
+//!
+//! Run them with `cargo xtask journeys`, which sees to it that those programs are there.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "there are only tests here")]
+
+mod away;
+mod bad_input;
+mod crashes;
+mod inbound;
+mod mailboxes;
+mod network;
+mod operator;
+mod outbound;
+mod store_crash;
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+/// Held by each journey: it has the machine to itself.
+fn alone() -> MutexGuard<'static, ()> {
+    static MACHINE: Mutex<()> = Mutex::new(());
+    MACHINE.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,149 @@
+//! Mail from a user to the world: a real Postfix at the other end, found by its MX record.
+
+use std::net::Ipv4Addr;
+use std::time::Duration;
+
+use testkit::dns::{NameServer, Record};
+use testkit::pair::{EDGE_NAME, PASSWORD};
+use testkit::postfix::Postfix;
+use testkit::{Pair, PairOptions, message, process, until};
+
+use crate::alone;
+
+const PATIENCE: Duration = Duration::from_secs(90);
+
+struct World {
+    pair: Pair,
+    postfix: Postfix,
+    _name_server: NameServer,
+}
+
+impl World {
+    fn new() -> Self {
+        let postfix = Postfix::start("remote.test");
+        let name_server = NameServer::start(&[
+            ("remote.test", Record::Mx(10, "mx.remote.test".to_owned())),
+            ("mx.remote.test", Record::A(Ipv4Addr::LOCALHOST)),
+        ]);
+        let options = PairOptions {
+            edge_config: format!("[outbound]\nport = {}", postfix.address().port()),
+            home_config: "[queue]\nretry = [\"1s\"]".to_owned(),
+            outbound: true,
+            name_server: Some(name_server.address()),
+            places: None,
+        };
+        Self { pair: Pair::with(&options), postfix, _name_server: name_server }
+    }
+
+    fn wait_for(&self, local_part: &str, count: usize) -> Vec<Vec<u8>> {
+        until(&format!("{count} messages for {local_part}"), PATIENCE, || {
+            let messages = self.postfix.messages(local_part);
+            (messages.len() >= count).then_some(messages)
+        })
+    }
+}
+
+fn msmtp(pair: &Pair, to: &[&str], message: &[u8]) -> std::process::Output {
+    let mut command = process::command(None, "msmtp");
+    command.args([
+        "--host",
+        &pair.submission.ip().to_string(),
+        "--port",
+        &pair.submission.port().to_string(),
+    ]);
+    command.args([
+        "--tls=on",
+        "--tls-starttls=off",
+        "--tls-certcheck=off",
+        "--auth=plain",
+        "--file=/dev/null",
+    ]);
+    command.args(["--user=alice@example.org", "--from=alice@example.org"]);
+    command
+        .arg(format!("--passwordeval=echo '{PASSWORD}'"))
+        .args(["--domain=laptop.home.lan", "--"])
+        .args(to);
+    process::run(command, message, PATIENCE)
+}
+
+fn swaks(pair: &Pair, from: &str, to: &str) -> std::process::Output {
+    let mut command = process::command(None, "swaks");
+    command.args(["--server", &pair.submission.ip().to_string()]);
+    command.args(["--port", &pair.submission.port().to_string(), "--tlsc", "--auth", "PLAIN"]);
+    command.args(["--auth-user", "alice@example.org", "--auth-password", PASSWORD]);
+    command.args(["--from", from, "--to", to, "--helo", "laptop.home.lan"]);
+    process::run(command, b"", PATIENCE)
+}
+
+#[test]
+fn a_message_reaches_the_other_mta_once_and_tells_nothing_of_the_home() {
+    let _alone = alone();
+    let world = World::new();
+    let sent = b"From: Alice <alice@example.org>\r\nTo: you@remote.test\r\nBcc: hidden@remote.test\r\n\
+        Subject: hello\r\nX-Originating-IP: [192.168.77.5]\r\n\
+        Received: from laptop.home.lan ([192.168.77.5]) by localhost\r\n\r\n\
+        The text.\r\n.a dot\r\n";
+    let output = msmtp(&world.pair, &["you@remote.test", "hidden@remote.test"], sent);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let to_you = world.wait_for("you", 1);
+    world.wait_for("hidden", 1);
+    let output = swaks(&world.pair, "alice@example.org", "you@remote.test");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
+    let all = world.wait_for("you", 2);
+    assert_eq!(all.len(), 2, "each once");
+    let text = String::from_utf8_lossy(&to_you[0]).into_owned();
+    // Postfix writes `Received: from NAME (NAME [address])` about whom it saw: that is Edge, on loopback here.
+    let ours = text.split_once("Subject: hello").map_or(text.as_str(), |_| text.as_str());
+    for secret in ["192.168.77", "laptop", "home.lan", "Bcc", "hidden@"] {
+        assert!(!ours.contains(secret), "{secret} in {text}");
+    }
+    assert!(text.contains(&format!("from {EDGE_NAME}")), "Edge says its name: {text}");
+    assert!(message::field(&message::with_crlf(&to_you[0]), "Message-ID").is_some(), "{text}");
+    assert!(message::field(&message::with_crlf(&to_you[0]), "Date").is_some(), "{text}");
+    assert!(text.ends_with("The text.\n.a dot\n"), "{text}");
+    until("the queue is empty", PATIENCE, || (world.pair.home.status()?["queue"] == 0).then_some(()));
+    assert_eq!(world.postfix.messages("you").len(), 2);
+}
+
+#[test]
+fn a_permanent_failure_comes_back_to_the_sender_as_a_report() {
+    let _alone = alone();
+    let world = World::new();
+    let sent = message::simple("alice@example.org", "rejected@remote.test", "goes nowhere");
+    let output = msmtp(&world.pair, &["rejected@remote.test"], &sent);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let account = world.pair.account("alice");
+    until("the report", PATIENCE, || (account.count("INBOX") > 0).then_some(()));
+    let reports = account.messages("INBOX");
+    let text = String::from_utf8_lossy(&reports[0]).into_owned();
+    assert_eq!(reports.len(), 1);
+    assert!(text.contains("multipart/report") && text.contains("message/delivery-status"), "{text}");
+    assert!(text.contains("rejected@remote.test") && text.contains("Action: failed"), "{text}");
+}
+
+#[test]
+fn a_user_sends_as_nobody_else() {
+    let _alone = alone();
+    let world = World::new();
+    for from in ["bob@example.org", "alice@elsewhere.test"] {
+        let output = swaks(&world.pair, from, "you@remote.test");
+        let said = String::from_utf8_lossy(&output.stdout).into_owned();
+        assert!(!output.status.success() && said.contains(" 5.7."), "{said}");
+    }
+    let forged = message::simple("bob@example.org", "you@remote.test", "forged");
+    assert!(!msmtp(&world.pair, &["you@remote.test"], &forged).status.success());
+    let local = message::simple("alice@example.org", "bob@example.org", "within the house");
+    assert!(msmtp(&world.pair, &["bob@example.org"], &local).status.success());
+    let account = world.pair.account("bob");
+    until("local mail", PATIENCE, || (account.subjects("INBOX") == ["within the house"]).then_some(()));
+    assert!(world.postfix.messages("you").is_empty());
+}
+
+#[test]
+fn a_home_that_was_not_told_to_send_refuses_to() {
+    let _alone = alone();
+    let pair = Pair::start();
+    let output = swaks(&pair, "alice@example.org", "you@remote.test");
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(!output.status.success() && said.contains("550 5."), "{said}");
+}

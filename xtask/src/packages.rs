@@ -1,0 +1,70 @@
+//! The Debian packages that the tests need. They are installed when we may, else named: a journey is never
+//! left out because its peer is not there.
+
+use std::process::{Command, Stdio};
+
+use crate::step::Failure;
+
+/// Package, and what it is for.
+const PACKAGES: &[(&str, &str)] = &[
+    ("gcc", "compiles SQLite, the cryptography, and the shim that lets system calls fail"),
+    ("libc6-dev", "headers for the same"),
+    ("postfix", "smtp-source as a sender, and the MTA that mail is sent to"),
+    ("swaks", "an SMTP client for dialogues with STARTTLS and logins"),
+    ("libnet-ssleay-perl", "TLS for swaks"),
+    ("msmtp", "a mail program that submits"),
+    ("isync", "mbsync, a mail program that reads"),
+    ("python3", "imaplib, a second one, and TLS dialogues"),
+    ("libpython3.11-testsuite", "real and broken messages: the test data of Python's email package"),
+    ("openssl", "certificates for the other MTA"),
+    ("iproute2", "network namespaces"),
+    ("nftables", "the NAT and the firewall between them"),
+];
+
+/// Makes sure that every package is there.
+pub(crate) fn provide() -> Result<(), Failure> {
+    let missing: Vec<&(&str, &str)> = PACKAGES.iter().filter(|(name, _)| !is_installed(name)).collect();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    let names: Vec<&str> = missing.iter().map(|(name, _)| *name).collect();
+    if !is_root() {
+        let reasons: Vec<String> = missing.iter().map(|(name, why)| format!("  {name}: {why}")).collect();
+        return Err(Failure::new(format!(
+            "these Debian packages are missing:\n{}\nwhat to do: sudo apt-get install --no-install-recommends {}",
+            reasons.join("\n"),
+            names.join(" "),
+        )));
+    }
+    println!("installing {}", names.join(" "));
+    apt_get(&["update", "--quiet"])?;
+    let mut install = vec!["install", "--quiet", "--yes", "--no-install-recommends"];
+    install.extend(&names);
+    apt_get(&install)
+}
+
+fn is_installed(package: &str) -> bool {
+    let query = Command::new("dpkg-query")
+        .args(["--show", "--showformat=${db:Status-Status}", package])
+        .stderr(Stdio::null())
+        .output();
+    query.is_ok_and(|output| output.stdout == b"installed")
+}
+
+fn is_root() -> bool {
+    let id = Command::new("id").arg("-u").output();
+    id.is_ok_and(|output| output.stdout.trim_ascii() == b"0")
+}
+
+fn apt_get(arguments: &[&str]) -> Result<(), Failure> {
+    let status = Command::new("apt-get")
+        .env("DEBIAN_FRONTEND", "noninteractive")
+        .stdin(Stdio::null())
+        .args(arguments)
+        .status()
+        .map_err(|error| Failure::new(format!("could not run apt-get: {error}")))?;
+    if status.success() {
+        return Ok(());
+    }
+    Err(Failure::new(format!("apt-get {} failed ({status})", arguments.join(" "))))
+}
