@@ -78,11 +78,8 @@ pub async fn run(config_path: &Path) -> Result<(), Problem> {
     trace.event(None, "started", format!("edge {}", edge.config.hostname));
     tracing::info!(hostname = %edge.config.hostname, homes = edge.homes.list().len(), "edge runs");
     daemon::notify_ready();
-    loop {
-        match signals.next().await {
-            Wanted::Reload => edge.reload(),
-            Wanted::Stop => break,
-        }
+    while signals.next().await == Wanted::Reload {
+        edge.reload();
     }
     tracing::info!("edge stops: sessions may end within {} s", daemon::DRAIN_MAX.as_secs());
     daemon::drain(&edge.sessions, &edge.stop).await;

@@ -2,21 +2,31 @@
 
 pub mod accounts;
 mod arrive;
+mod bounce;
 pub mod directory;
+mod dispatch;
 mod edges;
 mod mailboxes;
+mod outgoing_header;
+mod queue;
+mod service;
 pub mod setup;
 mod snapshot;
+mod submit;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
+use mail::ItemId;
+use net::smtp_server::Port;
 use net::tls::{ServerIdentity, TlsAcceptor};
 use serde_json::{Value, json};
+use smtp::server::{Limits, Mode, Settings};
+use spool::{RealDisk, Spool};
 use store::Store;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -31,9 +41,12 @@ use crate::{files, system};
 use arrive::{Arrivals, Unsealers};
 use directory::Directory;
 use edges::Edges;
-use mailboxes::{Accounts, Mailboxes};
+use mailboxes::Accounts;
+use queue::{Queue, QueueError};
+use service::{Accepting, ImapService, Serve, SubmissionService};
 use setup::Secrets;
 use snapshot::SnapshotSource;
+use submit::Submit;
 
 /// Everything that is shared while Home runs.
 struct Home {
@@ -41,6 +54,7 @@ struct Home {
     config_path: PathBuf,
     directory: Directory,
     store: Arc<Store>,
+    queue: Queue,
     edges: Edges,
     identity: ServerIdentity,
     sessions: TaskTracker,
@@ -66,7 +80,8 @@ pub async fn run(config_path: &Path) -> Result<(), Problem> {
     };
     let name = config.domains.first().map_or_else(String::new, ToString::to_string);
     let pins = config.edges.clone();
-    let (edges, _from_edges) = Edges::new(pins, name, secrets.link_key, arrivals, snapshots, stop.clone());
+    let (edges, from_edges) = Edges::new(pins, name, secrets.link_key, arrivals, snapshots, stop.clone());
+    let (queue, commands) = Queue::new(open_queue(&config)?);
     let identity = certificate(&config)?;
     let home = Arc::new(Home {
         config_path: config_path.to_owned(),
@@ -74,26 +89,62 @@ pub async fn run(config_path: &Path) -> Result<(), Problem> {
         config,
         directory,
         store,
+        queue,
         edges,
         identity,
         stop,
     });
     home.serve_imap()?;
+    home.serve_submission(Submit::new(submit::Parts {
+        directory: home.directory.clone(),
+        queue: home.queue.clone(),
+        edges: home.edges.clone(),
+        trace: trace.clone(),
+        outbound: home.config.outbound,
+        scratch: home.config.data.join("drafts"),
+        memory: Arc::new(Semaphore::new(half_in_kib(home.config.limits.body_memory.0))),
+    }))?;
+    let dispatching = tokio::spawn(dispatch::run(
+        dispatch::Parts {
+            queue: home.queue.clone(),
+            commands,
+            outbound: home.edges.clone(),
+            from_edges,
+            accounts: home.directory.clone(),
+            store: Arc::clone(&home.store),
+            trace: trace.clone(),
+            settings: dispatch::Settings::new(&home.config.queue, home.config.data.join("drafts")),
+        },
+        home.stop.clone(),
+    ));
     let links = tokio::spawn(home.edges.clone().run());
     tokio::spawn(control::serve(control, Arc::clone(&home), home.stop.clone()));
     trace.event(None, "started", "home");
     tracing::info!(accounts = home.directory.accounts().len(), edges = home.config.edges.len(), "home runs");
     daemon::notify_ready();
-    loop {
-        match signals.next().await {
-            Wanted::Reload => home.reload(),
-            Wanted::Stop => break,
-        }
+    while signals.next().await == Wanted::Reload {
+        home.reload();
     }
     tracing::info!("home stops: sessions may end within {} s", daemon::DRAIN_MAX.as_secs());
     daemon::drain(&home.sessions, &home.stop).await;
     let _ = tokio::time::timeout(Duration::from_secs(2), links).await;
-    Ok(())
+    match tokio::time::timeout(Duration::from_secs(2), dispatching).await {
+        Ok(Ok(ended)) => ended,
+        _ => Ok(()),
+    }
+}
+
+/// Arrivals and submissions share the memory for bodies half and half.
+fn half_in_kib(octets: u64) -> usize {
+    usize::try_from(octets / 2048).unwrap_or(Semaphore::MAX_PERMITS).min(Semaphore::MAX_PERMITS)
+}
+
+fn open_queue(config: &HomeConfig) -> Result<Spool, Problem> {
+    let options = spool::Options { octets_max: config.limits.queue.0, ..spool::Options::default() };
+    let dir = config.data.join("queue");
+    Spool::open(&dir, options, Arc::new(RealDisk)).map_err(|error| {
+        Problem::setup(format!("the queue {}: {error}", dir.display()), "see the line above")
+    })
 }
 
 fn arrivals(
@@ -115,7 +166,7 @@ fn arrivals(
         unseal: secrets.unseal.clone(),
         unsealers,
         drafts,
-        memory_octets_max: config.limits.body_memory.0,
+        memory_octets_max: config.limits.body_memory.0 / 2,
         memory_octets: AtomicU64::new(0),
         message_octets_max: config.limits.message.0,
     }))
@@ -141,7 +192,6 @@ impl Home {
     }
 
     fn serve_imap(self: &Arc<Self>) -> Result<(), Problem> {
-        let acceptor = self.acceptor()?;
         let directory = self.directory.clone();
         let accounts = Accounts {
             store: Arc::clone(&self.store),
@@ -151,17 +201,44 @@ impl Home {
             }),
             now: system::now,
         };
-        let slots = Arc::new(Semaphore::new(self.config.limits.sessions));
-        for listener in daemon::listen(&self.config.listen.imap, "IMAP", "[listen] imap in home.toml")? {
-            let service = ImapService {
-                home: Arc::clone(self),
-                acceptor: acceptor.clone(),
-                accounts: accounts.clone(),
-                slots: Arc::clone(&slots),
-            };
-            tokio::spawn(service.accept(listener));
-        }
+        let imap = ImapService {
+            acceptor: self.acceptor()?,
+            accounts,
+            append_octets_max: self.config.limits.message.0,
+            stop: self.stop.clone(),
+        };
+        let listeners = daemon::listen(&self.config.listen.imap, "IMAP", "[listen] imap in home.toml")?;
+        self.accept(listeners, &Arc::new(imap));
         Ok(())
+    }
+
+    fn serve_submission(self: &Arc<Self>, submit: Arc<Submit>) -> Result<(), Problem> {
+        let limits = Limits { message_octets: self.config.limits.message.0, ..Limits::default() };
+        let settings =
+            Settings { hostname: self.edges.hostname(), mode: Mode::Submission, starttls: false, limits };
+        let port = Port {
+            settings: Arc::new(settings),
+            tls: Some(self.acceptor()?),
+            implicit_tls: true,
+            stop: self.stop.clone(),
+        };
+        let key = "[listen] submission in home.toml";
+        let listeners = daemon::listen(&self.config.listen.submission, "submission", key)?;
+        self.accept(listeners, &Arc::new(SubmissionService { port, submit }));
+        Ok(())
+    }
+
+    fn accept(&self, listeners: Vec<TcpListener>, service: &Arc<impl Serve>) {
+        let slots = Arc::new(Semaphore::new(self.config.limits.sessions));
+        for listener in listeners {
+            let accepting = Accepting {
+                service: Arc::clone(service),
+                slots: Arc::clone(&slots),
+                sessions: self.sessions.clone(),
+                stop: self.stop.clone(),
+            };
+            tokio::spawn(accepting.run(listener));
+        }
     }
 
     /// Reads the configuration and the certificate again. What needs a restart is said.
@@ -185,6 +262,7 @@ impl Home {
             "domains": self.config.domains,
             "accounts": self.directory.accounts().len(),
             "sessions": self.sessions.len(),
+            "queue": self.queue.count(),
             "edges": self.edges.status(),
         })
     }
@@ -195,6 +273,20 @@ impl Handler for Home {
         let arguments: Vec<&str> = request.arguments.iter().map(String::as_str).collect();
         match (request.command.as_str(), &arguments[..]) {
             ("status", []) => Ok(self.status()),
+            ("queue list", []) => Ok(json!(self.queue.list().await)),
+            ("queue show", [id]) => {
+                let state = self.queue.show(item(id)?).await.map_err(|error| queue_refusal(&error))?;
+                Ok(json!(state))
+            }
+            ("queue retry", [id]) => {
+                let which = if *id == "all" { None } else { Some(item(id)?) };
+                let tried = self.queue.retry(which).await.map_err(|error| queue_refusal(&error))?;
+                Ok(json!({ "tried": tried }))
+            }
+            ("queue remove", [id]) => {
+                self.queue.remove(item(id)?).await.map_err(|error| queue_refusal(&error))?;
+                Ok(json!({}))
+            }
             (command, arguments) if command.starts_with("user ") || command.starts_with("alias ") => {
                 tokio::task::block_in_place(|| {
                     accounts::change(&self.directory, &self.store, command, arguments)
@@ -208,43 +300,10 @@ impl Handler for Home {
     }
 }
 
-#[derive(Clone)]
-struct ImapService {
-    home: Arc<Home>,
-    acceptor: TlsAcceptor,
-    accounts: Accounts,
-    slots: Arc<Semaphore>,
+fn item(text: &str) -> Result<ItemId, Refusal> {
+    text.parse().map_err(|error| (format!("{text}: {error}"), "see 'postern queue list'".to_owned()))
 }
 
-impl ImapService {
-    async fn accept(self, listener: TcpListener) {
-        loop {
-            let (stream, peer) = tokio::select! {
-                () = self.home.stop.cancelled() => return,
-                accepted = net::listen::accept(&listener) => accepted,
-            };
-            let Ok(slot) = Arc::clone(&self.slots).try_acquire_owned() else {
-                tracing::warn!(%peer, "too many IMAP sessions; see [limits] sessions in home.toml");
-                continue;
-            };
-            let service = self.clone();
-            self.home.sessions.spawn(async move {
-                let _slot = slot;
-                if let Err(error) = service.serve(stream).await {
-                    tracing::debug!(%peer, %error, "IMAP session broke off");
-                }
-            });
-        }
-    }
-
-    async fn serve(&self, stream: TcpStream) -> std::io::Result<()> {
-        let handshake = tokio::time::timeout(Duration::from_secs(30), self.acceptor.accept(stream));
-        let stream = handshake.await.map_err(|_| std::io::ErrorKind::TimedOut)??;
-        let options = imap::Options {
-            append_octets_max: self.home.config.limits.message.0,
-            greeting: "Postern ready".to_owned(),
-        };
-        let session = imap::Session::new(Mailboxes::new(self.accounts.clone()), options);
-        net::imap_server::serve(stream, session, &self.home.stop).await
-    }
+fn queue_refusal(error: &QueueError) -> Refusal {
+    (error.to_string(), "see 'postern queue list'".to_owned())
 }

@@ -126,11 +126,6 @@ impl<R: AsyncRead + Unpin> FrameReader<R> {
         }
     }
 
-    /// The next frame if it is already here, without waiting.
-    pub fn buffered(&mut self) -> Result<Option<Frame>, LinkFault> {
-        Ok(Decoder::next(&mut self.input)?)
-    }
-
     /// Reads the peer's hello and checks that there is a common version.
     pub async fn expect_hello(&mut self, ours: &Hello) -> Result<Hello, LinkFault> {
         match self.next(HELLO_PATIENCE).await? {

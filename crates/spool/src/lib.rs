@@ -52,7 +52,7 @@ impl Receipt {
 pub type Done = Box<dyn FnOnce(Result<Receipt, SpoolError>) + Send>;
 
 /// Limits of one spool.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Copy)]
 pub struct Options {
     /// Most octets on the disk, drafts included; past it new items are refused with [`SpoolError::Full`].
     pub octets_max: u64,
@@ -309,7 +309,7 @@ mod tests {
     fn removed_items_give_their_space_back_segment_by_segment() {
         let dir = tempfile::tempdir().unwrap();
         let options = Options { segment_octets: 4096, ..Options::default() };
-        let spool = open(dir.path(), options.clone());
+        let spool = open(dir.path(), options);
         for n in 0..200 {
             add(&spool, n, &[n; 1000]).unwrap();
         }
@@ -327,7 +327,7 @@ mod tests {
     fn one_old_item_does_not_pin_the_space_of_its_neighbours() {
         let dir = tempfile::tempdir().unwrap();
         let options = Options { segment_octets: 16 * 1024, ..Options::default() };
-        let spool = open(dir.path(), options.clone());
+        let spool = open(dir.path(), options);
         for n in 0..160 {
             add(&spool, n, &[n; 1000]).unwrap();
         }
@@ -401,7 +401,7 @@ mod tests {
     fn damage_in_acknowledged_records_is_reported_not_skipped() {
         let dir = tempfile::tempdir().unwrap();
         let options = Options { segment_octets: 600, ..Options::default() };
-        let spool = open(dir.path(), options.clone());
+        let spool = open(dir.path(), options);
         for n in 1..=3 {
             add(&spool, n, &[n; 500]).unwrap();
         }

@@ -30,6 +30,8 @@ pub async fn run(home: Arc<Home>, live: Arc<Live>) {
     }
 }
 
+type Sent = Result<Result<bool, LinkDown>, tokio::task::JoinError>;
+
 /// One pass over all items. Gives the number that Home could not take now.
 async fn pass(home: &Arc<Home>, live: &Arc<Live>) -> Result<usize, LinkDown> {
     let mut after = None;
@@ -54,9 +56,10 @@ async fn pass(home: &Arc<Home>, live: &Arc<Live>) -> Result<usize, LinkDown> {
     Ok(left)
 }
 
-fn count(sent: Option<Result<Result<bool, LinkDown>, tokio::task::JoinError>>) -> Result<usize, LinkDown> {
+#[allow(clippy::needless_pass_by_value, reason = "what a JoinSet gives is taken as it comes")]
+fn count(sent: Option<Sent>) -> Result<usize, LinkDown> {
     match sent {
-        Some(Ok(taken)) => Ok(usize::from(!taken?)),
+        Some(Ok(taken)) => taken.map(|taken| usize::from(!taken)),
         Some(Err(_)) => Ok(1),
         None => Ok(0),
     }

@@ -295,7 +295,10 @@ impl HandOff {
         match receipt.await {
             Ok(Ok(_)) => {
                 let reply = Reply::new(250, (2, 0, 0), format!("Kept as {item}"));
-                self.tell("sealed", &Reply { text: why.to_owned(), ..reply.clone() });
+                self.tell(
+                    "sealed",
+                    &Reply { text: why.to_owned(), code: reply.code, enhanced: reply.enhanced },
+                );
                 home.stirred.notify_waiters();
                 reply
             }

@@ -299,11 +299,6 @@ impl Directory {
         self.0.domains.contains(domain)
     }
 
-    /// An account's main address.
-    pub fn address_of(&self, account: &AccountId) -> Option<Address> {
-        self.view().accounts.get(account).map(|account| account.address.clone())
-    }
-
     /// Who gets mail to `postmaster`: the one configured, else the first account.
     pub fn postmaster(&self) -> Option<AccountId> {
         let view = self.view();
