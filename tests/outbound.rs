@@ -92,10 +92,8 @@ fn a_message_reaches_the_other_mta_once_and_tells_nothing_of_the_home() {
     let all = world.wait_for("you", 2);
     assert_eq!(all.len(), 2, "each once");
     let text = String::from_utf8_lossy(&to_you[0]).into_owned();
-    // Postfix writes `Received: from NAME (NAME [address])` about whom it saw: that is Edge, on loopback here.
-    let ours = text.split_once("Subject: hello").map_or(text.as_str(), |_| text.as_str());
     for secret in ["192.168.77", "laptop", "home.lan", "Bcc", "hidden@"] {
-        assert!(!ours.contains(secret), "{secret} in {text}");
+        assert!(!text.contains(secret), "{secret} in {text}");
     }
     assert!(text.contains(&format!("from {EDGE_NAME}")), "Edge says its name: {text}");
     assert!(message::field(&message::with_crlf(&to_you[0]), "Message-ID").is_some(), "{text}");

@@ -50,9 +50,13 @@ impl Postfix {
     /// What came for this local part, in no order.
     #[must_use]
     pub fn messages(&self, local_part: &str) -> Vec<Vec<u8>> {
-        let dir = self.path("mail").join(local_part).join("new");
-        let Ok(entries) = std::fs::read_dir(dir) else { return Vec::new() };
-        entries.map(|entry| std::fs::read(entry.expect("an entry").path()).expect("a message")).collect()
+        let Ok(entries) = std::fs::read_dir(self.path("mail/all/new")) else { return Vec::new() };
+        let read = |entry: std::io::Result<std::fs::DirEntry>| std::fs::read(entry.expect("an entry").path());
+        let mine = |message: &Vec<u8>| {
+            let to = crate::message::field(&crate::message::with_crlf(message), "Delivered-To");
+            to.is_some_and(|to| to.split('@').next() == Some(local_part))
+        };
+        entries.map(|entry| read(entry).expect("a message")).filter(mine).collect()
     }
 
     /// Its log.
@@ -88,7 +92,7 @@ impl Postfix {
              inet_interfaces = 127.0.0.1\nalias_maps =\nalias_database =\nmessage_size_limit = 100000000\n\
              mailbox_size_limit = 0\nvirtual_mailbox_limit = 0\n\
              virtual_mailbox_domains = {domain}\nvirtual_mailbox_base = {mail}\n\
-             virtual_mailbox_maps = regexp:{dir}/maps\n\
+             virtual_mailbox_maps = static:all/\n\
              virtual_uid_maps = static:65534\nvirtual_gid_maps = static:65534\n\
              smtpd_recipient_restrictions = check_recipient_access inline:{{rejected@{domain}=REJECT}}, \
              reject_unauth_destination\nsmtpd_tls_security_level = may\n\
@@ -99,7 +103,6 @@ impl Postfix {
             mail = path("mail"),
             dir = self.dir.path().display(),
         );
-        std::fs::write(self.path("maps"), "/^([^@]+)@/ $1/\n").expect("a file");
         std::fs::write(self.path("config/main.cf"), main).expect("a file");
         std::fs::write(self.path("config/master.cf"), self.master()).expect("a file");
         let mut owner = process::command(None, "chown");

@@ -44,6 +44,9 @@ pub(crate) fn create(path: &Path, uidvalidity: u32) -> Result<(), StoreError> {
         transaction.execute("INSERT INTO subscription VALUES (?1)", [name])?;
     }
     transaction.commit()?;
+    // The file is renamed without its log, so all of it has to be in the file. Closing would do the same, and
+    // say nothing when the disk fails.
+    connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))?;
     connection.close().map_err(|(_, error)| error.into())
 }
 

@@ -100,9 +100,11 @@ impl Store {
             if file.exists() {
                 return Err(StoreError::AccountExists(name));
             }
-            // A log of an account removed earlier would be replayed into the new file.
-            for stale in [draft.clone(), beside(&file, "-wal"), beside(&file, "-shm")] {
-                remove_if_there(&stale)?;
+            // A log of an account removed earlier, or of one half made, would be replayed into the new file.
+            remove_if_there(&draft)?;
+            for file in [&draft, &file] {
+                remove_if_there(&beside(file, "-wal"))?;
+                remove_if_there(&beside(file, "-shm"))?;
             }
             schema::create(&draft, uidvalidity)?;
             fs::rename(&draft, &file).map_err(|error| StoreError::from_io(&file, &error))?;
