@@ -1,1 +1,110 @@
-//! The mailbox store under a shim that kills it, or lets a system call fail, at the Nth write to the disk.
+//! The mailbox store under a shim that kills it, or fails one system call, at the Nth change of a file.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+use std::time::Duration;
+
+use tempfile::TempDir;
+use testkit::{binary, process};
+
+use crate::alone;
+
+const SHIM: &str = include_str!("failing_calls.c");
+const MESSAGES: &str = "48";
+/// Runs for each way of failing; the calls of a whole run are sampled evenly.
+const RUNS: u64 = 60;
+const PATIENCE: Duration = Duration::from_secs(60);
+
+struct Shim {
+    library: PathBuf,
+    dir: TempDir,
+}
+
+impl Shim {
+    fn compile() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let source = dir.path().join("failing_calls.c");
+        let library = dir.path().join("failing_calls.so");
+        std::fs::write(&source, SHIM).unwrap();
+        let mut gcc = process::command(None, "gcc");
+        gcc.args(["-O1", "-Wall", "-Werror", "-shared", "-fPIC", "-o"])
+            .arg(&library)
+            .arg(&source)
+            .arg("-ldl");
+        process::run_ok(gcc, b"", PATIENCE);
+        Self { library, dir }
+    }
+
+    /// Delivers into the directory with the fault at that call.
+    fn deliver(&self, directory: &Path, fault: &str, call: u64) -> Output {
+        let mut command = Command::new(binary::store_crash());
+        command.arg(directory).arg(MESSAGES).env("LD_PRELOAD", &self.library);
+        command.env("FAIL_HOW", fault).env("FAIL_AT", call.to_string());
+        command.env("FAIL_BELOW", directory);
+        process::run(command, b"", PATIENCE)
+    }
+
+    /// How many calls a run without fault makes.
+    fn count(&self) -> u64 {
+        let directory = self.dir.path().join("whole");
+        let output = self.deliver(&directory, "count", 0);
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        let calls = said.lines().find_map(|line| line.strip_prefix("calls: "));
+        let calls = calls.unwrap_or_else(|| panic!("the shim was not there: {said}")).parse().unwrap();
+        assert!(calls > 50, "only {calls} calls: the shim does not see them");
+        assert_eq!(acknowledged(&output).len(), MESSAGES.parse::<usize>().unwrap());
+        calls
+    }
+}
+
+fn acknowledged(output: &Output) -> Vec<String> {
+    let printed = String::from_utf8_lossy(&output.stdout).into_owned();
+    printed.lines().filter_map(|line| line.strip_prefix("ok ")).map(str::to_owned).collect()
+}
+
+/// What is in the store now, how often; ends the test when a file is damaged.
+fn verify(directory: &Path, when: &str) -> BTreeMap<String, u32> {
+    let mut command = Command::new(binary::store_crash());
+    command.arg("verify").arg(directory);
+    let output = process::run(command, b"", PATIENCE);
+    assert!(output.status.success(), "{when}: {}", String::from_utf8_lossy(&output.stderr));
+    let printed = String::from_utf8_lossy(&output.stdout).into_owned();
+    let lines = printed.lines().filter_map(|line| line.split_once(' '));
+    lines.map(|(item, times)| (item.to_owned(), times.parse().unwrap())).collect()
+}
+
+fn every_sampled_call(fault: &str) {
+    let shim = Shim::compile();
+    let calls = shim.count();
+    let step = (calls / RUNS).max(1);
+    let mut cut_short = 0;
+    for call in (1..=calls).step_by(usize::try_from(step).unwrap()) {
+        let when = format!("{fault} at call {call} of about {calls}");
+        let directory = shim.dir.path().join(format!("{fault}-{call}"));
+        let output = shim.deliver(&directory, fault, call);
+        let acknowledged = acknowledged(&output);
+        cut_short += u32::from(!output.status.success());
+        let there = if directory.exists() { verify(&directory, &when) } else { BTreeMap::new() };
+        for item in &acknowledged {
+            assert_eq!(there.get(item), Some(&1), "{when}: {item} was acknowledged");
+        }
+        let twice: Vec<_> = there.iter().filter(|(_, times)| **times != 1).collect();
+        assert!(twice.is_empty(), "{when}: {twice:?}");
+    }
+    println!("{calls} calls, every {step}. of them; {cut_short} runs were cut short");
+    assert!(cut_short > 0, "the fault does nothing");
+}
+
+#[test]
+fn the_store_killed_at_any_write_keeps_what_it_acknowledged() {
+    let _alone = alone();
+    every_sampled_call("kill");
+}
+
+#[test]
+fn a_failed_write_or_sync_never_loses_what_was_acknowledged() {
+    let _alone = alone();
+    every_sampled_call("error");
+}

@@ -104,13 +104,11 @@ impl NetworkLab {
         );
     }
 
-    /// Gives the NAT, and so Home, another public address; connections of the old one are dead.
+    /// Gives the NAT, and so Home, another public address, as a provider does at night. The NAT forgets the
+    /// connections of the old one.
     pub fn change_home_address(&self) {
-        self.nft("flush chain ip nat postrouting");
-        must(&["-n", self.nat(), "addr", "add", "203.0.113.77/24", "dev", "wan"]);
         must(&["-n", self.nat(), "addr", "del", "203.0.113.9/24", "dev", "wan"]);
-        self.nft("add rule ip nat postrouting oifname wan snat to 203.0.113.77");
-        // Known connections keep their old translation; without the address their answers find nobody.
+        must(&["-n", self.nat(), "addr", "add", "203.0.113.77/24", "dev", "wan"]);
     }
 
     fn make_internet(&self) {
