@@ -7,6 +7,8 @@
 mod carry;
 mod local;
 mod schedule;
+#[cfg(test)]
+mod tests;
 
 use std::collections::{HashMap, HashSet};
 use std::path::PathBuf;

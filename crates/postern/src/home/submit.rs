@@ -11,6 +11,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use link::{Event, Role};
 use mail::{Client, Envelope, Recipient, Reply, ReversePath};
 use net::smtp_server::Service;
 use smtp::server::{Cause, MailFrom, Secret};
@@ -193,7 +194,15 @@ impl Submit {
         );
         let receipt = self.queue.append(state, header, message.content).await;
         let receipt = receipt.map_err(|error| refusal(&error))?;
-        self.trace.event(Some(item), "queued", detail);
+        // Dated when it was taken: the first attempt may be traced before this line is.
+        self.trace.write(Event {
+            at: facts.now,
+            role: Role::Home,
+            edge: None,
+            item: Some(item),
+            step: "queued".to_owned(),
+            detail,
+        });
         Ok(Reply::new(250, (2, 0, 0), format!("queued as {}", receipt.id())))
     }
 }
