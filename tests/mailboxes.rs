@@ -116,7 +116,7 @@ found["appended"] = ok(imap.fetch("3", "(BODY.PEEK[])"))[0][1].decode()
 ok(imap.select("Project"))
 ok(imap.rename("Project", "Old"))
 found["folders"] = [f.decode() for f in ok(imap.list())]
-bad = imap.select("No such mailbox")
+bad = imap.select('"No such mailbox"')
 found["no_such"] = bad[0]
 print(json.dumps(found))
 "#,
