@@ -28,6 +28,8 @@ use spool::{RealDisk, Spool};
 use store::Store;
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
+use tokio::sync::mpsc::UnboundedReceiver;
+use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -40,7 +42,7 @@ use crate::{files, system};
 
 use arrive::{Arrivals, Unsealers};
 use directory::Directory;
-use edges::Edges;
+use edges::{Edges, FromEdge};
 use mailboxes::Accounts;
 use queue::{Queue, QueueError};
 use service::{Accepting, ImapService, Serve, SubmissionService};
@@ -95,28 +97,7 @@ pub async fn run(config_path: &Path) -> Result<(), Problem> {
         stop,
     });
     home.serve_imap()?;
-    home.serve_submission(Submit::new(submit::Parts {
-        directory: home.directory.clone(),
-        queue: home.queue.clone(),
-        edges: home.edges.clone(),
-        trace: trace.clone(),
-        outbound: home.config.outbound,
-        scratch: home.config.data.join("drafts"),
-        memory: Arc::new(Semaphore::new(half_in_kib(home.config.limits.body_memory.0))),
-    }))?;
-    let dispatching = tokio::spawn(dispatch::run(
-        dispatch::Parts {
-            queue: home.queue.clone(),
-            commands,
-            outbound: home.edges.clone(),
-            from_edges,
-            accounts: home.directory.clone(),
-            store: Arc::clone(&home.store),
-            trace: trace.clone(),
-            settings: dispatch::Settings::new(&home.config.queue, home.config.data.join("drafts")),
-        },
-        home.stop.clone(),
-    ));
+    let dispatching = home.start_sending(commands, from_edges, &trace)?;
     let links = tokio::spawn(home.edges.clone().run());
     tokio::spawn(control::serve(control, Arc::clone(&home), home.stop.clone()));
     trace.event(None, "started", "home");
@@ -226,6 +207,36 @@ impl Home {
         let listeners = daemon::listen(&self.config.listen.submission, "submission", key)?;
         self.accept(listeners, &Arc::new(SubmissionService { port, submit }));
         Ok(())
+    }
+
+    /// Opens submission and starts the dispatcher.
+    fn start_sending(
+        self: &Arc<Self>,
+        commands: UnboundedReceiver<queue::Command>,
+        from_edges: UnboundedReceiver<FromEdge>,
+        trace: &Trace,
+    ) -> Result<JoinHandle<Result<(), Problem>>, Problem> {
+        let scratch = self.config.data.join("drafts");
+        self.serve_submission(Submit::new(submit::Parts {
+            directory: self.directory.clone(),
+            queue: self.queue.clone(),
+            edges: self.edges.clone(),
+            trace: trace.clone(),
+            outbound: self.config.outbound,
+            scratch: scratch.clone(),
+            memory: Arc::new(Semaphore::new(half_in_kib(self.config.limits.body_memory.0))),
+        }))?;
+        let parts = dispatch::Parts {
+            queue: self.queue.clone(),
+            commands,
+            outbound: self.edges.clone(),
+            from_edges,
+            accounts: self.directory.clone(),
+            store: Arc::clone(&self.store),
+            trace: trace.clone(),
+            settings: dispatch::Settings::new(&self.config.queue, scratch),
+        };
+        Ok(tokio::spawn(dispatch::run(parts, self.stop.clone())))
     }
 
     fn accept(&self, listeners: Vec<TcpListener>, service: &Arc<impl Serve>) {
