@@ -15,10 +15,12 @@ use crate::problem::Problem;
 pub const DRAIN_MAX: Duration = Duration::from_secs(10);
 
 /// Logs go to standard error: lines for a terminal, the same without colour for a file or the journal.
-/// `RUST_LOG` chooses what is logged.
+/// `RUST_LOG` chooses what is logged; by default nothing that names Home's address at Edge, which is why
+/// quinn-udp, whose warnings do, is off.
 pub fn start_logging() {
-    let filter = EnvFilter::try_from_default_env()
-        .unwrap_or_else(|_| EnvFilter::new("info,quinn=warn,quinn_proto=warn,rustls=warn,hickory=warn"));
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| {
+        EnvFilter::new("info,quinn=warn,quinn_proto=warn,quinn_udp=off,rustls=warn,hickory=warn")
+    });
     let colour = std::io::stderr().is_terminal();
     // Fails when logging was started before, which is no fault.
     let _ = tracing_subscriber::fmt()

@@ -268,7 +268,6 @@ async fn accept_links(edge: Arc<Edge>, mut listener: LinkListener) {
 
 /// Who may speak: a pinned key the link, any key the pairing exchange.
 async fn serve_link(edge: &Edge, stream: LinkStream, context: LinkContext) {
-    let remote = stream.remote;
     let key = link::key_fingerprint(&stream.peer_spki);
     let ended = if stream.alpn == link::ALPN_PAIRING {
         edge.pairing.serve(stream).await
@@ -278,10 +277,10 @@ async fn serve_link(edge: &Edge, stream: LinkStream, context: LinkContext) {
         tracing::info!(home = %home.name, %cause, "link down");
         return;
     } else {
-        tracing::warn!(%remote, key = %session::key_name(&key), "a key that is not paired was turned away");
+        tracing::warn!(key = %session::key_name(&key), "a key that is not paired was turned away");
         return;
     };
     if let Err(fault) = ended {
-        tracing::debug!(%remote, %fault, "pairing connection ended");
+        tracing::debug!(%fault, "pairing connection ended");
     }
 }

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use link::{Answer, Frame, SendWindow};
 use mail::ItemId;
 use tokio::sync::{Notify, OwnedSemaphorePermit, oneshot};
+use tokio_util::sync::CancellationToken;
 
 use bytes::Bytes;
 
@@ -20,6 +21,7 @@ pub struct LinkDown;
 pub struct Live {
     /// Frames to the other side.
     pub frames: FrameSender,
+    ended: CancellationToken,
     /// `None` once the link has ended.
     items: Mutex<Option<HashMap<ItemId, Pending>>>,
 }
@@ -45,7 +47,7 @@ pub struct LiveItem {
 impl Live {
     /// A link whose frames go to `frames`.
     pub fn new(frames: FrameSender) -> Arc<Self> {
-        Arc::new(Self { frames, items: Mutex::new(Some(HashMap::new())) })
+        Arc::new(Self { frames, ended: CancellationToken::new(), items: Mutex::new(Some(HashMap::new())) })
     }
 
     fn items(&self) -> MutexGuard<'_, Option<HashMap<ItemId, Pending>>> {
@@ -80,11 +82,17 @@ impl Live {
 
     /// The link ended: everything that waits learns it.
     pub fn close(&self) {
+        self.ended.cancel();
         if let Some(items) = self.items().take() {
             for pending in items.into_values() {
                 pending.window.changed.notify_one();
             }
         }
+    }
+
+    /// Waits until the link was closed, by whomever.
+    pub async fn closed(&self) {
+        self.ended.cancelled().await;
     }
 
     fn is_closed(&self) -> bool {

@@ -96,22 +96,23 @@ impl Home {
         self.live.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Puts a link in place. An older one, which the home must have lost, is closed.
-    pub fn connect(&self, live: Arc<Live>) {
+    /// Puts a link in place. An older one, which the home must have lost, is closed. Gives whether there
+    /// was one.
+    pub fn connect(&self, live: Arc<Live>) -> bool {
         let old = self.live.lock().unwrap_or_else(PoisonError::into_inner).replace(live);
-        if let Some(old) = old {
-            old.close();
-        }
+        old.map(|old| old.close()).is_some()
     }
 
-    /// Takes a link out of place, unless a newer one is there already.
-    pub fn disconnect(&self, live: &Arc<Live>) {
+    /// Takes a link out of place, unless a newer one is there already. Gives whether it was the current one.
+    pub fn disconnect(&self, live: &Arc<Live>) -> bool {
         let mut current = self.live.lock().unwrap_or_else(PoisonError::into_inner);
-        if current.as_ref().is_some_and(|current| Arc::ptr_eq(current, live)) {
+        let was_current = current.as_ref().is_some_and(|current| Arc::ptr_eq(current, live));
+        if was_current {
             *current = None;
         }
         drop(current);
         live.close();
+        was_current
     }
 
     /// Adds a trace event for Home.

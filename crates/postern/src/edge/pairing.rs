@@ -65,7 +65,7 @@ impl Pairing {
 
     /// Serves one pairing connection.
     pub async fn serve(&self, stream: LinkStream) -> Result<(), LinkFault> {
-        let LinkStream { reader, writer, peer_spki, remote, .. } = stream;
+        let LinkStream { reader, writer, peer_spki, .. } = stream;
         let mut reader = FrameReader::new(reader);
         let Some(Frame::Pair(request)) = reader.next(PING_AFTER).await? else {
             return Err(LinkFault::Protocol("no pairing request"));
@@ -73,9 +73,9 @@ impl Pairing {
         let result = tokio::task::block_in_place(|| self.judge(&request, &peer_spki, system::now()));
         match &result {
             PairingResult::Paired { .. } => {
-                tracing::info!(%remote, domains = ?request.domains, "paired with a home")
+                tracing::info!(domains = ?request.domains, "paired with a home")
             }
-            PairingResult::Refused(why) => tracing::warn!(%remote, %why, "pairing refused"),
+            PairingResult::Refused(why) => tracing::warn!(%why, "pairing refused"),
         }
         let (frames, queue) = wire::frame_queue();
         frames.send(Frame::Paired(result));

@@ -26,7 +26,7 @@ pub struct LinkContext {
 
 /// Serves a link until it ends.
 pub async fn serve(stream: LinkStream, home: Arc<Home>, context: LinkContext) -> Result<(), LinkFault> {
-    let LinkStream { reader, writer, transport, remote, .. } = stream;
+    let LinkStream { reader, writer, transport, .. } = stream;
     let (frames, queue) = wire::frame_queue();
     let mut tasks = JoinSet::new();
     tasks.spawn(async move {
@@ -39,21 +39,26 @@ pub async fn serve(stream: LinkStream, home: Arc<Home>, context: LinkContext) ->
     frames.send(Frame::Hello(ours.clone()));
     reader.expect_hello(&ours).await?;
     let live = Live::new(frames.clone());
-    home.connect(Arc::clone(&live));
-    tracing::info!(home = %home.name, %remote, transport = transport.as_str(), "link up");
+    if home.connect(Arc::clone(&live)) {
+        context.deliveries.link_lost(&home);
+    }
+    // Home's address stays out of the log: nothing on Edge is to tell where Home is.
+    tracing::info!(home = %home.name, transport = transport.as_str(), "link up");
     context.deliveries.repeat_outcomes(&home, &frames);
     tasks.spawn(drain::run(Arc::clone(&home), Arc::clone(&live)));
     tasks.spawn(send_trace(Arc::clone(&home), frames.clone()));
     let ended = tokio::select! {
         ended = read_frames(&mut reader, &home, &live, &context) => ended,
+        () = live.closed() => Err(LinkFault::Lost("a newer link took its place".to_owned())),
         () = context.stop.cancelled() => {
             frames.send(Frame::Goodbye("Edge is shutting down".to_owned()));
             tokio::time::sleep(std::time::Duration::from_millis(100)).await;
             Ok(())
         }
     };
-    home.disconnect(&live);
-    context.deliveries.link_lost(&home);
+    if home.disconnect(&live) {
+        context.deliveries.link_lost(&home);
+    }
     tasks.shutdown().await;
     ended
 }
