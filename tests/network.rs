@@ -6,7 +6,7 @@ use std::time::Duration;
 use testkit::network_lab::NetworkLab;
 use testkit::pair::LINK_PATIENCE;
 use testkit::postfix::{Content, Load, smtp_source};
-use testkit::{Pair, PairOptions, until};
+use testkit::{Pair, PairOptions, message, until};
 
 use crate::alone;
 
@@ -40,6 +40,10 @@ fn a_home_behind_nat_gets_its_mail_over_quic_and_its_address_is_in_no_header() {
     }
     let log = pair.edge.log();
     assert!(!log.contains("192.168.77") && !log.contains("203.0.113.9"), "{log}");
+    for address in ["192.168.77.", "203.0.113.9"] {
+        let found = message::files_that_hold(pair.edge.data(), address);
+        assert!(found.is_empty(), "Home's address is on Edge's disk, in {found:?}");
+    }
 }
 
 #[test]

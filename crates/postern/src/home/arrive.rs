@@ -349,6 +349,8 @@ struct Answering {
     arrival: Arrival,
     frames: FrameSender,
     trace: Trace,
+    /// For the trace; empty when the message has none.
+    message_id: String,
     replies: Mutex<(usize, Vec<Option<Reply>>)>,
     /// Keeps the body's share of the memory until all is committed.
     _buffer: Buffer,
@@ -367,10 +369,12 @@ fn deliver(shared: &Arc<Arrivals>, arrival: Arrival, mut buffer: Buffer, frames:
     let file = buffer.file.take();
     let waiting = plan.deliveries.len();
     let (trace, item) = (shared.trace.clone(), arrival.open.item);
+    let message_id = message_id(pieces.first(), file.as_ref());
     let answering = Arc::new(Answering {
         arrival,
         frames,
         trace,
+        message_id,
         replies: Mutex::new((waiting, replies)),
         _buffer: buffer,
     });
@@ -441,7 +445,7 @@ impl Answering {
         let open = &self.arrival.open;
         let step = if receipt.duplicate { "already-here" } else { "delivered" };
         let detail = format!(
-            "from <{}> to <{}>: {} of {}, message {} ({} of {}, {} hops)",
+            "from <{}> to <{}>: {} of {}, message {} ({} of {}, {} hops), message-id {}",
             open.envelope.reverse_path,
             planned.recipient,
             planned.mailbox,
@@ -450,6 +454,7 @@ impl Answering {
             if self.arrival.sealed { "sealed mail" } else { "live mail" },
             self.arrival.edge,
             self.arrival.hops,
+            self.message_id,
         );
         self.trace.event(Some(open.item), step, detail);
     }
@@ -460,6 +465,24 @@ impl Answering {
         let replies = if self.arrival.sealed { vec![worst(replies)] } else { replies };
         self.frames.send(Frame::Answer(Answer { item: self.arrival.open.item, replies }));
     }
+}
+
+/// The Message-ID, if it stands in the first piece of the message; cut to what a line of the trace bears.
+fn message_id(piece: Option<&Bytes>, file: Option<&File>) -> String {
+    use std::os::unix::fs::FileExt as _;
+    let mut start = [0; 16 * 1024];
+    let start = match (piece, file) {
+        (Some(piece), _) => &piece[..],
+        (None, Some(file)) => {
+            let octets = file.read_at(&mut start, 0).unwrap_or(0);
+            start.get(..octets).unwrap_or_default()
+        }
+        (None, None) => &[],
+    };
+    let field = mail::header::find(start, "Message-ID");
+    field.map_or_else(String::new, |field| {
+        field.unfolded().chars().filter(|c| !c.is_control()).take(256).collect()
+    })
 }
 
 /// A sealed item is done when every recipient is; else it stays with Edge and comes again.
