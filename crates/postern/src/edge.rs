@@ -2,6 +2,7 @@
 
 mod deliver;
 mod drain;
+mod feed;
 mod handoff;
 mod homes;
 mod lane;

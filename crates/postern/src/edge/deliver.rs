@@ -9,9 +9,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use bytes::Bytes;
 use link::{Attempt, AttemptState, Frame, Outcomes, ReceiveWindow};
 use mail::{EnhancedCode, ItemId, Outcome};
-use net::smtp_client::{BodyLost, BodySource};
 use tokio::sync::{mpsc, oneshot};
 
+use super::feed::Feed;
 use super::homes::{Home, Homes};
 use super::lane::{Job, Lanes};
 use crate::trace::Trace;
@@ -41,33 +41,6 @@ struct Running {
     feed: Option<mpsc::UnboundedSender<Bytes>>,
     window: Arc<Mutex<ReceiveWindow>>,
     left: u64,
-}
-
-/// The body of an attempt as it comes over the link.
-pub struct Feed {
-    attempt: ItemId,
-    home: Arc<Home>,
-    pieces: mpsc::UnboundedReceiver<Bytes>,
-    window: Arc<Mutex<ReceiveWindow>>,
-    left: u64,
-    /// Whether a piece was taken: the attempt can't be begun anew on another connection then.
-    pub begun: bool,
-}
-
-impl BodySource for Feed {
-    async fn next(&mut self) -> Result<Option<Bytes>, BodyLost> {
-        if self.left == 0 {
-            return Ok(None);
-        }
-        let piece = self.pieces.recv().await.ok_or(BodyLost)?;
-        self.begun = true;
-        self.left = self.left.saturating_sub(piece.len() as u64);
-        let credit = self.window.lock().unwrap_or_else(PoisonError::into_inner).consumed(piece.len());
-        if let Some((credit, live)) = credit.zip(self.home.live()) {
-            live.frames.send(Frame::Credit(self.attempt, credit));
-        }
-        Ok(Some(piece))
-    }
 }
 
 impl Deliveries {

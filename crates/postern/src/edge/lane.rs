@@ -16,7 +16,7 @@ use net::tls::TlsConnector;
 use smtp::client::{Settings, Transaction, TransactionResult};
 use tokio::sync::Notify;
 
-use super::deliver::Feed;
+use super::feed::Feed;
 use crate::system;
 
 /// How long a connection waits for the next attempt.

@@ -4,11 +4,14 @@
 //! is short, go through unnamed temporary files. The store drops an item id that an account already has, so
 //! a message that comes twice is delivered once.
 
+mod buffer;
+mod unsealers;
+
 use std::collections::HashMap;
 use std::fs::File;
-use std::io::{self, Seek as _, Write as _};
+use std::io::{self, Seek as _};
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
@@ -16,14 +19,15 @@ use link::{Answer, Frame, Open, ReceiveWindow};
 use mail::{Address, ItemId, Reply, ReversePath, Verdict};
 use store::{Delivery, FlagList, Receipt, Store, StoreError};
 
+use buffer::Buffer;
+pub use unsealers::Unsealers;
+
 use super::directory::{AccountId, Directory};
 use crate::sealed::UnsealWith;
 use crate::system;
 use crate::trace::Trace;
 use crate::wire::{FrameSender, LinkFault};
 
-/// Octets of a message that stay in memory.
-const MEMORY_OCTETS_MAX: usize = 256 * 1024;
 /// Items that one link may have begun and not completed.
 const ITEMS_MAX: usize = 4096;
 /// Where mail goes that was accepted and that nobody can have: it is kept for the operator.
@@ -51,38 +55,6 @@ pub struct Arrivals {
     pub message_octets_max: u64,
 }
 
-type Job = Box<dyn FnOnce() + Send>;
-
-/// A few threads that open sealed items: cryptography is work, and more threads than processors only hold
-/// more memory.
-#[derive(Clone)]
-pub struct Unsealers(std::sync::mpsc::Sender<Job>);
-
-impl Unsealers {
-    /// Starts them. They end with the last clone.
-    pub fn start() -> io::Result<Self> {
-        let (sender, receiver) = std::sync::mpsc::channel::<Job>();
-        let receiver = Arc::new(Mutex::new(receiver));
-        let threads = std::thread::available_parallelism().map_or(2, std::num::NonZero::get).min(8);
-        for _ in 0..threads {
-            let jobs = Arc::clone(&receiver);
-            std::thread::Builder::new().name("unsealer".to_owned()).spawn(move || {
-                loop {
-                    let job = jobs.lock().unwrap_or_else(PoisonError::into_inner).recv();
-                    let Ok(job) = job else { return };
-                    job();
-                }
-            })?;
-        }
-        Ok(Self(sender))
-    }
-
-    fn run(&self, job: Job) {
-        // Fails only when every thread has ended, which none does while this handle lives.
-        let _ = self.0.send(job);
-    }
-}
-
 /// Arrivals of one link.
 pub struct LinkArrivals {
     shared: Arc<Arrivals>,
@@ -101,54 +73,6 @@ struct Arriving {
 enum Kind {
     Live(Box<Open>),
     Sealed { octets: u64 },
-}
-
-/// A body that is being put together. Gives its memory back when it goes.
-struct Buffer {
-    shared: Arc<Arrivals>,
-    pieces: Vec<Bytes>,
-    held: u64,
-    file: Option<File>,
-}
-
-impl Buffer {
-    const fn new(shared: Arc<Arrivals>) -> Self {
-        Self { shared, pieces: Vec::new(), held: 0, file: None }
-    }
-
-    fn push(&mut self, piece: Bytes) -> io::Result<()> {
-        if let Some(file) = &mut self.file {
-            return file.write_all(&piece);
-        }
-        let more = piece.len() as u64;
-        let used = self.shared.memory_octets.fetch_add(more, Ordering::Relaxed) + more;
-        self.held += more;
-        self.pieces.push(piece);
-        if self.held > MEMORY_OCTETS_MAX as u64 || used > self.shared.memory_octets_max {
-            self.spill()?;
-        }
-        Ok(())
-    }
-
-    fn spill(&mut self) -> io::Result<()> {
-        let mut file = tempfile::tempfile_in(&self.shared.drafts)?;
-        for piece in self.pieces.drain(..) {
-            file.write_all(&piece)?;
-        }
-        self.file = Some(file);
-        self.release();
-        Ok(())
-    }
-
-    fn release(&mut self) {
-        self.shared.memory_octets.fetch_sub(std::mem::take(&mut self.held), Ordering::Relaxed);
-    }
-}
-
-impl Drop for Buffer {
-    fn drop(&mut self) {
-        self.release();
-    }
 }
 
 fn not_now() -> Reply {
