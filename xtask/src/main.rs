@@ -68,12 +68,9 @@ fn unit_tests(plan: &mut Plan) -> Result<(), Failure> {
     plan.cargo("unit tests", &["test", "--workspace", "--exclude", "journeys"])
 }
 
+/// Always the whole workspace: for a part of it cargo would build the dependencies again, with fewer features.
 fn build(plan: &mut Plan) -> Result<(), Failure> {
-    plan.cargo("build", &["build", "--package", "postern"])?;
-    plan.cargo(
-        "build of the store's crash example",
-        &["build", "--package", "store", "--example", "store_crash"],
-    )
+    plan.cargo("build", &["build", "--workspace", "--bins", "--example", "store_crash"])
 }
 
 fn journeys(plan: &mut Plan, filter: Option<&str>) -> Result<(), Failure> {
@@ -83,7 +80,7 @@ fn journeys(plan: &mut Plan, filter: Option<&str>) -> Result<(), Failure> {
 
 /// One at a time: each journey wants the machine's ports, network namespaces and processors for itself.
 fn run_journeys(plan: &mut Plan, filter: Option<&str>) -> Result<(), Failure> {
-    let mut arguments = vec!["test", "--package", "journeys", "--", "--test-threads=1"];
+    let mut arguments = vec!["test", "--workspace", "--test", "journeys", "--", "--test-threads=1"];
     arguments.extend(filter);
     plan.cargo("journeys", &arguments)
 }
