@@ -80,7 +80,8 @@ fn journeys(plan: &mut Plan, filter: Option<&str>) -> Result<(), Failure> {
 
 /// One at a time: each journey wants the machine's ports, network namespaces and processors for itself.
 fn run_journeys(plan: &mut Plan, filter: Option<&str>) -> Result<(), Failure> {
-    let mut arguments = vec!["test", "--workspace", "--test", "journeys", "--", "--test-threads=1"];
+    let mut arguments =
+        vec!["test", "--workspace", "--test", "journeys", "--", "--test-threads=1", "--show-output"];
     arguments.extend(filter);
     plan.cargo("journeys", &arguments)
 }
