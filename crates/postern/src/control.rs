@@ -130,7 +130,8 @@ pub async fn ask(data: &Path, request: &Request) -> Result<Option<Value>, Proble
     BufReader::new(reader.take(LINE_OCTETS_MAX)).read_line(&mut text).await.map_err(failed)?;
     match serde_json::from_str(&text) {
         Ok(Answer::Ok(value)) => Ok(Some(value)),
-        Ok(Answer::Error { what, advice }) => Err(Problem::failed(what, advice)),
+        // What a daemon refuses, the operator has to say otherwise.
+        Ok(Answer::Error { what, advice }) => Err(Problem::setup(what, advice)),
         Err(error) => {
             Err(Problem::failed(format!("the daemon's answer can't be read: {error}"), "see its log"))
         }
