@@ -37,10 +37,12 @@ fn what_was_answered_250_survives_fifty_kills_and_comes_once() {
     let sent = std::thread::scope(|scope| {
         let senders: Vec<_> =
             (0..SENDERS).map(|_| scope.spawn(|| send_until(&stop, server, &numbers))).collect();
+        // A round that fails must end the senders as well, or the test would wait for them for ever.
+        let ending = SetOnDrop(&stop);
         for _ in 0..ROUNDS {
             round(&mut pair, &mut random);
         }
-        stop.store(true, Ordering::Relaxed);
+        drop(ending);
         let mut all = Sent::default();
         for sender in senders {
             let sent = sender.join().unwrap();
@@ -51,6 +53,14 @@ fn what_was_answered_250_survives_fifty_kills_and_comes_once() {
     });
     pair.wait_until_drained(Duration::from_secs(120));
     check(&pair, &sent);
+}
+
+struct SetOnDrop<'a>(&'a AtomicBool);
+
+impl Drop for SetOnDrop<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
 }
 
 fn round(pair: &mut Pair, random: &mut Random) {

@@ -12,7 +12,7 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
 pub use edge::EdgeConfig;
-pub use home::{EdgePin, HomeConfig, QueueConfig, Switch};
+pub use home::{EdgePin, HomeConfig, Limits as HomeLimits, QueueConfig, Switch};
 pub use units::{Octets, Seconds};
 
 use crate::problem::Problem;

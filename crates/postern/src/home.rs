@@ -76,7 +76,6 @@ pub async fn run(config_path: &Path) -> Result<(), Problem> {
     let arrivals = arrivals(&config, &secrets, &directory, &store, &trace)?;
     let snapshots = SnapshotSource {
         directory: directory.clone(),
-        config: config.clone(),
         hash_secret: secrets.hash_secret,
         sealing_key: secrets.unseal.public(),
     };
@@ -222,7 +221,6 @@ impl Home {
             queue: self.queue.clone(),
             edges: self.edges.clone(),
             trace: trace.clone(),
-            outbound: self.config.outbound,
             scratch: scratch.clone(),
             memory: Arc::new(Semaphore::new(half_in_kib(self.config.limits.body_memory.0))),
         }))?;
@@ -262,9 +260,15 @@ impl Home {
             Ok(()) => tracing::info!("certificate reloaded"),
             Err(error) => tracing::error!(%error, "not reloaded: the old certificate stays"),
         }
-        if (HomeConfig { tls: self.config.tls.clone(), ..config }) != self.config {
-            tracing::warn!("other changes of home.toml take effect after a restart");
+        let fixed = |config: &HomeConfig| {
+            let HomeConfig { data, listen, limits, queue, edges, .. } = config.clone();
+            (data, listen, config::HomeLimits { message: self.config.limits.message, ..limits }, queue, edges)
+        };
+        if fixed(&config) != fixed(&self.config) {
+            tracing::warn!("changes of data, listen, limits, queue and edges take effect after a restart");
         }
+        self.directory.adopt(config);
+        tracing::info!("configuration reloaded; Edge is told");
     }
 
     fn status(&self) -> Value {

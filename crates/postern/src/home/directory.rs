@@ -68,9 +68,7 @@ impl fmt::Debug for AccountId {
 pub struct Directory(Arc<Inner>);
 
 struct Inner {
-    domains: Vec<Domain>,
-    separators: String,
-    postmaster: Option<Address>,
+    policy: RwLock<Arc<HomeConfig>>,
     database: Mutex<Connection>,
     view: RwLock<Arc<View>>,
     /// Digests of passwords that were found right since the start: argon2 is slow on purpose, and mail
@@ -121,9 +119,7 @@ impl Directory {
             open_database(&config.data.join("directory.db")).map_err(|error| database_problem(&error))?;
         let view = read_view(&database).map_err(|error| database_problem(&error))?;
         Ok(Self(Arc::new(Inner {
-            domains: config.domains.clone(),
-            separators: config.subaddress_separators.clone(),
-            postmaster: config.postmaster.clone(),
+            policy: RwLock::new(Arc::new(config.clone())),
             database: Mutex::new(database),
             view: RwLock::new(Arc::new(view)),
             found_right: Mutex::default(),
@@ -137,7 +133,19 @@ impl Directory {
         Arc::clone(&self.0.view.read().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Told at each change of accounts and aliases.
+    /// The configuration in force, as far as it can change while Home runs: domains, postmaster, sub-address
+    /// separators, what to do while away, whether to send, the size of a message.
+    pub fn policy(&self) -> Arc<HomeConfig> {
+        Arc::clone(&self.0.policy.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Puts another configuration in force.
+    pub fn adopt(&self, config: HomeConfig) {
+        *self.0.policy.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(config);
+        self.0.changed.send_modify(|generation| *generation += 1);
+    }
+
+    /// Told at each change of accounts, aliases and policy.
     pub fn changes(&self) -> watch::Receiver<u64> {
         self.0.changed.subscribe()
     }
@@ -156,7 +164,8 @@ impl Directory {
         if self.is_local_domain(address.domain()) {
             return Ok(());
         }
-        let ours: Vec<&str> = self.0.domains.iter().map(Domain::as_str).collect();
+        let policy = self.policy();
+        let ours: Vec<&str> = policy.domains.iter().map(Domain::as_str).collect();
         Err(Problem::setup(
             format!("{} is not one of the domains of this home ({})", address.domain(), ours.join(", ")),
             "add it to domains in home.toml first",
@@ -296,14 +305,14 @@ impl Directory {
 
     /// Whether mail for this domain lives here.
     pub fn is_local_domain(&self, domain: &Domain) -> bool {
-        self.0.domains.contains(domain)
+        self.policy().domains.contains(domain)
     }
 
     /// Who gets mail to `postmaster`: the one configured, else the first account.
     pub fn postmaster(&self) -> Option<AccountId> {
-        let view = self.view();
+        let (view, policy) = (self.view(), self.policy());
         let configured =
-            self.0.postmaster.as_ref().and_then(|address| view.by_address.get(&address.canonical()));
+            policy.postmaster.as_ref().and_then(|address| view.by_address.get(&address.canonical()));
         configured.or_else(|| view.accounts.keys().next()).cloned()
     }
 
@@ -342,7 +351,8 @@ impl Directory {
     }
 
     fn base_of<'a>(&self, local: &'a str) -> Option<&'a str> {
-        let at = local.find(|c| self.0.separators.contains(c))?;
+        let policy = self.policy();
+        let at = local.find(|c| policy.subaddress_separators.contains(c))?;
         local.get(..at).filter(|base| !base.is_empty())
     }
 
@@ -493,6 +503,18 @@ mod tests {
         ] {
             assert_eq!(directory.may_send_as(&alice, &at(address)), may, "{address}");
         }
+    }
+
+    #[test]
+    fn a_policy_is_adopted_while_it_runs_and_told_to_those_who_wait() {
+        let (_dir, directory) = directory();
+        let mut changes = directory.changes();
+        changes.mark_unchanged();
+        let domains = vec![Domain::parse("example.net").unwrap()];
+        directory.adopt(HomeConfig { domains, ..HomeConfig::clone(&directory.policy()) });
+        assert!(changes.has_changed().unwrap());
+        assert!(directory.resolve(&at("alice@example.org")).is_none());
+        assert!(directory.is_local_domain(&Domain::parse("example.net").unwrap()));
     }
 
     #[test]

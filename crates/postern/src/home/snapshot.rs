@@ -6,15 +6,13 @@ use sha2::{Digest as _, Sha256};
 use tokio::sync::watch;
 
 use super::directory::Directory;
-use crate::config::{EdgePin, HomeConfig, Switch};
+use crate::config::{EdgePin, Switch};
 
 /// Makes snapshots of the directory as it is.
 #[derive(Clone)]
 pub struct SnapshotSource {
-    /// Who there is.
+    /// Who there is, and what is wanted.
     pub directory: Directory,
-    /// Domains and policy.
-    pub config: HomeConfig,
     /// From which each edge's own key for hashes is derived.
     pub hash_secret: [u8; 32],
     /// The sealing key's public half.
@@ -33,22 +31,22 @@ impl SnapshotSource {
     pub fn snapshot(&self, pin: &EdgePin, now: UnixTime) -> Snapshot {
         let derived = Sha256::new().chain_update(self.hash_secret).chain_update(&pin.key).finalize();
         let recipient_key = RecipientKey::new(derived.into());
+        let policy = self.directory.policy();
         let (addresses, catch_alls) = self.directory.known_addresses();
-        let domains = self
-            .config
+        let domains = policy
             .domains
             .iter()
             .map(|name| DomainPolicy { name: name.clone(), catch_all: catch_alls.contains(name) });
         Snapshot {
             generation: now.0,
             domains: domains.collect(),
-            subaddress_separators: self.config.subaddress_separators.clone(),
+            subaddress_separators: policy.subaddress_separators.clone(),
             recipients: addresses.iter().map(|address| recipient_key.hash(address)).collect(),
             recipient_key,
             sealing_key: self.sealing_key.clone(),
-            away: self.config.away,
-            message_octets_max: self.config.limits.message.0,
-            outbound: self.config.outbound == Switch::On,
+            away: policy.away,
+            message_octets_max: policy.limits.message.0,
+            outbound: policy.outbound == Switch::On,
         }
     }
 }

@@ -36,7 +36,6 @@ pub struct Submit {
     queue: Queue,
     edges: Edges,
     trace: Trace,
-    outbound: Switch,
     /// Where bodies go that are too large for memory.
     scratch: PathBuf,
     /// Memory for bodies, in KiB.
@@ -53,8 +52,6 @@ pub struct Parts {
     pub edges: Edges,
     /// The trace.
     pub trace: Trace,
-    /// Whether users may send to the world.
-    pub outbound: Switch,
     /// A directory for files without a name.
     pub scratch: PathBuf,
     /// Memory for bodies, in KiB; the one budget of the role.
@@ -64,8 +61,8 @@ pub struct Parts {
 impl Submit {
     /// The service behind the submission port.
     pub fn new(parts: Parts) -> Arc<Self> {
-        let Parts { directory, queue, edges, trace, outbound, scratch, memory } = parts;
-        Arc::new(Self { directory, queue, edges, trace, outbound, scratch, memory })
+        let Parts { directory, queue, edges, trace, scratch, memory } = parts;
+        Arc::new(Self { directory, queue, edges, trace, scratch, memory })
     }
 
     /// The service of one session with the client at `ip`.
@@ -123,13 +120,13 @@ impl Service for Submission {
     }
 
     async fn recipient(&mut self, _client: &Client, recipient: &Recipient) -> Reply {
-        let Submit { directory, outbound, .. } = self.submit.as_ref();
+        let directory = &self.submit.directory;
         let address = &recipient.address;
         let here = directory.is_local_domain(address.domain());
         if here && directory.resolve(address).is_none() {
             return Reply::new(550, (5, 1, 1), format!("there is no {address} here"));
         }
-        if !here && *outbound == Switch::Off {
+        if !here && directory.policy().outbound == Switch::Off {
             return Reply::new(
                 550,
                 (5, 7, 1),
