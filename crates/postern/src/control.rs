@@ -2,10 +2,11 @@
 //!
 //! Whoever may open the socket may do everything; it lies in the data directory, which only its owner enters.
 
+use std::fs::{File, TryLockError};
 use std::future::Future;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -13,11 +14,15 @@ use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, Buf
 use tokio::net::{UnixListener, UnixStream};
 use tokio_util::sync::CancellationToken;
 
+use crate::files;
 use crate::problem::Problem;
 
 /// Octets of one request or answer.
 const LINE_OCTETS_MAX: u64 = 16 << 20;
 const PATIENCE: Duration = Duration::from_secs(60);
+/// How long a daemon and a command wait for each other.
+const LOCK_PATIENCE: Duration = Duration::from_secs(15);
+const LOCK_STEP: Duration = Duration::from_millis(50);
 
 /// What a command asks.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -57,15 +62,47 @@ pub fn socket_path(data: &Path) -> PathBuf {
     data.join("control.sock")
 }
 
-/// Opens the socket. One that a dead daemon left is replaced; one that answers means that it runs already.
-pub async fn listen(data: &Path) -> Result<UnixListener, Problem> {
+/// Whoever holds it is the only one that changes what is in the data directory: the daemon as long as it
+/// runs, or a command for a moment while none does. The system lets go of it with the process.
+pub struct DataLock {
+    _file: File,
+}
+
+/// Takes the lock if it is free.
+pub fn try_lock(data: &Path) -> Result<Option<DataLock>, Problem> {
+    let path = data.join("daemon.lock");
+    let problem = |error: std::io::Error| files::write_problem(&path, &error);
+    let file = File::options().create(true).append(true).open(&path).map_err(problem)?;
+    match file.try_lock() {
+        Ok(()) => Ok(Some(DataLock { _file: file })),
+        Err(TryLockError::WouldBlock) => Ok(None),
+        Err(TryLockError::Error(error)) => Err(problem(error)),
+    }
+}
+
+/// The daemon's socket, and the lock that it keeps until it has ended, also while sessions still end.
+pub struct Listening {
+    /// For [`serve`].
+    pub socket: UnixListener,
+    /// For as long as anything in the data directory may be changed.
+    pub lock: DataLock,
+}
+
+/// Takes the lock and opens the socket. A command that is just changing something is waited for.
+pub async fn listen(data: &Path) -> Result<Listening, Problem> {
     let path = socket_path(data);
-    if UnixStream::connect(&path).await.is_ok() {
+    let mut lock = try_lock(data)?;
+    let begun = Instant::now();
+    while lock.is_none() && begun.elapsed() < LOCK_PATIENCE && UnixStream::connect(&path).await.is_err() {
+        tokio::time::sleep(LOCK_STEP).await;
+        lock = try_lock(data)?;
+    }
+    let Some(lock) = lock else {
         return Err(Problem::setup(
             format!("a daemon runs already with the data in {}", data.display()),
             "stop it first, or give this one a data directory of its own",
         ));
-    }
+    };
     let _ = std::fs::remove_file(&path);
     let listener = UnixListener::bind(&path).map_err(|error| {
         Problem::setup(
@@ -75,16 +112,16 @@ pub async fn listen(data: &Path) -> Result<UnixListener, Problem> {
     })?;
     use std::os::unix::fs::PermissionsExt as _;
     let private = std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600));
-    private.map_err(|error| crate::files::write_problem(&path, &error))?;
-    Ok(listener)
+    private.map_err(|error| files::write_problem(&path, &error))?;
+    Ok(Listening { socket: listener, lock })
 }
 
 /// Serves requests until `stop`.
-pub async fn serve(listener: UnixListener, handler: Arc<impl Handler>, stop: CancellationToken) {
+pub async fn serve(socket: UnixListener, handler: Arc<impl Handler>, stop: CancellationToken) {
     loop {
         let accepted = tokio::select! {
             () = stop.cancelled() => return,
-            accepted = listener.accept() => accepted,
+            accepted = socket.accept() => accepted,
         };
         match accepted {
             Ok((stream, _)) => {
@@ -138,6 +175,25 @@ pub async fn ask(data: &Path, request: &Request) -> Result<Option<Value>, Proble
     }
 }
 
+/// Asks a running daemon, or takes the lock so that none can start while the caller does it alone.
+pub async fn ask_or_lock(data: &Path, request: &Request) -> Result<Result<Value, DataLock>, Problem> {
+    let begun = Instant::now();
+    loop {
+        if let Some(value) = ask(data, request).await? {
+            return Ok(Ok(value));
+        }
+        if let Some(lock) = try_lock(data)? {
+            return Ok(Err(lock));
+        }
+        if begun.elapsed() > LOCK_PATIENCE {
+            let what = format!("a daemon with the data in {} does not answer", data.display());
+            return Err(Problem::failed(what, "see its log, or stop it"));
+        }
+        // It is just starting or stopping.
+        tokio::time::sleep(LOCK_STEP).await;
+    }
+}
+
 /// Asks a running daemon; that none runs is a problem.
 pub async fn demand(data: &Path, request: &Request) -> Result<Value, Problem> {
     ask(data, request).await?.ok_or_else(|| {
@@ -146,4 +202,37 @@ pub async fn demand(data: &Path, request: &Request) -> Result<Value, Problem> {
             "start it with 'postern edge run' or 'postern home run', or name its file with --config",
         )
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct Echo;
+
+    impl Handler for Echo {
+        async fn handle(&self, request: Request) -> Result<Value, Refusal> {
+            Ok(Value::from(request.command))
+        }
+    }
+
+    /// Symptom: a user that was added in the moment the daemon started was unknown to it until its next
+    /// start. Cause: the command found no socket and wrote the directory, which the daemon had read by then.
+    #[tokio::test]
+    async fn a_command_and_a_starting_daemon_never_work_side_by_side() {
+        let dir = tempfile::tempdir().unwrap();
+        let request = Request::new("hello", []);
+        let alone = ask_or_lock(dir.path(), &request).await.unwrap().err().unwrap();
+        let data = dir.path().to_owned();
+        let starting = tokio::spawn(async move { listen(&data).await });
+        tokio::time::sleep(Duration::from_millis(200)).await;
+        assert!(!starting.is_finished(), "the daemon waits for the command");
+        drop(alone);
+        let listening = starting.await.unwrap().unwrap_or_else(|problem| panic!("{problem}"));
+        assert!(try_lock(dir.path()).unwrap().is_none());
+        let serving = tokio::spawn(serve(listening.socket, Arc::new(Echo), CancellationToken::new()));
+        assert_eq!(ask_or_lock(dir.path(), &request).await.unwrap().ok().unwrap(), "hello");
+        assert!(listen(dir.path()).await.is_err(), "a second daemon is refused");
+        serving.abort();
+    }
 }

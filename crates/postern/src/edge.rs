@@ -66,7 +66,7 @@ pub async fn run(config_path: &Path) -> Result<(), Problem> {
     files::make_private_dir(&config.data)?;
     let key = setup::load_key(&config.data)?;
     let mut signals = Signals::new()?;
-    let control = control::listen(&config.data).await?;
+    let control::Listening { socket, lock: _lock } = control::listen(&config.data).await?;
     let (edge, trace) = build(config, config_path, &key)?;
     let smtp = daemon::listen(&edge.config.listen.smtp, "SMTP", "[listen] smtp in edge.toml")?;
     let links = listen_links(&edge.config, &key).await?;
@@ -75,7 +75,7 @@ pub async fn run(config_path: &Path) -> Result<(), Problem> {
         tokio::spawn(accept_smtp(Arc::clone(&edge), listener, acceptor.clone()));
     }
     let links = tokio::spawn(accept_links(Arc::clone(&edge), links));
-    tokio::spawn(control::serve(control, Arc::clone(&edge), edge.stop.clone()));
+    tokio::spawn(control::serve(socket, Arc::clone(&edge), edge.stop.clone()));
     trace.event(None, "started", format!("edge {}", edge.config.hostname));
     tracing::info!(hostname = %edge.config.hostname, homes = edge.homes.list().len(), "edge runs");
     daemon::notify_ready();

@@ -68,7 +68,7 @@ pub async fn run(config_path: &Path) -> Result<(), Problem> {
     let config: HomeConfig = config::load(config_path)?;
     let secrets = Secrets::load(&config.data)?;
     let mut signals = Signals::new()?;
-    let control = control::listen(&config.data).await?;
+    let control::Listening { socket, lock: _lock } = control::listen(&config.data).await?;
     let trace = Trace::open(&config.data.join("trace"), link::Role::Home)?;
     let stop = CancellationToken::new();
     let directory = Directory::open(&config)?;
@@ -98,7 +98,7 @@ pub async fn run(config_path: &Path) -> Result<(), Problem> {
     home.serve_imap()?;
     let dispatching = home.start_sending(commands, from_edges, &trace)?;
     let links = tokio::spawn(home.edges.clone().run());
-    tokio::spawn(control::serve(control, Arc::clone(&home), home.stop.clone()));
+    tokio::spawn(control::serve(socket, Arc::clone(&home), home.stop.clone()));
     trace.event(None, "started", "home");
     tracing::info!(accounts = home.directory.accounts().len(), edges = home.config.edges.len(), "home runs");
     daemon::notify_ready();

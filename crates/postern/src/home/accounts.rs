@@ -99,9 +99,10 @@ fn list_aliases(directory: &Directory) -> Value {
 /// Asks the running daemon, or does it here when none runs.
 pub async fn command(config_path: &Path, request: &Request) -> Result<Value, Problem> {
     let config: HomeConfig = config::load(config_path)?;
-    if let Some(value) = control::ask(&config.data, request).await? {
-        return Ok(value);
-    }
+    let _lock = match control::ask_or_lock(&config.data, request).await? {
+        Ok(value) => return Ok(value),
+        Err(lock) => lock,
+    };
     let directory = Directory::open(&config)?;
     let store = open_store(&config, &directory)?;
     let arguments: Vec<&str> = request.arguments.iter().map(String::as_str).collect();
