@@ -59,7 +59,8 @@ impl Shim {
 
 fn acknowledged(output: &Output) -> Vec<String> {
     let printed = String::from_utf8_lossy(&output.stdout).into_owned();
-    printed.lines().filter_map(|line| line.strip_prefix("ok ")).map(str::to_owned).collect()
+    let whole = printed.split_inclusive('\n').filter_map(|line| line.strip_suffix('\n'));
+    whole.filter_map(|line| line.strip_prefix("ok ")).map(str::to_owned).collect()
 }
 
 /// What is in the store now, how often; ends the test when a file is damaged.

@@ -61,8 +61,11 @@ fn one(store: &Store, number: u16) -> Result<(), StoreError> {
         internal_date: now,
     };
     store.deliver_and_wait(ACCOUNT, delivery)?;
+    // In one piece: another thread's failure may end the program at any moment, and a line cut in two by that
+    // would name an item that never was.
+    let line = format!("ok {item}\n");
     let mut out = std::io::stdout().lock();
-    let written = writeln!(out, "ok {item}").and_then(|()| out.flush());
+    let written = out.write_all(line.as_bytes()).and_then(|()| out.flush());
     written.map_err(|error| StoreError::Source(error.to_string()))
 }
 
