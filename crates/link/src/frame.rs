@@ -7,7 +7,7 @@
 //! id and raw octets, never parsed. Each kind has its own limit, checked before a payload is buffered.
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
-use mail::{Envelope, ItemId, Reply, UnixTime, Verdict};
+use mail::{Envelope, ItemId, Recipient, Reply, UnixTime, Verdict};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
@@ -24,6 +24,19 @@ const ID_OCTETS: usize = 16;
 pub const BODY_FRAME_MAX: usize = 64 * 1024;
 /// Most octets of a control payload; 1,000 recipients with long parameters fit.
 pub const CONTROL_FRAME_MAX: usize = 1024 * 1024;
+/// Most octets that the recipients of one envelope may take of a control payload, as [`recipient_octets`]
+/// counts them; the rest is for what else is in it.
+pub const RECIPIENTS_OCTETS_MAX: usize = CONTROL_FRAME_MAX - 64 * 1024;
+
+/// Octets that a recipient takes of a control payload at the most: every octet of text may need an escape.
+#[must_use]
+pub fn recipient_octets(recipient: &Recipient) -> usize {
+    const FRAME_OF_FIELDS: usize = 160;
+    let orcpt = recipient.orcpt.as_ref().map_or(0, |orcpt| orcpt.kind.len() + orcpt.address.len());
+    let address = recipient.address.local().len() + 1 + recipient.address.domain().as_str().len();
+    FRAME_OF_FIELDS + 2 * (address + orcpt)
+}
+
 /// Most octets of a snapshot: about 700,000 recipient hashes.
 pub const SNAPSHOT_FRAME_MAX: usize = 16 * 1024 * 1024;
 
@@ -418,6 +431,18 @@ mod tests {
         let mut header = BytesMut::from(&[18, 0, 0, 0][..]);
         header.put_slice(&length);
         assert!(matches!(Decoder::next(&mut header), Err(FrameError::TooLong { .. })));
+    }
+
+    #[test]
+    fn recipients_never_take_more_than_they_are_counted_for() {
+        let kind = "rfc822".to_owned();
+        let recipient = Recipient {
+            address: mail::Address::parse(&format!("\"{}\"@example.org", "\\\"".repeat(30))).unwrap(),
+            notify: Some(mail::Notify { success: true, failure: true, delay: true }),
+            orcpt: Some(mail::Orcpt { kind, address: "\"\\".repeat(246) }),
+        };
+        let written = serde_json::to_vec(&recipient).unwrap().len();
+        assert!(written < recipient_octets(&recipient), "{written}");
     }
 
     #[test]

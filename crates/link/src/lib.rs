@@ -17,7 +17,7 @@ pub use attempt::{Attempt, AttemptState, Outcomes};
 pub use code::{CodeError, PairingCode, PairingRequest, PairingResult, Proof, key_fingerprint};
 pub use frame::{
     Answer, BODY_FRAME_MAX, CONTROL_FRAME_MAX, Decoder, Frame, FrameError, Open, OpenSealed,
-    SNAPSHOT_FRAME_MAX,
+    RECIPIENTS_OCTETS_MAX, SNAPSHOT_FRAME_MAX, recipient_octets,
 };
 pub use hello::{Agreed, Hello, HelloError, VERSION};
 pub use snapshot::{Away, DomainPolicy, RecipientHash, RecipientKey, Snapshot, SnapshotDelivery};

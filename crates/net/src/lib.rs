@@ -12,4 +12,5 @@ pub mod smtp_client;
 pub mod smtp_server;
 pub mod tls;
 
+mod duplex;
 mod link_tls;

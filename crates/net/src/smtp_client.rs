@@ -9,10 +9,11 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 use rustls::pki_types::ServerName;
 use smtp::client::{Closed, Session, Settings, Step, TlsUse, Transaction, TransactionResult};
-use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
+use crate::duplex::{self, Duplex};
 use crate::tls;
 
 /// How long a TCP connection may take to come about.
@@ -47,9 +48,6 @@ pub enum OpenError {
     #[error("TLS could not be started: {0}")]
     Tls(io::Error),
 }
-
-trait Duplex: AsyncRead + AsyncWrite + Send + Unpin {}
-impl<T: AsyncRead + AsyncWrite + Send + Unpin> Duplex for T {}
 
 /// A session that is ready for a transaction.
 pub struct Connection {
@@ -189,14 +187,7 @@ impl Connection {
     }
 
     async fn flush(&mut self) -> io::Result<()> {
-        let output = self.session.output();
-        if output.is_empty() {
-            return Ok(());
-        }
-        let written = self.stream.write_all(output).await;
-        output.clear();
-        written?;
-        self.stream.flush().await
+        duplex::flush(&mut *self.stream, self.session.output()).await
     }
 
     /// Upgrades the connection. Plaintext that came after the 220 was dropped by the session (CVE-2021-38371).

@@ -12,6 +12,7 @@ use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 
+use crate::duplex::{self, Duplex};
 use crate::tls;
 
 /// Octets asked for at one read while commands are exchanged; a session that idles holds no more.
@@ -57,9 +58,6 @@ pub struct Port {
     /// Ends the session between two transactions.
     pub stop: CancellationToken,
 }
-
-trait Duplex: AsyncRead + AsyncWrite + Send + Unpin {}
-impl<T: AsyncRead + AsyncWrite + Send + Unpin> Duplex for T {}
 
 /// Serves one connection until it ends.
 ///
@@ -148,14 +146,7 @@ impl<V: Service> Driver<'_, V> {
     }
 
     async fn flush(&mut self) -> io::Result<()> {
-        let output = self.session.output();
-        if output.is_empty() {
-            return Ok(());
-        }
-        let written = self.stream.write_all(output).await;
-        output.clear();
-        written?;
-        self.stream.flush().await
+        duplex::flush(&mut *self.stream, self.session.output()).await
     }
 
     /// Reads more input. `false` when the client is gone.

@@ -22,7 +22,13 @@ const FILE_OCTETS_MAX: u64 = 32 << 20;
 /// Events that Edge keeps for a home that is away; the oldest go first.
 const UNSENT_MAX: usize = 50_000;
 /// Events in one frame.
-pub const BATCH_MAX: usize = 500;
+const BATCH_MAX: usize = 500;
+/// Octets of events in one frame, every octet of text counted twice for its escape.
+const BATCH_OCTETS_MAX: usize = link::CONTROL_FRAME_MAX - 1024;
+/// Octets of an event beside its detail.
+const EVENT_OCTETS: usize = 512;
+/// Octets of one event's detail; what is longer is cut.
+const DETAIL_OCTETS_MAX: usize = 16 * 1024;
 
 /// A role's trace. Cloning shares it.
 #[derive(Clone)]
@@ -46,14 +52,10 @@ impl Trace {
 
     /// Makes an event of now and writes it.
     pub fn event(&self, item: Option<ItemId>, step: &str, detail: impl Into<String>) -> Event {
-        let event = Event {
-            at: system::now(),
-            role: self.role,
-            edge: None,
-            item,
-            step: step.to_owned(),
-            detail: detail.into(),
-        };
+        let mut detail = detail.into();
+        detail.truncate(detail.floor_char_boundary(DETAIL_OCTETS_MAX));
+        let event =
+            Event { at: system::now(), role: self.role, edge: None, item, step: step.to_owned(), detail };
         self.write(event.clone());
         event
     }
@@ -199,7 +201,13 @@ impl Unsent {
     pub fn take_batch(&self) -> Option<(u64, Vec<Event>)> {
         let mut queue = self.queue();
         let from = usize::try_from(queue.sent.max(queue.first) - queue.first).unwrap_or(usize::MAX);
-        let batch: Vec<Event> = queue.events.iter().skip(from).take(BATCH_MAX).cloned().collect();
+        let mut octets = 0;
+        let fits = |event: &&Event| {
+            octets += event.detail.len() * 2 + EVENT_OCTETS;
+            octets <= BATCH_OCTETS_MAX
+        };
+        let all = queue.events.iter().skip(from).take(BATCH_MAX);
+        let batch: Vec<Event> = all.take_while(fits).cloned().collect();
         if batch.is_empty() {
             return None;
         }
@@ -263,6 +271,20 @@ mod tests {
         unsent.confirm(u64::MAX);
         unsent.rewind();
         assert!(unsent.take_batch().is_none());
+    }
+
+    #[test]
+    fn a_batch_fits_its_frame_however_long_its_events_are() {
+        let unsent = Unsent::default();
+        for at in 0..500 {
+            unsent.push(event(at, 1, "x", &"\"".repeat(DETAIL_OCTETS_MAX)));
+        }
+        let mut sent = 0;
+        while let Some((sequence, batch)) = unsent.take_batch() {
+            sent += batch.len();
+            link::Frame::Trace(sequence, batch).encode(&mut bytes::BytesMut::new()).unwrap();
+        }
+        assert_eq!(sent, 500);
     }
 
     #[test]

@@ -81,7 +81,10 @@ pub async fn write_frames(
     let mut batch = Vec::with_capacity(BATCH_FRAMES);
     while frames.recv_many(&mut batch, BATCH_FRAMES).await > 0 {
         for outgoing in batch.drain(..) {
-            outgoing.frame.encode(&mut buffer)?;
+            // A frame that breaks its own limit is our fault. It is left out and said; the link goes on.
+            if let Err(error) = outgoing.frame.encode(&mut buffer) {
+                tracing::error!(%error, "a frame could not be sent");
+            }
             if buffer.len() >= BATCH_OCTETS {
                 writer.write_all(&buffer).await.map_err(lost)?;
                 buffer.clear();
@@ -194,6 +197,17 @@ mod tests {
         write_frames(&mut wire, queue).await.unwrap();
         let fault = FrameReader::new(&wire[..]).expect_hello(&Hello::ours(None)).await.unwrap_err();
         assert!(matches!(fault, LinkFault::Protocol(_)), "{fault}");
+    }
+
+    #[tokio::test]
+    async fn a_frame_that_is_too_long_for_its_kind_is_left_out_and_the_link_goes_on() {
+        let (frames, queue) = frame_queue();
+        frames.send(Frame::Goodbye("x".repeat(5000)));
+        frames.send(Frame::Pong);
+        drop(frames);
+        let mut wire = Vec::new();
+        write_frames(&mut wire, queue).await.unwrap();
+        assert_eq!(FrameReader::new(&wire[..]).next(PING_AFTER).await.unwrap(), Some(Frame::Pong));
     }
 
     #[tokio::test]

@@ -188,11 +188,11 @@ impl Deliveries {
     /// An attempt is over: outcome durable, then told, then traced.
     async fn conclude(&self, home: &Arc<Home>, attempt: &Attempt, outcomes: Vec<Outcome>, about: &str) {
         let id = attempt.attempt;
-        let told = Outcomes { attempt: id, outcomes };
+        let told = Outcomes { attempt: id, outcomes: shortened(outcomes) };
         if let Err(error) = journal(home, &told).await {
             tracing::error!(attempt = %id, %error, "an outcome could not be made durable; it is told all the same");
         }
-        let codes: Vec<String> = told.outcomes.iter().map(code_of).collect();
+        let codes = codes_of(&told.outcomes);
         {
             let mut state = self.state();
             state.unsettled.insert(id, told.clone());
@@ -201,8 +201,38 @@ impl Deliveries {
         if let Some(live) = home.live() {
             live.frames.send(Frame::Outcomes(told));
         }
-        let detail = format!("to {} {about}: {}", attempt.domain, codes.join(", "));
+        let detail = format!("to {} {about}: {codes}", attempt.domain);
         home.tell(self.trace.event(Some(attempt.item), "attempted", detail));
+    }
+}
+
+/// Octets of text that all outcomes of an attempt may have: with every octet escaped they fit a frame.
+const TEXT_OCTETS_MAX: usize = 384 * 1024;
+/// Codes that one line of the trace names.
+const CODES_MAX: usize = 10;
+
+/// Outcomes that fit a frame, whatever other servers wrote into their replies: texts are cut evenly.
+fn shortened(mut outcomes: Vec<Outcome>) -> Vec<Outcome> {
+    let each = TEXT_OCTETS_MAX / outcomes.len().max(1) / 2;
+    for outcome in &mut outcomes {
+        let (Outcome::Delivered(why) | Outcome::Deferred(why) | Outcome::Failed(why)) = outcome;
+        cut(&mut why.cause, each);
+        if let Some(reply) = &mut why.reply {
+            cut(&mut reply.text, each);
+        }
+    }
+    outcomes
+}
+
+fn cut(text: &mut String, octets: usize) {
+    text.truncate(text.floor_char_boundary(octets));
+}
+
+fn codes_of(outcomes: &[Outcome]) -> String {
+    let codes: Vec<String> = outcomes.iter().take(CODES_MAX).map(code_of).collect();
+    match outcomes.len().saturating_sub(CODES_MAX) {
+        0 => codes.join(", "),
+        more => format!("{} and {more} more", codes.join(", ")),
     }
 }
 
@@ -231,5 +261,24 @@ async fn journal(home: &Home, outcomes: &Outcomes) -> Result<(), String> {
         Ok(Ok(_)) => Ok(()),
         Ok(Err(error)) => Err(error.to_string()),
         Err(_) => Err("the journal is closed".to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use mail::Reply;
+
+    use super::*;
+
+    #[test]
+    fn outcomes_fit_a_frame_whatever_a_server_replies_to_a_thousand_recipients() {
+        let reply = Reply::new(550, (5, 1, 1), "\"\\".repeat(2048));
+        let outcomes = vec![Outcome::from_reply(Some("m".repeat(255)), &reply); 1000];
+        assert_eq!(codes_of(&outcomes), format!("{} and 990 more", ["550 5.1.1"; 10].join(", ")));
+        let told = Outcomes { attempt: ItemId::from_bytes([1; 16]), outcomes: shortened(outcomes) };
+        let mut wire = bytes::BytesMut::new();
+        Frame::Outcomes(told).encode(&mut wire).unwrap();
+        let one = shortened(vec![Outcome::from_reply(None, &reply)]);
+        assert_eq!(one[0].why().reply, Some(reply));
     }
 }

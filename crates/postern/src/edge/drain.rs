@@ -67,8 +67,12 @@ fn count(sent: Option<Sent>) -> Result<usize, LinkDown> {
 
 /// Sends one item and removes it when Home has it. `false` when it stays.
 async fn send(home: Arc<Home>, live: Arc<Live>, listed: Listed) -> Result<bool, LinkDown> {
-    let Ok(body) = home.sealed.body(listed.id) else {
-        return Ok(false);
+    let body = match home.sealed.body(listed.id) {
+        Ok(body) => body,
+        Err(error) => {
+            tracing::error!(item = %listed.id, %error, "a sealed item can't be opened; it stays in the spool");
+            return Ok(false);
+        }
     };
     let item = live.begin(listed.id)?;
     item.send(Frame::OpenSealed(OpenSealed { item: listed.id, octets: listed.octets }));

@@ -168,10 +168,13 @@ impl HandOff {
         }
         if matches!(self.live, LiveState::NotYet) {
             self.live = self.go_live().await;
-        } else if let LiveState::Item(item) = &self.live
-            && send_large(&self.shared, item, chunk).await.is_err()
-        {
-            self.live = LiveState::Lost;
+        } else if let LiveState::Item(item) = &self.live {
+            // A Home that answers pings and takes no more of a body would hold the sender for ever.
+            let sent =
+                tokio::time::timeout(self.shared.deadline, send_large(&self.shared, item, chunk)).await;
+            if !matches!(sent, Ok(Ok(()))) {
+                self.abort();
+            }
         }
     }
 
@@ -243,6 +246,10 @@ impl HandOff {
             Ok(Err(LinkDown)) => self.seal(verdict, "home is away").await,
             Err(_) => {
                 self.live = LiveState::Lost;
+                // What Home has of it, if it is not whole, is of no use there; a whole one it takes no harm from.
+                if let Some(live) = self.home.live() {
+                    live.frames.send(Frame::Abort(self.item()));
+                }
                 self.seal(verdict, "home did not answer in time").await
             }
         }
@@ -499,6 +506,22 @@ mod tests {
         fixture.home.connect(live);
         let mut message = fixture.begin().unwrap();
         message.body(b"Subject: x\r\n\r\nbody\r\n").await;
+        assert_eq!(message.finish(Verdict::default()).await.code, 250);
+        assert_eq!(fixture.home.sealed.count(), 1);
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_home_that_takes_no_more_of_a_body_gets_the_message_sealed() {
+        let mut fixture = fixture(Away::Seal, 1 << 30);
+        let trace = fixture.hand_offs.trace.clone();
+        fixture.hand_offs = Arc::new(HandOffs::new(4 << 20, Duration::from_millis(200), trace));
+        let (frames, _queue) = crate::wire::frame_queue();
+        fixture.home.connect(crate::live::Live::new(frames));
+        let mut message = fixture.begin().unwrap();
+        for _ in 0..10 {
+            message.body(&[b'x'; 64 * 1024]).await;
+        }
+        assert!(matches!(message.live, LiveState::Lost));
         assert_eq!(message.finish(Verdict::default()).await.code, 250);
         assert_eq!(fixture.home.sealed.count(), 1);
     }

@@ -21,6 +21,8 @@ pub struct Receive {
     hand_offs: Arc<HandOffs>,
     /// The home that the transaction's first recipient belongs to, with the snapshot it was checked by.
     home: Option<(Arc<Home>, Arc<Kept>)>,
+    /// What the recipients so far take of a frame.
+    recipients_octets: usize,
     message: Option<HandOff>,
     hops: HopCounter,
 }
@@ -28,7 +30,31 @@ pub struct Receive {
 impl Receive {
     /// For a new session.
     pub fn new(homes: Arc<Homes>, hand_offs: Arc<HandOffs>) -> Self {
-        Self { homes, hand_offs, home: None, message: None, hops: HopCounter::default() }
+        Self {
+            homes,
+            hand_offs,
+            home: None,
+            recipients_octets: 0,
+            message: None,
+            hops: HopCounter::default(),
+        }
+    }
+
+    /// Takes a recipient if it is known and its envelope will still fit a frame.
+    fn take_recipient(&mut self, recipient: &Recipient) -> Reply {
+        let octets = self.recipients_octets + link::recipient_octets(recipient);
+        if octets > link::RECIPIENTS_OCTETS_MAX {
+            return Reply::new(
+                452,
+                (4, 5, 3),
+                "Too many long recipients; send to the rest in another transaction",
+            );
+        }
+        let reply = self.check_recipient(&recipient.address);
+        if reply.is_positive() {
+            self.recipients_octets = octets;
+        }
+        reply
     }
 
     fn check_recipient(&mut self, address: &Address) -> Reply {
@@ -77,6 +103,7 @@ impl Service for Receive {
 
     async fn mail(&mut self, _client: &Client, from: &MailFrom) -> Reply {
         self.home = None;
+        self.recipients_octets = 0;
         drop(self.message.take());
         let most = self
             .homes
@@ -95,7 +122,7 @@ impl Service for Receive {
     }
 
     async fn recipient(&mut self, _client: &Client, recipient: &Recipient) -> Reply {
-        self.check_recipient(&recipient.address)
+        self.take_recipient(recipient)
     }
 
     async fn data(&mut self, envelope: Envelope) -> Result<(), Reply> {
@@ -203,6 +230,54 @@ mod tests {
         let mut counter = HopCounter::default();
         message.chunks(step).for_each(|piece| counter.count(piece));
         counter.found
+    }
+
+    fn receive(dir: &std::path::Path) -> Receive {
+        let homes = Arc::new(Homes::open(&dir.join("homes"), 1 << 20).unwrap());
+        let home = homes.pair([7; 32], mail::UnixTime(1)).unwrap();
+        let name = mail::Domain::parse("example.org").unwrap();
+        home.keep(link::Snapshot {
+            generation: 1,
+            domains: vec![link::DomainPolicy { name, catch_all: true }],
+            subaddress_separators: String::new(),
+            recipient_key: link::RecipientKey::new([1; 32]),
+            recipients: std::collections::HashSet::new(),
+            sealing_key: crate::sealed::generate_key().1,
+            away: link::Away::Seal,
+            message_octets_max: 1 << 20,
+            outbound: false,
+        })
+        .unwrap();
+        let trace = crate::trace::Trace::open(&dir.join("trace"), link::Role::Edge).unwrap();
+        let hand_offs = HandOffs::new(4 << 20, std::time::Duration::from_secs(60), trace);
+        Receive::new(homes, Arc::new(hand_offs))
+    }
+
+    #[test]
+    fn recipients_are_taken_as_long_as_their_envelope_fits_a_frame() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut receive = receive(dir.path());
+        let recipient = Recipient {
+            orcpt: Some(mail::Orcpt { kind: "rfc822".to_owned(), address: "\"".repeat(490) }),
+            ..Address::parse("bob@example.org").unwrap().into()
+        };
+        let most = link::RECIPIENTS_OCTETS_MAX / link::recipient_octets(&recipient);
+        assert!(most < 1000);
+        for _ in 0..most {
+            assert_eq!(receive.take_recipient(&recipient).code, 250);
+        }
+        assert_eq!(receive.take_recipient(&recipient).code, 452);
+        let envelope = Envelope {
+            reverse_path: mail::ReversePath::Null,
+            recipients: vec![recipient; most],
+            body: mail::BodyType::SevenBit,
+            smtputf8: false,
+            ret: None,
+            envid: None,
+            client: None,
+        };
+        let open = Open { item: system::new_item_id(), accepted: system::now(), envelope };
+        link::Frame::Open(Box::new(open)).encode(&mut bytes::BytesMut::new()).unwrap();
     }
 
     #[test]

@@ -5,6 +5,8 @@
 //! a message that comes twice is delivered once.
 
 mod buffer;
+#[cfg(test)]
+mod tests;
 mod unsealers;
 
 use std::collections::HashMap;

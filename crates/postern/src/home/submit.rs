@@ -67,7 +67,7 @@ impl Submit {
 
     /// The service of one session with the client at `ip`.
     pub fn session(self: &Arc<Self>, ip: IpAddr) -> Submission {
-        Submission { submit: Arc::clone(self), ip, account: None, transaction: None }
+        Submission { submit: Arc::clone(self), ip, account: None, recipients_octets: 0, transaction: None }
     }
 }
 
@@ -76,6 +76,8 @@ pub struct Submission {
     submit: Arc<Submit>,
     ip: IpAddr,
     account: Option<AccountId>,
+    /// What the recipients so far take of a frame on the link.
+    recipients_octets: usize,
     transaction: Option<Transaction>,
 }
 
@@ -105,6 +107,7 @@ impl Service for Submission {
 
     async fn mail(&mut self, client: &Client, from: &MailFrom) -> Reply {
         self.transaction = None;
+        self.recipients_octets = 0;
         let Some(account) = self.account.as_ref().filter(|_| client.login.is_some()) else {
             return log_in_first();
         };
@@ -131,6 +134,14 @@ impl Service for Submission {
                 550,
                 (5, 7, 1),
                 "sending to the world is off: the operator turns it on with outbound = \"on\" in home.toml",
+            );
+        }
+        self.recipients_octets += link::recipient_octets(recipient);
+        if self.recipients_octets > link::RECIPIENTS_OCTETS_MAX {
+            return Reply::new(
+                452,
+                (4, 5, 3),
+                "too many long recipients; send to the rest in another message",
             );
         }
         Reply::new(250, (2, 1, 5), "recipient taken")
