@@ -4,11 +4,20 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
 
+static POSTERN: OnceLock<PathBuf> = OnceLock::new();
+
+/// Says which program it is, instead of building it.
+///
+/// # Panics
+/// When one is in use already.
+pub fn set_postern(program: PathBuf) {
+    POSTERN.set(program).expect("no program is in use yet");
+}
+
 /// The program.
 #[must_use]
 pub fn postern() -> &'static Path {
-    static BUILT: OnceLock<PathBuf> = OnceLock::new();
-    BUILT.get_or_init(|| {
+    POSTERN.get_or_init(|| {
         if let Some(given) = std::env::var_os("POSTERN_TEST_BINARY") {
             return given.into();
         }

@@ -40,7 +40,15 @@ impl NameServer {
     /// When it can't listen.
     #[must_use]
     pub fn start(zone: &[(&str, Record)]) -> Self {
-        let address = crate::ports::free();
+        Self::start_at(crate::ports::free(), zone)
+    }
+
+    /// Answers for these names at an address.
+    ///
+    /// # Panics
+    /// When it can't listen.
+    #[must_use]
+    pub fn start_at(address: SocketAddr, zone: &[(&str, Record)]) -> Self {
         let zone: Zone = zone.iter().map(|(name, record)| (name.to_lowercase(), record.clone())).collect();
         let zone = Arc::new(zone);
         let stop = Arc::new(AtomicBool::new(false));

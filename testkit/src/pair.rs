@@ -209,6 +209,12 @@ impl Role {
         self.start();
     }
 
+    /// The daemon's process id; `None` when it was not started.
+    #[must_use]
+    pub fn process_id(&self) -> Option<u32> {
+        self.process.as_ref().map(Process::id)
+    }
+
     /// Its memory now, in octets.
     #[must_use]
     pub fn resident_octets(&self) -> u64 {

@@ -14,10 +14,14 @@ cargo xtask packages           installs the Debian packages that the tests need,
 cargo xtask fmt                formats the code
 cargo xtask lint               format and clippy, warnings are errors
 cargo xtask test               unit tests: everything but the journeys
-cargo xtask journeys [FILTER]  the program in both roles against other mail programs";
+cargo xtask journeys [FILTER]  the program in both roles against other mail programs
+cargo xtask bench [--quick] [FIGURE...]
+                               measures the program against a Postfix pair; all figures: bench/RESULTS.md";
 
 /// Where `cargo build` puts the program, below the target directory.
 const PROGRAM: &str = "debug/postern";
+const OPTIMISED: &str = "release/postern";
+const BENCH: &str = "release/bench";
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -31,6 +35,7 @@ fn main() -> ExitCode {
         ["test"] => unit_tests(&mut plan),
         ["journeys"] => packages(&mut plan).and_then(|()| journeys(&mut plan, None)),
         ["journeys", filter] => packages(&mut plan).and_then(|()| journeys(&mut plan, Some(filter))),
+        ["bench", ref options @ ..] => packages(&mut plan).and_then(|()| bench(&mut plan, options)),
         _ => {
             eprintln!("{HELP}");
             return ExitCode::from(2);
@@ -52,7 +57,9 @@ fn ci(plan: &mut Plan) -> Result<(), Failure> {
     unit_tests(plan)?;
     build(plan)?;
     plan.program("demo", &program(), &["demo", "--once"])?;
-    run_journeys(plan, None)
+    run_journeys(plan, None)?;
+    // That it runs, not how fast: CI's machines are shared.
+    bench(plan, &["--quick"])
 }
 
 fn packages(plan: &mut Plan) -> Result<(), Failure> {
@@ -86,7 +93,21 @@ fn run_journeys(plan: &mut Plan, filter: Option<&str>) -> Result<(), Failure> {
     plan.cargo("journeys", &arguments)
 }
 
+/// A full run of all figures is the record that is kept; anything less goes to the target directory.
+fn bench(plan: &mut Plan, options: &[&str]) -> Result<(), Failure> {
+    plan.cargo("build, optimised", &["build", "--release", "--workspace", "--bins"])?;
+    let out = if options.is_empty() { "bench".to_owned() } else { built("bench") };
+    let program = built(OPTIMISED);
+    let arguments = [&["--program", &program, "--out", &out], options].concat();
+    plan.program("bench", &built(BENCH), &arguments)
+}
+
 fn program() -> String {
+    built(PROGRAM)
+}
+
+/// A path below the target directory.
+fn built(name: &str) -> String {
     let target = std::env::var("CARGO_TARGET_DIR").unwrap_or_else(|_| "target".to_owned());
-    format!("{target}/{PROGRAM}")
+    format!("{target}/{name}")
 }

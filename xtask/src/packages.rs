@@ -18,6 +18,10 @@ const PACKAGES: &[(&str, &str)] = &[
     ("libpython3.11-testsuite", "real and broken messages: the test data of Python's email package"),
     ("openssl", "certificates for the other MTA"),
     ("iproute2", "network namespaces"),
+    ("opendkim", "the DKIM filter of the Postfix pair that the bench compares with"),
+    ("postfix-policyd-spf-python", "its SPF policy service"),
+    ("dovecot-imapd", "its mailboxes"),
+    ("dovecot-lmtpd", "the way into them"),
     ("nftables", "the NAT and the firewall between them"),
 ];
 

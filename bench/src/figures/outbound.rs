@@ -1,0 +1,71 @@
+//! Mail of a user to the world: submission at home, through both roles, to a remote server.
+
+use testkit::pair::PASSWORD;
+
+use crate::bench::{Bench, Pace, pace};
+use crate::gateway::Gateway;
+use crate::load::{Connections, Load, Sink};
+use crate::postfix_pair::Equipment;
+use crate::report::{Row, Target};
+
+const FIGURE: &str = "outbound";
+
+/// The usual load of a user: 4 KiB for a remote address.
+pub(crate) const OUTBOUND: Load<'static> = Load {
+    messages: 0,
+    sessions: 20,
+    octets: 4096,
+    from: "bob@example.org",
+    to: "friend@remote.test",
+    connections: Connections::Kept,
+};
+
+pub(crate) fn measure(bench: &Bench) -> (Vec<Row>, String) {
+    let ours_load = Load { messages: bench.work(10_000, 1_000), ..OUTBOUND };
+    let theirs_load = Load { messages: bench.work(1_500, 200), ..OUTBOUND };
+    let (our_sink, their_sink) = (Sink::start(), Sink::start());
+    let postern = bench.postern(Some(&our_sink));
+    let filters = bench.postfix(Equipment::Filters, Some(&their_sink));
+    let our_gateway = Gateway::start(postern.submission(), PASSWORD);
+    let their_gateway = Gateway::start(filters.submission(), PASSWORD);
+    let (mut a, mut b) = (Vec::new(), Vec::new());
+    for _ in 0..bench.rounds {
+        a.push(outbound_pace(&our_gateway, &our_sink, &ours_load));
+        b.push(outbound_pace(&their_gateway, &their_sink, &theirs_load));
+    }
+    let of = |paces: &[Pace], value: fn(&Pace) -> f64| -> Vec<f64> { paces.iter().map(value).collect() };
+    let name = "pair with filters";
+    let rows = vec![
+        Row::alone(
+            FIGURE,
+            "end to end",
+            "messages/s",
+            of(&a, |pace| pace.delivered),
+            Target::RatioAtLeast(10.0),
+        )
+        .beside(name, of(&b, |pace| pace.delivered)),
+        Row::alone(FIGURE, "accepted", "messages/s", of(&a, |pace| pace.accepted), Target::None)
+            .beside(name, of(&b, |pace| pace.accepted)),
+        Row::alone(
+            FIGURE,
+            "processor time, whole machine",
+            "ms/message",
+            of(&a, |pace| pace.processor),
+            Target::None,
+        )
+        .beside(name, of(&b, |pace| pace.processor)),
+    ];
+    let method = format!(
+        "`{}` for Postern, `{}` for the pair, through the same gateway (bench/src/gateway.rs), which adds TLS and \
+         the login that smtp-source does not know; until `smtp-sink -c` has counted all of them.",
+        ours_load.command_line("GATEWAY"),
+        theirs_load.command_line("GATEWAY")
+    );
+    (rows, method)
+}
+
+/// Submits the load and waits until the sink has it.
+pub(crate) fn outbound_pace(gateway: &Gateway, sink: &Sink, load: &Load<'_>) -> Pace {
+    let before = sink.count();
+    pace(load.messages, || load.send(gateway.address()), || sink.count() - before)
+}

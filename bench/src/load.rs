@@ -1,0 +1,108 @@
+//! The load: Postfix's `smtp-source` and `smtp-sink`, the same for all systems.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use tempfile::TempDir;
+use testkit::process::{self, Process};
+use testkit::{ports, until};
+
+const PATIENCE: Duration = Duration::from_secs(1200);
+
+/// What `smtp-source` sends.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Load<'a> {
+    pub(crate) messages: u32,
+    /// Connections at one time.
+    pub(crate) sessions: u32,
+    /// Octets of a message.
+    pub(crate) octets: u32,
+    pub(crate) from: &'a str,
+    pub(crate) to: &'a str,
+    pub(crate) connections: Connections,
+}
+
+/// How long `smtp-source` stays on a connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Connections {
+    /// One for each message, as strangers do.
+    PerMessage,
+    /// One for each session.
+    Kept,
+}
+
+/// The usual load: 4 KiB for bob, a connection for each message.
+pub(crate) const INBOUND: Load<'static> = Load {
+    messages: 0,
+    sessions: 20,
+    octets: 4096,
+    from: "a@remote.test",
+    to: "bob@example.org",
+    connections: Connections::PerMessage,
+};
+
+impl Load<'_> {
+    /// The command, for the record.
+    pub(crate) fn command_line(&self, server: &str) -> String {
+        format!("smtp-source {} {server}", self.arguments().join(" "))
+    }
+
+    fn arguments(&self) -> Vec<String> {
+        let mut arguments: Vec<String> = Vec::new();
+        if self.connections == Connections::Kept {
+            arguments.push("-d".to_owned());
+        }
+        let pairs = [
+            ("-m", self.messages.to_string()),
+            ("-s", self.sessions.to_string()),
+            ("-l", self.octets.to_string()),
+            ("-f", self.from.to_owned()),
+            ("-t", self.to.to_owned()),
+            ("-M", "remote.test".to_owned()),
+        ];
+        arguments.extend(pairs.into_iter().flat_map(|(flag, value)| [flag.to_owned(), value]));
+        arguments
+    }
+
+    /// Sends, and waits until all is answered. A message that is not taken ends the bench.
+    pub(crate) fn send(&self, server: SocketAddr) {
+        let mut command = process::command(None, "smtp-source");
+        command.args(self.arguments()).arg(format!("inet:{}:{}", server.ip(), server.port()));
+        process::run_ok(command, b"", PATIENCE);
+    }
+}
+
+/// `smtp-sink`: takes mail, counts it, throws it away.
+#[derive(Debug)]
+pub(crate) struct Sink {
+    address: SocketAddr,
+    _process: Process,
+    log: PathBuf,
+    _dir: TempDir,
+}
+
+impl Sink {
+    pub(crate) fn start() -> Self {
+        let dir = tempfile::tempdir().expect("a directory");
+        let address = ports::free();
+        let log = dir.path().join("counters");
+        let mut command = process::command(None, "smtp-sink");
+        command.args(["-c", &address.to_string(), "1000"]);
+        let process = Process::start(command, &log);
+        until("smtp-sink listens", Duration::from_secs(10), || std::net::TcpStream::connect(address).ok());
+        Self { address, _process: process, log, _dir: dir }
+    }
+
+    pub(crate) const fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Messages so far. `smtp-sink -c` writes `sess=1 quit=2 mesg=3` and a carriage return each time.
+    pub(crate) fn count(&self) -> usize {
+        let written = std::fs::read(&self.log).unwrap_or_default();
+        let tail = String::from_utf8_lossy(&written[written.len().saturating_sub(200)..]).into_owned();
+        let last = tail.rsplit('\r').find_map(|line| line.rsplit_once("mesg="));
+        last.and_then(|(_, count)| count.trim().parse().ok()).unwrap_or_default()
+    }
+}
