@@ -88,7 +88,8 @@ impl Sink {
         let address = ports::free();
         let log = dir.path().join("counters");
         let mut command = process::command(None, "smtp-sink");
-        command.args(["-c", &address.to_string(), "1000"]);
+        // It wants to be nobody rather than root.
+        command.args(["-u", "nobody", "-c", &address.to_string(), "1000"]);
         let process = Process::start(command, &log);
         until("smtp-sink listens", Duration::from_secs(10), || std::net::TcpStream::connect(address).ok());
         Self { address, _process: process, log, _dir: dir }

@@ -33,6 +33,9 @@ pub fn start_logging() {
 
 /// Runs a role's future on a runtime of its own.
 pub fn block_on<T>(future: impl Future<Output = T>) -> Result<T, Problem> {
+    // The allocator asks for huge pages, and each thread that touches a few kilobytes would then hold 2 MiB. A
+    // small host has better use for them. A kernel without this switch has no huge pages to give.
+    let _ = rustix::thread::disable_transparent_huge_pages(true);
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(|error| {
         Problem::failed(format!("can't start: {error}"), "see the system's limits on threads")
     })?;
