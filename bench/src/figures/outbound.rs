@@ -21,7 +21,7 @@ pub(crate) const OUTBOUND: Load<'static> = Load {
 };
 
 pub(crate) fn measure(bench: &Bench) -> (Vec<Row>, String) {
-    let ours_load = Load { messages: bench.work(10_000, 1_000), ..OUTBOUND };
+    let ours_load = Load { messages: bench.work(10_000, 4_000), ..OUTBOUND };
     let theirs_load = Load { messages: bench.work(1_500, 200), ..OUTBOUND };
     let (our_sink, their_sink) = (Sink::start(), Sink::start());
     let postern = bench.postern(Some(&our_sink));

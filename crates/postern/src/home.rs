@@ -8,6 +8,7 @@ mod dispatch;
 mod edges;
 mod mailboxes;
 mod outgoing_header;
+mod password;
 mod queue;
 mod service;
 pub mod setup;

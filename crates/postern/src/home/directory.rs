@@ -8,14 +8,13 @@ use std::fmt;
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
-use argon2::password_hash::phc::PasswordHash;
-use argon2::{Argon2, PasswordHasher as _, PasswordVerifier as _};
 use mail::{Address, Domain};
 use rusqlite::Connection;
 use sha2::{Digest as _, Sha256};
 use tokio::sync::watch;
 
 use crate::config::HomeConfig;
+use crate::home::password::{self, Checker};
 use crate::problem::Problem;
 use crate::system;
 
@@ -75,8 +74,7 @@ struct Inner {
     /// programs log in all the time.
     found_right: Mutex<HashMap<AccountId, [u8; 32]>>,
     digest_key: [u8; 32],
-    /// Hash of a password nobody has: an unknown name takes as long as a known one.
-    dummy: String,
+    passwords: Checker,
     changed: watch::Sender<u64>,
 }
 
@@ -105,13 +103,6 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-fn hash(password: &str) -> Result<String, Problem> {
-    let hashed = Argon2::default().hash_password(password.as_bytes());
-    hashed
-        .map(|hash: PasswordHash| hash.to_string())
-        .map_err(|error| Problem::failed(format!("can't hash the password: {error}"), ""))
-}
-
 impl Directory {
     /// Opens or makes `directory.db`.
     pub fn open(config: &HomeConfig) -> Result<Self, Problem> {
@@ -124,7 +115,7 @@ impl Directory {
             view: RwLock::new(Arc::new(view)),
             found_right: Mutex::default(),
             digest_key: system::random(),
-            dummy: hash("a password that nobody has")?,
+            passwords: Checker::default(),
             changed: watch::Sender::new(0),
         })))
     }
@@ -183,7 +174,7 @@ impl Directory {
                 "see 'postern user list' and 'postern alias list'",
             ));
         }
-        let password = checked_password(password).and_then(hash)?;
+        let password = checked_password(password).and_then(password::hash)?;
         let row = (account.as_str(), address.canonical(), password);
         self.change(|db| {
             db.execute("INSERT INTO account (name, address, password) VALUES (?1, ?2, ?3)", row)
@@ -193,7 +184,7 @@ impl Directory {
 
     /// Sets a new password.
     pub fn set_password(&self, address: &Address, password: &str) -> Result<(), Problem> {
-        let password = checked_password(password).and_then(hash)?;
+        let password = checked_password(password).and_then(password::hash)?;
         let row = (address.canonical(), password);
         let rows =
             self.change(|db| db.execute("UPDATE account SET password = ?2 WHERE address = ?1", row))?;
@@ -287,13 +278,9 @@ impl Directory {
         let named = Address::parse(user).ok().and_then(|address| view.by_address.get(&address.canonical()));
         let known = named.and_then(|id| Some((id, view.accounts.get(id)?)));
         let digest = self.digest(password);
-        if let Some((id, _)) = known
-            && lock(&self.0.found_right).get(id) == Some(&digest)
-        {
-            return Some(id.clone());
-        }
-        let hash = known.map_or(self.0.dummy.as_str(), |(_, account)| account.password.as_str());
-        let right = verify(password, hash);
+        let found_right = || known.is_some_and(|(id, _)| lock(&self.0.found_right).get(id) == Some(&digest));
+        let hash = known.map(|(_, account)| account.password.as_str());
+        let right = found_right() || self.0.passwords.is_right(password, hash, found_right);
         let (id, _) = known.filter(|_| right)?;
         lock(&self.0.found_right).insert(id.clone(), digest);
         Some(id.clone())
@@ -391,11 +378,6 @@ fn checked_password(password: &str) -> Result<&str, Problem> {
         PASSWORD_OCTETS_MIN..=PASSWORD_OCTETS_MAX => Ok(password),
         _ => Err(Problem::setup("the password is longer than 1024 characters", "choose a shorter one")),
     }
-}
-
-fn verify(password: &str, hash: &str) -> bool {
-    PasswordHash::new(hash)
-        .is_ok_and(|hash| Argon2::default().verify_password(password.as_bytes(), &hash).is_ok())
 }
 
 fn open_database(path: &Path) -> rusqlite::Result<Connection> {
