@@ -103,7 +103,7 @@ impl Row {
             Target::AtLeast(least) => format!("≥ {}", number(least)),
             Target::AtMost(most) => format!("≤ {}", number(most)),
             Target::RatioAtLeast(least) => format!("≥ {} times", number(least)),
-            Target::RatioAtMost(most) => format!("≤ {:.3} times", most),
+            Target::RatioAtMost(most) => format!("≤ {most:.3} times"),
             Target::None => "–".to_owned(),
         }
     }

@@ -12,7 +12,7 @@ const MIB: u32 = 1024 * 1024;
 
 pub(crate) fn measure(bench: &Bench) -> (Vec<Row>, String) {
     let load = |messages, mib| Load { messages, sessions: 4, octets: mib * MIB, ..INBOUND };
-    let work = load(bench.work(40, 24), 25);
+    let work = load(bench.work(40, 12), 25);
     let mut postern = bench.postern(None);
     let mut filters = bench.postfix(Equipment::Filters, None);
     let (mut ours, mut theirs) = (Vec::new(), Vec::new());
