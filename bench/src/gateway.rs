@@ -5,13 +5,11 @@ use std::io;
 use std::net::SocketAddr;
 
 use base64::Engine as _;
+use net::tls;
 use testkit::ports;
 use tokio::io::{AsyncBufRead, AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::{Builder, Runtime};
-use tokio_rustls::TlsConnector;
-
-use crate::trusting;
 
 /// The login that is used for every connection.
 const USER: &str = "bob@example.org";
@@ -52,8 +50,8 @@ async fn pass_on(mut client: TcpStream, submission: SocketAddr, login: &str) -> 
     client.set_nodelay(true)?;
     let tcp = TcpStream::connect(submission).await?;
     tcp.set_nodelay(true)?;
-    let connector = TlsConnector::from(trusting::client_config());
-    let mut server = BufReader::new(connector.connect(trusting::server_name(), tcp).await?);
+    let connector = tls::opportunistic_connector().map_err(io::Error::other)?;
+    let mut server = BufReader::new(tls::connect(&connector, submission, tcp).await?);
     expect(&mut server, "220").await?;
     server.write_all(b"EHLO gateway.test\r\n").await?;
     expect(&mut server, "250").await?;

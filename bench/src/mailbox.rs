@@ -2,11 +2,12 @@
 
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::{SocketAddr, TcpStream};
+use std::sync::Arc;
 use std::time::Duration;
 
+use net::tls;
+use rustls::pki_types::ServerName;
 use rustls::{ClientConnection, StreamOwned};
-
-use crate::trusting;
 
 /// A logged-in IMAP connection.
 pub(crate) struct Mailbox {
@@ -18,8 +19,9 @@ impl Mailbox {
         let tcp = TcpStream::connect(server).expect("the IMAP server");
         tcp.set_nodelay(true).expect("no delay");
         tcp.set_read_timeout(Some(Duration::from_secs(60))).expect("a time limit");
-        let connection =
-            ClientConnection::new(trusting::client_config(), trusting::server_name()).expect("a TLS client");
+        let connector = tls::opportunistic_connector().expect("a TLS client");
+        let name = ServerName::IpAddress(server.ip().into());
+        let connection = ClientConnection::new(Arc::clone(connector.config()), name).expect("a TLS client");
         let mut mailbox = Self { stream: BufReader::new(StreamOwned::new(connection, tcp)) };
         mailbox.line();
         mailbox.ask(&format!("LOGIN {user} \"{password}\""));

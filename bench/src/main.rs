@@ -21,7 +21,6 @@ mod postfix_pair;
 mod probe;
 mod report;
 mod system;
-mod trusting;
 
 use std::path::PathBuf;
 use std::process::ExitCode;

@@ -56,7 +56,7 @@ pub(crate) fn open_writer(path: &Path) -> Result<Connection, StoreError> {
     let mut connection = open(path, WRITER_CACHE_KIB)?;
     connection.pragma_update(None, "synchronous", "FULL")?;
     connection.pragma_update(None, "foreign_keys", true)?;
-    // The writer checkpoints between batches, when nobody waits for it.
+    // The writer checkpoints between batches, after all of one are answered; the next one waits for it.
     connection.pragma_update(None, "wal_autocheckpoint", 0)?;
     let version: i64 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
     if version > VERSION {

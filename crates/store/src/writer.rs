@@ -22,7 +22,8 @@ const OPEN_MAX: usize = 8;
 const IDLE: Duration = Duration::from_secs(20);
 /// Octets written to the log before its pages are moved into the database file.
 const CHECKPOINT_OCTETS: u64 = 8 * 1024 * 1024;
-/// What a changed row adds to the log at most, as a rule: a page in its table and one in an index.
+/// What a changed row is taken to add to the log. An estimate: rows of a batch share pages, and a row of a large body is
+/// larger, so with large messages the log outgrows its limit (bench/ANALYSIS.md).
 const ROW_OCTETS: u64 = 2 * 4096;
 
 /// Something that is to be done to an account in a transaction.

@@ -281,9 +281,20 @@ impl Directory {
         let found_right = || known.is_some_and(|(id, _)| lock(&self.0.found_right).get(id) == Some(&digest));
         let hash = known.map(|(_, account)| account.password.as_str());
         let right = found_right() || self.0.passwords.is_right(password, hash, found_right);
-        let (id, _) = known.filter(|_| right)?;
-        lock(&self.0.found_right).insert(id.clone(), digest);
-        Some(id.clone())
+        let (id, account) = known.filter(|_| right)?;
+        self.remember(id, &account.password, digest).then(|| id.clone())
+    }
+
+    /// Notes that a password was found right for this hash. `false` when the account has another hash by now, or is
+    /// gone: its password was changed while the check waited and ran, and the old one must not live on.
+    fn remember(&self, id: &AccountId, hash: &str, digest: [u8; 32]) -> bool {
+        // A change shows the new accounts first and then forgets all digests, so under this lock the order is clear.
+        let mut found_right = lock(&self.0.found_right);
+        let still = self.view().accounts.get(id).is_some_and(|account| account.password == hash);
+        if still {
+            found_right.insert(id.clone(), digest);
+        }
+        still
     }
 
     fn digest(&self, password: &str) -> [u8; 32] {
@@ -450,6 +461,20 @@ mod tests {
         directory.set_password(&at("alice@example.org"), "battery staple").unwrap();
         assert!(directory.login_blocking("alice@example.org", "correct horse").is_none());
         assert!(directory.login_blocking("alice@example.org", "battery staple").is_some());
+    }
+
+    /// Symptom: a password stayed good after it was changed. Cause: a login that had read the old hash and waited for
+    /// its check noted the password as right after the change had forgotten all such notes.
+    #[test]
+    fn a_login_that_was_checked_against_a_replaced_hash_is_refused_and_not_remembered() {
+        let (_dir, directory) = directory();
+        let id = AccountId::of(&at("alice@example.org")).unwrap();
+        let old = directory.view().accounts.get(&id).unwrap().password.clone();
+        let digest = directory.digest("correct horse");
+        assert!(directory.remember(&id, &old, digest));
+        directory.set_password(&at("alice@example.org"), "battery staple").unwrap();
+        assert!(!directory.remember(&id, &old, digest));
+        assert!(directory.login_blocking("alice@example.org", "correct horse").is_none());
     }
 
     #[test]
