@@ -1,8 +1,13 @@
 //! Ports on loopback that nobody listens on.
 
 use std::collections::BTreeSet;
-use std::net::{SocketAddr, TcpListener, UdpSocket};
+use std::hash::{BuildHasher as _, Hasher as _, RandomState};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, UdpSocket};
 use std::sync::Mutex;
+
+/// Below the ports that the system gives to connections that go out: one of those can't take a port before
+/// its daemon listens.
+const PORTS: std::ops::Range<u64> = 10_000..32_000;
 
 static GIVEN: Mutex<BTreeSet<u16>> = Mutex::new(BTreeSet::new());
 
@@ -11,9 +16,11 @@ static GIVEN: Mutex<BTreeSet<u16>> = Mutex::new(BTreeSet::new());
 pub fn free() -> SocketAddr {
     let mut given = GIVEN.lock().unwrap();
     for _ in 0..1000 {
-        let tcp = TcpListener::bind("127.0.0.1:0").expect("a free port");
-        let address = tcp.local_addr().expect("its address");
-        if UdpSocket::bind(address).is_ok() && given.insert(address.port()) {
+        let random = RandomState::new().build_hasher().finish();
+        let port = PORTS.start + random % (PORTS.end - PORTS.start);
+        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, u16::try_from(port).unwrap()));
+        let free = TcpListener::bind(address).is_ok() && UdpSocket::bind(address).is_ok();
+        if free && given.insert(address.port()) {
             return address;
         }
     }

@@ -8,7 +8,7 @@ mod dialogue;
 mod dns;
 mod remote;
 
-use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, UdpSocket};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -80,6 +80,8 @@ struct Stage {
     _dir: tempfile::TempDir,
     runtime: Runtime,
     root: PathBuf,
+    name_server: SocketAddr,
+    remote_port: u16,
     smtp: SocketAddr,
     submission: SocketAddr,
     imap: SocketAddr,
@@ -93,8 +95,8 @@ struct Stage {
 
 /// Plays the demo. With `once` it ends when everything was read back; else it stays up until Ctrl-C.
 pub fn run(once: bool) -> Result<(), Problem> {
-    let mut stage = Stage::set_up()?;
-    match stage.play() {
+    let mut stage = Stage::begin()?;
+    match stage.set_up().and_then(|()| stage.play()) {
         Ok(()) if once => {
             println!("\nBoth messages were read back and are what was sent.");
             Ok(())
@@ -111,11 +113,21 @@ fn say(text: &str) {
     println!("\n== {text}");
 }
 
+/// Ports below those that the system gives to connections that go out: none of these can take one before its
+/// daemon listens.
+const PORTS: std::ops::Range<u64> = 10_000..32_000;
+
+/// An address on loopback that is free for TCP and UDP.
 fn free_address() -> Result<SocketAddr, Problem> {
-    let probe = TcpListener::bind((Ipv4Addr::LOCALHOST, 0));
-    probe
-        .and_then(|listener| listener.local_addr())
-        .map_err(|error| Problem::failed(format!("no free port on loopback: {error}"), ""))
+    let span = PORTS.end - PORTS.start;
+    for _ in 0..1000 {
+        let port = u16::try_from(PORTS.start + system::random_u64() % span).unwrap_or(u16::MAX);
+        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+        if TcpListener::bind(address).is_ok() && UdpSocket::bind(address).is_ok() {
+            return Ok(address);
+        }
+    }
+    Err(Problem::failed("no free port on loopback", "end what listens on so many of them"))
 }
 
 fn io_problem(error: &std::io::Error) -> Problem {
@@ -123,69 +135,75 @@ fn io_problem(error: &std::io::Error) -> Problem {
 }
 
 impl Stage {
-    fn set_up() -> Result<Self, Problem> {
+    /// The pretend internet runs; the edge and the home are not there yet.
+    fn begin() -> Result<Self, Problem> {
         say("Setting up: an edge, a home behind it, a pretend internet; all on loopback");
         let dir = tempfile::Builder::new().prefix("postern-demo").tempdir().map_err(|e| io_problem(&e))?;
         let root = dir.path().to_owned();
         let runtime = Runtime::new().map_err(|error| io_problem(&error))?;
         let (name_server, remote_port, world) = start_world(&runtime)?;
         let (smtp, submission, imap) = (free_address()?, free_address()?, free_address()?);
-        let edge_arguments = EdgeArguments {
-            hostname: format!("mx.{DOMAIN}"),
-            config: root.join("edge.toml"),
-            data: root.join("edge"),
-            smtp: vec![smtp],
-            link: vec![free_address()?],
-            link_address: None,
-            dns: vec![name_server],
-        };
-        let link_address = edge_arguments.link.first().map(ToString::to_string);
-        let edge_arguments = EdgeArguments { link_address, ..edge_arguments };
-        edge_setup::prepare(&edge_arguments)?;
-        append(&edge_arguments.config, &format!("\n[outbound]\nport = {remote_port}\n"))?;
-        let code = edge_setup::new_code(&edge_arguments.config)?;
-        println!("pairing code: {code}");
-        let edge = Role::start("edge", &edge_arguments.config, &root.join("edge.log"))?;
         let password = format!("{:016x}", system::random_u64());
-        let mut stage = Self {
+        Ok(Self {
             _dir: dir,
             runtime,
             root,
+            name_server,
+            remote_port,
             smtp,
             submission,
             imap,
             password,
-            edge: Some(edge),
+            edge: None,
             home: None,
             world,
             shown: 0,
+        })
+    }
+
+    /// The edge runs, Home is paired with it, has two users and runs.
+    fn set_up(&mut self) -> Result<(), Problem> {
+        let link = free_address()?;
+        let edge = EdgeArguments {
+            hostname: format!("mx.{DOMAIN}"),
+            config: self.root.join("edge.toml"),
+            data: self.root.join("edge"),
+            smtp: vec![self.smtp],
+            link: vec![link],
+            link_address: Some(link.to_string()),
+            dns: vec![self.name_server],
         };
-        stage.wait_for("the edge", |stage| stage.status("edge").is_some())?;
+        edge_setup::prepare(&edge)?;
+        append(&edge.config, &format!("\n[outbound]\nport = {}\n", self.remote_port))?;
+        let code = edge_setup::new_code(&edge.config)?;
+        println!("pairing code: {code}");
+        self.edge = Some(Role::start("edge", &edge.config, &self.root.join("edge.log"))?);
+        self.wait_for("the edge", |stage| stage.status("edge").is_some())?;
         home_setup::setup(&HomeArguments {
             code,
             domain: vec![mail::Domain::parse(DOMAIN).map_err(|e| Problem::failed(e, ""))?],
-            config: stage.root.join("home.toml"),
-            data: stage.root.join("home"),
-            submission: vec![submission],
-            imap: vec![imap],
+            config: self.root.join("home.toml"),
+            data: self.root.join("home"),
+            submission: vec![self.submission],
+            imap: vec![self.imap],
             outbound: "on".to_owned(),
         })?;
         for user in [ALICE, BOB] {
-            let request = Request::new("user add", [user, &stage.password]);
-            let config = stage.root.join("home.toml");
-            stage.runtime.block_on(accounts::command(&config, &request))?;
+            let request = Request::new("user add", [user, &self.password]);
+            let config = self.root.join("home.toml");
+            self.runtime.block_on(accounts::command(&config, &request))?;
         }
-        stage.start_home()?;
-        Ok(stage)
+        self.start_home()
     }
 
     fn start_home(&mut self) -> Result<(), Problem> {
         self.home = Some(Role::start("home", &self.root.join("home.toml"), &self.root.join("home.log"))?);
+        // The link is up and the edge has kept the list of addresses: now it can take mail for them.
         self.wait_for("the link", |stage| {
-            let link = stage
+            let kept = stage
                 .status("home")
-                .and_then(|status| Some(status.get("edges")?.get(0)?.get("link")? == "up"));
-            link == Some(true)
+                .and_then(|status| status.get("edges")?.get(0)?.get("snapshot")?.as_u64());
+            kept.is_some_and(|generation| generation > 0)
         })
     }
 
@@ -282,6 +300,14 @@ impl Stage {
     fn wait_for(&mut self, what: &str, mut done: impl FnMut(&mut Self) -> bool) -> Result<(), Problem> {
         let begun = Instant::now();
         while !done(self) {
+            for (name, role) in [("edge", &mut self.edge), ("home", &mut self.home)] {
+                if let Some(Ok(Some(status))) = role.as_mut().map(|role| role.child.try_wait()) {
+                    return Err(Problem::failed(
+                        format!("{what} will not come: postern {name} has ended ({status})"),
+                        "its last lines are above",
+                    ));
+                }
+            }
             if begun.elapsed() > PATIENCE {
                 return Err(Problem::failed(
                     format!("{what} did not come within {} s", PATIENCE.as_secs()),
