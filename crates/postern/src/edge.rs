@@ -1,6 +1,7 @@
 //! Edge: the external MTA. What it is made of, and how it starts and stops.
 
 mod deliver;
+mod draft;
 mod drain;
 mod feed;
 mod handoff;

@@ -15,6 +15,8 @@ use store::{Body, Delivery, FlagList, Options, Store, StoreError};
 
 const ACCOUNT: &str = "crash";
 const THREADS: u16 = 4;
+/// From this size on the store keeps the file.
+const LARGE_OCTETS: usize = 1024 * 1024;
 
 fn main() -> Result<(), Box<dyn Error>> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -34,8 +36,9 @@ fn deliver(directory: &Path, count: u16) -> Result<(), Box<dyn Error>> {
     let threads: Vec<_> = (0..THREADS)
         .map(|thread| {
             let store = Arc::clone(&store);
+            let directory = directory.to_owned();
             std::thread::spawn(move || {
-                (thread..count).step_by(THREADS.into()).try_for_each(|n| one(&store, n))
+                (thread..count).step_by(THREADS.into()).try_for_each(|n| one(&store, &directory, n))
             })
         })
         .collect();
@@ -45,18 +48,19 @@ fn deliver(directory: &Path, count: u16) -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-fn one(store: &Store, number: u16) -> Result<(), StoreError> {
+fn one(store: &Store, directory: &Path, number: u16) -> Result<(), StoreError> {
     let now = now();
     let mut random = [0; 10];
     random[..2].copy_from_slice(&number.to_be_bytes());
     random[2..6].copy_from_slice(&std::process::id().to_be_bytes());
     let item = ItemId::new(now, random);
     let body = format!("X-Item: {item}\r\n\r\n{}\r\n", "x".repeat(usize::from(number) * 97 % 20_000));
+    let body = if number.is_multiple_of(6) { large(directory, body)? } else { Body::from(body.into_bytes()) };
     let delivery = Delivery {
         item: Some(item),
         mailbox: "INBOX".into(),
         head: Vec::new(),
-        body: Body::from(body.into_bytes()),
+        body,
         flags: FlagList::default(),
         internal_date: now,
     };
@@ -69,6 +73,17 @@ fn one(store: &Store, number: u16) -> Result<(), StoreError> {
     written.map_err(|error| StoreError::Source(error.to_string()))
 }
 
+/// As a message that came in a file and keeps it.
+fn large(directory: &Path, mut body: String) -> Result<Body, StoreError> {
+    body.push_str(&"x".repeat(LARGE_OCTETS));
+    let octets = body.len() as u64;
+    let written = tempfile::tempfile_in(directory).and_then(|mut file| {
+        file.write_all(body.as_bytes())?;
+        Ok(Body::File(file, octets))
+    });
+    written.map_err(|error| StoreError::Source(error.to_string()))
+}
+
 fn verify(directory: &Path) -> Result<(), Box<dyn Error>> {
     let store = Store::open(directory, Options::default())?;
     let mut items: BTreeMap<String, u32> = BTreeMap::new();
@@ -77,11 +92,15 @@ fn verify(directory: &Path) -> Result<(), Box<dyn Error>> {
         let reader = store.reader(&account)?;
         for mailbox in reader.mailboxes()? {
             let mut uids = Vec::new();
-            reader.each_message(mailbox.id, 1..=u32::MAX, |message| uids.push(message.uid))?;
-            for uid in uids {
-                let mut head = Vec::new();
-                reader.read_body(mailbox.id, uid, 0, 34, &mut head)?;
-                let head = String::from_utf8_lossy(&head).into_owned();
+            reader
+                .each_message(mailbox.id, 1..=u32::MAX, |message| uids.push((message.uid, message.octets)))?;
+            for (uid, octets) in uids {
+                let mut body = Vec::new();
+                reader.read_body(mailbox.id, uid, 0, usize::MAX, &mut body)?;
+                if body.len() as u64 != octets {
+                    return Err(format!("message {uid} has {} octets of {octets}", body.len()).into());
+                }
+                let head = String::from_utf8_lossy(&body[..34]).into_owned();
                 *items.entry(head.trim_start_matches("X-Item: ").to_owned()).or_default() += 1;
             }
         }

@@ -4,12 +4,14 @@
 //! large message needs more memory than one of them. Ids of bodies are never given out twice.
 
 use std::fs::File;
+use std::ops::Range;
 use std::os::unix::fs::FileExt;
 
 use bytes::Bytes;
 use rusqlite::{Connection, MAIN_DB, params};
 
 use crate::StoreError;
+use crate::large::{LARGE_OCTETS, LargeBodies};
 
 /// Octets of each row of a body, but its last.
 pub(crate) const PIECE: u64 = 256 * 1024;
@@ -21,7 +23,8 @@ const WHOLE_MAX: u64 = 32 * 1024;
 pub enum Body {
     /// In memory, in pieces that follow each other.
     Memory(Vec<Bytes>),
-    /// The first octets of a file, so many. It is read when the message is written, piece by piece.
+    /// The first octets of a file, so many. It is read when the message is written, piece by piece. If it is
+    /// large, it is kept as it is: it must have no name, and nobody may write to it any more.
     File(File, u64),
 }
 
@@ -55,8 +58,22 @@ pub(crate) const fn rows(octets: u64) -> u64 {
     octets.div_ceil(PIECE)
 }
 
-/// Writes `head` and then `body` to rows from `id` on.
-pub(crate) fn write(connection: &Connection, id: u64, head: &[u8], body: &Body) -> Result<(), StoreError> {
+/// Writes `head` and then `body` to rows from `id` on; a large body that comes in a file keeps it.
+pub(crate) fn write(
+    connection: &Connection,
+    large: &LargeBodies,
+    id: u64,
+    head: &[u8],
+    body: &Body,
+) -> Result<(), StoreError> {
+    let empty = Body::Memory(Vec::new());
+    let body = match body {
+        Body::File(file, octets) if *octets >= LARGE_OCTETS => {
+            large.write(connection, id, head.len(), file, *octets)?;
+            &empty
+        }
+        body => body,
+    };
     let mut insert = connection.prepare_cached("INSERT INTO body (id, data) VALUES (?1, ?2)")?;
     let mut source = Source { head, body, at: 0, chunk: 0, chunk_at: 0 };
     let mut left = head.len() as u64 + body.octets();
@@ -72,17 +89,36 @@ pub(crate) fn write(connection: &Connection, id: u64, head: &[u8], body: &Body) 
     Ok(())
 }
 
-/// Appends to `out` up to `length` octets from `offset` on of the body `id` that has `octets`.
+/// Appends to `out` up to `length` octets from `offset` on of the body `id` that has `octets`. `None`: its
+/// file is not there.
 pub(crate) fn read(
     connection: &Connection,
-    id: u64,
-    octets: u64,
+    large: &LargeBodies,
+    (id, octets): (u64, u64),
     offset: u64,
     length: usize,
     out: &mut Vec<u8>,
-) -> Result<(), StoreError> {
+) -> Result<Option<()>, StoreError> {
     let end = offset.saturating_add(length as u64).min(octets);
-    let mut at = offset;
+    let in_file = if octets >= LARGE_OCTETS { LargeBodies::head(connection, id)? } else { None };
+    let Some(head) = in_file else {
+        read_rows(connection, (id, octets), offset..end, out)?;
+        return Ok(Some(()));
+    };
+    if offset < head {
+        read_rows(connection, (id, head), offset..end.min(head), out)?;
+    }
+    let from = offset.max(head);
+    if from < end { large.read(id, from - head..end - head, out) } else { Ok(Some(())) }
+}
+
+fn read_rows(
+    connection: &Connection,
+    (id, octets): (u64, u64),
+    wanted: Range<u64>,
+    out: &mut Vec<u8>,
+) -> Result<(), StoreError> {
+    let Range { start: mut at, end } = wanted;
     while at < end {
         let row = at / PIECE;
         let row_octets = PIECE.min(octets - row * PIECE);
@@ -98,7 +134,7 @@ fn read_row(
     connection: &Connection,
     row: u64,
     row_octets: u64,
-    range: std::ops::Range<usize>,
+    range: Range<usize>,
     out: &mut Vec<u8>,
 ) -> Result<(), StoreError> {
     if row_octets > WHOLE_MAX {
@@ -117,8 +153,9 @@ fn read_row(
     Ok(())
 }
 
-/// Removes one message's hold on the body `id`; the last one removes the body.
-pub(crate) fn release(connection: &Connection, id: u64, octets: u64) -> Result<(), StoreError> {
+/// Removes one message's hold on the body `id`; the last one removes the body. True when its file, if the
+/// transaction is committed, is of no more use.
+pub(crate) fn release(connection: &Connection, id: u64, octets: u64) -> Result<bool, StoreError> {
     let mut fewer = connection
         .prepare_cached("UPDATE shared SET messages = messages - 1 WHERE body = ?1 RETURNING messages")?;
     let left: Option<i64> = match fewer.query_row([column(id)], |row| row.get(0)) {
@@ -127,15 +164,15 @@ pub(crate) fn release(connection: &Connection, id: u64, octets: u64) -> Result<(
         Err(error) => return Err(error.into()),
     };
     match left {
-        Some(2..) => Ok(()),
+        Some(2..) => Ok(false),
         Some(_) => {
             connection.prepare_cached("DELETE FROM shared WHERE body = ?1")?.execute([column(id)])?;
-            Ok(())
+            Ok(false)
         }
         None => {
             let mut delete = connection.prepare_cached("DELETE FROM body WHERE id BETWEEN ?1 AND ?2")?;
             delete.execute([column(id), column(id + rows(octets)) - 1])?;
-            Ok(())
+            if octets >= LARGE_OCTETS { LargeBodies::release(connection, id) } else { Ok(false) }
         }
     }
 }

@@ -8,6 +8,7 @@ use rusqlite::{Connection, OptionalExtension, params};
 
 use crate::body::{self, Body, column, unsigned};
 use crate::flags::{FlagList, Flags, KEYWORD_LENGTH_MAX, KEYWORDS_MAX};
+use crate::large::LargeBodies;
 use crate::mailbox::MailboxId;
 use crate::{StoreError, name};
 
@@ -92,23 +93,34 @@ pub(crate) struct Entry {
     pub(crate) flags: Flags,
 }
 
+/// What a committed transaction leaves to do.
+#[derive(Debug, Default)]
+pub(crate) struct Effects {
+    /// Octets of bodies that went through the log.
+    pub(crate) body_octets: u64,
+    /// Large bodies whose files are of no more use.
+    pub(crate) released: Vec<u64>,
+}
+
 /// An open transaction.
 pub(crate) struct Change<'c> {
     pub(crate) connection: &'c Connection,
+    large: &'c LargeBodies,
+    effects: Effects,
     mailboxes: Vec<Counters>,
     body_next: Option<u64>,
 }
 
 impl<'c> Change<'c> {
-    pub(crate) fn begin(connection: &'c Connection) -> Result<Self, StoreError> {
+    pub(crate) fn begin(connection: &'c Connection, large: &'c LargeBodies) -> Result<Self, StoreError> {
         connection.prepare_cached("BEGIN IMMEDIATE")?.execute([])?;
-        Ok(Self { connection, mailboxes: Vec::new(), body_next: None })
+        Ok(Self { connection, large, effects: Effects::default(), mailboxes: Vec::new(), body_next: None })
     }
 
-    pub(crate) fn commit(mut self) -> Result<(), StoreError> {
+    pub(crate) fn commit(mut self) -> Result<Effects, StoreError> {
         self.save()?;
         self.connection.prepare_cached("COMMIT")?.execute([])?;
-        Ok(())
+        Ok(self.effects)
     }
 
     fn save(&mut self) -> Result<(), StoreError> {
@@ -203,10 +215,19 @@ impl<'c> Change<'c> {
                     .query_row([], |row| row.get::<_, i64>(0))?,
             ),
         };
-        body::write(self.connection, id, head, source)?;
+        body::write(self.connection, self.large, id, head, source)?;
+        self.effects.body_octets += octets;
         // An empty message has no row, and an id of its own all the same.
         self.body_next = Some(id + body::rows(octets).max(1));
         Ok(id)
+    }
+
+    /// Removes one message's hold on a body.
+    pub(crate) fn release_body(&mut self, id: u64, octets: u64) -> Result<(), StoreError> {
+        if body::release(self.connection, id, octets)? {
+            self.effects.released.push(id);
+        }
+        Ok(())
     }
 
     /// Where the mailbox of this checked name is among the batch's counters.

@@ -1,4 +1,4 @@
-//! Mailboxes: one SQLite file per account, messages inside.
+//! Mailboxes: one SQLite file per account, messages inside; large bodies are files beside it.
 //!
 //! Everything that changes an account goes through the writer thread it belongs to, which commits many
 //! changes with one fsync and answers only after it. Reading goes beside it, through a small pool of
@@ -9,6 +9,7 @@ mod body;
 mod change;
 mod error;
 mod flags;
+mod large;
 mod mailbox;
 mod message;
 mod name;

@@ -69,7 +69,7 @@ impl Change<'_> {
         let mut bodies = self.connection.prepare("SELECT body, octets FROM message WHERE mailbox = ?1")?;
         let mut rows = bodies.query([id.0])?;
         while let Some(row) = rows.next()? {
-            body::release(self.connection, body::unsigned(row.get(0)?), body::unsigned(row.get(1)?))?;
+            self.release_body(body::unsigned(row.get(0)?), body::unsigned(row.get(1)?))?;
         }
         self.connection.execute("DELETE FROM message WHERE mailbox = ?1", [id.0])?;
         self.connection.execute("DELETE FROM vanished WHERE mailbox = ?1", [id.0])?;

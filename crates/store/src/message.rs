@@ -201,7 +201,7 @@ impl Change<'_> {
                 .query_map(values, |row| Ok((row.get(0)?, unsigned(row.get(1)?), unsigned(row.get(2)?))))?;
             let removed: Vec<(u32, u64, u64)> = rows.collect::<Result<_, _>>()?;
             for (uid, id, octets) in removed {
-                body::release(self.connection, id, octets)?;
+                self.release_body(id, octets)?;
                 gone.push(uid);
             }
         }

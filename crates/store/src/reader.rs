@@ -8,6 +8,7 @@ use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use crate::body::{self, column, unsigned};
 use crate::flags::Flags;
+use crate::large::LargeBodies;
 use crate::mailbox::{Mailbox, MailboxId, Totals};
 use crate::message::Message;
 use crate::writer::account_file;
@@ -207,15 +208,27 @@ impl Reader {
             .query_row(params![mailbox.0, uid], |row| Ok((row.get(0)?, row.get(1)?)))
             .optional()?;
         let Some((id, octets)) = found else { return Ok(false) };
-        body::read(connection, unsigned(id), unsigned(octets), offset, length, out)?;
-        Ok(true)
+        let large = LargeBodies::of(&self.file);
+        let body = (unsigned(id), unsigned(octets));
+        if body::read(connection, &large, body, offset, length, out)?.is_some() {
+            return Ok(true);
+        }
+        // The file goes after the commit that expunged the message, which this snapshot does not see yet.
+        drop(transaction);
+        match self.message(mailbox, uid)? {
+            None => Ok(false),
+            Some(_) => Err(large.missing(body.0)),
+        }
     }
 
-    /// SQLite's own check of the whole file.
+    /// SQLite's own check of the whole file, and that the files of large bodies are there.
     pub(crate) fn check(&self) -> Result<(), StoreError> {
         let verdict: String =
             self.connection()?.query_row("PRAGMA integrity_check(1)", [], |row| row.get(0))?;
-        if verdict == "ok" { Ok(()) } else { Err(StoreError::Damaged(self.file.display().to_string())) }
+        if verdict != "ok" {
+            return Err(StoreError::Damaged(self.file.display().to_string()));
+        }
+        LargeBodies::of(&self.file).check(self.connection()?)
     }
 
     fn connection(&self) -> Result<&Connection, StoreError> {

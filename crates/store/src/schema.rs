@@ -8,7 +8,7 @@ use rusqlite::{Connection, OpenFlags};
 use crate::StoreError;
 
 /// `user_version` of the files this version writes. A later step is another arm in [`migrate`].
-const VERSION: i64 = 1;
+const VERSION: i64 = 2;
 /// How long a statement waits for another process that holds the file, such as a backup.
 const BUSY_WAIT: Duration = Duration::from_secs(5);
 /// Page cache of a writer's connection; what a large transaction needs beyond it spills to the log.
@@ -73,6 +73,11 @@ pub(crate) fn open_writer(path: &Path) -> Result<Connection, StoreError> {
 /// Opens a connection that only reads.
 pub(crate) fn open_reader(path: &Path) -> Result<Connection, StoreError> {
     let connection = open(path, READER_CACHE_KIB)?;
+    let version: i64 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
+    if version < VERSION {
+        // Nothing was written since the program was replaced by this version.
+        drop(open_writer(path)?);
+    }
     connection.pragma_update(None, "query_only", true)?;
     Ok(connection)
 }
@@ -90,6 +95,9 @@ fn open(path: &Path, cache_kib: i64) -> Result<Connection, StoreError> {
 fn migrate(connection: &Connection, from: i64) -> Result<(), StoreError> {
     if from < 1 {
         connection.execute_batch(include_str!("schema.sql"))?;
+    }
+    if from < 2 {
+        connection.execute_batch(include_str!("schema_2.sql"))?;
     }
     connection.pragma_update(None, "user_version", VERSION)?;
     Ok(())

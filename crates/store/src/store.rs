@@ -9,6 +9,7 @@ use std::thread::{self, JoinHandle};
 use mail::{ItemId, UnixTime};
 
 use crate::change::{Append, Change, Delivery, Receipt};
+use crate::large::LargeBodies;
 use crate::mailbox::{MailboxId, Subscription};
 use crate::message::{Copied, Expunge, FlagUpdate, FlagsChanged, Uids};
 use crate::queue::Queue;
@@ -100,7 +101,9 @@ impl Store {
             if file.exists() {
                 return Err(StoreError::AccountExists(name));
             }
-            // A log of an account removed earlier, or of one half made, would be replayed into the new file.
+            // What is left of an account removed earlier, or of one half made, is not the new one's: a log would
+            // be replayed into its file.
+            LargeBodies::of(&file).remove_all()?;
             remove_if_there(&draft)?;
             for file in [&draft, &file] {
                 remove_if_there(&beside(file, "-wal"))?;
@@ -148,6 +151,7 @@ impl Store {
             let removed = file.with_extension("db.removed");
             fs::rename(&file, &removed).map_err(|error| StoreError::from_io(&file, &error))?;
             readers.forget(&file);
+            LargeBodies::of(&file).remove_all()?;
             for path in [removed, beside(&file, "-wal"), beside(&file, "-shm")] {
                 remove_if_there(&path)?;
             }

@@ -3,7 +3,7 @@
 //! A writer drains its queue into one transaction per account, commits, and only then answers. While it
 //! waits for the disk the next batch gathers, so the number of fsyncs falls as the load rises.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -11,7 +11,8 @@ use std::time::Duration;
 
 use rusqlite::Connection;
 
-use crate::change::Change;
+use crate::change::{Change, Effects};
+use crate::large::LargeBodies;
 use crate::queue::{Queue, Taken};
 use crate::watch::Watches;
 use crate::{Options, StoreError, schema};
@@ -22,8 +23,7 @@ const OPEN_MAX: usize = 8;
 const IDLE: Duration = Duration::from_secs(20);
 /// Octets written to the log before its pages are moved into the database file.
 const CHECKPOINT_OCTETS: u64 = 8 * 1024 * 1024;
-/// What a changed row is taken to add to the log. An estimate: rows of a batch share pages, and a row of a large body is
-/// larger, so with large messages the log outgrows its limit (bench/ANALYSIS.md).
+/// What a changed row is taken to add to the log, beside octets of bodies. An estimate: rows of a batch share pages.
 const ROW_OCTETS: u64 = 2 * 4096;
 
 /// Something that is to be done to an account in a transaction.
@@ -76,24 +76,34 @@ pub(crate) struct Writer {
 struct Open {
     account: String,
     file: PathBuf,
+    large: LargeBodies,
     connection: Connection,
     log_octets: u64,
+}
+
+/// What a writer has open.
+#[derive(Default)]
+struct OpenFiles {
+    /// The most recently used is last.
+    files: Vec<Open>,
+    /// Accounts whose files of large bodies were looked through since the start.
+    swept: HashSet<String>,
 }
 
 impl Writer {
     /// Works until the queue is closed and empty.
     pub(crate) fn run(&self) {
-        let mut open: Vec<Open> = Vec::new();
+        let mut open = OpenFiles::default();
         loop {
             match self.queue.take(self.options.batch_jobs_max, self.options.batch_octets_max, IDLE) {
                 Taken::Jobs(work) => self.batch(&mut open, work),
-                Taken::Idle => open.clear(),
+                Taken::Idle => open.files.clear(),
                 Taken::Closed => return,
             }
         }
     }
 
-    fn batch(&self, open: &mut Vec<Open>, work: Vec<Work>) {
+    fn batch(&self, open: &mut OpenFiles, work: Vec<Work>) {
         let mut order: Vec<(String, Vec<Box<dyn Job>>)> = Vec::new();
         let mut places: HashMap<String, usize> = HashMap::new();
         for work in work {
@@ -110,7 +120,7 @@ impl Writer {
                     for (account, jobs) in order.drain(..) {
                         self.account(open, &account, jobs);
                     }
-                    open.retain(|file| file.account != account);
+                    open.files.retain(|file| file.account != account);
                     action();
                 }
             }
@@ -121,13 +131,14 @@ impl Writer {
     }
 
     /// Runs one account's jobs and answers them.
-    fn account(&self, open: &mut Vec<Open>, account: &str, jobs: Vec<Box<dyn Job>>) {
+    fn account(&self, open: &mut OpenFiles, account: &str, jobs: Vec<Box<dyn Job>>) {
         let file = match self.open(open, account) {
             Ok(file) => file,
             Err(error) => return answer(jobs.into_iter().map(|job| (job, Err(error.clone())))),
         };
         let before = file.connection.total_changes();
-        let answers = commit_together(file, jobs);
+        let mut effects = Effects::default();
+        let answers = commit_together(file, jobs, &mut effects);
         let committed = answers.iter().any(|(_, outcome)| outcome.is_ok());
         if committed && file.connection.total_changes() != before {
             self.watches.notify(account);
@@ -136,6 +147,8 @@ impl Writer {
             .iter()
             .any(|(_, outcome)| matches!(outcome, Err(StoreError::Database(_) | StoreError::Damaged(_))));
         answer(answers);
+        effects.released.iter().for_each(|id| file.large.remove(*id));
+        file.log_octets += effects.body_octets;
         file.log_octets += (file.connection.total_changes() - before).saturating_mul(ROW_OCTETS);
         if file.log_octets >= CHECKPOINT_OCTETS {
             file.log_octets = 0;
@@ -143,41 +156,49 @@ impl Writer {
             let _ = file.connection.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(()));
         }
         if damaged {
-            open.retain(|file| file.account != account);
+            open.files.retain(|file| file.account != account);
         }
     }
 
-    fn open<'o>(&self, open: &'o mut Vec<Open>, account: &str) -> Result<&'o mut Open, StoreError> {
-        // The most recently used is last.
-        let file = match open.iter().position(|file| file.account == account) {
-            Some(place) => open.remove(place),
+    fn open<'o>(&self, open: &'o mut OpenFiles, account: &str) -> Result<&'o mut Open, StoreError> {
+        let OpenFiles { files, swept } = open;
+        let file = match files.iter().position(|file| file.account == account) {
+            Some(place) => files.remove(place),
             None => {
                 let file = account_file(&self.directory, account);
                 if !file.exists() {
                     return Err(StoreError::NoAccount(account.to_owned()));
                 }
                 let connection = schema::open_writer(&file)?;
-                if open.len() >= OPEN_MAX {
-                    open.remove(0);
+                let large = LargeBodies::of(&file);
+                if swept.insert(account.to_owned()) {
+                    large.sweep(&connection)?;
                 }
-                Open { account: account.to_owned(), file, connection, log_octets: 0 }
+                if files.len() >= OPEN_MAX {
+                    files.remove(0);
+                }
+                Open { account: account.to_owned(), file, large, connection, log_octets: 0 }
             }
         };
-        open.push(file);
-        open.last_mut().ok_or(StoreError::Closed)
+        files.push(file);
+        files.last_mut().ok_or(StoreError::Closed)
     }
 }
 
 type Answers = Vec<(Box<dyn Job>, Result<(), StoreError>)>;
 
 /// All jobs in one transaction; one that fails is left out and does not harm the others.
-fn commit_together(file: &Open, mut jobs: Vec<Box<dyn Job>>) -> Answers {
+fn commit_together(file: &Open, mut jobs: Vec<Box<dyn Job>>, effects: &mut Effects) -> Answers {
     let mut failed: Vec<Option<StoreError>> = vec![None; jobs.len()];
     match attempt(file, &mut jobs, &mut failed) {
-        Ok(()) => jobs.into_iter().zip(failed).map(|(job, error)| (job, error.map_or(Ok(()), Err))).collect(),
+        Ok(done) => {
+            effects.body_octets += done.body_octets;
+            effects.released.extend(done.released);
+            jobs.into_iter().zip(failed).map(|(job, error)| (job, error.map_or(Ok(()), Err))).collect()
+        }
         Err(error) if jobs.len() == 1 => jobs.into_iter().map(|job| (job, Err(error.clone()))).collect(),
         // Something failed half-way: the transaction is gone, so each job gets its own.
-        Err(_) => jobs.into_iter().flat_map(|job| commit_together(file, vec![job])).collect(),
+        Err(_) => jobs.into_iter().flat_map(|job| commit_together(file, vec![job], effects)).collect(),
     }
 }
 
@@ -186,9 +207,9 @@ fn attempt(
     file: &Open,
     jobs: &mut [Box<dyn Job>],
     failed: &mut [Option<StoreError>],
-) -> Result<(), StoreError> {
+) -> Result<Effects, StoreError> {
     let connection = &file.connection;
-    let outcome = Change::begin(connection).and_then(|mut change| {
+    let outcome = Change::begin(connection, &file.large).and_then(|mut change| {
         for (job, failed) in jobs.iter_mut().zip(failed) {
             let before = connection.total_changes();
             match job.apply(&mut change) {

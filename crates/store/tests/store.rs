@@ -73,6 +73,32 @@ impl Home {
         self.store.update_flags("bob", self.mailbox("INBOX").id, &[uid..=uid], update).unwrap().changed
     }
 
+    /// Delivers a message whose body comes in an unnamed file with `more` octets behind it.
+    fn deliver_file(&self, number: u8, body: &[u8], more: usize) -> Result<Receipt, StoreError> {
+        self.store.deliver_and_wait("bob", self.file_delivery(number, body, more))
+    }
+
+    fn file_delivery(&self, number: u8, body: &[u8], more: usize) -> Delivery {
+        let mut file = tempfile::tempfile_in(self.directory.path()).unwrap();
+        file.write_all(body).unwrap();
+        file.write_all(&vec![b'!'; more]).unwrap();
+        let mut delivery = delivery(Some(item(number)), b"");
+        delivery.head = b"Head: x\r\n".to_vec();
+        delivery.body = Body::File(file, body.len() as u64);
+        delivery
+    }
+
+    /// The names of bob's large bodies, and their octets.
+    fn large_files(&self) -> Vec<(String, u64)> {
+        let Ok(names) = std::fs::read_dir(self.directory.path().join("bob.large")) else { return Vec::new() };
+        let mut files: Vec<_> = names
+            .map(Result::unwrap)
+            .map(|file| (file.file_name().into_string().unwrap(), file.metadata().unwrap().len()))
+            .collect();
+        files.sort();
+        files
+    }
+
     fn stored_rows(&self, table: &str) -> i64 {
         let connection = rusqlite::Connection::open(self.directory.path().join("bob.db")).unwrap();
         connection.query_row(&format!("SELECT count(*) FROM {table}"), [], |row| row.get(0)).unwrap()
@@ -193,6 +219,130 @@ fn a_large_file_is_stored_and_read_in_pieces() {
     assert!(grown < 12 * 1024, "memory grew by {grown} KiB");
     home.store.expunge("bob", id, &[1..=1], Expunge::All).unwrap();
     assert_eq!(home.stored_rows("body"), 0);
+}
+
+/// The smallest body that keeps its file.
+const LARGE: usize = 1024 * 1024;
+
+#[test]
+fn a_large_body_keeps_its_file_until_the_last_message_that_has_it_is_gone() {
+    let home = home();
+    let (large, small) = (vec![b'l'; LARGE], vec![b's'; LARGE - 1]);
+    home.deliver_file(1, &large, 0).unwrap();
+    home.deliver_file(2, &small, 0).unwrap();
+    assert_eq!(home.large_files().iter().map(|(_, octets)| *octets).collect::<Vec<_>>(), [LARGE as u64]);
+    let inbox = home.mailbox("INBOX").id;
+    let whole = [b"Head: x\r\n", &large[..]].concat();
+    assert_eq!(home.body("INBOX", 1).unwrap(), whole);
+    assert_eq!(home.body("INBOX", 2).unwrap().len(), small.len() + 9);
+    let reader = home.store.reader("bob").unwrap();
+    for (offset, length) in [(0, 9), (4, 10), (8, 1), (9, 3), (whole.len() - 2, 9), (whole.len(), 1)] {
+        let mut out = b"before".to_vec();
+        assert!(reader.read_body(inbox, 1, offset as u64, length, &mut out).unwrap());
+        let end = (offset + length).min(whole.len());
+        assert_eq!(out, [b"before", &whole[offset..end]].concat(), "{offset} {length}");
+    }
+    home.store.check_account("bob").unwrap();
+    home.store.copy("bob", inbox, "Archive", &[1..=1]).unwrap();
+    home.store.expunge("bob", inbox, &[1..=2], Expunge::All).unwrap();
+    assert_eq!(home.body("Archive", 1).unwrap(), whole);
+    home.store.delete_mailbox("bob", "Archive").unwrap();
+    assert_eq!((home.large_files(), home.stored_rows("large"), home.stored_rows("body")), (vec![], 0, 0));
+}
+
+#[test]
+fn a_large_file_that_is_not_whole_or_not_only_the_body_is_seen() {
+    let home = home();
+    let body = vec![b'l'; LARGE];
+    home.deliver_file(1, &body, 7).unwrap();
+    assert_eq!(home.body("INBOX", 1).unwrap().len(), LARGE + 9);
+    let mut short = home.file_delivery(2, &body, 0);
+    short.body = match short.body {
+        Body::File(file, octets) => Body::File(file, octets + 1),
+        body @ Body::Memory(_) => body,
+    };
+    assert!(matches!(home.store.deliver_and_wait("bob", short), Err(StoreError::Source(_))));
+    assert_eq!(home.large_files().len(), 1);
+}
+
+#[test]
+fn an_undone_transaction_costs_no_large_body() {
+    let home = home();
+    let (sender, receiver) = mpsc::channel();
+    // The bad one fails after it wrote, which undoes all of its batch; each is then tried again alone.
+    let mut short = tempfile::tempfile().unwrap();
+    short.write_all(b"only this").unwrap();
+    let mut bad = delivery(Some(item(9)), b"");
+    bad.body = Body::File(short, 600_000);
+    let body = vec![b'l'; LARGE];
+    let deliveries =
+        [delivery(None, b"first"), home.file_delivery(1, &body, 0), bad, home.file_delivery(2, &body, 0)];
+    for (number, delivery) in deliveries.into_iter().enumerate() {
+        let sender = sender.clone();
+        home.store.deliver("bob", delivery, move |outcome| sender.send((number, outcome)).unwrap());
+    }
+    for (number, outcome) in receiver.iter().take(4) {
+        assert_eq!(outcome.is_ok(), number != 2, "{number}: {outcome:?}");
+    }
+    assert_eq!(home.large_files().len(), 2);
+    assert_eq!(home.body("INBOX", 3).unwrap().len(), LARGE + 9);
+    home.store.check_account("bob").unwrap();
+}
+
+#[test]
+fn large_files_that_no_message_has_are_removed_at_the_next_start() {
+    let home = home();
+    home.deliver_file(1, &vec![b'l'; LARGE], 0).unwrap();
+    let kept = home.large_files();
+    let Home { directory, store } = home;
+    drop(store);
+    std::fs::write(directory.path().join("bob.large/999"), "left by a crash").unwrap();
+    let home =
+        Home { store: Arc::new(Store::open(directory.path(), Options::default()).unwrap()), directory };
+    home.deliver(b"x");
+    assert_eq!(home.large_files(), kept);
+    assert_eq!(home.body("INBOX", 1).unwrap().len(), LARGE + 9);
+}
+
+#[test]
+fn a_large_file_that_is_gone_is_an_error_and_not_an_empty_message() {
+    let home = home();
+    home.deliver_file(1, &vec![b'l'; LARGE], 0).unwrap();
+    let name = home.large_files().remove(0).0;
+    std::fs::remove_file(home.directory.path().join("bob.large").join(name)).unwrap();
+    let reader = home.store.reader("bob").unwrap();
+    let mut out = Vec::new();
+    let read = reader.read_body(home.mailbox("INBOX").id, 1, 0, 100, &mut out);
+    assert!(matches!(read, Err(StoreError::Files { .. })), "{read:?}");
+    assert!(matches!(home.store.check_account("bob"), Err(StoreError::Files { .. })));
+}
+
+#[test]
+fn large_files_go_with_their_account() {
+    let home = home();
+    home.deliver_file(1, &vec![b'l'; LARGE], 0).unwrap();
+    home.store.remove_account("bob").unwrap();
+    assert!(!home.directory.path().join("bob.large").exists());
+    home.store.create_account("bob", NOW.plus_secs(9)).unwrap();
+    home.deliver_file(1, &vec![b'l'; LARGE], 0).unwrap();
+    assert_eq!(home.large_files().len(), 1);
+}
+
+#[test]
+fn a_file_of_version_1_is_brought_up() {
+    let home = home();
+    let old = vec![b'o'; LARGE];
+    home.deliver(&old);
+    let Home { directory, store } = home;
+    drop(store);
+    let connection = rusqlite::Connection::open(directory.path().join("bob.db")).unwrap();
+    connection.execute_batch("DROP TABLE large; PRAGMA user_version = 1;").unwrap();
+    drop(connection);
+    let home =
+        Home { store: Arc::new(Store::open(directory.path(), Options::default()).unwrap()), directory };
+    assert_eq!(home.body("INBOX", 1).unwrap(), old);
+    home.deliver_file(1, &vec![b'l'; LARGE], 0).unwrap();
+    assert_eq!(home.body("INBOX", 2).unwrap().len(), LARGE + 9);
 }
 
 /// The most memory this process has ever used, in KiB.

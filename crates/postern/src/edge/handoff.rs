@@ -10,9 +10,10 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 use link::{Away, BODY_FRAME_MAX, Frame, Open};
 use mail::{ItemId, Reply, Verdict};
-use spool::{Draft, SpoolError};
+use spool::SpoolError;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
+use super::draft::SealedDraft;
 use super::homes::{Home, Kept};
 use crate::live::{LinkDown, LiveItem};
 use crate::sealed::Sealing;
@@ -100,7 +101,7 @@ pub struct HandOff {
 
 enum Retained {
     Memory(Vec<Bytes>),
-    Draft(Box<Sealing<Draft>>),
+    Draft(SealedDraft),
 }
 
 enum LiveState {
@@ -163,7 +164,7 @@ impl HandOff {
     /// A frame's worth is there: it is sent if the link is up, and kept.
     async fn pass_on(&mut self) {
         let chunk = self.chunk.split().freeze();
-        if let Err(reply) = self.keep(&chunk) {
+        if let Err(reply) = self.keep(chunk.clone()).await {
             return self.refuse(reply);
         }
         if matches!(self.live, LiveState::NotYet) {
@@ -194,32 +195,21 @@ impl HandOff {
     }
 
     /// Keeps a piece; turns to a sealed draft when memory is not enough.
-    fn keep(&mut self, chunk: &Bytes) -> Result<(), Reply> {
-        let full = match &mut self.retained {
+    async fn keep(&mut self, chunk: Bytes) -> Result<(), Reply> {
+        let pieces = match &mut self.retained {
             Retained::Draft(draft) => {
-                return tokio::task::block_in_place(|| draft.write(chunk))
-                    .map_err(|error| disk_reply(&error));
+                return draft.write(chunk).await.map_err(|error| disk_reply(&error));
             }
-            Retained::Memory(pieces) => {
-                pieces.push(chunk.clone());
-                pieces.iter().map(Bytes::len).sum::<usize>() >= MEMORY_OCTETS_MAX
-            }
+            Retained::Memory(pieces) => pieces,
         };
+        pieces.push(chunk);
+        let full = pieces.iter().map(Bytes::len).sum::<usize>() >= MEMORY_OCTETS_MAX;
         if full && !matches!(self.live, LiveState::NotYet) {
-            let draft = tokio::task::block_in_place(|| self.begin_draft())?;
-            self.retained = Retained::Draft(Box::new(draft));
+            let pieces = std::mem::take(pieces);
+            let draft = SealedDraft::begin(&self.home, &self.kept.seal_to, &self.open, self.item(), pieces);
+            self.retained = Retained::Draft(draft);
         }
         Ok(())
-    }
-
-    fn begin_draft(&self) -> Result<Sealing<Draft>, Reply> {
-        let Retained::Memory(pieces) = &self.retained else { return Err(no_room()) };
-        let draft = self.home.sealed.draft(self.item()).map_err(|error| spool_reply(&error))?;
-        let begun = Sealing::begin(&self.kept.seal_to, draft, &self.open).and_then(|mut sealing| {
-            pieces.iter().try_for_each(|piece| sealing.write(piece))?;
-            Ok(sealing)
-        });
-        begun.map_err(|error| disk_reply(&error))
     }
 
     /// The message will not be completed.
@@ -261,7 +251,7 @@ impl HandOff {
             self.live = self.go_live().await;
         }
         let last = self.chunk.split().freeze();
-        if let Err(reply) = if last.is_empty() { Ok(()) } else { self.keep(&last) } {
+        if let Err(reply) = if last.is_empty() { Ok(()) } else { self.keep(last.clone()).await } {
             self.refuse(reply);
             return Err(LinkDown);
         }
@@ -291,12 +281,12 @@ impl HandOff {
             },
             Retained::Draft(draft) => {
                 let spool = home.sealed.clone();
-                let sealed = tokio::task::spawn_blocking(move || {
-                    draft.finish(&verdict).map(|draft| spool.append_draft(draft, Vec::new(), done))
-                });
-                if let Ok(Err(error)) = sealed.await {
-                    return disk_reply(&error);
-                }
+                let draft = match draft.finish(verdict).await {
+                    Ok(draft) => draft,
+                    Err(error) => return disk_reply(&error),
+                };
+                // It blocks for the draft's own fdatasync.
+                drop(tokio::task::spawn_blocking(move || spool.append_draft(draft, Vec::new(), done)));
             }
         }
         match receipt.await {
