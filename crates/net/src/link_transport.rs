@@ -4,7 +4,7 @@
 //! it survives a changed address; which one is used is decided anew at each dial.
 
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -164,6 +164,15 @@ pub async fn dial(
     Err(LinkTransportError::Unreachable { address: address.to_owned(), quic, tcp })
 }
 
+/// A UDP socket whose buffer in the kernel holds a window of the link, as far as the system lets it
+/// (`net.core.rmem_max`): what does not fit is lost, sent again, and taken for a network that is full.
+fn udp_socket(address: SocketAddr) -> io::Result<UdpSocket> {
+    let socket = UdpSocket::bind(address)?;
+    // Less is slower, and no reason to have no link.
+    let _ = socket2::SockRef::from(&socket).set_recv_buffer_size(STREAM_WINDOW_OCTETS as usize);
+    Ok(socket)
+}
+
 async fn dial_quic(remote: SocketAddr, tls: &rustls::ClientConfig) -> Result<LinkStream, String> {
     let text = |error: &dyn std::fmt::Display| error.to_string();
     let crypto = QuicClientConfig::try_from(tls.clone()).map_err(|error| text(&error))?;
@@ -173,7 +182,10 @@ async fn dial_quic(remote: SocketAddr, tls: &rustls::ClientConfig) -> Result<Lin
         SocketAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
         SocketAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
     };
-    let endpoint = quinn::Endpoint::client((local, 0).into()).map_err(|error| text(&error))?;
+    let socket = udp_socket((local, 0).into()).map_err(|error| text(&error))?;
+    let runtime = quinn::default_runtime().ok_or("no async runtime")?;
+    let endpoint = quinn::Endpoint::new(quinn::EndpointConfig::default(), None, socket, runtime)
+        .map_err(|error| text(&error))?;
     let connecting = endpoint.connect_with(config, remote, "edge").map_err(|error| text(&error))?;
     let connection = tokio::time::timeout(QUIC_PATIENCE, connecting)
         .await
@@ -278,7 +290,7 @@ impl LinkListener {
             let bound = tcp.local_addr().map_err(listen)?;
             let mut config = quinn::ServerConfig::with_crypto(Arc::clone(&crypto) as _);
             config.transport_config(transport_config());
-            let socket = std::net::UdpSocket::bind(bound).map_err(listen)?;
+            let socket = udp_socket(bound).map_err(listen)?;
             let runtime = quinn::default_runtime().ok_or_else(|| setup("no async runtime"))?;
             let endpoint = quinn::Endpoint::new(reset::endpoint_config(key), Some(config), socket, runtime);
             let endpoint = endpoint.map_err(listen)?;

@@ -76,6 +76,8 @@ impl LargeBodies {
         if source.metadata()?.len() != octets || !link(source, &path) {
             copy(source, octets, &path)?;
         }
+        // Large messages are read rarely: their pages would push out those of the databases.
+        let _ = rustix::fs::fadvise(source, 0, None, rustix::fs::Advice::DontNeed);
         sync(&self.directory)
     }
 
