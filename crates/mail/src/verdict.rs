@@ -9,4 +9,85 @@ pub struct Verdict {
     /// `Received` fields the message came with.
     #[serde(default)]
     pub hops: u32,
+    /// Under which name the findings are published (RFC 8601 section 2.5): the Edge that found them. Empty
+    /// when nothing was looked for.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub authserv_id: String,
+    /// What mail authentication found.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub findings: Vec<Finding>,
+    /// What counted for and against the message, and how much.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub signs: Vec<Sign>,
+    /// Where it belongs.
+    #[serde(default)]
+    pub place: Place,
+}
+
+/// One result of mail authentication, as RFC 8601 section 2.2 cuts it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Finding {
+    /// `spf`, `dkim`, `dmarc`, `arc`, `iprev`.
+    pub method: String,
+    /// `pass`, `fail` and so on: the method's own words.
+    pub result: String,
+    /// Why, for people.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// What it was found for: `smtp.mailfrom`, `header.d` and so on, each with its value.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub properties: Vec<(String, String)>,
+}
+
+impl Finding {
+    /// A finding without properties.
+    #[must_use]
+    pub fn new(method: &str, result: &str) -> Self {
+        Self { method: method.to_owned(), result: result.to_owned(), reason: None, properties: Vec::new() }
+    }
+
+    /// With a property, unless its value is empty.
+    #[must_use]
+    pub fn with(mut self, property: &str, value: &str) -> Self {
+        if !value.is_empty() {
+            self.properties.push((property.to_owned(), value.to_owned()));
+        }
+        self
+    }
+
+    /// With a reason.
+    #[must_use]
+    pub fn because(mut self, reason: &str) -> Self {
+        self.reason = Some(reason.to_owned());
+        self
+    }
+
+    /// The value of a property.
+    #[must_use]
+    pub fn property(&self, name: &str) -> Option<&str> {
+        self.properties.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
+    }
+}
+
+/// Something that counted for or against a message or its client.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Sign {
+    /// The name of the row in the scoring table, such as `spf-fail`.
+    pub name: String,
+    /// Points in tenths; positive is against.
+    pub tenths: i32,
+    /// What was seen, for people.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub detail: String,
+}
+
+/// Where a message belongs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Place {
+    /// The mailbox that it is for.
+    #[default]
+    Inbox,
+    /// The mailbox for mail that is probably not wanted.
+    Junk,
 }

@@ -6,3 +6,7 @@
 //! bounded.
 
 pub mod dns;
+pub mod spf;
+pub mod dmarc;
+pub mod results;
+pub mod message;

@@ -1,5 +1,7 @@
 //! DNS: which hosts take mail for a domain (RFC 5321 section 5.1, RFC 7505).
 
+mod questions;
+
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
@@ -10,6 +12,8 @@ use hickory_resolver::net::NetError;
 use hickory_resolver::net::runtime::TokioRuntimeProvider;
 use hickory_resolver::proto::rr::{RData, RecordType};
 use mail::Domain;
+
+pub use questions::Questions;
 
 /// Most MX hosts that are looked at; more is no service but an attack.
 const HOSTS_MAX: usize = 20;
@@ -77,6 +81,12 @@ impl Dns {
         options.ip_strategy = LookupIpStrategy::Ipv4AndIpv6;
         options.cache_size = 4096;
         Ok(Self { resolver: builder.build().map_err(failed)? })
+    }
+
+    /// For mail authentication: the same resolver and cache.
+    #[must_use]
+    pub fn questions(&self) -> Questions {
+        Questions::new(self.resolver.clone())
     }
 
     /// The hosts that take mail for `domain`, best first; hosts of equal preference in the order `shuffle`

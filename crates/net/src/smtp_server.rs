@@ -4,6 +4,7 @@ use std::future::Future;
 use std::io;
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use mail::{Client, Envelope, Recipient, Reply};
@@ -23,6 +24,17 @@ const BODY_READ_OCTETS: usize = 64 * 1024;
 /// What a role answers to a client. One value per session; it is dropped when the session ends, whatever the
 /// reason, and has to let go of an unfinished message then.
 pub trait Service: Send {
+    /// A client has connected. Gives how long it is to wait for the greeting; who speaks meanwhile is reported.
+    ///
+    /// # Errors
+    /// The reply that turns it away.
+    fn connected(&mut self, _ip: IpAddr) -> impl Future<Output = Result<Duration, Reply>> + Send {
+        async { Ok(Duration::ZERO) }
+    }
+    /// The client spoke when it had to listen: before the greeting, or before the reply to EHLO.
+    fn talked_early(&mut self, _when: Early) {}
+    /// The session has ended, with so many errors of the client.
+    fn left(&mut self, _errors: u32) {}
     /// Whether these are an account's name and password: the account's canonical name, and the reply.
     fn login(
         &mut self,
@@ -44,6 +56,15 @@ pub trait Service: Send {
     fn end(&mut self) -> impl Future<Output = Reply> + Send;
     /// The body comes to nothing.
     fn aborted(&mut self, cause: Cause) -> impl Future<Output = ()> + Send;
+}
+
+/// When a client spoke out of turn.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Early {
+    /// Before it was greeted (RFC 5321 section 3.1).
+    Greeting,
+    /// Before the reply to EHLO or HELO, behind which nothing may be sent unasked (RFC 2920 section 3.1).
+    Hello,
 }
 
 /// What a listener gives each of its sessions.
@@ -98,12 +119,45 @@ struct Driver<'a, V> {
 
 impl<V: Service> Driver<'_, V> {
     async fn run(mut self) -> io::Result<()> {
-        self.session.greet();
+        match self.service.connected(self.session.client().ip).await {
+            Err(reply) => self.session.refuse(reply),
+            Ok(pause) => {
+                if self.talks_first(pause).await? {
+                    self.service.talked_early(Early::Greeting);
+                }
+                self.session.greet();
+            }
+        }
+        self.converse().await
+    }
+
+    /// Whether the client speaks while it is to wait for the greeting. What it says is kept.
+    async fn talks_first(&mut self, pause: Duration) -> io::Result<bool> {
+        if pause.is_zero() {
+            return Ok(false);
+        }
+        self.input.reserve(COMMAND_READ_OCTETS);
+        match tokio::time::timeout(pause, self.stream.read_buf(&mut self.input)).await {
+            Err(_) => Ok(false),
+            Ok(read) => match read? {
+                0 => Err(io::ErrorKind::UnexpectedEof.into()),
+                _ => Ok(true),
+            },
+        }
+    }
+
+    async fn converse(mut self) -> io::Result<()> {
+        let mut early = false;
         loop {
-            match self.session.advance(&mut self.input) {
+            let step = self.session.advance(&mut self.input);
+            if self.session.talked_early() && !std::mem::replace(&mut early, true) {
+                self.service.talked_early(Early::Hello);
+            }
+            match step {
                 Step::NeedInput => {
                     self.flush().await?;
                     if !self.read().await? {
+                        self.service.left(self.session.errors());
                         return Ok(());
                     }
                 }
@@ -112,6 +166,7 @@ impl<V: Service> Driver<'_, V> {
                 Step::Ask(question) => self.ask(question).await,
                 Step::StartTls => self = self.start_tls().await?,
                 Step::Close => {
+                    self.service.left(self.session.errors());
                     self.flush().await?;
                     return self.stream.shutdown().await;
                 }
@@ -191,5 +246,5 @@ pub async fn turn_away<S: AsyncWrite + Unpin>(mut stream: S, reply: Reply) {
         stream.write_all(&output).await?;
         stream.shutdown().await
     };
-    let _ = tokio::time::timeout(std::time::Duration::from_secs(5), farewell).await;
+    let _ = tokio::time::timeout(Duration::from_secs(5), farewell).await;
 }

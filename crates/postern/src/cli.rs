@@ -12,7 +12,7 @@ use serde_json::Value;
 use crate::config::{self, EdgeConfig, HomeConfig};
 use crate::control::{self, Request};
 use crate::problem::Problem;
-use crate::{daemon, edge, home, trace};
+use crate::{check, daemon, edge, home, trace};
 
 const EDGE_CONFIG: &str = "/etc/postern/edge.toml";
 const HOME_CONFIG: &str = "/etc/postern/home.toml";
@@ -42,6 +42,9 @@ enum Command {
     /// Mail that waits to be sent
     #[command(subcommand)]
     Queue(QueueCommand),
+    /// What would be said of a client or a message, and why
+    #[command(subcommand)]
+    Check(CheckCommand),
     /// Both roles and a pretend internet on loopback; a mail each way
     Demo {
         /// End when both messages were read back
@@ -68,6 +71,14 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
+}
+
+#[derive(Debug, Subcommand)]
+enum CheckCommand {
+    /// May this address send for that domain? (SPF)
+    Spf(check::ClientArguments),
+    /// SPF, DKIM, DMARC and ARC of a message
+    Message(check::MessageArguments),
 }
 
 #[derive(Debug, Subcommand)]
@@ -228,6 +239,8 @@ pub fn run(cli: Cli) -> Result<(), Problem> {
         Command::User(command) => user(command),
         Command::Alias(command) => alias(command),
         Command::Queue(command) => queue(command),
+        Command::Check(CheckCommand::Spf(arguments)) => daemon::block_on(check::check_spf(&arguments))?,
+        Command::Check(CheckCommand::Message(arguments)) => daemon::block_on(check::check_message(&arguments))?,
         Command::Demo { once } => crate::demo::run(once),
         Command::Status { config, json } => status(&config, json),
         Command::Trace { what, config, json } => print_trace(&what, &config, json),

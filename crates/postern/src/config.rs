@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
-pub use edge::EdgeConfig;
+pub use edge::{DmarcPolicy, DoorConfig, EdgeConfig, ListConfig, OnDnsFailure, PolicyConfig, ScoreConfig};
 pub use home::{EdgePin, HomeConfig, Limits as HomeLimits, QueueConfig, Switch};
 pub use units::{Octets, Seconds};
 

@@ -1,16 +1,22 @@
 //! Edge: the external MTA. What it is made of, and how it starts and stops.
 
 mod deliver;
+mod door;
 mod draft;
 mod drain;
 mod feed;
+mod greylist;
 mod handoff;
 mod homes;
+mod judge;
 mod lane;
+mod lists;
 mod pairing;
 mod receive;
+mod score;
 mod session;
 pub mod setup;
+mod visitor;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -38,21 +44,31 @@ use crate::trace::Trace;
 use crate::wire::LinkFault;
 
 use deliver::Deliveries;
+use door::Door;
+use greylist::Greylist;
 use handoff::HandOffs;
 use homes::Homes;
+use judge::Judges;
 use lane::Lanes;
+use lists::Lists;
 use pairing::Pairing;
-use receive::Receive;
+use receive::{Receive, Reception};
+use score::Table;
 use session::LinkContext;
+use visitor::Visitors;
 
 pub use homes::to_hex;
+pub use score::is_row as is_score_row;
+
+/// How often the greylist is written. What is lost in a crash costs strangers a second wait.
+const GREYLIST_SAVED_EVERY: Duration = Duration::from_secs(300);
 
 /// Everything that is shared while Edge runs.
 struct Edge {
     config: EdgeConfig,
     config_path: std::path::PathBuf,
     homes: Arc<Homes>,
-    hand_offs: Arc<HandOffs>,
+    reception: Arc<Reception>,
     deliveries: Arc<Deliveries>,
     pairing: Pairing,
     identity: ServerIdentity,
@@ -77,6 +93,7 @@ pub async fn run(config_path: &Path) -> Result<(), Problem> {
     }
     let links = tokio::spawn(accept_links(Arc::clone(&edge), links));
     tokio::spawn(control::serve(socket, Arc::clone(&edge), edge.stop.clone()));
+    tokio::spawn(save_greylist(Arc::clone(&edge.reception.greylist), edge.stop.clone()));
     trace.event(None, "started", format!("edge {}", edge.config.hostname));
     tracing::info!(hostname = %edge.config.hostname, homes = edge.homes.list().len(), "edge runs");
     daemon::notify_ready();
@@ -86,7 +103,20 @@ pub async fn run(config_path: &Path) -> Result<(), Problem> {
     tracing::info!("edge stops: sessions may end within {} s", daemon::DRAIN_MAX.as_secs());
     daemon::drain(&edge.sessions, &edge.stop).await;
     let _ = tokio::time::timeout(Duration::from_secs(2), links).await;
+    edge.reception.greylist.save();
     Ok(())
+}
+
+/// Writes the greylist now and then.
+async fn save_greylist(greylist: Arc<Greylist>, stop: CancellationToken) {
+    loop {
+        tokio::select! {
+            () = stop.cancelled() => return,
+            () = tokio::time::sleep(GREYLIST_SAVED_EVERY) => {}
+        }
+        let greylist = Arc::clone(&greylist);
+        let _ = tokio::task::spawn_blocking(move || greylist.save()).await;
+    }
 }
 
 fn build(config: EdgeConfig, config_path: &Path, key: &LinkKey) -> Result<(Arc<Edge>, Trace), Problem> {
@@ -97,12 +127,32 @@ fn build(config: EdgeConfig, config_path: &Path, key: &LinkKey) -> Result<(Arc<E
     let dns = Dns::new(&config.dns.servers).map_err(|error| {
         Problem::setup(error, "name the servers in [dns] servers of edge.toml, or mend /etc/resolv.conf")
     })?;
+    let questions = dns.questions();
     let connector = net::tls::opportunistic_connector()
         .map_err(|error| Problem::failed(format!("TLS can't be set up: {error}"), ""))?;
     let client = smtp::client::Settings::new(&config.hostname);
     let outbound = &config.outbound;
     let lanes = Lanes::new(dns, connector, client, outbound.port, outbound.connections_per_domain);
-    let deliveries = Deliveries::new(Arc::clone(&homes), lanes, trace.clone());
+    let greylist = Arc::new(Greylist::open(&config.data)?);
+    let deliveries = Deliveries::new(Arc::clone(&homes), lanes, trace.clone(), Arc::clone(&greylist));
+    let session_slots = Arc::new(Semaphore::new(config.limits.sessions));
+    let visitors = Visitors {
+        questions,
+        lists: Lists::new(&config.lists),
+        table: Arc::new(Table::new(&config.score)),
+        hostname: config.hostname.to_ascii_lowercase(),
+    };
+    let reception = Reception {
+        homes: Arc::clone(&homes),
+        hand_offs,
+        door: Door::new(config.door.clone()),
+        judges: Judges { visitors: Arc::new(visitors), policy: config.policy.clone() },
+        greylist,
+        trace: trace.clone(),
+        greet_pause: Duration::from_secs(config.door.greet_pause.0),
+        slots: Arc::clone(&session_slots),
+        slots_spare: config.limits.sessions / 2,
+    };
     let certificate = config.tls.files(&config.data);
     if config.tls.is_self_made() {
         net::tls::ensure_self_signed(&certificate, &config.hostname).map_err(certificate_problem)?;
@@ -110,13 +160,13 @@ fn build(config: EdgeConfig, config_path: &Path, key: &LinkKey) -> Result<(Arc<E
     let identity = ServerIdentity::load(&certificate).map_err(certificate_problem)?;
     let edge = Edge {
         pairing: Pairing::new(&config.data, &config.hostname, key, Arc::clone(&homes)),
-        session_slots: Arc::new(Semaphore::new(config.limits.sessions)),
+        session_slots,
         config_path: config_path.to_owned(),
         sessions: TaskTracker::new(),
         stop: CancellationToken::new(),
         config,
         homes,
-        hand_offs,
+        reception: Arc::new(reception),
         deliveries,
         identity,
     };
@@ -236,7 +286,7 @@ async fn accept_smtp(edge: Arc<Edge>, listener: TcpListener, acceptor: TlsAccept
             ));
             continue;
         };
-        let service = Receive::new(Arc::clone(&edge.homes), Arc::clone(&edge.hand_offs));
+        let service = Receive::new(Arc::clone(&edge.reception));
         let port = edge.smtp_port(acceptor.clone());
         edge.sessions.spawn(async move {
             let _slot = slot;

@@ -2,6 +2,7 @@
 
 #![allow(unreachable_pub, reason = "a program has no outside: pub is what its modules say to each other")]
 
+mod check;
 mod cli;
 mod config;
 mod control;

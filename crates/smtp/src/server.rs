@@ -114,6 +114,8 @@ pub struct Session {
     /// Whether the role has accepted a body and heard neither of its end nor of its abortion.
     body_open: bool,
     errors: u32,
+    /// The client has sent commands before the reply to EHLO.
+    early: bool,
     /// The last reply, kept back until the question that is open has been answered.
     farewell: Option<Reply>,
     output: BytesMut,
@@ -165,6 +167,7 @@ impl Session {
             transaction: None,
             body_open: false,
             errors: 0,
+            early: false,
             farewell: None,
             output: BytesMut::new(),
         }
@@ -291,6 +294,19 @@ impl Session {
     /// The program stops: 421, then [`Step::Close`]. A question that is open is still answered first.
     pub fn shut_down(&mut self) {
         self.end(replies::shutting_down(&self.settings.hostname));
+    }
+
+    /// Whether the client has sent commands before the reply to its EHLO or HELO, where it had to wait
+    /// (RFC 2920 section 3.1).
+    #[must_use]
+    pub const fn talked_early(&self) -> bool {
+        self.early
+    }
+
+    /// The errors of the client so far.
+    #[must_use]
+    pub const fn errors(&self) -> u32 {
+        self.errors
     }
 
     /// Counts an error that the role has found, such as one more recipient that does not exist. Past

@@ -1,5 +1,6 @@
 //! `edge.toml`.
 
+use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 
@@ -8,7 +9,7 @@ use serde::Deserialize;
 use super::{Checked, Octets, Seconds, TlsConfig};
 
 /// Everything that Edge reads from its file. What Home decides is not here: Home pushes it.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct EdgeConfig {
     /// The name in greeting, EHLO and `Received`; what the domains' MX records point at.
@@ -31,6 +32,18 @@ pub struct EdgeConfig {
     /// How mail is sent out.
     #[serde(default)]
     pub outbound: Outbound,
+    /// Who may come in, how often.
+    #[serde(default)]
+    pub door: DoorConfig,
+    /// What counts how much.
+    #[serde(default)]
+    pub score: ScoreConfig,
+    /// What is done with what was found.
+    #[serde(default)]
+    pub policy: PolicyConfig,
+    /// Lists of addresses in DNS.
+    #[serde(default, rename = "list")]
+    pub lists: Vec<ListConfig>,
 }
 
 fn default_data() -> PathBuf {
@@ -103,6 +116,167 @@ impl Default for Outbound {
     }
 }
 
+/// `[door]`: limits for one address; its network (/24, /64) may do four times as much.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct DoorConfig {
+    /// Connections at one time. Default 20.
+    pub connections_per_address: u32,
+    /// New connections in a minute. Default 120.
+    pub connections_per_minute: u32,
+    /// Errors in an hour; past it the client is turned away for ten minutes. Default 60.
+    pub errors_per_hour: u32,
+    /// Recipients that do not exist in an hour, likewise. Default 40.
+    pub unknown_recipients_per_hour: u32,
+    /// How long an unknown client waits for the greeting, to see whether it talks first. Default 1 s; 0 turns
+    /// it off.
+    pub greet_pause: Seconds,
+}
+
+impl Default for DoorConfig {
+    fn default() -> Self {
+        Self {
+            connections_per_address: 20,
+            connections_per_minute: 120,
+            errors_per_hour: 60,
+            unknown_recipients_per_hour: 40,
+            greet_pause: Seconds(1),
+        }
+    }
+}
+
+/// `[score]`: thresholds in points, and rows of the table that get other points.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ScoreConfig {
+    /// From here on a client is asked to come again. Default 3.0.
+    pub greylist_from: f64,
+    /// From here on a message goes to Junk. Default 6.0.
+    pub junk_from: f64,
+    /// From here on it is refused. Default 12.0.
+    pub reject_from: f64,
+    /// Rows of the table and their points.
+    pub points: BTreeMap<String, f64>,
+}
+
+impl Default for ScoreConfig {
+    fn default() -> Self {
+        Self { greylist_from: 3.0, junk_from: 6.0, reject_from: 12.0, points: BTreeMap::new() }
+    }
+}
+
+/// What is done about DMARC.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum DmarcPolicy {
+    /// What the owner of the author's domain asks for.
+    #[default]
+    Enforce,
+    /// A failure only counts as a sign.
+    Score,
+}
+
+/// What is done with mail that could not be judged, because DNS did not answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum OnDnsFailure {
+    /// It is taken as if nothing had been found.
+    #[default]
+    Accept,
+    /// The sender is asked to come again.
+    Defer,
+}
+
+/// `[policy]`
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct PolicyConfig {
+    /// What is done about DMARC. Default: enforce.
+    pub dmarc: DmarcPolicy,
+    /// Domains whose ARC seals are believed; one below them as well.
+    pub trusted_sealers: Vec<String>,
+    /// When DNS does not answer for SPF, DKIM or DMARC. Default: accept.
+    pub on_dns_failure: OnDnsFailure,
+    /// Whether the suspicious are asked to come again. Default: yes.
+    pub greylist: bool,
+}
+
+impl Default for PolicyConfig {
+    fn default() -> Self {
+        Self {
+            dmarc: DmarcPolicy::default(),
+            trusted_sealers: Vec::new(),
+            on_dns_failure: OnDnsFailure::default(),
+            greylist: true,
+        }
+    }
+}
+
+/// `[[list]]`: a list of addresses in DNS (RFC 5782).
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ListConfig {
+    /// Its zone.
+    pub zone: String,
+    /// Points for an address on it; negative for a list of the good.
+    pub points: f64,
+    /// Answers that count. Default: all.
+    #[serde(default)]
+    pub codes: Vec<Ipv4Addr>,
+}
+
+impl ListConfig {
+    /// Points in tenths.
+    pub fn tenths(&self) -> i32 {
+        #[allow(clippy::cast_possible_truncation, reason = "bounded when the file is read")]
+        let tenths = (self.points * 10.0).round() as i32;
+        tenths
+    }
+}
+
+/// Points beyond this make no sense and would not add up.
+const POINTS_MAX: f64 = 1000.0;
+/// Most lists that are asked for one client.
+const LISTS_MAX: usize = 20;
+
+impl EdgeConfig {
+    fn check_scores(&self) -> Result<(), String> {
+        let score = &self.score;
+        if let Some(row) = score.points.keys().find(|row| !crate::edge::is_score_row(row)) {
+            return Err(format!("[score.points] has no row '{row}'; see docs/src/configuration.md for their names"));
+        }
+        let lists = self.lists.iter().map(|list| list.points);
+        let thresholds = [score.greylist_from, score.junk_from, score.reject_from];
+        let all = score.points.values().copied().chain(lists).chain(thresholds);
+        if all.into_iter().any(|points| !points.is_finite() || points.abs() > POINTS_MAX) {
+            return Err(format!("[score] and [[list]]: points have to be between -{POINTS_MAX} and {POINTS_MAX}"));
+        }
+        if !(score.greylist_from <= score.junk_from && score.junk_from <= score.reject_from) {
+            return Err("[score] greylist_from, junk_from and reject_from have to rise".to_owned());
+        }
+        if self.lists.len() > LISTS_MAX {
+            return Err(format!("no more than {LISTS_MAX} [[list]] can be asked"));
+        }
+        for list in &self.lists {
+            mail::Domain::parse(&list.zone).map_err(|error| format!("[[list]] zone '{}': {error}", list.zone))?;
+        }
+        let door = &self.door;
+        let counts = [
+            door.connections_per_address,
+            door.connections_per_minute,
+            door.errors_per_hour,
+            door.unknown_recipients_per_hour,
+        ];
+        if counts.contains(&0) {
+            return Err("[door] a limit of 0 would turn everybody away".to_owned());
+        }
+        if door.greet_pause.0 > 30 {
+            return Err("[door] greet_pause has to be at most 30 s: good clients do not wait longer".to_owned());
+        }
+        Ok(())
+    }
+}
+
 impl Checked for EdgeConfig {
     fn check(&self) -> Result<(), String> {
         mail::Domain::parse(&self.hostname).map_err(|error| format!("hostname: {error}"))?;
@@ -122,6 +296,6 @@ impl Checked for EdgeConfig {
         if !(1..=100).contains(&self.outbound.connections_per_domain) {
             return Err("[outbound] connections_per_domain has to be 1 to 100".to_owned());
         }
-        Ok(())
+        self.check_scores()
     }
 }

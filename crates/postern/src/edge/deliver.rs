@@ -12,6 +12,7 @@ use mail::{EnhancedCode, ItemId, Outcome};
 use tokio::sync::{mpsc, oneshot};
 
 use super::feed::Feed;
+use super::greylist::Greylist;
 use super::homes::{Home, Homes};
 use super::lane::{Job, Lanes};
 use crate::trace::Trace;
@@ -25,6 +26,7 @@ pub struct Deliveries {
     homes: Arc<Homes>,
     lanes: Arc<Lanes>,
     trace: Trace,
+    greylist: Arc<Greylist>,
     state: Mutex<State>,
 }
 
@@ -45,8 +47,8 @@ struct Running {
 
 impl Deliveries {
     /// Deliveries through `lanes`.
-    pub fn new(homes: Arc<Homes>, lanes: Arc<Lanes>, trace: Trace) -> Arc<Self> {
-        Arc::new(Self { homes, lanes, trace, state: Mutex::default() })
+    pub fn new(homes: Arc<Homes>, lanes: Arc<Lanes>, trace: Trace, greylist: Arc<Greylist>) -> Arc<Self> {
+        Arc::new(Self { homes, lanes, trace, greylist, state: Mutex::default() })
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -64,11 +66,20 @@ impl Deliveries {
             return frames.send(Frame::Outcomes(Outcomes { attempt: id, outcomes }));
         }
         let Some(feed) = self.enter(home, &attempt) else { return };
+        self.remember_correspondents(&attempt);
         let (deliveries, home, order) = (Arc::clone(self), Arc::clone(home), attempt.clone());
         let done = Box::new(move |outcomes: Vec<Outcome>, about: String| {
             tokio::spawn(async move { deliveries.conclude(&home, &order, outcomes, &about).await });
         });
         self.lanes.add(Job { attempt, feed, done });
+    }
+
+    /// Whoever a user writes to may answer. Notifications make nobody known.
+    fn remember_correspondents(&self, attempt: &Attempt) {
+        if attempt.envelope.reverse_path.address().is_some() {
+            let now = crate::system::now().as_secs();
+            attempt.envelope.recipients.iter().for_each(|to| self.greylist.wrote_to(&to.address, now));
+        }
     }
 
     /// Only for its own domains, and only when sending is on: what a home is, its key says; what it may say,

@@ -73,6 +73,7 @@ impl HandOffs {
             octets: 0,
             retained: Retained::Memory(Vec::new()),
             memory: None,
+            held: None,
             live: LiveState::NotYet,
             refusal: None,
         })
@@ -94,6 +95,8 @@ pub struct HandOff {
     octets: u64,
     retained: Retained,
     memory: Option<OwnedSemaphorePermit>,
+    /// For the header section, which is held until it is whole and kept until the message is judged.
+    held: Option<OwnedSemaphorePermit>,
     live: LiveState,
     /// Set when the message can't be taken; the rest of it is then let go.
     refusal: Option<Reply>,
@@ -154,11 +157,43 @@ impl HandOff {
         }
     }
 
-    fn refuse(&mut self, reply: Reply) {
+    /// Gives the message up; this will be the reply.
+    pub fn refuse(&mut self, reply: Reply) {
         self.abort();
         self.retained = Retained::Memory(Vec::new());
         self.memory = None;
         self.refusal = Some(reply);
+    }
+
+    /// Whether the message was given up already; what still comes of it is let go.
+    pub const fn is_refused(&self) -> bool {
+        self.refusal.is_some()
+    }
+
+    /// Takes memory for so many octets that are held elsewhere for this message, in all.
+    pub async fn hold(&mut self, octets: usize) {
+        let needed = u32::try_from(octets.div_ceil(1024)).unwrap_or(u32::MAX);
+        let have = self.held.as_ref().map_or(0, |permit| permit.num_permits());
+        let more = usize::try_from(needed).unwrap_or(usize::MAX).saturating_sub(have);
+        if more == 0 {
+            return;
+        }
+        let step = u32::try_from(more).unwrap_or(u32::MAX).next_multiple_of(STEP_KIB);
+        let acquire = Arc::clone(&self.shared.memory).acquire_many_owned(step);
+        match tokio::time::timeout(MEMORY_PATIENCE, acquire).await {
+            Ok(Ok(permit)) => match &mut self.held {
+                Some(held) => held.merge(permit),
+                None => self.held = Some(permit),
+            },
+            _ => self.refuse(no_room()),
+        }
+    }
+
+    /// The message is whole and was judged: it is refused.
+    pub fn refused(mut self, reply: &Reply, why: &str) {
+        self.abort();
+        let text = format!("{} [{why}]", reply.text);
+        self.tell("refused", &Reply { text, code: reply.code, enhanced: reply.enhanced });
     }
 
     /// A frame's worth is there: it is sent if the link is up, and kept.

@@ -9,6 +9,11 @@ use super::transaction::Chunk;
 use super::{Asked, Cause, Mode, Question, Session, State, Step, replies};
 use crate::command::{self, Command, CommandError, ForwardPath, Mail, Rcpt};
 
+/// Behind EHLO and HELO nothing may be sent before the reply (RFC 2920 section 3.1).
+fn says_hello(line: &[u8]) -> bool {
+    line.get(..4).is_some_and(|word| word.eq_ignore_ascii_case(b"EHLO") || word.eq_ignore_ascii_case(b"HELO"))
+}
+
 impl Session {
     /// The next line of the input: a command, or a response within a login.
     pub(super) fn take_line(&mut self, input: &mut BytesMut) -> Option<Step> {
@@ -21,7 +26,10 @@ impl Session {
             Line::Whole(line) => match std::mem::replace(&mut self.state, State::Command) {
                 State::Login(exchange) => self.progress(exchange.respond(&line)),
                 _ if line::is_foreign(&line) => self.hang_up(),
-                _ => self.take_command(&line),
+                _ => {
+                    self.early |= !input.is_empty() && says_hello(&line);
+                    self.take_command(&line)
+                }
             },
             Line::TooLong | Line::BareLineEnd if !in_login && line::is_foreign(input) => self.hang_up(),
             Line::TooLong if in_login => self.refuse_line(&replies::response_too_long()),

@@ -1,0 +1,150 @@
+//! SPF: may this address send for this domain? (RFC 7208)
+
+mod evaluate;
+mod macros;
+mod record;
+#[cfg(test)]
+mod tests;
+
+use std::fmt;
+use std::net::IpAddr;
+
+use serde::Serialize;
+
+use crate::dns::Resolver;
+use evaluate::Evaluation;
+
+/// Most terms of a check that ask DNS (RFC 7208 section 4.6.4).
+pub const LOOKUPS_MAX: u32 = 10;
+/// Most answers without records (RFC 7208 section 4.6.4).
+pub const VOID_LOOKUPS_MAX: u32 = 2;
+/// Most hosts of one `mx`, and most names of one address that `ptr` looks at (RFC 7208 section 4.6.4).
+pub const NAMES_MAX: usize = 10;
+
+/// What a check says (RFC 7208 section 2.6).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, serde::Deserialize, Default)]
+#[serde(rename_all = "lowercase")]
+pub enum SpfResult {
+    /// There is no record, or no domain to ask for.
+    #[default]
+    None,
+    /// The domain's owner says nothing about this address.
+    Neutral,
+    /// The address may send for the domain.
+    Pass,
+    /// It may not.
+    Fail,
+    /// It probably may not.
+    SoftFail,
+    /// DNS gave no answer now.
+    TempError,
+    /// The record can't be understood.
+    PermError,
+}
+
+impl SpfResult {
+    /// The word of RFC 8601 section 2.7.2.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::Neutral => "neutral",
+            Self::Pass => "pass",
+            Self::Fail => "fail",
+            Self::SoftFail => "softfail",
+            Self::TempError => "temperror",
+            Self::PermError => "permerror",
+        }
+    }
+}
+
+impl fmt::Display for SpfResult {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// Which name was checked (RFC 7208 section 2.2).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, serde::Deserialize, Default)]
+#[serde(rename_all = "lowercase")]
+pub enum Identity {
+    /// The domain of the reverse-path.
+    #[default]
+    MailFrom,
+    /// What the client calls itself.
+    Helo,
+}
+
+/// What is checked. The texts come from a stranger and need not be well-formed.
+#[derive(Debug, Clone, Copy)]
+pub struct Query<'a> {
+    /// The client's address.
+    pub ip: IpAddr,
+    /// What it calls itself.
+    pub helo: &'a str,
+    /// The reverse-path without angle brackets; empty for the null reverse-path, which stands for
+    /// `postmaster@` the name in `helo` (RFC 7208 section 2.4).
+    pub mail_from: &'a str,
+    /// This host, for explanations.
+    pub receiver: &'a str,
+    /// Now, in seconds since 1970, for explanations.
+    pub now: u64,
+}
+
+/// The result and why.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Spf {
+    /// The result.
+    pub result: SpfResult,
+    /// The domain that was checked.
+    pub domain: String,
+    /// Whose domain that is.
+    pub identity: Identity,
+    /// What the domain's owner says to those whom it fails (`exp=`). Written by a stranger: it is ASCII,
+    /// without controls, and bounded.
+    pub explanation: Option<String>,
+    /// What decided, or what was wrong.
+    pub reason: String,
+    /// The terms that were tried, in order, one line each.
+    pub path: Vec<String>,
+}
+
+/// Checks the reverse-path of a message; for the null one, the client's own name.
+pub async fn check(resolver: &impl Resolver, query: &Query<'_>) -> Spf {
+    let identity = if query.mail_from.is_empty() { Identity::Helo } else { Identity::MailFrom };
+    let (local, domain) = match query.mail_from.rsplit_once('@') {
+        Some((local, domain)) => (local, domain),
+        None if identity == Identity::Helo => ("", query.helo),
+        None => ("", query.mail_from),
+    };
+    let local = if local.is_empty() { "postmaster" } else { local };
+    Evaluation::new(resolver, query, local, domain).run(identity).await
+}
+
+/// Checks what the client calls itself, whatever the reverse-path is.
+pub async fn check_helo(resolver: &impl Resolver, query: &Query<'_>) -> Spf {
+    check(resolver, &Query { mail_from: "", ..*query }).await
+}
+
+/// The name in DNS that holds an address's names (RFC 1035 section 3.5, RFC 3596 section 2.5).
+#[must_use]
+pub fn reverse_name(ip: IpAddr) -> String {
+    evaluate::reverse_name(ip)
+}
+
+impl Spf {
+    /// For a check that took too long.
+    #[must_use]
+    pub fn unanswered(query: &Query<'_>) -> Self {
+        let identity = if query.mail_from.is_empty() { Identity::Helo } else { Identity::MailFrom };
+        let domain = query.mail_from.rsplit_once('@').map_or(query.helo, |(_, domain)| domain);
+        Self {
+            result: SpfResult::TempError,
+            domain: domain.to_owned(),
+            identity,
+            explanation: None,
+            reason: "DNS took too long".to_owned(),
+            path: Vec::new(),
+        }
+    }
+}

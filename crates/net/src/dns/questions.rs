@@ -1,0 +1,99 @@
+//! The questions of mail authentication: answers are cached by the resolver for as long as their TTL says,
+//! and a question that is under way is asked once, however many messages wait for it.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use hickory_resolver::TokioResolver;
+use hickory_resolver::net::NetError;
+use hickory_resolver::proto::rr::{Name, RData, RecordType as Kind};
+use mailauth::dns::{Answer, LookupError, Record, RecordType, Resolver};
+use tokio::sync::OnceCell;
+
+/// How long one question may take, tries and aliases included.
+const PATIENCE: Duration = Duration::from_secs(12);
+/// Most records of an answer that are looked at. None that is meant well has as many.
+const RECORDS_MAX: usize = 256;
+
+type UnderWay = Mutex<HashMap<(String, RecordType), Arc<OnceCell<Answer>>>>;
+
+/// Asks DNS for mail authentication. Clones share cache and questions.
+#[derive(Clone)]
+pub struct Questions {
+    resolver: TokioResolver,
+    under_way: Arc<UnderWay>,
+}
+
+impl Questions {
+    pub(super) fn new(resolver: TokioResolver) -> Self {
+        Self { resolver, under_way: Arc::default() }
+    }
+
+    async fn ask(&self, name: &str, kind: RecordType) -> Answer {
+        // A label may hold any octet: what a stranger's macro gives is asked for as it is.
+        let labels = name.split('.').map(str::as_bytes);
+        let Ok(mut absolute) = Name::from_labels(labels) else { return Err(LookupError::NoSuchName) };
+        absolute.set_fqdn(true);
+        let asked = self.resolver.lookup(absolute, wire_type(kind));
+        let answer = match tokio::time::timeout(PATIENCE, asked).await {
+            Ok(Ok(answer)) => answer,
+            Ok(Err(error)) => return Err(meaning(&error)),
+            Err(_) => return Err(LookupError::Temporary(format!("nothing heard for {} s", PATIENCE.as_secs()))),
+        };
+        let records = answer.answers().iter().filter_map(|record| translate(&record.data, kind));
+        let records: Vec<Record> = records.take(RECORDS_MAX).collect();
+        if records.is_empty() { Err(LookupError::NoRecords) } else { Ok(records.into()) }
+    }
+}
+
+impl Resolver for Questions {
+    async fn lookup(&self, name: &str, kind: RecordType) -> Answer {
+        let name = name.strip_suffix('.').unwrap_or(name).to_ascii_lowercase();
+        let key = (name.clone(), kind);
+        let cell = {
+            let mut under_way = self.under_way.lock().unwrap_or_else(PoisonError::into_inner);
+            Arc::clone(under_way.entry(key.clone()).or_default())
+        };
+        // Whoever comes first asks; if it gives up, the next one does.
+        let answer = cell.get_or_init(|| self.ask(&name, kind)).await.clone();
+        let mut under_way = self.under_way.lock().unwrap_or_else(PoisonError::into_inner);
+        if under_way.get(&key).is_some_and(|known| Arc::ptr_eq(known, &cell)) {
+            under_way.remove(&key);
+        }
+        answer
+    }
+}
+
+fn wire_type(kind: RecordType) -> Kind {
+    match kind {
+        RecordType::A => Kind::A,
+        RecordType::Aaaa => Kind::AAAA,
+        RecordType::Mx => Kind::MX,
+        RecordType::Txt => Kind::TXT,
+        RecordType::Ptr => Kind::PTR,
+    }
+}
+
+fn meaning(error: &NetError) -> LookupError {
+    if error.is_nx_domain() {
+        LookupError::NoSuchName
+    } else if error.is_no_records_found() {
+        LookupError::NoRecords
+    } else {
+        LookupError::Temporary(error.to_string())
+    }
+}
+
+/// A record of the type asked for; aliases on the way are left out.
+fn translate(data: &RData, kind: RecordType) -> Option<Record> {
+    let name = |name: &Name| name.to_ascii().trim_end_matches('.').to_owned();
+    match (data, kind) {
+        (RData::A(a), RecordType::A) => Some(Record::A(a.0)),
+        (RData::AAAA(aaaa), RecordType::Aaaa) => Some(Record::Aaaa(aaaa.0)),
+        (RData::MX(mx), RecordType::Mx) => Some(Record::Mx(mx.preference, name(&mx.exchange))),
+        (RData::TXT(txt), RecordType::Txt) => Some(Record::Txt(txt.txt_data.concat())),
+        (RData::PTR(ptr), RecordType::Ptr) => Some(Record::Ptr(name(&ptr.0))),
+        _ => None,
+    }
+}

@@ -1,0 +1,234 @@
+//! Who may come in, how often, and how many at one time: limits by address and by network.
+//!
+//! Everything is counted in memory and forgotten after a while. A network is what one customer usually gets:
+//! a /24 of IPv4, a /64 of IPv6.
+
+use std::collections::HashMap;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use mail::Reply;
+
+use crate::config::DoorConfig;
+
+/// Most addresses and networks that are counted at one time.
+const COUNTED_MAX: usize = 100_000;
+/// After so many seconds of silence a client is forgotten.
+const MEMORY_SECONDS: u64 = 2 * 3600;
+/// For so long a client with too many offences is turned away.
+const BLOCK_SECONDS: u64 = 600;
+/// A network may do so many times what an address may.
+const NETWORK_FACTOR: u32 = 4;
+
+/// The counters of all clients.
+pub struct Door {
+    config: DoorConfig,
+    seen: Mutex<HashMap<Who, Seen>>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+enum Who {
+    Address(IpAddr),
+    Network(IpAddr),
+}
+
+#[derive(Debug, Clone, Default)]
+struct Seen {
+    open: u32,
+    connections: Leaking,
+    errors: Leaking,
+    unknown: Leaking,
+    last: u64,
+    blocked_until: u64,
+}
+
+/// A count that leaks away over a time.
+#[derive(Debug, Clone, Copy, Default)]
+struct Leaking {
+    level: f64,
+    at: u64,
+}
+
+impl Leaking {
+    /// Adds one; gives the level. A full `most` leaks away in `seconds`.
+    fn add(&mut self, now: u64, most: u32, seconds: u64) -> f64 {
+        let leaked = now.saturating_sub(self.at) as f64 * f64::from(most) / seconds as f64;
+        self.level = (self.level - leaked).max(0.0) + 1.0;
+        self.at = now;
+        self.level
+    }
+}
+
+/// A client that is inside. Dropped, it has left.
+pub struct Admission {
+    door: Arc<Door>,
+    ip: IpAddr,
+}
+
+/// The network of an address.
+pub fn network(ip: IpAddr) -> IpAddr {
+    match ip.to_canonical() {
+        IpAddr::V4(ip) => Ipv4Addr::from_bits(ip.to_bits() & !0xff).into(),
+        IpAddr::V6(ip) => Ipv6Addr::from_bits(ip.to_bits() & !u128::from(u64::MAX)).into(),
+    }
+}
+
+fn both(ip: IpAddr) -> [(Who, u32); 2] {
+    [(Who::Address(ip.to_canonical()), 1), (Who::Network(network(ip)), NETWORK_FACTOR)]
+}
+
+impl Door {
+    /// With these limits.
+    pub fn new(config: DoorConfig) -> Arc<Self> {
+        Arc::new(Self { config, seen: Mutex::default() })
+    }
+
+    /// Lets a client in, at `now` seconds.
+    ///
+    /// # Errors
+    /// The 421 that turns it away.
+    pub fn admit(self: &Arc<Self>, ip: IpAddr, now: u64) -> Result<Admission, Reply> {
+        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        if seen.len() >= COUNTED_MAX {
+            seen.retain(|_, seen| seen.open > 0 || now.saturating_sub(seen.last) < MEMORY_SECONDS);
+        }
+        // Who finds no room in the table is not counted: to turn it away would be worse.
+        let full = seen.len() >= COUNTED_MAX;
+        for (who, factor) in both(ip) {
+            if full && !seen.contains_key(&who) {
+                continue;
+            }
+            let client = seen.entry(who).or_default();
+            client.last = now;
+            if client.blocked_until > now {
+                return Err(turned_away("Too many errors from your address; try again later"));
+            }
+            let rate = self.config.connections_per_minute.saturating_mul(factor);
+            if client.connections.add(now, rate, 60) > f64::from(rate) {
+                return Err(turned_away("Too many connections in a short time; try again later"));
+            }
+            if client.open >= self.config.connections_per_address.saturating_mul(factor) {
+                return Err(turned_away("Too many connections at one time; close some"));
+            }
+        }
+        for (who, _) in both(ip) {
+            if let Some(client) = seen.get_mut(&who) {
+                client.open += 1;
+            }
+        }
+        Ok(Admission { door: Arc::clone(self), ip })
+    }
+
+    fn offence(&self, ip: IpAddr, now: u64, most: u32, counter: impl Fn(&mut Seen) -> &mut Leaking) -> bool {
+        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut blocked = false;
+        for (who, factor) in both(ip) {
+            let Some(client) = seen.get_mut(&who) else { continue };
+            let most = most.saturating_mul(factor);
+            if counter(client).add(now, most, 3600) > f64::from(most) {
+                client.blocked_until = now + BLOCK_SECONDS;
+                blocked = true;
+            }
+        }
+        blocked
+    }
+}
+
+fn turned_away(text: &str) -> Reply {
+    Reply::new(421, (4, 7, 0), text)
+}
+
+impl Admission {
+    /// Counts an error of the client. True when it has made too many: it is turned away for a while.
+    pub fn error(&self, now: u64) -> bool {
+        self.door.offence(self.ip, now, self.door.config.errors_per_hour, |seen| &mut seen.errors)
+    }
+
+    /// Counts a recipient that does not exist. True when there were too many.
+    pub fn unknown_recipient(&self, now: u64) -> bool {
+        let most = self.door.config.unknown_recipients_per_hour;
+        self.door.offence(self.ip, now, most, |seen| &mut seen.unknown)
+    }
+}
+
+impl Drop for Admission {
+    fn drop(&mut self) {
+        let mut seen = self.door.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        for (who, _) in both(self.ip) {
+            if let Some(client) = seen.get_mut(&who) {
+                client.open = client.open.saturating_sub(1);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn door() -> Arc<Door> {
+        Door::new(DoorConfig {
+            connections_per_address: 2,
+            connections_per_minute: 10,
+            errors_per_hour: 3,
+            unknown_recipients_per_hour: 2,
+            ..DoorConfig::default()
+        })
+    }
+
+    fn ip(text: &str) -> IpAddr {
+        text.parse().unwrap()
+    }
+
+    #[test]
+    fn an_address_has_so_many_connections_and_its_network_four_times_as_many() {
+        let door = door();
+        let inside: Vec<Admission> =
+            (0..2).map(|_| door.admit(ip("192.0.2.1"), 0).ok().unwrap()).collect();
+        assert_eq!(door.admit(ip("192.0.2.1"), 0).err().unwrap().code, 421);
+        let more: Vec<Admission> =
+            (2..8).map(|host| door.admit(ip(&format!("192.0.2.{host}")), 0).ok().unwrap()).collect();
+        assert!(door.admit(ip("192.0.2.9"), 0).is_err(), "eight in the network");
+        assert!(door.admit(ip("192.0.3.1"), 0).is_ok(), "another network");
+        drop((inside, more));
+        assert!(door.admit(ip("::ffff:192.0.2.1"), 0).is_ok(), "all have left");
+    }
+
+    #[test]
+    fn connections_in_a_minute_are_counted_and_leak_away() {
+        let door = door();
+        for _ in 0..10 {
+            assert!(door.admit(ip("2001:db8::1"), 5).is_ok());
+        }
+        assert!(door.admit(ip("2001:db8::1"), 5).is_err());
+        assert!(door.admit(ip("2001:db8::2"), 5).is_ok(), "another address of the network");
+        assert!(door.admit(ip("2001:db8::1"), 25).is_ok());
+    }
+
+    #[test]
+    fn errors_and_unknown_recipients_block_for_a_while() {
+        let door = door();
+        let inside = door.admit(ip("192.0.2.1"), 0).ok().unwrap();
+        assert!(!inside.error(0) && !inside.error(0) && !inside.error(0));
+        assert!(inside.error(0));
+        assert!(door.admit(ip("192.0.2.1"), BLOCK_SECONDS - 1).is_err());
+        assert!(door.admit(ip("192.0.2.1"), BLOCK_SECONDS).is_ok());
+        let other = door.admit(ip("198.51.100.1"), 0).ok().unwrap();
+        assert!(!other.unknown_recipient(0) && !other.unknown_recipient(0));
+        assert!(other.unknown_recipient(0));
+        assert!(door.admit(ip("198.51.100.2"), 1).is_ok(), "its network is not blocked yet");
+    }
+
+    #[test]
+    fn the_table_is_bounded_and_a_full_one_turns_nobody_away() {
+        let door = door();
+        for client in 0..60_000_u32 {
+            let address = Ipv4Addr::from_bits(0x0a00_0000 + client * 256);
+            drop(door.admit(address.into(), 0));
+        }
+        assert!(door.seen.lock().unwrap().len() <= COUNTED_MAX);
+        assert!(door.admit(ip("203.0.113.1"), 1).is_ok());
+        assert!(door.admit(ip("203.0.113.2"), MEMORY_SECONDS + 1).is_ok());
+        assert!(door.seen.lock().unwrap().len() < 10, "the silent are forgotten");
+    }
+}

@@ -1,0 +1,312 @@
+//! A message is judged while it comes in: its header section is held until it is whole, then its body is
+//! hashed as it passes, and at its end everything that was found becomes one verdict.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use mail::{Envelope, Finding, Place, Reply, Sign, Verdict, header};
+use mailauth::dkim::{BodyHashes, DkimResult, Keys};
+use mailauth::dmarc::{DmarcResult, Policy};
+use mailauth::message::{Authentication, Header};
+use mailauth::results;
+use mailauth::spf::{Query, Spf, SpfResult, check as check_spf};
+use tokio::task::JoinHandle;
+
+use super::score::{self, Table};
+use super::visitor::{Visitor, Visitors};
+use crate::config::{DmarcPolicy, PolicyConfig};
+use crate::system;
+
+/// Most octets of a header section; a message with more is refused.
+pub const HEADER_OCTETS_MAX: usize = 256 * 1024;
+/// How long all questions of one message may take together; what is not answered by then counts as no answer
+/// (RFC 7208 section 4.6.4 asks for at least 20 s).
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// What judging needs, shared by all sessions.
+pub struct Judges {
+    /// DNS, points, this host's name.
+    pub visitors: Arc<Visitors>,
+    /// What the operator wants.
+    pub policy: PolicyConfig,
+}
+
+/// One message being judged.
+pub struct Examination {
+    held: Vec<u8>,
+    header: Option<Arc<Header>>,
+    hashes: BodyHashes,
+    keys: Option<JoinHandle<(Keys, Keys)>>,
+}
+
+/// What becomes of a piece of a message.
+pub enum Taken {
+    /// It is held back: the header section is not whole yet.
+    Held,
+    /// This is to be handed on.
+    Pass(Vec<Bytes>),
+    /// The header section is too large.
+    TooLarge,
+}
+
+/// What is to be done with a message.
+pub enum Judgement {
+    /// It is delivered.
+    Deliver(Verdict),
+    /// It is refused, because of these.
+    Refuse(Reply, Vec<Sign>),
+}
+
+impl Judges {
+    fn table(&self) -> &Table {
+        &self.visitors.table
+    }
+
+    /// Begins to check who may send for the reverse-path.
+    pub fn begin_spf(&self, client: &mail::Client, mail_from: String) -> JoinHandle<Spf> {
+        let (questions, receiver) = (self.visitors.questions.clone(), self.visitors.hostname.clone());
+        let (ip, helo) = (client.ip, client.helo.clone());
+        tokio::spawn(async move {
+            let query =
+                Query { ip, helo: &helo, mail_from: &mail_from, receiver: &receiver, now: system::now().as_secs() };
+            match tokio::time::timeout(PATIENCE, check_spf(&questions, &query)).await {
+                Ok(spf) => spf,
+                Err(_) => Spf::unanswered(&query),
+            }
+        })
+    }
+
+    /// Signs of an SPF result.
+    pub fn spf_signs(&self, spf: &Spf) -> Vec<Sign> {
+        let row = match spf.result {
+            SpfResult::Fail => "spf-fail",
+            SpfResult::SoftFail => "spf-softfail",
+            SpfResult::TempError | SpfResult::PermError => "spf-error",
+            SpfResult::None | SpfResult::Neutral | SpfResult::Pass => return Vec::new(),
+        };
+        self.table().sign(row, format!("{}: {}", spf.domain, spf.reason)).into_iter().collect()
+    }
+}
+
+impl Examination {
+    /// For a new message.
+    pub fn new() -> Self {
+        Self { held: Vec::new(), header: None, hashes: BodyHashes::default(), keys: None }
+    }
+
+    /// Octets that are held back or kept.
+    pub fn held(&self) -> usize {
+        self.held.len().max(self.header.as_ref().map_or(0, |header| header.raw().len()))
+    }
+
+    /// Takes a piece.
+    pub fn take(&mut self, judges: &Judges, piece: Bytes) -> Taken {
+        if self.header.is_some() {
+            self.hashes.update(&piece);
+            return Taken::Pass(vec![piece]);
+        }
+        let searched = self.held.len().saturating_sub(3);
+        self.held.extend_from_slice(&piece);
+        let end = if self.held.starts_with(b"\r\n") {
+            Some(2)
+        } else {
+            memchr::memmem::find(self.held.get(searched..).unwrap_or_default(), b"\r\n\r\n").map(|at| searched + at + 4)
+        };
+        match end {
+            Some(end) if end <= HEADER_OCTETS_MAX => {
+                let body = Bytes::from(self.held.split_off(end));
+                let mut pieces = vec![self.close_header(judges)];
+                if !body.is_empty() {
+                    self.hashes.update(&body);
+                    pieces.push(body);
+                }
+                Taken::Pass(pieces)
+            }
+            None if self.held.len() <= HEADER_OCTETS_MAX => Taken::Held,
+            _ => Taken::TooLarge,
+        }
+    }
+
+    /// The header section is whole: it is read, DNS is asked for the keys, and it is given on without the
+    /// results that claim to be ours.
+    fn close_header(&mut self, judges: &Judges) -> Bytes {
+        let raw = std::mem::take(&mut self.held);
+        let passed_on = Bytes::from(without_our_results(&raw, &judges.visitors.hostname));
+        let header = Arc::new(Header::parse(raw));
+        self.hashes = header.body_hashes();
+        let (asking, questions) = (Arc::clone(&header), judges.visitors.questions.clone());
+        self.keys = Some(tokio::spawn(async move {
+            tokio::join!(asking.dkim_keys(&questions), asking.arc_keys(&questions))
+        }));
+        self.header = Some(header);
+        passed_on
+    }
+
+    /// The message is whole. Gives what is still to be handed on, if it had no body.
+    pub fn end(&mut self, judges: &Judges) -> Option<Bytes> {
+        if self.header.is_some() { None } else { Some(self.close_header(judges)) }
+    }
+
+    /// `Received` fields.
+    pub fn hops(&self) -> u32 {
+        let count = self.header.as_ref().map_or(0, |header| header::count(header.raw(), "Received"));
+        u32::try_from(count).unwrap_or(u32::MAX)
+    }
+
+    /// The verdict, after [`Examination::end`].
+    pub async fn judge(self, judges: &Judges, spf: Spf, visitor: &Visitor, client: &[Sign], envelope: &Envelope) -> Judgement {
+        let hops = self.hops();
+        let Some(header) = self.header else { return Judgement::Deliver(Verdict { hops, ..Verdict::default() }) };
+        let keys = match self.keys {
+            Some(asking) => asking.await.unwrap_or_default(),
+            None => Default::default(),
+        };
+        let hashes = self.hashes.finish();
+        let trusted = &judges.policy.trusted_sealers;
+        let questions = &judges.visitors.questions;
+        let found = header.authenticate(questions, &hashes, (&keys.0, &keys.1), spf, system::now(), trusted).await;
+        let mut signs = client.to_vec();
+        signs.extend(judges.message_signs(&found, header.raw(), envelope));
+        judges.decide(&found, signs, visitor, envelope, hops)
+    }
+}
+
+impl Judges {
+    fn message_signs(&self, found: &Authentication, header: &[u8], envelope: &Envelope) -> Vec<Sign> {
+        let mut rows: Vec<(&str, String)> = Vec::new();
+        let holds = found.dkim.iter().any(|signature| signature.result == DkimResult::Pass);
+        if !found.dkim.is_empty() && !holds {
+            let first = found.dkim.first().map_or("", |signature| signature.reason.as_str());
+            rows.push(("dkim-fail", first.to_owned()));
+        }
+        match found.dmarc.result {
+            DmarcResult::Pass => rows.push(("dmarc-pass", found.dmarc.domain.clone())),
+            DmarcResult::Fail if found.vouched_by.is_none() => rows.push(("dmarc-fail", found.dmarc.reason.clone())),
+            DmarcResult::PermError if found.dmarc.domain.is_empty() => {
+                rows.push(("from-broken", found.dmarc.reason.clone()));
+            }
+            _ => {}
+        }
+        if envelope.reverse_path.address().is_none() && !is_notification(header) {
+            rows.push(("forged-dsn", "no report, and not marked as automatic".to_owned()));
+        }
+        rows.into_iter().filter_map(|(row, detail)| self.table().sign(row, detail)).collect()
+    }
+
+    fn decide(
+        &self,
+        found: &Authentication,
+        signs: Vec<Sign>,
+        visitor: &Visitor,
+        envelope: &Envelope,
+        hops: u32,
+    ) -> Judgement {
+        let dmarc = match found.dmarc.result {
+            DmarcResult::Fail if found.vouched_by.is_none() && self.policy.dmarc == DmarcPolicy::Enforce => {
+                found.dmarc.applied
+            }
+            _ => Policy::None,
+        };
+        let total = score::total(&signs);
+        let refusal = if dmarc == Policy::Reject {
+            Some(Reply::new(550, (5, 7, 1), format!("The DMARC policy of {} is to refuse this message: {}", found.dmarc.domain, found.dmarc.reason)))
+        } else if total >= self.table().reject_from {
+            Some(Reply::new(554, (5, 7, 1), format!("The message is refused as probably unwanted: {}", names(&signs))))
+        } else {
+            None
+        };
+        // Who wants to reach the postmaster about a refusal must be able to (RFC 5321 section 4.5.1, RFC 2142).
+        let reachable = envelope.recipients.iter().any(|recipient| is_role(recipient.address.local()));
+        match refusal {
+            Some(reply) if !reachable => return Judgement::Refuse(reply, signs),
+            _ => {}
+        }
+        let junk = refusal.is_some() || dmarc == Policy::Quarantine || total >= self.table().junk_from;
+        let mut findings = found.findings();
+        findings.insert(0, iprev(visitor, envelope));
+        Judgement::Deliver(Verdict {
+            hops,
+            authserv_id: self.visitors.hostname.clone(),
+            findings,
+            signs,
+            place: if junk { Place::Junk } else { Place::Inbox },
+        })
+    }
+}
+
+fn iprev(visitor: &Visitor, envelope: &Envelope) -> Finding {
+    let ip = envelope.client.as_ref().map_or_else(String::new, |client| client.ip.to_string());
+    let row = |name: &str| visitor.signs.iter().any(|sign| sign.name == name);
+    let result = match &visitor.name {
+        Some(_) => "pass",
+        None if row("no-ptr") || row("ptr-mismatch") => "fail",
+        None => "temperror",
+    };
+    let finding = Finding::new("iprev", result).with("policy.iprev", &ip);
+    match &visitor.name {
+        Some(name) => finding.with("policy.ptr", name),
+        None => finding,
+    }
+}
+
+fn names(signs: &[Sign]) -> String {
+    let against: Vec<&str> =
+        signs.iter().filter(|sign| sign.tenths > 0).map(|sign| sign.name.as_str()).collect();
+    against.join(", ")
+}
+
+/// Addresses that must stay reachable.
+pub fn is_role(local: &str) -> bool {
+    local.eq_ignore_ascii_case("postmaster") || local.eq_ignore_ascii_case("abuse")
+}
+
+/// Whether a message with the null reverse-path is one that may have it: a report (RFC 6522), or marked as
+/// automatic (RFC 3834).
+fn is_notification(section: &[u8]) -> bool {
+    let report = header::find(section, "Content-Type")
+        .is_some_and(|field| field.unfolded().to_ascii_lowercase().starts_with("multipart/report"));
+    let automatic = header::find(section, "Auto-Submitted")
+        .is_some_and(|field| !field.unfolded().to_ascii_lowercase().starts_with("no"));
+    report || automatic
+}
+
+/// The header section without `Authentication-Results` that claim our name (RFC 8601 section 5).
+fn without_our_results(raw: &[u8], authserv_id: &str) -> Vec<u8> {
+    let mut kept = Vec::with_capacity(raw.len());
+    let mut from = 0;
+    for field in header::fields(raw).filter(|field| field.is("Authentication-Results")) {
+        if results::claims(field.value, authserv_id) {
+            kept.extend_from_slice(raw.get(from..field.offset).unwrap_or_default());
+            from = field.offset + field.raw.len();
+        }
+    }
+    kept.extend_from_slice(raw.get(from..).unwrap_or_default());
+    kept
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn results_that_claim_to_be_ours_are_taken_out_and_others_stay() {
+        let raw = b"Received: x\r\nAuthentication-Results: mx.home.example;\r\n\tspf=pass\r\nX: 1\r\n\
+            authentication-results: other.example; none\r\nAuthentication-Results: (broken\r\n\r\n";
+        let kept = without_our_results(raw, "mx.home.example");
+        assert_eq!(
+            String::from_utf8(kept).unwrap(),
+            "Received: x\r\nX: 1\r\nauthentication-results: other.example; none\r\n\r\n"
+        );
+    }
+
+    #[test]
+    fn reports_and_automatic_replies_may_have_the_null_reverse_path() {
+        for header in ["Content-Type: multipart/report; x=y\r\n", "Auto-Submitted: auto-replied\r\n"] {
+            assert!(is_notification(header.as_bytes()), "{header}");
+        }
+        for header in ["Subject: x\r\n", "Content-Type: text/plain\r\nAuto-Submitted: no\r\n"] {
+            assert!(!is_notification(header.as_bytes()), "{header}");
+        }
+    }
+}
