@@ -98,7 +98,7 @@ pub(crate) fn by_colon(value: &str) -> impl Iterator<Item = &str> {
 mod tests {
     use super::*;
 
-    fn names<'a>(text: &'a str) -> Result<Vec<(&'a str, &'a str)>, &'static str> {
+    fn names(text: &str) -> Result<Vec<(&str, &str)>, &'static str> {
         TagList::parse(text.as_bytes()).map(|list| list.0.iter().map(|tag| (tag.name, tag.value)).collect())
     }
 
