@@ -230,6 +230,7 @@ fn fail(reason: &str) -> Problem {
     Problem::new(DkimResult::Fail, reason)
 }
 
-fn at(problem: Problem, field: &str, instance: u8) -> Problem {
-    Problem::new(problem.result, format!("{field} {instance}: {}", problem.reason))
+fn at(mut problem: Problem, field: &str, instance: u8) -> Problem {
+    problem.reason = format!("{field} {instance}: {}", problem.reason);
+    problem
 }
