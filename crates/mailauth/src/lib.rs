@@ -5,6 +5,8 @@
 //! argument. All of what is read, records and headers alike, was written by strangers, so every parser is
 //! bounded.
 
+pub mod arc;
+pub mod dkim;
 pub mod dns;
 pub mod spf;
 pub mod dmarc;
