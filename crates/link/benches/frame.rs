@@ -70,7 +70,7 @@ impl Sample {
                 let reply = Reply::new(250, (2, 0, 0), format!("Kept as {item}"));
                 Frame::Answer(Answer { item, replies: vec![reply; count] })
             }
-            Self::End => Frame::End(item, Verdict { hops: 4 }),
+            Self::End => Frame::End(item, Verdict { hops: 4, ..Verdict::default() }),
             Self::Body => {
                 let text = b"the quick brown fox\r\n".iter().copied().cycle();
                 Frame::Body(item, text.take(BODY_OCTETS).collect())

@@ -380,7 +380,7 @@ mod tests {
             Frame::Open(Box::new(Open { item: id(), accepted: UnixTime(5), envelope })),
             Frame::OpenSealed(OpenSealed { item: id(), octets: 9 }),
             Frame::Body(id(), Bytes::from_static(b"Subject: x\r\n")),
-            Frame::End(id(), Verdict { hops: 3 }),
+            Frame::End(id(), Verdict { hops: 3, ..Verdict::default() }),
             Frame::Abort(id()),
             Frame::Credit(id(), 65_536),
             Frame::Answer(Answer { item: id(), replies: vec![Reply::new(250, (2, 0, 0), "kept")] }),

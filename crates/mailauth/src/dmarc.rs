@@ -11,8 +11,8 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use crate::dns::{LookupError, RecordType, Resolver, texts};
-pub use record::{AlignmentMode, Policy, Psd};
 use record::DmarcRecord;
+pub use record::{AlignmentMode, Policy, Psd};
 
 /// Labels of a name below which the walk goes on; above, it jumps (RFC 9989 section 4.10).
 const WALK_LABELS_MAX: usize = 8;
@@ -204,7 +204,10 @@ impl<R: Resolver> Walks<'_, R> {
         };
         let found = found.clone();
         if !found.record.is_usable() {
-            let reason = format!("the DMARC record of {} has no valid policy and no address for reports", found.domain);
+            let reason = format!(
+                "the DMARC record of {} has no valid policy and no address for reports",
+                found.domain
+            );
             return Dmarc { organizational, ..Dmarc::bare(DmarcResult::PermError, domain, reason) };
         }
         let policy = match self.policy(domain, &found).await {
@@ -369,7 +372,9 @@ fn judge(domain: &str, alignment: Alignment, unsure: bool) -> (DmarcResult, Stri
         (true, false) => (DmarcResult::Pass, format!("SPF is aligned with {domain}")),
         (false, true) => (DmarcResult::Pass, format!("DKIM is aligned with {domain}")),
         (false, false) if unsure => {
-            let reason = format!("neither SPF nor DKIM vouches for {domain}, but one of them could not be checked now");
+            let reason = format!(
+                "neither SPF nor DKIM vouches for {domain}, but one of them could not be checked now"
+            );
             (DmarcResult::TempError, reason)
         }
         (false, false) => (DmarcResult::Fail, format!("neither SPF nor DKIM vouches for {domain}")),

@@ -7,8 +7,8 @@
 
 pub mod arc;
 pub mod dkim;
-pub mod dns;
-pub mod spf;
 pub mod dmarc;
-pub mod results;
+pub mod dns;
 pub mod message;
+pub mod results;
+pub mod spf;

@@ -155,7 +155,8 @@ impl Authentication {
         findings.push(dmarc);
         if self.arc.result != ArcResult::None {
             let last = self.arc.sealers.last().map_or("", String::as_str);
-            let arc = Finding::new("arc", self.arc.result.as_str()).with("header.oldest-pass", &self.oldest_pass());
+            let arc =
+                Finding::new("arc", self.arc.result.as_str()).with("header.oldest-pass", &self.oldest_pass());
             let arc = arc.with("arc.chain", last);
             findings.push(if self.arc.reason.is_empty() { arc } else { arc.because(&self.arc.reason) });
         }

@@ -176,7 +176,9 @@ mod tests {
         for field in ours {
             assert!(claims(field.as_bytes(), "mx.home.example"), "{field}");
         }
-        for field in ["other.example; spf=pass", "xmx.home.example; none", "(mx.home.example) other.example; none"] {
+        for field in
+            ["other.example; spf=pass", "xmx.home.example; none", "(mx.home.example) other.example; none"]
+        {
             assert!(!claims(field.as_bytes(), "mx.home.example"), "{field}");
         }
         for unreadable in ["", ";", "(never ends", "\"never ends", "a b c; spf=pass", "= ; x", "a/b; none"] {

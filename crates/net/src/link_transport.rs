@@ -5,7 +5,7 @@
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use quinn::crypto::rustls::{QuicClientConfig, QuicServerConfig};
@@ -134,34 +134,78 @@ fn transport_config() -> Arc<quinn::TransportConfig> {
     Arc::new(config)
 }
 
-/// Home's side: opens a link stream to `address` (`host:port`), QUIC first.
-///
-/// # Errors
-/// [`LinkTransportError`]; the next dial tries both transports again.
-pub async fn dial(
-    address: &str,
-    key: &LinkKey,
-    pinned: [u8; 32],
-    alpn: &[u8],
-) -> Result<LinkStream, LinkTransportError> {
-    let resolved = tokio::net::lookup_host(address).await;
-    let remotes: Vec<SocketAddr> = resolved
-        .map_err(|cause| LinkTransportError::Resolve { address: address.to_owned(), cause })?
-        .collect();
-    let tls = link_tls::client_config(key, pinned, alpn).map_err(setup)?;
-    let mut failures = (String::from("no address"), String::from("no address"));
-    for remote in remotes {
-        match dial_quic(remote, &tls).await {
-            Ok(stream) => return Ok(stream),
-            Err(cause) => failures.0 = cause,
-        }
-        match dial_tcp(remote, &tls).await {
-            Ok(stream) => return Ok(stream),
-            Err(cause) => failures.1 = cause,
-        }
+/// Home's side of the link: opens streams, QUIC first. One UDP socket, with its buffers, serves all of them.
+pub struct Dialer {
+    /// For IPv4 and for IPv6.
+    endpoints: Mutex<[Option<quinn::Endpoint>; 2]>,
+}
+
+impl Default for Dialer {
+    fn default() -> Self {
+        Self::new()
     }
-    let (quic, tcp) = failures;
-    Err(LinkTransportError::Unreachable { address: address.to_owned(), quic, tcp })
+}
+
+impl Dialer {
+    /// To be made within the runtime. A socket that can't be opened now is opened when it is needed.
+    #[must_use]
+    pub fn new() -> Self {
+        Self { endpoints: Mutex::new([client_endpoint(false).ok(), None]) }
+    }
+
+    /// Opens a link stream to `address` (`host:port`).
+    ///
+    /// # Errors
+    /// [`LinkTransportError`]; the next dial tries both transports again.
+    pub async fn dial(
+        &self,
+        address: &str,
+        key: &LinkKey,
+        pinned: [u8; 32],
+        alpn: &[u8],
+    ) -> Result<LinkStream, LinkTransportError> {
+        let resolved = tokio::net::lookup_host(address).await;
+        let remotes: Vec<SocketAddr> = resolved
+            .map_err(|cause| LinkTransportError::Resolve { address: address.to_owned(), cause })?
+            .collect();
+        let tls = link_tls::client_config(key, pinned, alpn).map_err(setup)?;
+        let mut failures = (String::from("no address"), String::from("no address"));
+        for remote in remotes {
+            match self.dial_quic(remote, &tls).await {
+                Ok(stream) => return Ok(stream),
+                Err(cause) => failures.0 = cause,
+            }
+            // Should the socket, or a NAT's idea of it, be at fault: the next dial has another.
+            self.with_slot(remote, |slot| drop(slot.take()));
+            match dial_tcp(remote, &tls).await {
+                Ok(stream) => return Ok(stream),
+                Err(cause) => failures.1 = cause,
+            }
+        }
+        let (quic, tcp) = failures;
+        Err(LinkTransportError::Unreachable { address: address.to_owned(), quic, tcp })
+    }
+
+    async fn dial_quic(&self, remote: SocketAddr, tls: &rustls::ClientConfig) -> Result<LinkStream, String> {
+        let endpoint = self.endpoint(remote).map_err(|error| error.to_string())?;
+        dial_quic(endpoint, remote, tls).await
+    }
+
+    fn with_slot<T>(&self, remote: SocketAddr, act: impl FnOnce(&mut Option<quinn::Endpoint>) -> T) -> T {
+        let mut endpoints = self.endpoints.lock().unwrap_or_else(PoisonError::into_inner);
+        let [four, six] = &mut *endpoints;
+        act(if remote.is_ipv6() { six } else { four })
+    }
+
+    fn endpoint(&self, remote: SocketAddr) -> io::Result<quinn::Endpoint> {
+        self.with_slot(remote, |slot| {
+            let endpoint = match slot.take() {
+                Some(endpoint) => endpoint,
+                None => client_endpoint(remote.is_ipv6())?,
+            };
+            Ok(slot.insert(endpoint).clone())
+        })
+    }
 }
 
 /// A UDP socket whose buffer in the kernel holds a window of the link, as far as the system lets it
@@ -173,19 +217,22 @@ fn udp_socket(address: SocketAddr) -> io::Result<UdpSocket> {
     Ok(socket)
 }
 
-async fn dial_quic(remote: SocketAddr, tls: &rustls::ClientConfig) -> Result<LinkStream, String> {
+fn client_endpoint(six: bool) -> io::Result<quinn::Endpoint> {
+    let local: IpAddr = if six { Ipv6Addr::UNSPECIFIED.into() } else { Ipv4Addr::UNSPECIFIED.into() };
+    let socket = udp_socket((local, 0).into())?;
+    let runtime = quinn::default_runtime().ok_or_else(|| io::Error::other("no async runtime"))?;
+    quinn::Endpoint::new(quinn::EndpointConfig::default(), None, socket, runtime)
+}
+
+async fn dial_quic(
+    endpoint: quinn::Endpoint,
+    remote: SocketAddr,
+    tls: &rustls::ClientConfig,
+) -> Result<LinkStream, String> {
     let text = |error: &dyn std::fmt::Display| error.to_string();
     let crypto = QuicClientConfig::try_from(tls.clone()).map_err(|error| text(&error))?;
     let mut config = quinn::ClientConfig::new(Arc::new(crypto));
     config.transport_config(transport_config());
-    let local: IpAddr = match remote {
-        SocketAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
-        SocketAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
-    };
-    let socket = udp_socket((local, 0).into()).map_err(|error| text(&error))?;
-    let runtime = quinn::default_runtime().ok_or("no async runtime")?;
-    let endpoint = quinn::Endpoint::new(quinn::EndpointConfig::default(), None, socket, runtime)
-        .map_err(|error| text(&error))?;
     let connecting = endpoint.connect_with(config, remote, "edge").map_err(|error| text(&error))?;
     let connection = tokio::time::timeout(QUIC_PATIENCE, connecting)
         .await
@@ -432,7 +479,7 @@ mod tests {
     async fn both_sides_learn_each_others_key_over_quic() {
         let (edge, home) = (LinkKey::generate().unwrap(), LinkKey::generate().unwrap());
         let (mut listener, address) = listener(&edge).await;
-        let mut dialled = dial(&address, &home, edge.fingerprint(), ALPN).await.unwrap();
+        let mut dialled = Dialer::new().dial(&address, &home, edge.fingerprint(), ALPN).await.unwrap();
         dialled.writer.write_all(b"?").await.unwrap();
         let mut accepted = listener.accept().await.unwrap();
         assert_eq!(accepted.reader.read_u8().await.unwrap(), b'?');
@@ -453,7 +500,7 @@ mod tests {
             let (stream, remote) = tcp.accept().await.unwrap();
             finish_tcp(stream, remote, &TlsAcceptor::from(Arc::new(tls))).await.unwrap()
         });
-        let dialled = dial(&address, &home, edge.fingerprint(), ALPN).await.unwrap();
+        let dialled = Dialer::new().dial(&address, &home, edge.fingerprint(), ALPN).await.unwrap();
         let accepted = accept.await.unwrap();
         assert_eq!(dialled.transport, Transport::Tcp);
         assert_eq!((&dialled.peer_spki[..], &accepted.peer_spki[..]), (edge.spki(), home.spki()));
@@ -464,7 +511,7 @@ mod tests {
     async fn an_edge_with_another_key_is_not_spoken_to() {
         let (edge, home) = (LinkKey::generate().unwrap(), LinkKey::generate().unwrap());
         let (_listener, address) = listener(&edge).await;
-        let error = dial(&address, &home, [0; 32], ALPN).await.err().unwrap();
+        let error = Dialer::new().dial(&address, &home, [0; 32], ALPN).await.err().unwrap();
         assert!(matches!(error, LinkTransportError::Unreachable { .. }), "{error}");
     }
 
@@ -472,6 +519,6 @@ mod tests {
     async fn a_client_that_speaks_another_protocol_is_refused() {
         let (edge, home) = (LinkKey::generate().unwrap(), LinkKey::generate().unwrap());
         let (_listener, address) = listener(&edge).await;
-        assert!(dial(&address, &home, edge.fingerprint(), b"http/1.1").await.is_err());
+        assert!(Dialer::new().dial(&address, &home, edge.fingerprint(), b"http/1.1").await.is_err());
     }
 }

@@ -55,7 +55,7 @@ fn seal_item(to: &SealTo, open: &Open, message: &[u8]) -> Vec<u8> {
     let output = Vec::with_capacity(message.len() + message.len() / 1000 + 2048);
     let mut sealing = Sealing::begin(to, output, open).unwrap();
     message.chunks(PIECE_OCTETS).for_each(|piece| sealing.write(piece).unwrap());
-    sealing.finish(&Verdict { hops: 4 }).unwrap()
+    sealing.finish(&Verdict { hops: 4, ..Verdict::default() }).unwrap()
 }
 
 fn assert_opens(private: &str, sealed: &[u8], message: &[u8]) {

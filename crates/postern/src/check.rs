@@ -94,10 +94,10 @@ pub async fn check_message(arguments: &MessageArguments) -> Result<(), Problem> 
     hashes.update(body);
     let hashes = hashes.finish();
     let keys = (header.dkim_keys(&journal).await, header.arc_keys(&journal).await);
-    let trusted: Vec<String> = arguments.trusted_sealer.iter().map(|name| name.to_ascii_lowercase()).collect();
-    let found = header
-        .authenticate(&journal, &hashes, (&keys.0, &keys.1), spf, system::now(), &trusted)
-        .await;
+    let trusted: Vec<String> =
+        arguments.trusted_sealer.iter().map(|name| name.to_ascii_lowercase()).collect();
+    let found =
+        header.authenticate(&journal, &hashes, (&keys.0, &keys.1), spf, system::now(), &trusted).await;
     if arguments.client.json {
         let mut value = serde_json::to_value(&found).unwrap_or_default();
         if let Value::Object(fields) = &mut value {
@@ -116,7 +116,10 @@ fn read_message(arguments: &MessageArguments) -> Result<Vec<u8>, Problem> {
     use std::io::Read as _;
     let name = arguments.file.display();
     let failed = |error: std::io::Error| {
-        Problem::setup(format!("can't read {name}: {error}"), "name a file that holds one message, or - for standard input")
+        Problem::setup(
+            format!("can't read {name}: {error}"),
+            "name a file that holds one message, or - for standard input",
+        )
     };
     let mut octets = Vec::new();
     let input: Box<dyn std::io::Read> = if arguments.file.as_os_str() == "-" {
@@ -126,15 +129,19 @@ fn read_message(arguments: &MessageArguments) -> Result<Vec<u8>, Problem> {
     };
     input.take(MESSAGE_OCTETS_MAX + 1).read_to_end(&mut octets).map_err(failed)?;
     if octets.len() as u64 > MESSAGE_OCTETS_MAX {
-        return Err(Problem::setup(format!("{name} has more than {MESSAGE_OCTETS_MAX} octets"), "no mail is that large"));
+        return Err(Problem::setup(
+            format!("{name} has more than {MESSAGE_OCTETS_MAX} octets"),
+            "no mail is that large",
+        ));
     }
     Ok(with_smtp_line_ends(octets))
 }
 
 fn with_smtp_line_ends(octets: Vec<u8>) -> Vec<u8> {
-    let bare = octets.iter().enumerate().any(|(at, octet)| {
-        *octet == b'\n' && (at == 0 || octets.get(at - 1) != Some(&b'\r'))
-    });
+    let bare = octets
+        .iter()
+        .enumerate()
+        .any(|(at, octet)| *octet == b'\n' && (at == 0 || octets.get(at - 1) != Some(&b'\r')));
     if !bare {
         return octets;
     }
@@ -170,7 +177,12 @@ fn message_rows(found: &Authentication) -> Vec<Row> {
         rows.push(row("dkim", "none: no signature"));
     }
     for signature in &found.dkim {
-        let said = format!("{} for {} (selector {})", signature.result.as_str(), signature.domain, signature.selector);
+        let said = format!(
+            "{} for {} (selector {})",
+            signature.result.as_str(),
+            signature.domain,
+            signature.selector
+        );
         rows.push(row("dkim", said));
         if !signature.reason.is_empty() {
             rows.push(row("", signature.reason.clone()));
@@ -180,7 +192,9 @@ fn message_rows(found: &Authentication) -> Vec<Row> {
     rows.push(row("dmarc", format!("{} for {} (policy {})", dmarc.result, dmarc.domain, dmarc.policy)));
     rows.push(row("", dmarc.reason.clone()));
     rows.push(row("arc", format!("{} {}", found.arc.result.as_str(), found.arc.reason).trim_end()));
-    rows.extend(found.vouched_by.iter().map(|sealer| row("", format!("{sealer} is trusted: DMARC is let pass"))));
+    rows.extend(
+        found.vouched_by.iter().map(|sealer| row("", format!("{sealer} is trusted: DMARC is let pass"))),
+    );
     rows
 }
 

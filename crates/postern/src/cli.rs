@@ -240,7 +240,9 @@ pub fn run(cli: Cli) -> Result<(), Problem> {
         Command::Alias(command) => alias(command),
         Command::Queue(command) => queue(command),
         Command::Check(CheckCommand::Spf(arguments)) => daemon::block_on(check::check_spf(&arguments))?,
-        Command::Check(CheckCommand::Message(arguments)) => daemon::block_on(check::check_message(&arguments))?,
+        Command::Check(CheckCommand::Message(arguments)) => {
+            daemon::block_on(check::check_message(&arguments))?
+        }
         Command::Demo { once } => crate::demo::run(once),
         Command::Status { config, json } => status(&config, json),
         Command::Trace { what, config, json } => print_trace(&what, &config, json),

@@ -21,6 +21,7 @@ use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use mail::ItemId;
+use net::link_transport::Dialer;
 use net::smtp_server::Port;
 use net::tls::{ServerIdentity, TlsAcceptor};
 use serde_json::{Value, json};
@@ -66,6 +67,8 @@ struct Home {
 
 /// Runs Home until it is told to stop.
 pub async fn run(config_path: &Path) -> Result<(), Problem> {
+    // First of all: its buffers take no memory as long as they lie where nothing lay before.
+    let dialer = Dialer::new();
     let config: HomeConfig = config::load(config_path)?;
     let secrets = Secrets::load(&config.data)?;
     let mut signals = Signals::new()?;
@@ -82,7 +85,8 @@ pub async fn run(config_path: &Path) -> Result<(), Problem> {
     };
     let name = config.domains.first().map_or_else(String::new, ToString::to_string);
     let pins = config.edges.clone();
-    let (edges, from_edges) = Edges::new(pins, name, secrets.link_key, arrivals, snapshots, stop.clone());
+    let (edges, from_edges) =
+        Edges::new(pins, name, secrets.link_key, dialer, arrivals, snapshots, stop.clone());
     let (queue, commands) = Queue::new(open_queue(&config)?);
     let identity = certificate(&config)?;
     let home = Arc::new(Home {

@@ -204,7 +204,7 @@ mod tests {
         for piece in message.chunks(50_000) {
             sealing.write(piece).unwrap();
         }
-        sealing.finish(&Verdict { hops: 4 }).unwrap()
+        sealing.finish(&Verdict { hops: 4, ..Verdict::default() }).unwrap()
     }
 
     fn keys() -> (SealTo, UnsealWith) {

@@ -303,12 +303,6 @@ impl Session {
         self.early
     }
 
-    /// The errors of the client so far.
-    #[must_use]
-    pub const fn errors(&self) -> u32 {
-        self.errors
-    }
-
     /// Counts an error that the role has found, such as one more recipient that does not exist. Past
     /// [`Limits::errors`] the session ends with 421.
     pub fn count_error(&mut self) {

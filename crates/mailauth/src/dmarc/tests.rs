@@ -34,7 +34,10 @@ async fn aligned_domains_pass_and_others_fail() {
 #[tokio::test]
 async fn strict_alignment_wants_the_same_domain() {
     let zone = at("example.com", "v=DMARC1; p=reject; adkim=s; aspf=s");
-    assert_eq!(dmarc(&zone, "example.com", Some("b.example.com"), &["c.example.com"]).await.result, DmarcResult::Fail);
+    assert_eq!(
+        dmarc(&zone, "example.com", Some("b.example.com"), &["c.example.com"]).await.result,
+        DmarcResult::Fail
+    );
     let found = dmarc(&zone, "example.com", Some("b.example.com"), &["example.com"]).await;
     assert_eq!(found.alignment, Alignment { spf: false, dkim: true });
 }
@@ -54,7 +57,9 @@ async fn subdomains_have_a_policy_of_their_own_and_missing_ones_another() {
 
 #[tokio::test]
 async fn who_only_tries_gets_one_step_less() {
-    for (policy, applied) in [("reject", Policy::Quarantine), ("quarantine", Policy::None), ("none", Policy::None)] {
+    for (policy, applied) in
+        [("reject", Policy::Quarantine), ("quarantine", Policy::None), ("none", Policy::None)]
+    {
         let zone = at("example.com", &format!("v=DMARC1; p={policy}; t=y"));
         let found = dmarc(&zone, "example.com", None, &[]).await;
         assert_eq!((found.policy.as_str(), found.applied), (policy, applied));
@@ -87,19 +92,23 @@ async fn the_walk_ends_at_psd_and_else_takes_the_highest_record() {
 #[tokio::test]
 async fn long_names_are_walked_in_eight_questions() {
     let journal = crate::dns::Journal::new(at("j.example.com", "v=DMARC1; p=reject"));
-    let found = check(&journal, b"From: x@a.b.c.d.e.f.g.h.i.j.example.com\r\n\r\n", Vouching::default()).await;
+    let found =
+        check(&journal, b"From: x@a.b.c.d.e.f.g.h.i.j.example.com\r\n\r\n", Vouching::default()).await;
     assert_eq!(found.record_domain.as_deref(), Some("j.example.com"));
     let names: Vec<String> = journal.asked().into_iter().map(|asked| asked.name).collect();
-    assert_eq!(names, [
-        "_dmarc.a.b.c.d.e.f.g.h.i.j.example.com",
-        "_dmarc.f.g.h.i.j.example.com",
-        "_dmarc.g.h.i.j.example.com",
-        "_dmarc.h.i.j.example.com",
-        "_dmarc.i.j.example.com",
-        "_dmarc.j.example.com",
-        "_dmarc.example.com",
-        "_dmarc.com",
-    ]);
+    assert_eq!(
+        names,
+        [
+            "_dmarc.a.b.c.d.e.f.g.h.i.j.example.com",
+            "_dmarc.f.g.h.i.j.example.com",
+            "_dmarc.g.h.i.j.example.com",
+            "_dmarc.h.i.j.example.com",
+            "_dmarc.i.j.example.com",
+            "_dmarc.j.example.com",
+            "_dmarc.example.com",
+            "_dmarc.com",
+        ]
+    );
 }
 
 #[tokio::test]
@@ -115,9 +124,15 @@ async fn records_that_can_not_be_used() {
         ("v = DMARC1 ;p = Reject ;;unknown=1;", DmarcResult::Fail),
     ];
     for (record, wanted) in cases {
-        assert_eq!(dmarc(&at("example.com", record), "example.com", None, &[]).await.result, wanted, "{record}");
+        assert_eq!(
+            dmarc(&at("example.com", record), "example.com", None, &[]).await.result,
+            wanted,
+            "{record}"
+        );
     }
-    let found = dmarc(&at("example.com", "v=DMARC1; p=bogus; rua=mailto:a@b.example"), "example.com", None, &[]).await;
+    let found =
+        dmarc(&at("example.com", "v=DMARC1; p=bogus; rua=mailto:a@b.example"), "example.com", None, &[])
+            .await;
     assert_eq!(found.policy, Policy::None);
     let two = at("example.com", "v=DMARC1; p=reject").txt("_dmarc.example.com", "v=DMARC1; p=none");
     assert_eq!(dmarc(&two, "example.com", None, &[]).await.result, DmarcResult::None);
@@ -144,10 +159,15 @@ async fn a_from_field_that_names_no_one_or_too_many() {
         ("From: \"a@other.example\" <b@EXAMPLE.com>\r\n\r\n", DmarcResult::Fail),
     ];
     for (header, wanted) in cases {
-        let found = check(&zone, header.as_bytes(), Vouching { spf: Some("other.example"), ..Vouching::default() }).await;
+        let found =
+            check(&zone, header.as_bytes(), Vouching { spf: Some("other.example"), ..Vouching::default() })
+                .await;
         assert_eq!(found.result, wanted, "{header}");
     }
     let five = check(&zone, b"From: a@x.1, a@x.2, a@x.3, a@x.4, a@x.5\r\n\r\n", Vouching::default()).await;
     assert_eq!(five.result, DmarcResult::None);
-    assert_eq!(author_domains("From: a@b\u{fc}cher.example\r\n\r\n".as_bytes()).unwrap(), ["xn--bcher-kva.example"]);
+    assert_eq!(
+        author_domains("From: a@b\u{fc}cher.example\r\n\r\n".as_bytes()).unwrap(),
+        ["xn--bcher-kva.example"]
+    );
 }

@@ -116,7 +116,8 @@ impl<'a, R: Resolver> Evaluation<'a, R> {
             return Err(Stop::Permanent(format!("{domain} has more than one SPF record")));
         }
         self.note(depth, &format!("{domain}: {}", first.escape_ascii()));
-        let parsed = record::parse(first).map_err(|cause| Stop::Permanent(format!("the record of {domain}: {cause}")))?;
+        let parsed = record::parse(first)
+            .map_err(|cause| Stop::Permanent(format!("the record of {domain}: {cause}")))?;
         Ok(Some(parsed))
     }
 
@@ -136,7 +137,10 @@ impl<'a, R: Resolver> Evaluation<'a, R> {
             }
         }
         let Some(redirect) = &record.redirect else {
-            return Ok(Outcome::bare(SpfResult::Neutral, format!("nothing in the record of {domain} matches")));
+            return Ok(Outcome::bare(
+                SpfResult::Neutral,
+                format!("nothing in the record of {domain} matches"),
+            ));
         };
         self.count_lookup()?;
         let target = self.name(Some(redirect), domain).await;

@@ -336,7 +336,9 @@ mod tests {
 
     #[test]
     fn malformed_macros_are_errors() {
-        for text in ["%", "%a", "%{", "%{d", "%{x}", "%{}", "%{d0}", "%{dx}", "%{d!}", "%(d)", "a b", "\u{e9}"] {
+        for text in
+            ["%", "%a", "%{", "%{d", "%{x}", "%{}", "%{d0}", "%{dx}", "%{d!}", "%(d)", "a b", "\u{e9}"]
+        {
             assert!(MacroString::parse(text, Purpose::Term).is_err(), "{text}");
         }
         assert!(MacroString::parse("%{d99999999999999999999999}", Purpose::Term).is_ok());

@@ -7,7 +7,13 @@ use crate::dns::zone::Zone;
 const IP: &str = "192.0.2.1";
 
 fn query<'a>(ip: &str, mail_from: &'a str) -> Query<'a> {
-    Query { ip: ip.parse().unwrap(), helo: "mail.example.com", mail_from, receiver: "mx.home.example", now: 7 }
+    Query {
+        ip: ip.parse().unwrap(),
+        helo: "mail.example.com",
+        mail_from,
+        receiver: "mx.home.example",
+        now: 7,
+    }
 }
 
 async fn spf(zone: &Zone, ip: &str, mail_from: &str) -> Spf {
@@ -40,7 +46,9 @@ async fn no_record_is_none_and_two_are_an_error() {
 async fn names_that_are_no_domains_are_none() {
     let zone = domain("v=spf1 +all").txt("localhost", "v=spf1 -all");
     let long = format!("a@{}.example.com", "x".repeat(64));
-    for from in ["a@localhost", "a@[192.0.2.1]", "a@b..example.com", long.as_str(), "a@", "a@\u{e9}.example.com"] {
+    for from in
+        ["a@localhost", "a@[192.0.2.1]", "a@b..example.com", long.as_str(), "a@", "a@\u{e9}.example.com"]
+    {
         assert_eq!(spf(&zone, IP, from).await.result, SpfResult::None, "{from}");
     }
     assert_eq!(spf(&zone, IP, "a@example.com.").await.result, SpfResult::Pass);
@@ -92,7 +100,10 @@ async fn hosts_and_mail_hosts() {
     assert_eq!(result(&zone("v=spf1 a//64 -all"), "2001:db8::ffff").await, SpfResult::Pass);
     assert_eq!(result(&zone("v=spf1 mx -all"), IP).await, SpfResult::Pass);
     assert_eq!(result(&zone("v=spf1 mx:null.example ?all"), IP).await, SpfResult::Neutral);
-    assert_eq!(result(&zone("v=spf1 a:silent.example -all").silent("silent.example"), IP).await, SpfResult::TempError);
+    assert_eq!(
+        result(&zone("v=spf1 a:silent.example -all").silent("silent.example"), IP).await,
+        SpfResult::TempError
+    );
 }
 
 #[tokio::test]
@@ -128,7 +139,8 @@ async fn includes_match_on_pass_only() {
 
 #[tokio::test]
 async fn redirect_takes_over_when_nothing_matches() {
-    let zone = domain("v=spf1 redirect=other.example ip4:10.0.0.0/8").txt("other.example", "v=spf1 -all exp=why.test");
+    let zone = domain("v=spf1 redirect=other.example ip4:10.0.0.0/8")
+        .txt("other.example", "v=spf1 -all exp=why.test");
     let zone = zone.txt("why.test", "%{d} says no to %{i}");
     assert_eq!(result(&zone, "10.1.1.1").await, SpfResult::Pass);
     let said = spf(&zone, IP, "bob@example.com").await;
@@ -155,7 +167,10 @@ async fn ten_terms_may_ask_dns_and_eleven_are_an_error() {
 #[tokio::test]
 async fn two_answers_may_be_empty_and_three_are_an_error() {
     assert_eq!(result(&domain("v=spf1 a:x.test exists:y.test ?all"), IP).await, SpfResult::Neutral);
-    assert_eq!(result(&domain("v=spf1 a:x.test exists:y.test mx:z.test ?all"), IP).await, SpfResult::PermError);
+    assert_eq!(
+        result(&domain("v=spf1 a:x.test exists:y.test mx:z.test ?all"), IP).await,
+        SpfResult::PermError
+    );
 }
 
 #[tokio::test]
@@ -201,12 +216,15 @@ async fn an_explanation_with_anything_wrong_is_left_out() {
 async fn the_path_tells_what_was_tried() {
     let zone = domain("v=spf1 include:other.example -all").txt("other.example", "v=spf1 ip4:10.0.0.1");
     let said = spf(&zone, IP, "bob@example.com").await;
-    assert_eq!(said.path, [
-        "example.com: v=spf1 include:other.example -all",
-        "  other.example: v=spf1 ip4:10.0.0.1",
-        "    ip4:10.0.0.1 does not match",
-        "  include:other.example does not match",
-        "  -all matches",
-    ]);
+    assert_eq!(
+        said.path,
+        [
+            "example.com: v=spf1 include:other.example -all",
+            "  other.example: v=spf1 ip4:10.0.0.1",
+            "    ip4:10.0.0.1 does not match",
+            "  include:other.example does not match",
+            "  -all matches",
+        ]
+    );
     assert_eq!(said.reason, "'-all' of example.com matches");
 }

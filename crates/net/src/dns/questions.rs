@@ -39,7 +39,9 @@ impl Questions {
         let answer = match tokio::time::timeout(PATIENCE, asked).await {
             Ok(Ok(answer)) => answer,
             Ok(Err(error)) => return Err(meaning(&error)),
-            Err(_) => return Err(LookupError::Temporary(format!("nothing heard for {} s", PATIENCE.as_secs()))),
+            Err(_) => {
+                return Err(LookupError::Temporary(format!("nothing heard for {} s", PATIENCE.as_secs())));
+            }
         };
         let records = answer.answers().iter().filter_map(|record| translate(&record.data, kind));
         let records: Vec<Record> = records.take(RECORDS_MAX).collect();

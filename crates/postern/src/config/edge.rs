@@ -243,13 +243,17 @@ impl EdgeConfig {
     fn check_scores(&self) -> Result<(), String> {
         let score = &self.score;
         if let Some(row) = score.points.keys().find(|row| !crate::edge::is_score_row(row)) {
-            return Err(format!("[score.points] has no row '{row}'; see docs/src/configuration.md for their names"));
+            return Err(format!(
+                "[score.points] has no row '{row}'; see docs/src/configuration.md for their names"
+            ));
         }
         let lists = self.lists.iter().map(|list| list.points);
         let thresholds = [score.greylist_from, score.junk_from, score.reject_from];
         let all = score.points.values().copied().chain(lists).chain(thresholds);
         if all.into_iter().any(|points| !points.is_finite() || points.abs() > POINTS_MAX) {
-            return Err(format!("[score] and [[list]]: points have to be between -{POINTS_MAX} and {POINTS_MAX}"));
+            return Err(format!(
+                "[score] and [[list]]: points have to be between -{POINTS_MAX} and {POINTS_MAX}"
+            ));
         }
         if !(score.greylist_from <= score.junk_from && score.junk_from <= score.reject_from) {
             return Err("[score] greylist_from, junk_from and reject_from have to rise".to_owned());
@@ -258,7 +262,8 @@ impl EdgeConfig {
             return Err(format!("no more than {LISTS_MAX} [[list]] can be asked"));
         }
         for list in &self.lists {
-            mail::Domain::parse(&list.zone).map_err(|error| format!("[[list]] zone '{}': {error}", list.zone))?;
+            mail::Domain::parse(&list.zone)
+                .map_err(|error| format!("[[list]] zone '{}': {error}", list.zone))?;
         }
         let door = &self.door;
         let counts = [
@@ -271,7 +276,9 @@ impl EdgeConfig {
             return Err("[door] a limit of 0 would turn everybody away".to_owned());
         }
         if door.greet_pause.0 > 30 {
-            return Err("[door] greet_pause has to be at most 30 s: good clients do not wait longer".to_owned());
+            return Err(
+                "[door] greet_pause has to be at most 30 s: good clients do not wait longer".to_owned()
+            );
         }
         Ok(())
     }

@@ -23,7 +23,14 @@ const NETWORK_FACTOR: u32 = 4;
 /// The counters of all clients.
 pub struct Door {
     config: DoorConfig,
-    seen: Mutex<HashMap<Who, Seen>>,
+    clients: Mutex<Clients>,
+}
+
+#[derive(Default)]
+struct Clients {
+    seen: HashMap<Who, Seen>,
+    /// When the table was last looked through: not more than once in a second, however full it is.
+    swept: u64,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -80,7 +87,7 @@ fn both(ip: IpAddr) -> [(Who, u32); 2] {
 impl Door {
     /// With these limits.
     pub fn new(config: DoorConfig) -> Arc<Self> {
-        Arc::new(Self { config, seen: Mutex::default() })
+        Arc::new(Self { config, clients: Mutex::default() })
     }
 
     /// Lets a client in, at `now` seconds.
@@ -88,8 +95,10 @@ impl Door {
     /// # Errors
     /// The 421 that turns it away.
     pub fn admit(self: &Arc<Self>, ip: IpAddr, now: u64) -> Result<Admission, Reply> {
-        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
-        if seen.len() >= COUNTED_MAX {
+        let mut clients = self.clients.lock().unwrap_or_else(PoisonError::into_inner);
+        let Clients { seen, swept } = &mut *clients;
+        if seen.len() >= COUNTED_MAX && *swept != now {
+            *swept = now;
             seen.retain(|_, seen| seen.open > 0 || now.saturating_sub(seen.last) < MEMORY_SECONDS);
         }
         // Who finds no room in the table is not counted: to turn it away would be worse.
@@ -120,7 +129,7 @@ impl Door {
     }
 
     fn offence(&self, ip: IpAddr, now: u64, most: u32, counter: impl Fn(&mut Seen) -> &mut Leaking) -> bool {
-        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        let seen = &mut self.clients.lock().unwrap_or_else(PoisonError::into_inner).seen;
         let mut blocked = false;
         for (who, factor) in both(ip) {
             let Some(client) = seen.get_mut(&who) else { continue };
@@ -153,7 +162,7 @@ impl Admission {
 
 impl Drop for Admission {
     fn drop(&mut self) {
-        let mut seen = self.door.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        let seen = &mut self.door.clients.lock().unwrap_or_else(PoisonError::into_inner).seen;
         for (who, _) in both(self.ip) {
             if let Some(client) = seen.get_mut(&who) {
                 client.open = client.open.saturating_sub(1);
@@ -183,8 +192,7 @@ mod tests {
     #[test]
     fn an_address_has_so_many_connections_and_its_network_four_times_as_many() {
         let door = door();
-        let inside: Vec<Admission> =
-            (0..2).map(|_| door.admit(ip("192.0.2.1"), 0).ok().unwrap()).collect();
+        let inside: Vec<Admission> = (0..2).map(|_| door.admit(ip("192.0.2.1"), 0).ok().unwrap()).collect();
         assert_eq!(door.admit(ip("192.0.2.1"), 0).err().unwrap().code, 421);
         let more: Vec<Admission> =
             (2..8).map(|host| door.admit(ip(&format!("192.0.2.{host}")), 0).ok().unwrap()).collect();
@@ -226,9 +234,9 @@ mod tests {
             let address = Ipv4Addr::from_bits(0x0a00_0000 + client * 256);
             drop(door.admit(address.into(), 0));
         }
-        assert!(door.seen.lock().unwrap().len() <= COUNTED_MAX);
+        assert!(door.clients.lock().unwrap().seen.len() <= COUNTED_MAX);
         assert!(door.admit(ip("203.0.113.1"), 1).is_ok());
         assert!(door.admit(ip("203.0.113.2"), MEMORY_SECONDS + 1).is_ok());
-        assert!(door.seen.lock().unwrap().len() < 10, "the silent are forgotten");
+        assert!(door.clients.lock().unwrap().seen.len() < 10, "the silent are forgotten");
     }
 }

@@ -109,7 +109,8 @@ impl Greylist {
         let path = dir.join("greylist.json");
         let mut kept: Kept = files::read_json(&path)?.unwrap_or_default();
         if kept.key == Mark::default() {
-            let random = [crate::system::random_u64().to_be_bytes(), crate::system::random_u64().to_be_bytes()];
+            let random =
+                [crate::system::random_u64().to_be_bytes(), crate::system::random_u64().to_be_bytes()];
             kept.key.copy_from_slice(&random.concat());
         }
         Ok(Self { path, kept: Mutex::new(kept) })
@@ -162,7 +163,8 @@ impl Greylist {
             }
             serde_json::to_value(&*kept)
         };
-        let saved = written.map_err(std::io::Error::other).and_then(|value| files::replace_json(&self.path, &value));
+        let saved =
+            written.map_err(std::io::Error::other).and_then(|value| files::replace_json(&self.path, &value));
         if let Err(error) = saved {
             tracing::warn!(file = %self.path.display(), %error, "greylisting can't be kept: after a restart strangers wait again");
         }
@@ -171,7 +173,12 @@ impl Greylist {
 
 impl Kept {
     fn mark(&self, kind: &[u8], what: &[u8]) -> Mark {
-        let digest = Sha256::new().chain_update(self.key).chain_update(kind).chain_update([0]).chain_update(what).finalize();
+        let digest = Sha256::new()
+            .chain_update(self.key)
+            .chain_update(kind)
+            .chain_update([0])
+            .chain_update(what)
+            .finalize();
         let mut mark = Mark::default();
         mark.iter_mut().zip(digest).for_each(|(to, from)| *to = from);
         mark
@@ -201,7 +208,10 @@ mod tests {
         assert_eq!(greylist.ask(IP, &from, "h", 1000), Greyed::Waits(300));
         assert_eq!(greylist.ask(IP, &from, "h", 1299), Greyed::Waits(1));
         let neighbour = "192.0.2.77".parse().unwrap();
-        assert_eq!(greylist.ask(neighbour, &sender("b@example.com"), "h", 1300), Greyed::Passes("it has come again"));
+        assert_eq!(
+            greylist.ask(neighbour, &sender("b@example.com"), "h", 1300),
+            Greyed::Passes("it has come again")
+        );
         assert_eq!(greylist.ask(IP, &from, "h", 1301), Greyed::Passes("it has come again before"));
         assert_eq!(greylist.ask(IP, &sender("a@example.org"), "h", 1301), Greyed::Waits(300));
         assert_eq!(greylist.ask("192.0.3.1".parse().unwrap(), &from, "h", 1301), Greyed::Waits(300));

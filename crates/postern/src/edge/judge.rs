@@ -15,7 +15,7 @@ use tokio::task::JoinHandle;
 
 use super::score::{self, Table};
 use super::visitor::{Visitor, Visitors};
-use crate::config::{DmarcPolicy, PolicyConfig};
+use crate::config::{DmarcPolicy, OnDnsFailure, PolicyConfig};
 use crate::system;
 
 /// Most octets of a header section; a message with more is refused.
@@ -68,8 +68,13 @@ impl Judges {
         let (questions, receiver) = (self.visitors.questions.clone(), self.visitors.hostname.clone());
         let (ip, helo) = (client.ip, client.helo.clone());
         tokio::spawn(async move {
-            let query =
-                Query { ip, helo: &helo, mail_from: &mail_from, receiver: &receiver, now: system::now().as_secs() };
+            let query = Query {
+                ip,
+                helo: &helo,
+                mail_from: &mail_from,
+                receiver: &receiver,
+                now: system::now().as_secs(),
+            };
             match tokio::time::timeout(PATIENCE, check_spf(&questions, &query)).await {
                 Ok(spf) => spf,
                 Err(_) => Spf::unanswered(&query),
@@ -111,7 +116,8 @@ impl Examination {
         let end = if self.held.starts_with(b"\r\n") {
             Some(2)
         } else {
-            memchr::memmem::find(self.held.get(searched..).unwrap_or_default(), b"\r\n\r\n").map(|at| searched + at + 4)
+            memchr::memmem::find(self.held.get(searched..).unwrap_or_default(), b"\r\n\r\n")
+                .map(|at| searched + at + 4)
         };
         match end {
             Some(end) if end <= HEADER_OCTETS_MAX => {
@@ -155,9 +161,18 @@ impl Examination {
     }
 
     /// The verdict, after [`Examination::end`].
-    pub async fn judge(self, judges: &Judges, spf: Spf, visitor: &Visitor, client: &[Sign], envelope: &Envelope) -> Judgement {
+    pub async fn judge(
+        self,
+        judges: &Judges,
+        spf: Spf,
+        visitor: &Visitor,
+        client: &[Sign],
+        envelope: &Envelope,
+    ) -> Judgement {
         let hops = self.hops();
-        let Some(header) = self.header else { return Judgement::Deliver(Verdict { hops, ..Verdict::default() }) };
+        let Some(header) = self.header else {
+            return Judgement::Deliver(Verdict { hops, ..Verdict::default() });
+        };
         let keys = match self.keys {
             Some(asking) => asking.await.unwrap_or_default(),
             None => Default::default(),
@@ -165,7 +180,8 @@ impl Examination {
         let hashes = self.hashes.finish();
         let trusted = &judges.policy.trusted_sealers;
         let questions = &judges.visitors.questions;
-        let found = header.authenticate(questions, &hashes, (&keys.0, &keys.1), spf, system::now(), trusted).await;
+        let found =
+            header.authenticate(questions, &hashes, (&keys.0, &keys.1), spf, system::now(), trusted).await;
         let mut signs = client.to_vec();
         signs.extend(judges.message_signs(&found, header.raw(), envelope));
         judges.decide(&found, signs, visitor, envelope, hops)
@@ -182,7 +198,9 @@ impl Judges {
         }
         match found.dmarc.result {
             DmarcResult::Pass => rows.push(("dmarc-pass", found.dmarc.domain.clone())),
-            DmarcResult::Fail if found.vouched_by.is_none() => rows.push(("dmarc-fail", found.dmarc.reason.clone())),
+            DmarcResult::Fail if found.vouched_by.is_none() => {
+                rows.push(("dmarc-fail", found.dmarc.reason.clone()))
+            }
             DmarcResult::PermError if found.dmarc.domain.is_empty() => {
                 rows.push(("from-broken", found.dmarc.reason.clone()));
             }
@@ -209,10 +227,25 @@ impl Judges {
             _ => Policy::None,
         };
         let total = score::total(&signs);
+        if self.policy.on_dns_failure == OnDnsFailure::Defer && is_unsure(found) {
+            let text = "DNS does not answer for your domain now; try again later";
+            return Judgement::Refuse(Reply::new(451, (4, 4, 3), text), signs);
+        }
         let refusal = if dmarc == Policy::Reject {
-            Some(Reply::new(550, (5, 7, 1), format!("The DMARC policy of {} is to refuse this message: {}", found.dmarc.domain, found.dmarc.reason)))
+            Some(Reply::new(
+                550,
+                (5, 7, 1),
+                format!(
+                    "The DMARC policy of {} is to refuse this message: {}",
+                    found.dmarc.domain, found.dmarc.reason
+                ),
+            ))
         } else if total >= self.table().reject_from {
-            Some(Reply::new(554, (5, 7, 1), format!("The message is refused as probably unwanted: {}", names(&signs))))
+            Some(Reply::new(
+                554,
+                (5, 7, 1),
+                format!("The message is refused as probably unwanted: {}", names(&signs)),
+            ))
         } else {
             None
         };
@@ -233,6 +266,12 @@ impl Judges {
             place: if junk { Place::Junk } else { Place::Inbox },
         })
     }
+}
+
+/// Whether DNS kept back an answer that the verdict needed.
+fn is_unsure(found: &Authentication) -> bool {
+    let dkim = found.dkim.iter().any(|signature| signature.result == DkimResult::TempError);
+    found.spf.result == SpfResult::TempError || dkim || found.dmarc.result == DmarcResult::TempError
 }
 
 fn iprev(visitor: &Visitor, envelope: &Envelope) -> Finding {

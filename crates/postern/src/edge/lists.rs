@@ -86,7 +86,8 @@ impl List {
     async fn try_out(&self, resolver: &impl Resolver, now: u64) {
         let tried = self.tried.load(Ordering::Relaxed);
         let due = tried == 0 || now.saturating_sub(tried) >= TRIED_EVERY;
-        let ours = due && self.tried.compare_exchange(tried, now, Ordering::Relaxed, Ordering::Relaxed).is_ok();
+        let ours =
+            due && self.tried.compare_exchange(tried, now, Ordering::Relaxed, Ordering::Relaxed).is_ok();
         if !ours {
             return;
         }
@@ -99,8 +100,12 @@ impl List {
         let fit = must && !must_not;
         if self.fit.swap(fit, Ordering::Relaxed) != fit || !fit {
             match (must, must_not) {
-                (_, true) => tracing::warn!(list = %zone, "the list has every address: it is left out for an hour"),
-                (false, _) => tracing::warn!(list = %zone, "the list lacks its test entry, or does not answer: it is left out for an hour"),
+                (_, true) => {
+                    tracing::warn!(list = %zone, "the list has every address: it is left out for an hour")
+                }
+                (false, _) => {
+                    tracing::warn!(list = %zone, "the list lacks its test entry, or does not answer: it is left out for an hour")
+                }
                 _ => tracing::info!(list = %zone, "the list answers as it should again"),
             }
         }
@@ -164,7 +169,10 @@ mod tests {
             ("7.2.0.192.bl.test", [127, 255, 255, 254]),
         ]);
         let signs = ask(&names, "bl.test", &[], "192.0.2.9").await;
-        assert_eq!((signs[0].name.as_str(), signs[0].tenths, signs[0].detail.as_str()), ("list:bl.test", 45, "127.0.0.4"));
+        assert_eq!(
+            (signs[0].name.as_str(), signs[0].tenths, signs[0].detail.as_str()),
+            ("list:bl.test", 45, "127.0.0.4")
+        );
         assert_eq!(ask(&names, "bl.test", &[], "2001:db8::1").await.len(), 1);
         for (ip, codes) in [
             ("192.0.2.10", &[][..]),

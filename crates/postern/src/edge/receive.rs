@@ -64,8 +64,9 @@ pub struct Receive {
     /// Signs of the client's behaviour.
     signs: Vec<Sign>,
     unknown_recipients: u32,
-    transaction: Transaction,
-    message: Option<(HandOff, Examination)>,
+    /// Boxed, as the message is: a session that idles has little.
+    transaction: Box<Transaction>,
+    message: Option<Box<(HandOff, Examination)>>,
 }
 
 /// What is known of the transaction that is going on.
@@ -97,7 +98,7 @@ impl Receive {
             visitor: Visitor::default(),
             signs: Vec::new(),
             unknown_recipients: 0,
-            transaction: Transaction::default(),
+            transaction: Box::default(),
             message: None,
         }
     }
@@ -172,7 +173,7 @@ impl Receive {
         }
         if let Some(asking) = self.transaction.asking_spf.take() {
             let judges = &self.shared.judges;
-            let (spf, helo) = tokio::join!(asking, judges.visitors.helo(client));
+            let (spf, helo) = tokio::join!(asking, Box::pin(judges.visitors.helo(client)));
             self.transaction.signs = helo;
             if let Ok(spf) = spf {
                 self.transaction.signs.extend(judges.spf_signs(&spf));
@@ -199,14 +200,19 @@ impl Receive {
             return None;
         }
         let reverse_path = self.transaction.reverse_path.clone().unwrap_or(ReversePath::Null);
-        let ask = || self.shared.greylist.ask(client.ip, &reverse_path, &client.helo, system::now().as_secs());
+        let ask =
+            || self.shared.greylist.ask(client.ip, &reverse_path, &client.helo, system::now().as_secs());
         let greyed = self.transaction.greyed.unwrap_or_else(ask);
         self.transaction.greyed = Some(greyed);
         match greyed {
             Greyed::Passes(_) => None,
             Greyed::Waits(seconds) => {
                 self.tell("greylisted", client, &signs);
-                Some(Reply::new(451, (4, 7, 1), format!("Your host is not known here; come again in {seconds} s")))
+                Some(Reply::new(
+                    451,
+                    (4, 7, 1),
+                    format!("Your host is not known here; come again in {seconds} s"),
+                ))
             }
         }
     }
@@ -237,7 +243,8 @@ impl Receive {
         if let Some(header) = examination.end(&shared.judges) {
             message.body(&header).await;
         }
-        let limit = self.transaction.home.as_ref().map_or(u64::MAX, |(_, kept)| kept.snapshot.message_octets_max);
+        let limit =
+            self.transaction.home.as_ref().map_or(u64::MAX, |(_, kept)| kept.snapshot.message_octets_max);
         if examination.hops() > HOPS_MAX {
             message.abort();
             return Reply::new(554, (5, 4, 6), "The message has passed too many hosts: it loops");
@@ -247,7 +254,8 @@ impl Receive {
             return Reply::new(552, (5, 3, 4), format!("The message is larger than {limit} octets"));
         }
         let signs = self.client_signs();
-        let (Some(spf), Some(envelope)) = (self.transaction.spf.take(), self.transaction.envelope.take()) else {
+        let (Some(spf), Some(envelope)) = (self.transaction.spf.take(), self.transaction.envelope.take())
+        else {
             message.abort();
             return lost();
         };
@@ -283,7 +291,9 @@ impl Service for Receive {
     fn left(&mut self, errors: u32) {
         let now = system::now().as_secs();
         if let Some(admission) = &self.admission {
-            (0..errors).for_each(|_| drop(admission.error(now)));
+            for _ in 0..errors {
+                admission.error(now);
+            }
         }
     }
 
@@ -310,7 +320,7 @@ impl Service for Receive {
             _ => {}
         }
         let path = from.reverse_path.address().map_or_else(String::new, ToString::to_string);
-        self.transaction = Transaction {
+        *self.transaction = Transaction {
             reverse_path: Some(from.reverse_path.clone()),
             asking_spf: Some(self.shared.judges.begin_spf(client, path)),
             ..Transaction::default()
@@ -345,12 +355,12 @@ impl Service for Receive {
         let (home, kept) = home.ok_or_else(|| Reply::new(503, (5, 5, 1), "No recipients"))?;
         self.transaction.envelope = Some(envelope.clone());
         let open = Open { item: system::new_item_id(), accepted: system::now(), envelope };
-        self.message = Some((self.shared.hand_offs.begin(home, kept, open)?, Examination::new()));
+        self.message = Some(Box::new((self.shared.hand_offs.begin(home, kept, open)?, Examination::new())));
         Ok(())
     }
 
     async fn body(&mut self, piece: Bytes) {
-        let Some((message, examination)) = &mut self.message else { return };
+        let Some((message, examination)) = self.message.as_deref_mut() else { return };
         if message.is_refused() {
             return;
         }
@@ -369,24 +379,25 @@ impl Service for Receive {
     }
 
     async fn end(&mut self) -> Reply {
-        match self.message.take() {
-            Some((message, examination)) if !message.is_refused() => self.conclude(message, examination).await,
-            Some((message, _)) => message.finish(Verdict::default()).await,
-            None => lost(),
+        let Some(message) = self.message.take() else { return lost() };
+        let (message, examination) = *message;
+        if message.is_refused() {
+            return Box::pin(message.finish(Verdict::default())).await;
         }
+        Box::pin(self.conclude(message, examination)).await
     }
 
     async fn aborted(&mut self, _cause: Cause) {
-        if let Some((mut message, _)) = self.message.take() {
-            message.abort();
+        if let Some(mut message) = self.message.take() {
+            message.0.abort();
         }
     }
 }
 
 impl Drop for Receive {
     fn drop(&mut self) {
-        if let Some((mut message, _)) = self.message.take() {
-            message.abort();
+        if let Some(mut message) = self.message.take() {
+            message.0.abort();
         }
     }
 }
@@ -411,10 +422,10 @@ mod tests {
             outbound: false,
         })
         .unwrap();
-        let trace = crate::trace::Trace::open(&dir.join("trace"), link::Role::Edge).unwrap();
+        let trace = Trace::open(&dir.join("trace"), link::Role::Edge).unwrap();
         let hand_offs = HandOffs::new(4 << 20, Duration::from_secs(60), trace.clone());
         let dns = net::dns::Dns::new(&[([127, 0, 0, 1], 9).into()]).unwrap();
-        let visitors = super::super::visitor::Visitors {
+        let visitors = visitor::Visitors {
             questions: dns.questions(),
             lists: super::super::lists::Lists::new(&[]),
             table: Arc::new(score::Table::new(&crate::config::ScoreConfig::default())),
@@ -448,7 +459,7 @@ mod tests {
         }
         assert_eq!(receive.take_recipient(&recipient).code, 452);
         let envelope = Envelope {
-            reverse_path: mail::ReversePath::Null,
+            reverse_path: ReversePath::Null,
             recipients: vec![recipient; most],
             body: mail::BodyType::SevenBit,
             smtputf8: false,

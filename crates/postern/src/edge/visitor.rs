@@ -47,7 +47,8 @@ impl Visitors {
     pub fn begin(self: &Arc<Self>, ip: IpAddr) -> JoinHandle<Visitor> {
         let this = Arc::clone(self);
         tokio::spawn(async move {
-            let (mut visitor, listed) = tokio::join!(this.names(ip), this.lists.ask(&this.questions, ip, system::now().as_secs()));
+            let (mut visitor, listed) =
+                tokio::join!(this.names(ip), this.lists.ask(&this.questions, ip, system::now().as_secs()));
             visitor.signs.extend(listed);
             visitor
         })

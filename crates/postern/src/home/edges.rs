@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use link::{Attempt, AttemptState, BODY_FRAME_MAX, Frame, Hello, Outcomes, WINDOW_OCTETS};
 use mail::ItemId;
 use net::link_key::LinkKey;
-use net::link_transport::{self, LinkStream, Transport};
+use net::link_transport::{Dialer, LinkStream, Transport};
 use serde_json::{Value, json};
 use tokio::io::AsyncRead;
 use tokio::sync::mpsc;
@@ -60,6 +60,7 @@ struct Inner {
     pins: Vec<EdgePin>,
     fallback_name: String,
     key: LinkKey,
+    dialer: Dialer,
     links: Mutex<HashMap<String, Link>>,
     events: mpsc::UnboundedSender<FromEdge>,
     arrivals: Arc<Arrivals>,
@@ -79,13 +80,14 @@ impl Edges {
         pins: Vec<EdgePin>,
         fallback_name: String,
         key: LinkKey,
+        dialer: Dialer,
         arrivals: Arc<Arrivals>,
         snapshots: SnapshotSource,
         stop: CancellationToken,
     ) -> (Self, mpsc::UnboundedReceiver<FromEdge>) {
         let (events, receiver) = mpsc::unbounded_channel();
         let links = Mutex::default();
-        let inner = Inner { pins, fallback_name, key, links, events, arrivals, snapshots, stop };
+        let inner = Inner { pins, fallback_name, key, dialer, links, events, arrivals, snapshots, stop };
         (Self(Arc::new(inner)), receiver)
     }
 
@@ -189,7 +191,7 @@ impl Edges {
     /// One link from dialling to its end. Gives the reason for the end.
     async fn connect(&self, pin: &EdgePin) -> String {
         let Some(pinned) = pin.fingerprint() else { return "its pinned key is malformed".to_owned() };
-        match link_transport::dial(&pin.address, &self.0.key, pinned, link::ALPN).await {
+        match self.0.dialer.dial(&pin.address, &self.0.key, pinned, link::ALPN).await {
             Ok(stream) => match self.serve(stream, pin).await {
                 Ok(()) => "closed".to_owned(),
                 Err(fault) => fault.to_string(),

@@ -7,7 +7,7 @@ use std::time::Duration;
 use link::{Frame, PairingCode, PairingRequest, PairingResult, Proof};
 use mail::Domain;
 use net::link_key::LinkKey;
-use net::link_transport;
+use net::link_transport::Dialer;
 
 use crate::config::{self, Checked as _, HomeConfig};
 use crate::edge::to_hex;
@@ -161,7 +161,7 @@ fn parse_code(text: &str) -> Result<PairingCode, Problem> {
 }
 
 async fn pair_with(code: &PairingCode, key: &LinkKey, domains: &[Domain]) -> Result<String, Problem> {
-    let dialled = link_transport::dial(&code.address, key, code.fingerprint, link::ALPN_PAIRING).await;
+    let dialled = Dialer::new().dial(&code.address, key, code.fingerprint, link::ALPN_PAIRING).await;
     let stream = dialled.map_err(|error| {
         Problem::failed(
             format!("can't reach the edge: {error}"),
