@@ -3,6 +3,7 @@
 //! Run them with `cargo xtask journeys`, which sees to it that those programs are there.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "there are only tests here")]
 
+mod authentication;
 mod away;
 mod bad_input;
 mod crashes;

@@ -9,6 +9,7 @@ use rustix::process::Signal;
 use serde_json::Value;
 use tempfile::TempDir;
 
+use crate::dns::NameServer;
 use crate::imap::Account;
 use crate::process::{self, Process};
 use crate::{binary, ports, until};
@@ -86,6 +87,8 @@ pub struct Pair {
     pub submission: SocketAddr,
     /// Where Home gives mailboxes.
     pub imap: SocketAddr,
+    /// Where no name exists, unless the test has a name server of its own.
+    name_server: Option<NameServer>,
     dir: TempDir,
 }
 
@@ -283,9 +286,13 @@ impl Pair {
             smtp: places.map_or_else(ports::free, |places| places.smtp),
             submission: places.map_or_else(ports::free, |places| places.submission),
             imap: places.map_or_else(ports::free, |places| places.imap),
+            name_server: None,
             dir,
         };
         let link = places.map_or_else(ports::free, |places| places.link);
+        if options.name_server.is_none() && places.is_none() {
+            pair.name_server = Some(NameServer::start(&[]));
+        }
         let code = pair.set_up_edge(link, options);
         pair.edge.start();
         pair.set_up_home(&code, options);
@@ -302,7 +309,8 @@ impl Pair {
         let (smtp, link) = (self.smtp.to_string(), link.to_string());
         let mut arguments = vec!["edge", "setup", "--hostname", EDGE_NAME, "--data", &data];
         arguments.extend(["--smtp", &smtp, "--link", &link, "--link-address", &link]);
-        let server = options.name_server.unwrap_or_else(ports::free).to_string();
+        let own = self.name_server.as_ref().map(NameServer::address);
+        let server = options.name_server.or(own).unwrap_or_else(ports::free).to_string();
         arguments.extend(["--dns", &server]);
         let printed = self.edge.command_ok(&arguments, "");
         // All clients of a test come from one address.

@@ -19,13 +19,20 @@ impl SmtpClient {
     /// # Errors
     /// When nobody answers, or not with 220.
     pub fn connect(address: SocketAddr) -> io::Result<Self> {
-        let stream = TcpStream::connect_timeout(&address, Duration::from_secs(10))?;
+        let mut client = Self::over(TcpStream::connect_timeout(&address, Duration::from_secs(10))?)?;
+        let greeting = client.reply()?;
+        if greeting.starts_with("220") { Ok(client) } else { Err(io::Error::other(greeting)) }
+    }
+
+    /// Over a connection that was opened, and on which nothing was read.
+    ///
+    /// # Errors
+    /// When the connection is gone.
+    pub fn over(stream: TcpStream) -> io::Result<Self> {
         stream.set_read_timeout(Some(PATIENCE))?;
         stream.set_write_timeout(Some(PATIENCE))?;
         stream.set_nodelay(true)?;
-        let mut client = Self { reader: BufReader::new(stream.try_clone()?), stream };
-        let greeting = client.reply()?;
-        if greeting.starts_with("220") { Ok(client) } else { Err(io::Error::other(greeting)) }
+        Ok(Self { reader: BufReader::new(stream.try_clone()?), stream })
     }
 
     /// Connects and says EHLO.

@@ -15,6 +15,7 @@ const PACKAGES: &[(&str, &str)] = &[
     ("msmtp", "a mail program that submits"),
     ("isync", "mbsync, a mail program that reads"),
     ("python3", "imaplib, a second one, and TLS dialogues"),
+    ("python3-dkim", "signs messages, to be verified"),
     ("libpython3.11-testsuite", "real and broken messages: the test data of Python's email package"),
     ("openssl", "certificates for the other MTA"),
     ("iproute2", "network namespaces"),

@@ -9,6 +9,7 @@ use mailauth::spf::{self, Spf};
 use net::dns::{Dns, Questions};
 use serde_json::{Value, json};
 
+use crate::cli::print_text;
 use crate::problem::Problem;
 use crate::system;
 
@@ -200,17 +201,17 @@ fn message_rows(found: &Authentication) -> Vec<Row> {
 
 fn print_rows(rows: &[Row]) {
     for (name, value) in rows {
-        println!("{name:<8}{}", printable(value));
+        print_text(&format!("{name:<8}{}", printable(value)));
     }
 }
 
 fn print_path(spf: &Spf, asked: &[Asked]) {
-    println!("\nthe way of SPF:");
-    spf.path.iter().for_each(|line| println!("  {}", printable(line)));
-    println!("\nasked of DNS:");
+    print_text("\nthe way of SPF:");
+    spf.path.iter().for_each(|line| print_text(&format!("  {}", printable(line))));
+    print_text("\nasked of DNS:");
     for question in asked {
-        println!("  {:<5} {}", question.kind.to_string(), printable(&question.name));
-        question.answer.iter().for_each(|line| println!("        {}", printable(line)));
+        print_text(&format!("  {:<5} {}", question.kind.to_string(), printable(&question.name)));
+        question.answer.iter().for_each(|line| print_text(&format!("        {}", printable(line))));
     }
 }
 
@@ -220,5 +221,5 @@ fn printable(text: &str) -> String {
 }
 
 fn print_json(value: &Value) {
-    println!("{value:#}");
+    print_text(&format!("{value:#}"));
 }

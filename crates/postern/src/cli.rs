@@ -2,7 +2,7 @@
 
 mod print;
 
-pub use print::readable as print_event;
+pub use print::{readable as print_event, text as print_text};
 
 use std::path::PathBuf;
 

@@ -14,6 +14,11 @@ macro_rules! line_out {
     };
 }
 
+/// Prints lines as they are.
+pub fn text(text: &str) {
+    line_out!("{text}");
+}
+
 /// Prints an answer.
 pub fn value(value: &Value, json: bool) {
     if json {
