@@ -13,7 +13,7 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
 pub use edge::EdgeConfig;
-pub use filter::{Direction, FilterConfig, Kind as FilterKind, OnFailure};
+pub use filter::{Direction, FilterConfig, Kind as FilterKind, OnFailure, TIMEOUT_MAX as FILTER_TIMEOUT_MAX};
 pub use home::{EdgePin, HomeConfig, Limits as HomeLimits, QueueConfig, Switch};
 pub use units::{Octets, Seconds};
 

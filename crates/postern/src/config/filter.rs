@@ -35,6 +35,9 @@ pub struct FilterConfig {
     /// Larger messages are not shown to it. Default: all are.
     #[serde(default)]
     pub max_octets: Option<Octets>,
+    /// Where rspamd learns, when that is not `address`: its controller.
+    #[serde(default, deserialize_with = "some_endpoint")]
+    pub learn_address: Option<Endpoint>,
     /// rspamd's password for learning.
     #[serde(default)]
     pub password: Option<String>,
@@ -85,6 +88,10 @@ fn endpoint<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Endpoint, D::E
     text.parse().map_err(|error| de::Error::custom(format!("'{text}': {error}")))
 }
 
+fn some_endpoint<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Endpoint>, D::Error> {
+    endpoint(deserializer).map(Some)
+}
+
 impl FilterConfig {
     /// Its name in logs and traces.
     pub fn name(&self) -> String {
@@ -112,8 +119,10 @@ pub(super) fn check(filters: &[FilterConfig]) -> Result<(), String> {
         if filter.password.is_some() && filter.password_file.is_some() {
             return wrong("give password or password_file, not both");
         }
-        if filter.kind == Kind::Milter && (filter.password.is_some() || filter.password_file.is_some()) {
-            return wrong("a milter has no password; remove it");
+        let teaches =
+            filter.password.is_some() || filter.password_file.is_some() || filter.learn_address.is_some();
+        if filter.kind == Kind::Milter && teaches {
+            return wrong("a milter does not learn; remove password and learn_address");
         }
         if filter.max_octets == Some(Octets(0)) {
             return wrong("max_octets 0 would show it nothing; remove the filter instead");
@@ -161,6 +170,7 @@ mod tests {
             ("", "kind = \"spamd\"\naddress = \"h:1\""),
             ("", "kind = \"milter\"\naddress = \"nowhere\""),
             (milter, "password = \"x\""),
+            (milter, "learn_address = \"h:2\""),
             (rspamd, "password = \"x\"\npassword_file = \"y\""),
             (rspamd, "for = []"),
             (rspamd, "for = [\"submission\"]"),

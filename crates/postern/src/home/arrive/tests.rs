@@ -6,6 +6,7 @@ use mail::{Recipient, UnixTime};
 use tokio::sync::mpsc::UnboundedReceiver;
 
 use super::*;
+use crate::home::quarantine::QUARANTINE;
 use crate::sealed::{SealTo, Sealing};
 use crate::wire::{self, FrameReader, Outgoing, PING_AFTER};
 
@@ -30,6 +31,8 @@ fn fixture(memory_octets_max: u64) -> Fixture {
         store,
         directory,
         trace: Trace::open(&dir.path().join("trace"), link::Role::Home).unwrap(),
+        filters: None,
+        quarantine: Quarantine::open(dir.path()).unwrap(),
         unseal: UnsealWith::parse(&crate::sealed::generate_key().0).unwrap(),
         unsealers: Unsealers::start().unwrap(),
         drafts: dir.path().to_owned(),
