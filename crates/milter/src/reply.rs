@@ -86,9 +86,9 @@ impl HeaderChange {
     #[must_use]
     pub fn octets(&self) -> usize {
         match self {
-            Self::Add { name, value } | Self::Insert { name, value, .. } | Self::Change { name, value, .. } => {
-                name.len() + value.len()
-            }
+            Self::Add { name, value }
+            | Self::Insert { name, value, .. }
+            | Self::Change { name, value, .. } => name.len() + value.len(),
         }
     }
 }

@@ -93,7 +93,8 @@ mod tests {
         ] {
             assert_eq!(text.parse::<Endpoint>().unwrap().to_string(), shown);
         }
-        for text in ["", "localhost", "inet:8891@localhost", "unix:run/x", "h:0", "h:99999", "::1:25", ":25"] {
+        for text in ["", "localhost", "inet:8891@localhost", "unix:run/x", "h:0", "h:99999", "::1:25", ":25"]
+        {
             assert_eq!(text.parse::<Endpoint>(), Err(NoEndpoint), "{text}");
         }
     }

@@ -300,7 +300,9 @@ impl Home {
             (data, listen, limits, queue, filters, edges)
         };
         if fixed(&config) != fixed(&self.config) {
-            tracing::warn!("changes of data, listen, limits, queue, filters and edges take effect after a restart");
+            tracing::warn!(
+                "changes of data, listen, limits, queue, filters and edges take effect after a restart"
+            );
         }
         self.directory.adopt(config);
         tracing::info!("configuration reloaded; Edge is told");
@@ -348,9 +350,7 @@ impl Handler for Home {
                 self.queue.remove(item(id)?).await.map_err(|error| queue_refusal(&error))?;
                 Ok(json!({}))
             }
-            (command, arguments) if command.starts_with("quarantine ") => {
-                self.quarantine(command, arguments)
-            }
+            (command, arguments) if command.starts_with("quarantine ") => self.quarantine(command, arguments),
             (command, arguments) if command.starts_with("user ") || command.starts_with("alias ") => {
                 tokio::task::block_in_place(|| {
                     accounts::change(&self.directory, &self.store, command, arguments)

@@ -200,8 +200,7 @@ fn a_filter_that_has_seen_enough_of_the_body_is_spared_the_rest() {
 
 #[test]
 fn changes_and_quarantine_come_before_the_last_answer() {
-    let last: [&[u8]; 6] =
-        [b"p", b"hX-A\0v\0", b"m\0\0\0\x01Subject\0\0", b"+x@y\0", b"qvirus\0", b"c"];
+    let last: [&[u8]; 6] = [b"p", b"hX-A\0v\0", b"m\0\0\0\x01Subject\0\0", b"+x@y\0", b"qvirus\0", b"c"];
     let verdict = run(b"body\r\n", &to_the_end(&last)).result.unwrap();
     assert_eq!(verdict.disposition, Disposition::Accept);
     assert_eq!(verdict.quarantine.as_deref(), Some("virus"));

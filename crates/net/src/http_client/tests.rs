@@ -55,9 +55,8 @@ fn what_is_no_http_is_no_answer() {
 
 #[test]
 fn an_answer_is_taken_at_its_limits_and_refused_past_them() {
-    let counted = |octets: usize| {
-        format!("HTTP/1.1 200 OK\r\nContent-Length: {octets}\r\n\r\n{}", "x".repeat(octets))
-    };
+    let counted =
+        |octets: usize| format!("HTTP/1.1 200 OK\r\nContent-Length: {octets}\r\n\r\n{}", "x".repeat(octets));
     let open = |octets: usize| format!("HTTP/1.1 200 OK\r\n\r\n{}", "x".repeat(octets));
     for text in [counted(100), open(100)] {
         assert_eq!(body(&text), Some("x".repeat(100)));

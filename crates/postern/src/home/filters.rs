@@ -131,7 +131,11 @@ impl Filters {
         let mut judgement = Judgement::default();
         for filter in &self.list {
             if filter.config.max_octets.is_some_and(|most| subject.contents.octets() > most.0) {
-                self.tell(subject, "not-filtered", format!("{}: the message is larger than it takes", filter.name));
+                self.tell(
+                    subject,
+                    "not-filtered",
+                    format!("{}: the message is larger than it takes", filter.name),
+                );
                 continue;
             }
             let left = JUDGING_MAX.saturating_sub(begun.elapsed());

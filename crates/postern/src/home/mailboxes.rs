@@ -359,8 +359,13 @@ mod tests {
             Arc::new(Store::open(&directory.path().join("accounts"), store::Options::default()).unwrap());
         store.create_account("bob", NOW).unwrap();
         let check = |user: &str, password: &str| (password == "secret").then(|| user.to_owned());
-        let accounts =
-            Accounts { store, drafts: directory.path().into(), authenticate: Arc::new(check), now: || NOW, trainer: None };
+        let accounts = Accounts {
+            store,
+            drafts: directory.path().into(),
+            authenticate: Arc::new(check),
+            now: || NOW,
+            trainer: None,
+        };
         Home { accounts, _directory: directory }
     }
 

@@ -87,7 +87,8 @@ impl Quarantine {
     /// known already stays as it is.
     pub fn record(&self, entry: Entry, done: impl FnOnce(Result<(), String>) + Send + 'static) {
         let quarantine = self.clone();
-        self.runtime.spawn_blocking(move || done(quarantine.insert(&entry).map_err(|error| error.to_string())));
+        self.runtime
+            .spawn_blocking(move || done(quarantine.insert(&entry).map_err(|error| error.to_string())));
     }
 
     fn insert(&self, entry: &Entry) -> rusqlite::Result<()> {
@@ -160,7 +161,8 @@ impl Quarantine {
         let end = mail::header::body_offset(&start);
         let header = String::from_utf8_lossy(start.get(..end).unwrap_or_default());
         // Printed on a terminal: what a stranger wrote must not steer it.
-        let lines = header.lines().map(|line| line.chars().filter(|c| !c.is_control() || *c == '\t').collect());
+        let lines =
+            header.lines().map(|line| line.chars().filter(|c| !c.is_control() || *c == '\t').collect());
         let lines: Vec<String> = lines.filter(|line: &String| !line.is_empty()).collect();
         let mut shown = described(&entry);
         shown["octets"] = found.octets.into();

@@ -35,7 +35,8 @@ impl Arrival {
     fn arrived(&self) -> Arrived {
         let reachable = ["postmaster", "abuse"];
         let mut locals = self.open.envelope.recipients.iter().map(|recipient| recipient.address.local());
-        match (self.sealed, locals.any(|local| reachable.iter().any(|name| local.eq_ignore_ascii_case(name)))) {
+        match (self.sealed, locals.any(|local| reachable.iter().any(|name| local.eq_ignore_ascii_case(name))))
+        {
             (false, false) => Arrived::Live,
             (false, true) => Arrived::LiveForPostmaster,
             (true, false) => Arrived::Sealed,

@@ -74,7 +74,9 @@ fn finding(verdict: &Verdict) -> Finding {
         _ => String::new(),
     };
     if verdict.not_offered > 0 {
-        tracing::warn!("a milter asked for changes of recipients, sender or body, which were not offered to it");
+        tracing::warn!(
+            "a milter asked for changes of recipients, sender or body, which were not offered to it"
+        );
     }
     for change in &verdict.changes {
         match change {

@@ -75,7 +75,8 @@ fn finding(answer: &Value) -> Result<Finding, Failure> {
     let score = answer["score"].as_f64().zip(answer["required_score"].as_f64());
     // Its own word, where Postern's says less.
     let word = Some(name.to_owned()).filter(|name| *name != action.to_string() && action != Action::Accept);
-    let told = [word, Some(symbols(&answer["symbols"]))].into_iter().flatten().filter(|part| !part.is_empty());
+    let told =
+        [word, Some(symbols(&answer["symbols"]))].into_iter().flatten().filter(|part| !part.is_empty());
     let detail = told.collect::<Vec<_>>().join(", ");
     let mut finding = Finding { action, score, detail, edits: Vec::new() };
     removals(&answer["milter"]["remove_headers"], &mut finding);

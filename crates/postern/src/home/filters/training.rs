@@ -61,11 +61,7 @@ pub(crate) struct Trainer(Sender<Lesson>);
 
 impl Trainer {
     /// Starts the teacher; `None` when nobody learns. It ends with `stop`.
-    pub(crate) fn start(
-        pupils: Vec<Rspamd>,
-        store: &Arc<Store>,
-        stop: &CancellationToken,
-    ) -> Option<Self> {
+    pub(crate) fn start(pupils: Vec<Rspamd>, store: &Arc<Store>, stop: &CancellationToken) -> Option<Self> {
         if pupils.is_empty() {
             return None;
         }
@@ -85,9 +81,9 @@ impl Trainer {
     pub(crate) fn moved(&self, reader: &Reader, account: &str, from: MailboxId, to: &str, copied: &Copied) {
         let Ok(mailboxes) = reader.mailboxes() else { return };
         let source = mailboxes.iter().find(|mailbox| mailbox.id == from);
-        let Some(target) = mailboxes.iter().find(|mailbox| mailbox.name.eq_ignore_ascii_case(to)) else { return };
+        let Ok(Some(target)) = reader.mailbox(to) else { return };
         let special = |mailbox: &store::Mailbox| mailbox.special_use.clone();
-        let (source, use_of_target) = (source.and_then(special), special(target));
+        let (source, use_of_target) = (source.and_then(special), special(&target));
         let Some(class) = Class::of(source.as_deref(), use_of_target.as_deref()) else { return };
         for (_, uid) in &copied.uids {
             let lesson = Lesson { account: account.to_owned(), mailbox: target.id, uid: *uid, class };

@@ -41,7 +41,8 @@ pub(super) fn release(
         let delivery = Delivery {
             item: Some(released_id(item)),
             mailbox: "INBOX".to_owned(),
-            head: format!("Return-Path: <{}>\r\nDelivered-To: {recipient}\r\n", entry.reverse_path).into_bytes(),
+            head: format!("Return-Path: <{}>\r\nDelivered-To: {recipient}\r\n", entry.reverse_path)
+                .into_bytes(),
             body,
             flags: FlagList::default(),
             internal_date: system::now(),
