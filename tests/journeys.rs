@@ -6,6 +6,7 @@
 mod away;
 mod bad_input;
 mod crashes;
+mod filters;
 mod inbound;
 mod mailboxes;
 mod network;
