@@ -64,6 +64,7 @@ struct Home {
     queue: Queue,
     edges: Edges,
     quarantine: Quarantine,
+    filters: Option<Arc<Filters>>,
     trainer: Option<Trainer>,
     trace: Trace,
     identity: ServerIdentity,
@@ -112,6 +113,7 @@ pub async fn run(config_path: &Path) -> Result<(), Problem> {
         queue,
         edges,
         quarantine,
+        filters,
         trainer,
         trace: trace.clone(),
         identity,
@@ -127,16 +129,7 @@ pub async fn run(config_path: &Path) -> Result<(), Problem> {
     while signals.next().await == Wanted::Reload {
         home.reload();
     }
-    tracing::info!("home stops: sessions may end within {} s", daemon::DRAIN_MAX.as_secs());
-    daemon::drain(&home.sessions, &home.stop).await;
-    if let Some(filters) = filters {
-        filters.stop().await;
-    }
-    let _ = tokio::time::timeout(Duration::from_secs(2), links).await;
-    match tokio::time::timeout(Duration::from_secs(2), dispatching).await {
-        Ok(Ok(ended)) => ended,
-        _ => Ok(()),
-    }
+    home.end(links, dispatching).await
 }
 
 /// Arrivals and submissions share the memory for bodies half and half.
@@ -306,6 +299,24 @@ impl Home {
         }
         self.directory.adopt(config);
         tracing::info!("configuration reloaded; Edge is told");
+    }
+
+    /// Lets sessions end, then everything else; tells how the dispatcher ended.
+    async fn end(
+        &self,
+        links: JoinHandle<()>,
+        dispatching: JoinHandle<Result<(), Problem>>,
+    ) -> Result<(), Problem> {
+        tracing::info!("home stops: sessions may end within {} s", daemon::DRAIN_MAX.as_secs());
+        daemon::drain(&self.sessions, &self.stop).await;
+        if let Some(filters) = &self.filters {
+            filters.stop().await;
+        }
+        let _ = tokio::time::timeout(Duration::from_secs(2), links).await;
+        match tokio::time::timeout(Duration::from_secs(2), dispatching).await {
+            Ok(Ok(ended)) => ended,
+            _ => Ok(()),
+        }
     }
 
     fn quarantine(&self, command: &str, arguments: &[&str]) -> Result<Value, Refusal> {

@@ -161,8 +161,9 @@ impl Quarantine {
         let end = mail::header::body_offset(&start);
         let header = String::from_utf8_lossy(start.get(..end).unwrap_or_default());
         // Printed on a terminal: what a stranger wrote must not steer it.
-        let lines =
-            header.lines().map(|line| line.chars().filter(|c| !c.is_control() || *c == '\t').collect());
+        let lines = header
+            .lines()
+            .map(|line| line.chars().filter(|c| !c.is_control() || *c == '\t').collect::<String>());
         let lines: Vec<String> = lines.filter(|line: &String| !line.is_empty()).collect();
         let mut shown = described(&entry);
         shown["octets"] = found.octets.into();

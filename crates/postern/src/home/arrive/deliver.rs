@@ -250,7 +250,7 @@ impl Answering {
         let quarantine = self.quarantine.clone();
         quarantine.record(entry, move |recorded| match &recorded {
             Ok(()) => self.settle(&planned, Ok(&receipt)),
-            Err(error) => self.settle(&planned, Err(error)),
+            Err(error) => self.settle(&planned, Err(error.as_str())),
         });
     }
 

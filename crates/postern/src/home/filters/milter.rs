@@ -52,7 +52,7 @@ fn transaction(subject: &Subject, header: &[u8]) -> Transaction {
 }
 
 /// The address without its brackets; nothing for the null path.
-pub(super) fn path(path: &ReversePath) -> String {
+fn path(path: &ReversePath) -> String {
     path.address().map_or_else(String::new, ToString::to_string)
 }
 

@@ -1,13 +1,13 @@
 //! rspamd over HTTP: `/checkv2` for a verdict, `/learnspam` and `/learnham` for what users teach it.
 
-use mail::ReversePath;
+use std::path::PathBuf;
+
 use net::endpoint::Endpoint;
 use net::http_client::{self, HttpError, Post};
 use net::smtp_client::BodySource;
 use serde_json::Value;
 
 use super::edit::Which;
-use super::milter::path;
 use super::verdict::{Action, Finding};
 use super::{Failure, Subject};
 use crate::config::FilterConfig;
@@ -41,10 +41,7 @@ pub(super) async fn check(endpoint: &Endpoint, subject: &Subject) -> Result<Find
 /// What rspamd is told of the envelope.
 fn fields(subject: &Subject) -> Vec<(&'static str, String)> {
     let envelope = &subject.envelope;
-    let from = match &envelope.reverse_path {
-        ReversePath::Null => "<>".to_owned(),
-        reverse_path @ ReversePath::Address(_) => path(reverse_path),
-    };
+    let from = envelope.reverse_path.address().map_or_else(|| "<>".to_owned(), ToString::to_string);
     let mut fields = vec![("Queue-Id", subject.item.to_string()), ("From", from)];
     if let Some(client) = &envelope.client {
         fields.push(("IP", client.ip.to_string()));
@@ -140,7 +137,7 @@ impl Rspamd {
     /// When the file can't be read.
     pub(super) fn new(config: &FilterConfig) -> Result<Self, Problem> {
         let advice = "give the password of rspamd's controller, or remove password_file";
-        let read = |path| files::read_text(path, advice).map(|text: String| text.trim().to_owned());
+        let read = |path: &PathBuf| files::read_text(path, advice).map(|text: String| text.trim().to_owned());
         let password = match (&config.password, &config.password_file) {
             (Some(password), _) => Some(password.clone()),
             (None, Some(path)) => Some(read(path)?),

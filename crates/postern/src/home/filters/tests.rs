@@ -15,7 +15,7 @@ pub(crate) type Seen = Arc<Mutex<Vec<Vec<u8>>>>;
 /// A listener whose connections are served one after another.
 async fn peer<F, S>(serve: S) -> String
 where
-    F: Future<Output = Option<()>> + Send,
+    F: Future<Output = Option<()>> + Send + 'static,
     S: Fn(TcpStream) -> F + Send + 'static,
 {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();

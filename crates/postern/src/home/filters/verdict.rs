@@ -83,7 +83,7 @@ impl Action {
         let class = if refusal { 5 } else { 4 };
         let keep = |mut own: Reply| {
             // 421 and 221 would end the session, which is Edge's to decide.
-            own.code = if matches!(reply.code, 421) { 451 } else { reply.code };
+            own.code = if reply.code == 421 { 451 } else { reply.code };
             if let Some(enhanced) = reply.enhanced.filter(|enhanced| enhanced.0 == class) {
                 own.enhanced = Some(enhanced);
             }

@@ -108,7 +108,6 @@ async fn headers_of_filters_stand_before_the_message_and_what_they_remove_is_gon
         assert!(stored.starts_with(start), "{}", &stored[..200]);
         let rest = String::from_utf8_lossy(&message["X-Forged: a\r\n".len()..]);
         assert!(stored.ends_with(&*rest) && !stored.contains("X-Forged"));
-        assert_eq!(home.shared.memory_octets.load(Ordering::Relaxed), 0);
     }
 }
 
