@@ -137,7 +137,8 @@ fn a_milter_writes_its_findings_above_the_message() {
     let opendkim = OpenDkim::start();
     let pair = pair_with(&milter_filter(opendkim.address));
     let sent = message::simple("a@sender.test", "bob@example.org", "unsigned");
-    let large = with_body("large", &"a line of sixty characters, which is there very many times.\r\n".repeat(20_000));
+    let large =
+        with_body("large", &"a line of sixty characters, which is there very many times.\r\n".repeat(20_000));
     for sent in [&sent, &large] {
         let reply = send(&pair, &["bob@example.org"], sent);
         assert!(reply.starts_with("250"), "{reply}\n{}", pair.home.log());

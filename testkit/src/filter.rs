@@ -207,7 +207,7 @@ impl ScriptedHttp {
         let (seen, answer) = (Arc::clone(&requests), answer.to_owned());
         std::thread::spawn(move || {
             for stream in listener.incoming().flatten() {
-                if let Some(request) = serve(stream, &answer) {
+                if let Some(request) = serve(&stream, &answer) {
                     seen.lock().expect("the requests").push(request);
                 }
             }
@@ -225,7 +225,7 @@ impl ScriptedHttp {
     }
 }
 
-fn serve(stream: TcpStream, answer: &str) -> Option<Request> {
+fn serve(mut stream: &TcpStream, answer: &str) -> Option<Request> {
     let mut reader = BufReader::new(stream.try_clone().ok()?);
     let (mut head, mut length) = (String::new(), 0);
     loop {
@@ -243,6 +243,6 @@ fn serve(stream: TcpStream, answer: &str) -> Option<Request> {
     reader.read_exact(&mut body).ok()?;
     let octets = answer.len();
     let answer = format!("HTTP/1.1 200 OK\r\nContent-Length: {octets}\r\n\r\n{answer}");
-    (&stream).write_all(answer.as_bytes()).ok()?;
+    stream.write_all(answer.as_bytes()).ok()?;
     Some(Request { head, body })
 }

@@ -96,8 +96,8 @@ fn deliver(shared: &Arc<Arrivals>, mut whole: Whole, judgement: &Judgement) {
     let action = judgement.action.clone().possible(whole.arrival.arrived());
     match &action {
         Action::Accept => {}
-        Action::Junk => whole.plan.to_junk(|account| junk_of(shared, account)),
-        Action::Quarantine => whole.plan.to_quarantine(&shared.directory),
+        Action::Junk => whole.plan.divert_to_junk(|account| junk_of(shared, account)),
+        Action::Quarantine => whole.plan.divert_to_quarantine(&shared.directory),
         Action::Defer(reply) | Action::Reject(reply) => return refuse(shared, whole, reply),
     }
     if !judgement.rewrites.is_empty()
@@ -113,7 +113,9 @@ fn refuse(shared: &Arrivals, whole: Whole, reply: &Reply) {
     let envelope = &whole.arrival.open.envelope;
     let to: Vec<String> = envelope.recipients.iter().map(|to| format!("<{}>", to.address)).collect();
     let step = if reply.code >= 500 { "refused" } else { "not-taken" };
-    let detail = format!("from <{}> to {}: {reply}", path(&envelope.reverse_path), to.join(", "));
+    let id = message_id(whole.buffer.pieces.first(), whole.buffer.file.as_ref());
+    let from = path(&envelope.reverse_path);
+    let detail = format!("from <{from}> to {}: {reply}, message-id {id}", to.join(", "));
     shared.trace.event(Some(whole.arrival.open.item), step, detail);
     Answering::new(shared, whole.arrival, whole.frames, 0).answer_all(reply);
 }

@@ -60,14 +60,14 @@ impl Plan {
     }
 
     /// Puts what is for an INBOX into the Junk mailbox of the same account, which `junk` names.
-    pub(super) fn to_junk(&mut self, junk: impl Fn(&AccountId) -> String) {
+    pub(super) fn divert_to_junk(&mut self, junk: impl Fn(&AccountId) -> String) {
         for planned in self.deliveries.iter_mut().filter(|planned| planned.mailbox == "INBOX") {
             planned.mailbox = junk(&planned.account);
         }
     }
 
     /// Gives all of it to the operator.
-    pub(super) fn to_quarantine(&mut self, directory: &Directory) {
+    pub(super) fn divert_to_quarantine(&mut self, directory: &Directory) {
         let Some(postmaster) = directory.postmaster() else { return };
         for planned in std::mem::take(&mut self.deliveries) {
             for place in planned.places {
