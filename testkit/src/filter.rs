@@ -63,7 +63,7 @@ impl Rspamd {
         let at = dir.path().display();
         let text = format!(
             r#"options {{ pidfile = "{at}/pid"; tempdir = "{at}"; rrd = ""; history_rows = 10;
-                filters = ""; enable_test_patterns = true; url_tld = "/usr/share/rspamd/effective_tld_names.dat";
+                filters = ""; disable_hyperscan = true; hs_cache_dir = "{at}"; enable_test_patterns = true; url_tld = "/usr/share/rspamd/effective_tld_names.dat";
                 dns {{ nameserver = ["{silent_ip}:{silent_port}"]; timeout = 0.1s; retransmits = 1; }}
                 local_addrs = ["127.0.0.0/8"]; words_decay = 600; }}
             logging {{ type = "console"; level = "info"; }}
@@ -71,6 +71,7 @@ impl Rspamd {
             worker "normal" {{ bind_socket = "{scanner}"; count = 1; }}
             worker "controller" {{ bind_socket = "{controller}"; count = 1; password = "{password}"; }}
             classifier "bayes" {{ tokenizer {{ name = "osb"; }} backend = "sqlite3"; min_tokens = 1; min_learns = 1;
+                cache {{ type = "sqlite3"; path = "{at}/learned.sqlite"; }}
                 statfile {{ symbol = "BAYES_HAM"; path = "{at}/ham.sqlite"; spam = false; }}
                 statfile {{ symbol = "BAYES_SPAM"; path = "{at}/spam.sqlite"; spam = true; }} }}
             "#,
