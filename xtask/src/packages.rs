@@ -18,7 +18,7 @@ const PACKAGES: &[(&str, &str)] = &[
     ("libpython3.11-testsuite", "real and broken messages: the test data of Python's email package"),
     ("openssl", "certificates for the other MTA"),
     ("iproute2", "network namespaces"),
-    ("opendkim", "a milter for the journeys, and the DKIM filter of the Postfix pair that the bench compares with"),
+    ("opendkim", "a milter, also that of the Postfix pair that the bench compares with"),
     ("rspamd", "the spam filter that Home asks and teaches"),
     ("clamav-daemon", "a virus scanner, with signatures of our own"),
     ("clamav-milter", "its milter"),

@@ -337,6 +337,7 @@ impl Home {
             "accounts": self.directory.accounts().len(),
             "sessions": self.sessions.len(),
             "queue": self.queue.count(),
+            "filters": self.config.filters.iter().map(config::FilterConfig::name).collect::<Vec<_>>(),
             "edges": self.edges.status(),
         })
     }

@@ -106,7 +106,8 @@ fn deliver(shared: &Arc<Arrivals>, mut whole: Whole, judgement: &Judgement) {
         // Fields that a filter wants gone are less than the message.
         tracing::warn!(item = %whole.arrival.open.item, %error, "the header stays as it came");
     }
-    commit(shared, whole, judgement);
+    let kept = (action == Action::Quarantine).then(|| (judgement.reason.clone(), judgement.score));
+    commit(shared, whole, judgement, kept);
 }
 
 fn refuse(shared: &Arrivals, whole: Whole, reply: &Reply) {
@@ -150,15 +151,15 @@ fn rewrite(shared: &Arrivals, buffer: &mut Buffer, judgement: &Judgement) -> io:
     Ok(())
 }
 
-fn commit(shared: &Arc<Arrivals>, whole: Whole, judgement: &Judgement) {
+/// `kept` is why the operator gets it, when a filter wants that.
+fn commit(shared: &Arc<Arrivals>, whole: Whole, judgement: &Judgement, kept: Option<(String, Option<f64>)>) {
     let Whole { arrival, plan, mut buffer, frames } = whole;
     let pieces = std::mem::take(&mut buffer.pieces);
     let file = buffer.file.take();
     let item = arrival.open.item;
     let mut answering = Answering::new(shared, arrival, frames, plan.deliveries.len());
     answering.message_id = message_id(pieces.first(), file.as_ref());
-    answering.reason.clone_from(&judgement.reason);
-    answering.score = judgement.score;
+    answering.kept = kept;
     answering.buffer = Some(buffer);
     answering.refuse_unknown(&plan.refused);
     if plan.deliveries.is_empty() {
@@ -203,9 +204,8 @@ struct Answering {
     quarantine: Quarantine,
     /// For the trace; empty when the message has none.
     message_id: String,
-    /// Why the filters do not let it pass; empty when they do.
-    reason: String,
-    score: Option<f64>,
+    /// Why a filter has it quarantined, and its score.
+    kept: Option<(String, Option<f64>)>,
     replies: Mutex<(usize, Vec<Option<Reply>>)>,
     /// Keeps the body's share of the memory until all is committed.
     buffer: Option<Buffer>,
@@ -220,8 +220,7 @@ impl Answering {
             trace: shared.trace.clone(),
             quarantine: shared.quarantine.clone(),
             message_id: String::new(),
-            reason: String::new(),
-            score: None,
+            kept: None,
             replies: Mutex::new((waiting, replies)),
             buffer: None,
         }
@@ -259,7 +258,8 @@ impl Answering {
     fn entry(&self, planned: &Planned, receipt: &Receipt) -> Entry {
         let envelope = &self.arrival.open.envelope;
         let recipients = planned.places.iter().filter_map(|place| envelope.recipients.get(*place));
-        let nobody = "nobody here has this address".to_owned();
+        let nobody = || ("nobody here has this address".to_owned(), None);
+        let (reason, score) = self.kept.clone().unwrap_or_else(nobody);
         Entry {
             item: self.arrival.open.item,
             at: system::now(),
@@ -268,8 +268,8 @@ impl Answering {
             uid: receipt.uid,
             reverse_path: path(&envelope.reverse_path),
             recipients: recipients.map(|recipient| recipient.address.to_string()).collect(),
-            reason: if self.reason.is_empty() { nobody } else { self.reason.clone() },
-            score: self.score,
+            reason,
+            score,
         }
     }
 

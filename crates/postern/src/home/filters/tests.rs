@@ -73,7 +73,8 @@ async fn says(octets: &'static [u8]) -> String {
     .await
 }
 
-/// A milter that answers a packet of the kind with these packets, and all else with "continue".
+/// A milter that answers a packet of the kind with these packets, and all else with "continue". An empty packet
+/// stands for 0.7 s of silence.
 pub(crate) async fn milter(at: u8, answers: &[&[u8]]) -> (String, Seen) {
     let seen = Seen::default();
     let packets = Arc::clone(&seen);
@@ -95,6 +96,10 @@ pub(crate) async fn milter(at: u8, answers: &[&[u8]]) -> (String, Seen) {
                     _ => vec![b"c".to_vec()],
                 };
                 for reply in reply {
+                    if reply.is_empty() {
+                        tokio::time::sleep(Duration::from_millis(700)).await;
+                        continue;
+                    }
                     stream.write_u32(u32::try_from(reply.len()).unwrap()).await.ok()?;
                     stream.write_all(&reply).await.ok()?;
                 }
@@ -240,6 +245,14 @@ async fn a_filter_that_gives_no_verdict_lets_the_message_pass_or_defers_it_as_co
         let Action::Defer(reply) = defers.action else { panic!("{kind}: {:?}", defers.action) };
         assert_eq!(reply.code, 451);
     }
+}
+
+#[tokio::test]
+async fn a_milter_that_says_it_is_at_work_is_waited_for_and_a_silent_one_is_not() {
+    let (busy, _) = milter(b'E', &[b"", b"p", b"", b"p", b"", b"r"]).await;
+    assert_eq!(judged(&[config("milter", &busy, "")]).await.action, Action::reject(None));
+    let (silent, _) = milter(b'E', &[b"", b"", b"", b"r"]).await;
+    assert_eq!(judged(&[config("milter", &silent, "")]).await.action, Action::Accept);
 }
 
 #[tokio::test]

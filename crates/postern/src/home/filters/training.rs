@@ -170,6 +170,21 @@ mod tests {
     use super::*;
 
     #[test]
+    fn lessons_wait_up_to_their_number_and_those_past_it_are_lost() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::open(dir.path(), store::Options::default()).unwrap();
+        store.create_account("bob", mail::UnixTime(1)).unwrap();
+        let reader = store.reader("bob").unwrap();
+        let inbox = reader.mailbox("INBOX").unwrap().unwrap().id;
+        let (sender, mut lessons) = mpsc::channel(LESSONS_MAX);
+        let copied = Copied { uidvalidity: 1, uids: (1..=1001).map(|uid| (uid, uid + 5)).collect() };
+        Trainer(sender).moved(&reader, "bob", inbox, "Junk", &copied);
+        let first = lessons.try_recv().unwrap();
+        assert_eq!((first.uid, first.class), (6, Class::Spam));
+        assert_eq!(std::iter::from_fn(|| lessons.try_recv().ok()).count(), LESSONS_MAX - 1);
+    }
+
+    #[test]
     fn only_moves_into_and_out_of_junk_teach_something() {
         for (from, to, class) in [
             (None, Some("\\Junk"), Some(Class::Spam)),
