@@ -1,11 +1,13 @@
 //! Content filters within the session and after a seal, the quarantine, and what users teach.
 
+use std::path::Path;
 use std::time::Duration;
 
+use testkit::dns::{NameServer, Record};
 use testkit::filter::{Clamav, GTUBE, GTUBE_ADD_HEADER, OpenDkim, Rspamd, ScriptedHttp, VIRUS};
 use testkit::imap::json;
 use testkit::smtp::SmtpClient;
-use testkit::{Pair, PairOptions, message, until};
+use testkit::{Pair, PairOptions, message, process, until};
 
 use crate::alone;
 
@@ -131,10 +133,58 @@ fn moves_into_and_out_of_junk_are_taught_and_others_are_not() {
     }
 }
 
+/// The message with a DKIM signature over each octet of its header and body (RFC 6376, `c=simple/simple`), made
+/// with OpenSSL, and the record with the key. The signer is not under `.test`: OpenDKIM's resolver asks nobody about
+/// that (RFC 6761).
+fn signed(dir: &Path, sent: &[u8]) -> (Vec<u8>, String) {
+    let openssl = |arguments: &[&str], input: &[u8]| {
+        let mut command = process::command(None, "openssl");
+        command.current_dir(dir).args(arguments);
+        process::run(command, input, PATIENCE).stdout
+    };
+    let base64 = |octets: &[u8]| String::from_utf8(openssl(&["base64", "-A"], octets)).unwrap();
+    openssl(&["genrsa", "-traditional", "-out", "key.pem", "1024"], b"");
+    let key = base64(&openssl(&["rsa", "-in", "key.pem", "-pubout", "-outform", "DER"], b""));
+    let body_hash = base64(&openssl(&["dgst", "-sha256", "-binary"], message::body(sent)));
+    let unsigned = format!(
+        "DKIM-Signature: v=1; a=rsa-sha256; c=simple/simple; d=signer.example; s=s;\r\n\t\
+         h=From:To:Subject:Message-ID:Date:X-Odd:X-Tight; bh={body_hash};\r\n  b="
+    );
+    let to_sign = [message::head(sent), unsigned.as_bytes()].concat();
+    let signature = base64(&openssl(&["dgst", "-sha256", "-sign", "key.pem", "-binary"], &to_sign));
+    let message = [format!("{unsigned}{signature}\r\n").as_bytes(), sent].concat();
+    (message, format!("v=DKIM1; p={key}"))
+}
+
+#[test]
+fn a_milter_sees_each_octet_of_the_message_as_it_came() {
+    let _alone = alone();
+    let dir = tempfile::tempdir().unwrap();
+    let sent = message::simple("a@sender.test", "bob@example.org", "signed");
+    let odd =
+        [&b"X-Odd:   two\r\n\t folds \r\n  of it\r\nX-Tight:no space\r\n"[..], b"\r\nbody  \r\n\r\n.dot\r\n"]
+            .concat();
+    let sent = [message::head(&sent), &odd].concat();
+    let (sent, key) = signed(dir.path(), &sent);
+    let names = NameServer::start(&[("s._domainkey.signer.example", Record::Txt(key))]);
+    let opendkim = OpenDkim::start(names.address());
+    let pair = pair_with(&milter_filter(opendkim.address));
+    for (sent, result) in
+        [(sent.clone(), "dkim=pass"), ([sent.as_slice(), b"more\r\n"].concat(), "dkim=fail")]
+    {
+        let reply = send(&pair, &["bob@example.org"], &sent);
+        assert!(reply.starts_with("250"), "{reply}\n{}", pair.home.log());
+        let stored = pair.account("bob").messages("INBOX").pop().unwrap();
+        let found = message::field(&stored, "Authentication-Results").unwrap_or_default();
+        assert!(found.contains(result), "{found}\n{}", String::from_utf8_lossy(message::head(&stored)));
+        assert!(stored.ends_with(&sent), "the message is as it was sent");
+    }
+}
+
 #[test]
 fn a_milter_writes_its_findings_above_the_message() {
     let _alone = alone();
-    let opendkim = OpenDkim::start();
+    let opendkim = OpenDkim::start(testkit::ports::free());
     let pair = pair_with(&milter_filter(opendkim.address));
     let sent = message::simple("a@sender.test", "bob@example.org", "unsigned");
     let large =

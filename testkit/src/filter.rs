@@ -104,17 +104,26 @@ pub struct OpenDkim {
 }
 
 impl OpenDkim {
-    /// Starts one that writes what it found into each message.
+    /// Starts one that writes what it found into each message. It asks this name server for keys.
     ///
     /// # Panics
     /// When it does not start.
     #[must_use]
-    pub fn start() -> Self {
+    pub fn start(name_server: SocketAddr) -> Self {
         let dir = directory("opendkim");
         let address = ports::free();
+        let resolver = format!(
+            "server:\n do-not-query-localhost: no\n module-config: \"iterator\"\n\
+             forward-zone:\n name: \".\"\n forward-addr: {}@{}\n",
+            name_server.ip(),
+            name_server.port()
+        );
+        let resolver = write(dir.path(), "resolver.conf", &resolver);
         let text = format!(
-            "Mode v\nSocket inet:{}@127.0.0.1\nSyslog no\nAlwaysAddARHeader yes\nNameservers 127.0.0.1\nDNSTimeout 1\n",
-            address.port()
+            "Mode v\nSocket inet:{}@127.0.0.1\nSyslog no\nAlwaysAddARHeader yes\n\
+             ResolverConfiguration {}\nDNSTimeout 5\nMinimumKeyBits 1024\n",
+            address.port(),
+            resolver.display()
         );
         let config = write(dir.path(), "opendkim.conf", &text);
         let mut command = process::command(None, "opendkim");
