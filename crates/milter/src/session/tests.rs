@@ -240,3 +240,60 @@ fn a_filter_that_wants_what_is_not_offered_is_not_used() {
     old[0] = b"O\0\0\0\x02\0\0\0\x01\0\0\0\0";
     assert!(run(b"x", &old).result.is_ok());
 }
+
+mod properties {
+    use proptest::collection::vec;
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// Packets of every kind, whole and broken, and some with a wrong length.
+    fn packet() -> impl Strategy<Value = Vec<u8>> {
+        let kinds = proptest::sample::select(b"Ocarntdspf4yqhim+-be?".to_vec());
+        let content = prop_oneof![
+            Just(b"\0\0\0\x06\0\0\0\x31\0\0\0\0".to_vec()),
+            Just(b"\0\0\0\x01X-A\0v\0".to_vec()),
+            Just(b"X-A\0v\0".to_vec()),
+            Just(b"550 5.7.1 no\0".to_vec()),
+            vec(any::<u8>(), 0..20),
+        ];
+        (kinds, content, 0..40_u8).prop_map(|(kind, content, luck)| {
+            let length = u32::try_from(content.len() + 1).unwrap() + u32::from(luck == 0);
+            [&length.to_be_bytes()[..], &[kind], &content].concat()
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_a_filter_says_a_session_ends_within_its_limits_or_waits(
+            packets in vec(packet(), 0..40),
+            good in any::<bool>(),
+            piece in 1..50_usize,
+        ) {
+            let mut session = Session::new(transaction());
+            let start = if good { [b"\0\0\0\x0d", ALL].concat() } else { Vec::new() };
+            let answers = [start, packets.concat()].concat();
+            let mut answers = answers.chunks(piece);
+            let (mut input, mut body) = (BytesMut::new(), Some(Bytes::from(vec![b'x'; 70_000])));
+            loop {
+                match session.advance(&mut input) {
+                    Ok(Step::Flush) => session.output().clear(),
+                    Ok(Step::Read) => match answers.next() {
+                        Some(answer) => input.extend_from_slice(answer),
+                        None => break,
+                    },
+                    Ok(Step::Body) => match body.take() {
+                        Some(piece) => session.body(piece),
+                        None => session.body_end(),
+                    },
+                    Ok(Step::Finished(verdict)) => {
+                        prop_assert!(verdict.changes.len() <= CHANGES_MAX);
+                        break;
+                    }
+                    Err(_) => break,
+                }
+                prop_assert!(session.output().len() < 3 * CHUNK_OCTETS_MAX);
+            }
+        }
+    }
+}
