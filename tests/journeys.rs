@@ -7,6 +7,7 @@ mod authentication;
 mod away;
 mod bad_input;
 mod crashes;
+mod filters;
 mod inbound;
 mod mailboxes;
 mod network;

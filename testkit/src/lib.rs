@@ -5,6 +5,7 @@
 
 pub mod binary;
 pub mod dns;
+pub mod filter;
 pub mod imap;
 pub mod message;
 pub mod network_lab;

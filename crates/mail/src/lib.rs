@@ -21,4 +21,4 @@ pub use envelope::{BodyType, Client, Envelope, Notify, Orcpt, Recipient, Ret};
 pub use item_id::{ItemId, NoItemId};
 pub use outcome::{Outcome, Why};
 pub use reply::{EnhancedCode, NoEnhancedCode, Reply};
-pub use verdict::{Finding, Place, Sign, Verdict};
+pub use verdict::{Finding, Place, Sign, Verdict, explain_signs, sum_of_signs};

@@ -24,6 +24,30 @@ pub struct Verdict {
     pub place: Place,
 }
 
+impl Verdict {
+    /// The score and what it is made of, for people.
+    #[must_use]
+    pub fn score(&self) -> String {
+        explain_signs(&self.signs)
+    }
+}
+
+/// The sum of signs, in tenths.
+#[must_use]
+pub fn sum_of_signs(signs: &[Sign]) -> i32 {
+    signs.iter().map(|sign| sign.tenths).fold(0, i32::saturating_add)
+}
+
+/// Signs as people read them: `4.5 (spf-fail 3.0, no-ptr 1.5)`.
+#[must_use]
+pub fn explain_signs(signs: &[Sign]) -> String {
+    let points = |tenths: i32| format!("{:.1}", f64::from(tenths) / 10.0);
+    let parts: Vec<String> =
+        signs.iter().map(|sign| format!("{} {}", sign.name, points(sign.tenths))).collect();
+    let sum = points(sum_of_signs(signs));
+    if parts.is_empty() { sum } else { format!("{sum} ({})", parts.join(", ")) }
+}
+
 /// One result of mail authentication, as RFC 8601 section 2.2 cuts it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Finding {

@@ -4,10 +4,13 @@
 //! role's service, and what a role wants to send goes out as it is.
 
 pub mod dns;
+pub mod endpoint;
+pub mod http_client;
 pub mod imap_server;
 pub mod link_key;
 pub mod link_transport;
 pub mod listen;
+pub mod milter_client;
 pub mod smtp_client;
 pub mod smtp_server;
 pub mod tls;

@@ -45,6 +45,9 @@ enum Command {
     /// What would be said of a client or a message, and why
     #[command(subcommand)]
     Check(CheckCommand),
+    /// Mail that a filter kept from its recipients
+    #[command(subcommand)]
+    Quarantine(QuarantineCommand),
     /// Both roles and a pretend internet on loopback; a mail each way
     Demo {
         /// End when both messages were read back
@@ -221,6 +224,39 @@ enum QueueCommand {
     },
 }
 
+#[derive(Debug, Subcommand)]
+enum QuarantineCommand {
+    /// List what is kept, for whom it was and why
+    List {
+        #[command(flatten)]
+        common: Common,
+    },
+    /// Show what is known of one message, and its header
+    Show {
+        /// Its id
+        id: String,
+        #[command(flatten)]
+        common: Common,
+    },
+    /// Deliver a message to the INBOX of those it was for
+    Release {
+        /// Its id
+        id: String,
+        /// Deliver it to this address instead
+        #[arg(long, value_name = "ADDRESS")]
+        to: Option<String>,
+        #[command(flatten)]
+        common: Common,
+    },
+    /// Delete a message; nobody is told
+    Delete {
+        /// Its id
+        id: String,
+        #[command(flatten)]
+        common: Common,
+    },
+}
+
 /// Carries out the command line.
 pub fn run(cli: Cli) -> Result<(), Problem> {
     match cli.command {
@@ -243,6 +279,7 @@ pub fn run(cli: Cli) -> Result<(), Problem> {
         Command::Check(CheckCommand::Message(arguments)) => {
             daemon::block_on(check::check_message(&arguments))?
         }
+        Command::Quarantine(command) => quarantine(command),
         Command::Demo { once } => crate::demo::run(once),
         Command::Status { config, json } => status(&config, json),
         Command::Trace { what, config, json } => print_trace(&what, &config, json),
@@ -279,6 +316,22 @@ fn alias(command: AliasCommand) -> Result<(), Problem> {
 
 fn directory_command(request: &Request, common: &Common) -> Result<(), Problem> {
     let value = daemon::block_on(home::accounts::command(&common.config, request))??;
+    print::value(&value, common.json);
+    Ok(())
+}
+
+fn quarantine(command: QuarantineCommand) -> Result<(), Problem> {
+    let (request, common) = match command {
+        QuarantineCommand::List { common } => (Request::new("quarantine list", []), common),
+        QuarantineCommand::Show { id, common } => (Request::new("quarantine show", [&id]), common),
+        QuarantineCommand::Release { id, to, common } => {
+            let arguments = std::iter::once(id).chain(to).collect();
+            (Request { command: "quarantine release".to_owned(), arguments }, common)
+        }
+        QuarantineCommand::Delete { id, common } => (Request::new("quarantine delete", [&id]), common),
+    };
+    let config: HomeConfig = config::load(&common.config)?;
+    let value = daemon::block_on(control::demand(&config.data, &request))??;
     print::value(&value, common.json);
     Ok(())
 }

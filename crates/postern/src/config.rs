@@ -3,6 +3,7 @@
 //! An unknown key, a value of the wrong kind or out of bounds is an error that names file, line and key.
 
 mod edge;
+mod filter;
 mod home;
 mod units;
 
@@ -12,6 +13,7 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
 pub use edge::{DmarcPolicy, DoorConfig, EdgeConfig, ListConfig, OnDnsFailure, PolicyConfig, ScoreConfig};
+pub use filter::{Direction, FilterConfig, Kind as FilterKind, OnFailure, TIMEOUT_MAX as FILTER_TIMEOUT_MAX};
 pub use home::{EdgePin, HomeConfig, Limits as HomeLimits, QueueConfig, Switch};
 pub use units::{Octets, Seconds};
 

@@ -6,9 +6,11 @@ mod bounce;
 pub mod directory;
 mod dispatch;
 mod edges;
+mod filters;
 mod mailboxes;
 mod outgoing_header;
 mod password;
+mod quarantine;
 mod queue;
 mod service;
 pub mod setup;
@@ -45,7 +47,9 @@ use crate::{files, system};
 use arrive::{Arrivals, Unsealers};
 use directory::Directory;
 use edges::{Edges, FromEdge};
+use filters::{Filters, Trainer};
 use mailboxes::Accounts;
+use quarantine::Quarantine;
 use queue::{Queue, QueueError};
 use service::{Accepting, ImapService, Serve, SubmissionService};
 use setup::Secrets;
@@ -60,6 +64,10 @@ struct Home {
     store: Arc<Store>,
     queue: Queue,
     edges: Edges,
+    quarantine: Quarantine,
+    filters: Option<Arc<Filters>>,
+    trainer: Option<Trainer>,
+    trace: Trace,
     identity: ServerIdentity,
     sessions: TaskTracker,
     stop: CancellationToken,
@@ -77,7 +85,18 @@ pub async fn run(config_path: &Path) -> Result<(), Problem> {
     let stop = CancellationToken::new();
     let directory = Directory::open(&config)?;
     let store = Arc::new(accounts::open_store(&config, &directory)?);
-    let arrivals = arrivals(&config, &secrets, &directory, &store, &trace)?;
+    let quarantine = Quarantine::open(&config.data)?;
+    let filters = Filters::new(&config.filters, &trace);
+    let trainer = Trainer::start(filters::teachable(&config.filters)?, &store, &stop);
+    let arrivals = arrivals(ArrivalParts {
+        config: &config,
+        secrets: &secrets,
+        directory: &directory,
+        store: &store,
+        trace: &trace,
+        filters: filters.clone(),
+        quarantine: &quarantine,
+    })?;
     let snapshots = SnapshotSource {
         directory: directory.clone(),
         hash_secret: secrets.hash_secret,
@@ -97,6 +116,10 @@ pub async fn run(config_path: &Path) -> Result<(), Problem> {
         store,
         queue,
         edges,
+        quarantine,
+        filters,
+        trainer,
+        trace: trace.clone(),
         identity,
         stop,
     });
@@ -110,13 +133,7 @@ pub async fn run(config_path: &Path) -> Result<(), Problem> {
     while signals.next().await == Wanted::Reload {
         home.reload();
     }
-    tracing::info!("home stops: sessions may end within {} s", daemon::DRAIN_MAX.as_secs());
-    daemon::drain(&home.sessions, &home.stop).await;
-    let _ = tokio::time::timeout(Duration::from_secs(2), links).await;
-    match tokio::time::timeout(Duration::from_secs(2), dispatching).await {
-        Ok(Ok(ended)) => ended,
-        _ => Ok(()),
-    }
+    home.end(links, dispatching).await
 }
 
 /// Arrivals and submissions share the memory for bodies half and half.
@@ -132,28 +149,36 @@ fn open_queue(config: &HomeConfig) -> Result<Spool, Problem> {
     })
 }
 
-fn arrivals(
-    config: &HomeConfig,
-    secrets: &Secrets,
-    directory: &Directory,
-    store: &Arc<Store>,
-    trace: &Trace,
-) -> Result<Arc<Arrivals>, Problem> {
-    let drafts = config.data.join("drafts");
+/// What arrivals are made of.
+struct ArrivalParts<'a> {
+    config: &'a HomeConfig,
+    secrets: &'a Secrets,
+    directory: &'a Directory,
+    store: &'a Arc<Store>,
+    trace: &'a Trace,
+    filters: Option<Arc<Filters>>,
+    quarantine: &'a Quarantine,
+}
+
+fn arrivals(parts: ArrivalParts<'_>) -> Result<Arc<Arrivals>, Problem> {
+    let drafts = parts.config.data.join("drafts");
     files::make_private_dir(&drafts)?;
     let unsealers = Unsealers::start().map_err(|error| {
         Problem::failed(format!("can't start threads: {error}"), "see the system's limits")
     })?;
+    let limits = &parts.config.limits;
     Ok(Arc::new(Arrivals {
-        store: Arc::clone(store),
-        directory: directory.clone(),
-        trace: trace.clone(),
-        unseal: secrets.unseal.clone(),
+        store: Arc::clone(parts.store),
+        directory: parts.directory.clone(),
+        trace: parts.trace.clone(),
+        filters: parts.filters,
+        quarantine: parts.quarantine.clone(),
+        unseal: parts.secrets.unseal.clone(),
         unsealers,
         drafts,
-        memory_octets_max: config.limits.body_memory.0 / 2,
+        memory_octets_max: limits.body_memory.0 / 2,
         memory_octets: AtomicU64::new(0),
-        message_octets_max: config.limits.message.0,
+        message_octets_max: limits.message.0,
     }))
 }
 
@@ -185,6 +210,7 @@ impl Home {
                 directory.login_blocking(user, password).map(|account| account.as_str().to_owned())
             }),
             now: system::now,
+            trainer: self.trainer.clone(),
         };
         let imap = ImapService {
             acceptor: self.acceptor()?,
@@ -266,14 +292,46 @@ impl Home {
             Err(error) => tracing::error!(%error, "not reloaded: the old certificate stays"),
         }
         let fixed = |config: &HomeConfig| {
-            let HomeConfig { data, listen, limits, queue, edges, .. } = config.clone();
-            (data, listen, config::HomeLimits { message: self.config.limits.message, ..limits }, queue, edges)
+            let HomeConfig { data, listen, limits, queue, filters, edges, .. } = config.clone();
+            let limits = config::HomeLimits { message: self.config.limits.message, ..limits };
+            (data, listen, limits, queue, filters, edges)
         };
         if fixed(&config) != fixed(&self.config) {
-            tracing::warn!("changes of data, listen, limits, queue and edges take effect after a restart");
+            tracing::warn!(
+                "changes of data, listen, limits, queue, filters and edges take effect after a restart"
+            );
         }
         self.directory.adopt(config);
         tracing::info!("configuration reloaded; Edge is told");
+    }
+
+    /// Lets sessions end, then everything else; tells how the dispatcher ended.
+    async fn end(
+        &self,
+        links: JoinHandle<()>,
+        dispatching: JoinHandle<Result<(), Problem>>,
+    ) -> Result<(), Problem> {
+        tracing::info!("home stops: sessions may end within {} s", daemon::DRAIN_MAX.as_secs());
+        daemon::drain(&self.sessions, &self.stop).await;
+        if let Some(filters) = &self.filters {
+            filters.stop().await;
+        }
+        let _ = tokio::time::timeout(Duration::from_secs(2), links).await;
+        match tokio::time::timeout(Duration::from_secs(2), dispatching).await {
+            Ok(Ok(ended)) => ended,
+            _ => Ok(()),
+        }
+    }
+
+    fn quarantine(&self, command: &str, arguments: &[&str]) -> Result<Value, Refusal> {
+        let drafts = self.config.data.join("drafts");
+        let parts = quarantine::Parts {
+            store: &self.store,
+            directory: &self.directory,
+            trace: &self.trace,
+            drafts: &drafts,
+        };
+        tokio::task::block_in_place(|| self.quarantine.command(&parts, command, arguments))
     }
 
     fn status(&self) -> Value {
@@ -283,6 +341,7 @@ impl Home {
             "accounts": self.directory.accounts().len(),
             "sessions": self.sessions.len(),
             "queue": self.queue.count(),
+            "filters": self.config.filters.iter().map(config::FilterConfig::name).collect::<Vec<_>>(),
             "edges": self.edges.status(),
         })
     }
@@ -307,6 +366,7 @@ impl Handler for Home {
                 self.queue.remove(item(id)?).await.map_err(|error| queue_refusal(&error))?;
                 Ok(json!({}))
             }
+            (command, arguments) if command.starts_with("quarantine ") => self.quarantine(command, arguments),
             (command, arguments) if command.starts_with("user ") || command.starts_with("alias ") => {
                 tokio::task::block_in_place(|| {
                     accounts::change(&self.directory, &self.store, command, arguments)

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use mail::{Address, Domain};
 use serde::Deserialize;
 
-use super::{Checked, Octets, Seconds, TlsConfig};
+use super::{Checked, FilterConfig, Octets, Seconds, TlsConfig};
 
 /// Everything that Home reads from its file. Users and aliases are not here: `postern user`, `postern alias`.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
@@ -41,6 +41,9 @@ pub struct HomeConfig {
     /// The outbound queue.
     #[serde(default)]
     pub queue: QueueConfig,
+    /// Content filters, asked in this order.
+    #[serde(default, rename = "filter")]
+    pub filters: Vec<FilterConfig>,
     /// The edges this home is paired with; written by `postern home setup` and `postern home pair`.
     #[serde(default, rename = "edge")]
     pub edges: Vec<EdgePin>,
@@ -177,6 +180,7 @@ impl Checked for HomeConfig {
         if !(1..=10_000).contains(&self.queue.attempts) {
             return Err("[queue] attempts has to be 1 to 10000".to_owned());
         }
+        super::filter::check(&self.filters)?;
         if let Some(pin) = self.edges.iter().find(|pin| pin.fingerprint().is_none()) {
             return Err(format!("[[edge]] {}: key has to be 64 hexadecimal digits", pin.name));
         }

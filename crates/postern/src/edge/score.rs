@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 
 use mail::Sign;
+pub use mail::{explain_signs as explain, sum_of_signs as total};
 
 use crate::config::ScoreConfig;
 
@@ -59,20 +60,6 @@ impl Table {
         let tenths = self.points.get(row).copied().filter(|tenths| *tenths != 0)?;
         Some(Sign { name: row.to_owned(), tenths, detail: detail.into() })
     }
-}
-
-/// The sum of signs.
-pub fn total<'a>(signs: impl IntoIterator<Item = &'a Sign>) -> i32 {
-    signs.into_iter().map(|sign| sign.tenths).fold(0, i32::saturating_add)
-}
-
-/// Signs as people read them: `4.5 (spf-fail 3.0, no-ptr 1.5)`.
-pub fn explain<'a>(signs: impl IntoIterator<Item = &'a Sign> + Clone) -> String {
-    let points = |tenths: i32| format!("{:.1}", f64::from(tenths) / 10.0);
-    let parts: Vec<String> =
-        signs.clone().into_iter().map(|sign| format!("{} {}", sign.name, points(sign.tenths))).collect();
-    let sum = points(total(signs));
-    if parts.is_empty() { sum } else { format!("{sum} ({})", parts.join(", ")) }
 }
 
 fn tenths(points: f64) -> i32 {

@@ -17,6 +17,8 @@ use store::{
     Append, Body, Expunge, FlagUpdate, Reader, Registration, Store, StoreError, Subscription, Watch,
 };
 
+use super::filters::Trainer;
+
 /// Octets of an appended message that are kept in memory; a larger one waits in a file until it is whole.
 const APPEND_MEMORY_OCTETS: usize = 256 * 1024;
 
@@ -34,6 +36,8 @@ pub(crate) struct Accounts {
     pub(crate) authenticate: Authenticate,
     /// Tells the time.
     pub(crate) now: fn() -> UnixTime,
+    /// Whom users teach what is spam, if anybody learns.
+    pub(crate) trainer: Option<Trainer>,
 }
 
 /// The mailboxes of one session's account.
@@ -81,6 +85,16 @@ impl Mailboxes {
 
     fn read_with<T>(&self, work: impl FnOnce(&Reader) -> Result<T, StoreError>) -> Result<T, BackendError> {
         work(&self.reader()?).map_err(|error| refusal(&error))
+    }
+
+    /// Has what was moved or copied learned, if the mailboxes say that it is spam or not. What can't be taught is
+    /// no concern of the user's.
+    fn teach(&self, from: store::MailboxId, to: &str, done: &store::Copied) {
+        if let (Some(trainer), Ok(account), Ok(reader)) =
+            (&self.accounts.trainer, self.account(), self.reader())
+        {
+            trainer.moved(&reader, account, from, to, done);
+        }
     }
 
     fn mailbox(&self, reader: &Reader, name: &str) -> Result<store::Mailbox, BackendError> {
@@ -226,11 +240,17 @@ impl Backend for Mailboxes {
     }
 
     fn copy(&mut self, from: MailboxId, uids: &Uids, to: &str) -> Result<Copied, BackendError> {
-        self.change(|store, account| store.copy(account, store::MailboxId(from.0), to, uids)).map(copied)
+        let from = store::MailboxId(from.0);
+        let done = self.change(|store, account| store.copy(account, from, to, uids))?;
+        self.teach(from, to, &done);
+        Ok(copied(done))
     }
 
     fn relocate(&mut self, from: MailboxId, uids: &Uids, to: &str) -> Result<Copied, BackendError> {
-        self.change(|store, account| store.relocate(account, store::MailboxId(from.0), to, uids)).map(copied)
+        let from = store::MailboxId(from.0);
+        let done = self.change(|store, account| store.relocate(account, from, to, uids))?;
+        self.teach(from, to, &done);
+        Ok(copied(done))
     }
 
     fn expunge(&mut self, mailbox: MailboxId, uids: &Uids) -> Result<(), BackendError> {
@@ -339,8 +359,13 @@ mod tests {
             Arc::new(Store::open(&directory.path().join("accounts"), store::Options::default()).unwrap());
         store.create_account("bob", NOW).unwrap();
         let check = |user: &str, password: &str| (password == "secret").then(|| user.to_owned());
-        let accounts =
-            Accounts { store, drafts: directory.path().into(), authenticate: Arc::new(check), now: || NOW };
+        let accounts = Accounts {
+            store,
+            drafts: directory.path().into(),
+            authenticate: Arc::new(check),
+            now: || NOW,
+            trainer: None,
+        };
         Home { accounts, _directory: directory }
     }
 

@@ -8,6 +8,7 @@ use std::sync::atomic::Ordering;
 use bytes::Bytes;
 
 use super::Arrivals;
+use crate::home::filters::Contents;
 
 /// Octets of a message that stay in memory.
 const MEMORY_OCTETS_MAX: usize = 256 * 1024;
@@ -41,6 +42,14 @@ impl Buffer {
             self.spill()?;
         }
         Ok(())
+    }
+
+    /// All of it, to be read as often as needed while nothing is added.
+    pub fn contents(&self) -> io::Result<Contents> {
+        match &self.file {
+            Some(file) => Ok(Contents::File(Arc::new(file.try_clone()?), file.metadata()?.len())),
+            None => Ok(Contents::Memory(self.pieces.clone())),
+        }
     }
 
     fn spill(&mut self) -> io::Result<()> {

@@ -1,11 +1,14 @@
 //! Arrivals against a real store: who gets what, and what Edge is told.
 
+mod filtered;
+
 use std::sync::atomic::Ordering;
 
-use mail::{Recipient, UnixTime};
+use mail::{Address, Recipient, ReversePath, UnixTime};
 use tokio::sync::mpsc::UnboundedReceiver;
 
 use super::*;
+use crate::home::quarantine::QUARANTINE;
 use crate::sealed::{SealTo, Sealing};
 use crate::wire::{self, FrameReader, Outgoing, PING_AFTER};
 
@@ -18,6 +21,10 @@ struct Fixture {
 
 /// A home with alice, who is postmaster, and bob.
 fn fixture(memory_octets_max: u64) -> Fixture {
+    fixture_with(memory_octets_max, None)
+}
+
+fn fixture_with(memory_octets_max: u64, filters: Option<Arc<Filters>>) -> Fixture {
     let dir = tempfile::tempdir().unwrap();
     let data = dir.path().display().to_string();
     let config = toml::from_str(&format!("domains = [\"example.org\"]\ndata = {data:?}\n")).unwrap();
@@ -30,6 +37,8 @@ fn fixture(memory_octets_max: u64) -> Fixture {
         store,
         directory,
         trace: Trace::open(&dir.path().join("trace"), link::Role::Home).unwrap(),
+        filters,
+        quarantine: Quarantine::open(dir.path()).unwrap(),
         unseal: UnsealWith::parse(&crate::sealed::generate_key().0).unwrap(),
         unsealers: Unsealers::start().unwrap(),
         drafts: dir.path().to_owned(),

@@ -1,0 +1,404 @@
+//! A message that is whole: shown to the filters, committed to every account, answered.
+
+use std::fs::File;
+use std::io::{self, Seek as _, Write as _};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use bytes::Bytes;
+use link::{Answer, Frame, Open};
+use mail::{Place, Reply, ReversePath, Verdict, header};
+use store::{Delivery, FlagList, Receipt, StoreError};
+
+use super::buffer::Buffer;
+use super::plan::{Plan, Planned, plan};
+use super::{Arrivals, not_now, unknown};
+use crate::home::directory::AccountId;
+use crate::home::filters::{self, Action, Arrived, Contents, Filters, Judgement, Subject};
+use crate::home::quarantine::{Entry, QUARANTINE, Quarantine};
+use crate::system;
+use crate::trace::Trace;
+use crate::wire::FrameSender;
+
+/// Where mail goes that a filter takes for spam, in an account that has no mailbox with the special use.
+const JUNK: &str = "Junk";
+
+/// How a message came.
+pub(super) struct Arrival {
+    pub(super) open: Box<Open>,
+    pub(super) edge: String,
+    pub(super) sealed: bool,
+    /// What Edge found out.
+    pub(super) verdict: Verdict,
+}
+
+impl Arrival {
+    /// What a refusal would mean. Whoever reports abuse, or writes to postmaster, is heard.
+    fn arrived(&self) -> Arrived {
+        let reachable = ["postmaster", "abuse"];
+        let mut locals = self.open.envelope.recipients.iter().map(|recipient| recipient.address.local());
+        match (self.sealed, locals.any(|local| reachable.iter().any(|name| local.eq_ignore_ascii_case(name))))
+        {
+            (false, false) => Arrived::Live,
+            (false, true) => Arrived::LiveForPostmaster,
+            (true, false) => Arrived::Sealed,
+            (true, true) => Arrived::SealedForPostmaster,
+        }
+    }
+}
+
+/// A message, where it is to go, and who waits for the answer.
+struct Whole {
+    arrival: Arrival,
+    plan: Plan,
+    buffer: Buffer,
+    frames: FrameSender,
+}
+
+/// Takes a message that is whole. Without filters it goes straight to the store; with filters it waits for
+/// them beside the link, which goes on.
+pub(super) fn arrived(shared: &Arc<Arrivals>, arrival: Arrival, buffer: Buffer, frames: FrameSender) {
+    let plan = plan(&shared.directory, &arrival);
+    let whole = Whole { arrival, plan, buffer, frames };
+    match &shared.filters {
+        Some(filters) if !whole.plan.deliveries.is_empty() => judge(shared, filters, whole),
+        _ => deliver(shared, whole, &Judgement::default()),
+    }
+}
+
+fn judge(shared: &Arc<Arrivals>, filters: &Arc<Filters>, whole: Whole) {
+    let contents = match whole.buffer.contents() {
+        Ok(contents) => contents,
+        Err(error) => return unreadable(shared, whole, &error),
+    };
+    let subject = Subject {
+        item: whole.arrival.open.item,
+        envelope: whole.arrival.open.envelope.clone(),
+        edge: whole.arrival.edge.clone(),
+        contents,
+    };
+    let (shared, asked) = (Arc::clone(shared), Arc::clone(filters));
+    filters.spawn(async move {
+        let judgement = asked.judge(&subject).await;
+        let committing = move || deliver(&shared, whole, &judgement);
+        // Rewriting a header and asking for a mailbox's name read the disk.
+        if let Err(error) = tokio::task::spawn_blocking(committing).await {
+            tracing::error!(item = %subject.item, %error, "a message was not delivered; Edge keeps it");
+        }
+    });
+}
+
+fn unreadable(shared: &Arrivals, whole: Whole, error: &io::Error) {
+    tracing::error!(item = %whole.arrival.open.item, %error, "a message can't be read again; it stays with Edge");
+    Answering::new(shared, whole.arrival, whole.frames, 0).answer_all(&not_now());
+}
+
+/// Delivers to every account as the judgement says; the answer goes out when all have committed.
+fn deliver(shared: &Arc<Arrivals>, mut whole: Whole, judgement: &Judgement) {
+    let mut action = judgement.action.clone().possible(whole.arrival.arrived());
+    if action == Action::Accept && whole.arrival.verdict.place == Place::Junk {
+        action = Action::Junk;
+    }
+    match &action {
+        Action::Accept => {}
+        Action::Junk => whole.plan.divert_to_junk(|account| junk_of(shared, account)),
+        Action::Quarantine => whole.plan.divert_to_quarantine(&shared.directory),
+        Action::Defer(reply) | Action::Reject(reply) => return refuse(shared, whole, reply),
+    }
+    if !judgement.rewrites.is_empty()
+        && let Err(error) = rewrite(shared, &mut whole.buffer, judgement)
+    {
+        // Fields that a filter wants gone are less than the message.
+        tracing::warn!(item = %whole.arrival.open.item, %error, "the header stays as it came");
+    }
+    let kept = (action == Action::Quarantine).then(|| (judgement.reason.clone(), judgement.score));
+    commit(shared, whole, judgement, kept);
+}
+
+fn refuse(shared: &Arrivals, whole: Whole, reply: &Reply) {
+    let envelope = &whole.arrival.open.envelope;
+    let to: Vec<String> = envelope.recipients.iter().map(|to| format!("<{}>", to.address)).collect();
+    let step = if reply.code >= 500 { "refused" } else { "not-taken" };
+    let id = message_id(whole.buffer.pieces.first(), whole.buffer.file.as_ref());
+    let from = path(&envelope.reverse_path);
+    let detail = format!("from <{from}> to {}: {reply}, message-id {id}", to.join(", "));
+    shared.trace.event(Some(whole.arrival.open.item), step, detail);
+    Answering::new(shared, whole.arrival, whole.frames, 0).answer_all(reply);
+}
+
+/// The account's mailbox for spam.
+fn junk_of(shared: &Arrivals, account: &AccountId) -> String {
+    let mailboxes = shared.store.reader(account.as_str()).and_then(|reader| reader.mailboxes());
+    let is_junk = |mailbox: &store::Mailbox| mailbox.special_use.as_deref() == Some("\\Junk");
+    let found = mailboxes.unwrap_or_default().into_iter().find(is_junk);
+    found.map_or_else(|| JUNK.to_owned(), |mailbox| mailbox.name)
+}
+
+/// Puts the header as the filters want it in place of the one that came.
+fn rewrite(shared: &Arrivals, buffer: &mut Buffer, judgement: &Judgement) -> io::Result<()> {
+    let contents = buffer.contents()?;
+    let old = contents.header()?;
+    let new = filters::rewrite(&old, &judgement.rewrites);
+    match &contents {
+        Contents::Memory(pieces) => {
+            let all = Bytes::from(pieces.concat());
+            buffer.pieces = vec![new.into(), all.slice(old.len()..)];
+        }
+        Contents::File(file, _) => {
+            let mut rest = file.try_clone()?;
+            rest.seek(io::SeekFrom::Start(old.len() as u64))?;
+            let mut out = tempfile::tempfile_in(&shared.drafts)?;
+            out.write_all(&new)?;
+            io::copy(&mut rest, &mut out)?;
+            buffer.file = Some(out);
+        }
+    }
+    Ok(())
+}
+
+/// `kept` is why the operator gets it, when a filter wants that.
+fn commit(shared: &Arc<Arrivals>, whole: Whole, judgement: &Judgement, kept: Option<(String, Option<f64>)>) {
+    let Whole { arrival, plan, mut buffer, frames } = whole;
+    let pieces = std::mem::take(&mut buffer.pieces);
+    let file = buffer.file.take();
+    let item = arrival.open.item;
+    let mut answering = Answering::new(shared, arrival, frames, plan.deliveries.len());
+    answering.message_id = message_id(pieces.first(), file.as_ref());
+    answering.kept = kept;
+    answering.buffer = Some(buffer);
+    answering.refuse_unknown(&plan.refused);
+    if plan.deliveries.is_empty() {
+        return answering.send();
+    }
+    let answering = Arc::new(answering);
+    for planned in plan.deliveries {
+        let body = match &file {
+            Some(file) => match file.try_clone().and_then(|file| Ok((file.metadata()?.len(), file))) {
+                Ok((octets, file)) => store::Body::File(file, octets),
+                Err(error) => {
+                    answering.settle(&planned, Err(&error.to_string()));
+                    continue;
+                }
+            },
+            None => store::Body::Memory(pieces.clone()),
+        };
+        let delivery = Delivery {
+            item: Some(item),
+            mailbox: planned.mailbox.clone(),
+            head: head(&answering.arrival, &planned, judgement),
+            body,
+            flags: FlagList::default(),
+            internal_date: system::now(),
+        };
+        let account = planned.account.clone();
+        let answering = Arc::clone(&answering);
+        shared.store.deliver(account.as_str(), delivery, move |result: Result<Receipt, StoreError>| {
+            match result {
+                Ok(receipt) => answering.committed(planned, receipt),
+                Err(error) => answering.settle(&planned, Err(&error.to_string())),
+            }
+        });
+    }
+}
+
+/// Replies that are collected until every account has answered; the last one sends them.
+struct Answering {
+    arrival: Arrival,
+    frames: FrameSender,
+    trace: Trace,
+    quarantine: Quarantine,
+    /// For the trace; empty when the message has none.
+    message_id: String,
+    /// Why a filter has it quarantined, and its score.
+    kept: Option<(String, Option<f64>)>,
+    replies: Mutex<(usize, Vec<Option<Reply>>)>,
+    /// Keeps the body's share of the memory until all is committed.
+    buffer: Option<Buffer>,
+}
+
+impl Answering {
+    fn new(shared: &Arrivals, arrival: Arrival, frames: FrameSender, waiting: usize) -> Self {
+        let replies = vec![None; arrival.open.envelope.recipients.len()];
+        Self {
+            arrival,
+            frames,
+            trace: shared.trace.clone(),
+            quarantine: shared.quarantine.clone(),
+            message_id: String::new(),
+            kept: None,
+            replies: Mutex::new((waiting, replies)),
+            buffer: None,
+        }
+    }
+
+    fn answer_all(&self, reply: &Reply) {
+        let mut replies = self.replies.lock().unwrap_or_else(PoisonError::into_inner);
+        replies.1.fill(Some(reply.clone()));
+        drop(replies);
+        self.send();
+    }
+
+    fn refuse_unknown(&self, places: &[usize]) {
+        let mut replies = self.replies.lock().unwrap_or_else(PoisonError::into_inner);
+        for place in places {
+            if let Some(reply) = replies.1.get_mut(*place) {
+                *reply = Some(if self.arrival.sealed { not_now() } else { unknown() });
+            }
+        }
+    }
+
+    /// The message is in the account. One in quarantine is only answered when it is known for whom it is and why.
+    fn committed(self: Arc<Self>, planned: Planned, receipt: Receipt) {
+        if planned.mailbox != QUARANTINE {
+            return self.settle(&planned, Ok(&receipt));
+        }
+        let entry = self.entry(&planned, &receipt);
+        let quarantine = self.quarantine.clone();
+        quarantine.record(entry, move |recorded| match &recorded {
+            Ok(()) => self.settle(&planned, Ok(&receipt)),
+            Err(error) => self.settle(&planned, Err(error.as_str())),
+        });
+    }
+
+    fn entry(&self, planned: &Planned, receipt: &Receipt) -> Entry {
+        let envelope = &self.arrival.open.envelope;
+        let recipients = planned.places.iter().filter_map(|place| envelope.recipients.get(*place));
+        let nobody = || ("nobody here has this address".to_owned(), None);
+        let (reason, score) = self.kept.clone().unwrap_or_else(nobody);
+        Entry {
+            item: self.arrival.open.item,
+            at: system::now(),
+            account: planned.account.to_string(),
+            uidvalidity: receipt.uidvalidity,
+            uid: receipt.uid,
+            reverse_path: path(&envelope.reverse_path),
+            recipients: recipients.map(|recipient| recipient.address.to_string()).collect(),
+            reason,
+            score,
+        }
+    }
+
+    fn settle(&self, planned: &Planned, result: Result<&Receipt, &str>) {
+        let reply = match result {
+            Ok(receipt) => {
+                self.tell(planned, receipt);
+                Reply::new(250, (2, 0, 0), format!("Delivered as {}", self.arrival.open.item))
+            }
+            Err(cause) => {
+                tracing::error!(item = %self.arrival.open.item, account = %planned.account, %cause,
+                    "a message could not be stored; its sender or Edge keeps it");
+                not_now()
+            }
+        };
+        let mut replies = self.replies.lock().unwrap_or_else(PoisonError::into_inner);
+        for place in &planned.places {
+            // An alias may lead to several accounts: one that failed makes the recipient's reply.
+            if let Some(slot) =
+                replies.1.get_mut(*place).filter(|s| s.as_ref().is_none_or(Reply::is_positive))
+            {
+                *slot = Some(reply.clone());
+            }
+        }
+        replies.0 = replies.0.saturating_sub(1);
+        let last = replies.0 == 0;
+        drop(replies);
+        if last {
+            self.send();
+        }
+    }
+
+    fn tell(&self, planned: &Planned, receipt: &Receipt) {
+        let open = &self.arrival.open;
+        let step = if receipt.duplicate { "already-here" } else { "delivered" };
+        let detail = format!(
+            "from <{}> to <{}>: {} of {}, message {} ({} of {}, {} hops), score {}, message-id {}",
+            open.envelope.reverse_path,
+            planned.recipient,
+            planned.mailbox,
+            planned.account,
+            receipt.uid,
+            if self.arrival.sealed { "sealed mail" } else { "live mail" },
+            self.arrival.edge,
+            self.arrival.verdict.hops,
+            self.arrival.verdict.score(),
+            self.message_id,
+        );
+        self.trace.event(Some(open.item), step, detail);
+    }
+
+    fn send(&self) {
+        let mut replies = self.replies.lock().unwrap_or_else(PoisonError::into_inner);
+        let replies: Vec<Reply> = replies.1.drain(..).map(|reply| reply.unwrap_or_else(not_now)).collect();
+        let replies = if self.arrival.sealed { vec![worst(replies)] } else { replies };
+        self.frames.send(Frame::Answer(Answer { item: self.arrival.open.item, replies }));
+    }
+}
+
+/// The Message-ID, if it stands in the first piece of the message; cut to what a line of the trace bears.
+fn message_id(piece: Option<&Bytes>, file: Option<&File>) -> String {
+    use std::os::unix::fs::FileExt as _;
+    let mut start = [0; 16 * 1024];
+    let start = match (piece, file) {
+        (Some(piece), _) => &piece[..],
+        (None, Some(file)) => {
+            let octets = file.read_at(&mut start, 0).unwrap_or(0);
+            start.get(..octets).unwrap_or_default()
+        }
+        (None, None) => &[],
+    };
+    let field = header::find(start, "Message-ID");
+    field.map_or_else(String::new, |field| {
+        field.unfolded().chars().filter(|c| !c.is_control()).take(256).collect()
+    })
+}
+
+/// A sealed item is done when every recipient is; else it stays with Edge and comes again.
+fn worst(replies: Vec<Reply>) -> Reply {
+    let failed = replies.iter().position(|reply| !reply.is_positive());
+    let at = failed.unwrap_or(0);
+    replies.into_iter().nth(at).unwrap_or_else(not_now)
+}
+
+/// The trace fields that go before the message: `Return-Path` and `Received` (RFC 5321 section 4.4) and
+/// `Delivered-To` (RFC 9228), and those of the filters.
+fn head(arrival: &Arrival, planned: &Planned, judgement: &Judgement) -> Vec<u8> {
+    let envelope = &arrival.open.envelope;
+    let client = envelope.client.as_ref();
+    let from = client.map_or_else(
+        || "unknown".to_owned(),
+        |client| {
+            let helo: String = client.helo.chars().map(|c| if is_helo_char(c) { c } else { '?' }).collect();
+            format!("{} ([{}])", if helo.is_empty() { "unknown" } else { &helo }, client.ip)
+        },
+    );
+    let with = client.map_or("SMTP", |client| client.protocol(envelope.smtputf8));
+    let tls = client.and_then(|client| client.tls.as_deref());
+    let tls = tls.map_or_else(String::new, |tls| format!(" ({tls})"));
+    let one = (envelope.recipients.len() == 1).then(|| format!("\r\n\tfor <{}>", planned.recipient));
+    let path = path(&envelope.reverse_path);
+    let mut head = format!("Return-Path: <{path}>\r\nDelivered-To: {}\r\n", planned.recipient).into_bytes();
+    // What was found out here stands above the last hop, so that it can be told from what came with the message.
+    judgement.fields.iter().for_each(|field| head.extend_from_slice(field.octets()));
+    let verdict = &arrival.verdict;
+    if !verdict.authserv_id.is_empty() {
+        let results = mailauth::results::write(&verdict.authserv_id, &verdict.findings);
+        head.extend_from_slice(results.as_bytes());
+    }
+    let received = format!(
+        "Received: from {from}\r\n\tby {edge} (Postern) with {with}{tls}\r\n\tid {id}{one};\r\n\t{date}\r\n",
+        edge = arrival.edge,
+        id = arrival.open.item,
+        one = one.unwrap_or_default(),
+        date = arrival.open.accepted.rfc5322(),
+    );
+    head.extend_from_slice(received.as_bytes());
+    head
+}
+
+/// The reverse-path without its brackets.
+fn path(path: &ReversePath) -> String {
+    path.address().map_or_else(String::new, ToString::to_string)
+}
+
+fn is_helo_char(c: char) -> bool {
+    c.is_ascii_alphanumeric() || ".-_:[]".contains(c)
+}

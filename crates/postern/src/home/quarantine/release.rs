@@ -1,0 +1,147 @@
+//! Release: a message in quarantine goes to the INBOX of those it was for, once.
+//!
+//! Each delivery has an id that follows from the message's own. A release that broke off half way, and is done
+//! again, finds what was delivered and does not deliver it twice; only after all of it does the message leave
+//! the quarantine.
+
+use std::fs::File;
+use std::io::{self, Write as _};
+use std::path::Path;
+
+use mail::{Address, ItemId};
+use serde_json::{Value, json};
+use sha2::{Digest as _, Sha256};
+use store::{Body, Delivery, FlagList};
+
+use super::{Entry, Found, Parts, Quarantine, failed};
+use crate::control::Refusal;
+use crate::home::directory::AccountId;
+use crate::system;
+
+/// Octets of a message up to which it is kept in memory.
+const MEMORY_OCTETS_MAX: u64 = 256 * 1024;
+const PIECE_OCTETS: usize = 256 * 1024;
+/// Octets in which the fields are looked for that the first delivery put before the message.
+const START_OCTETS: usize = 16 * 1024;
+
+/// Delivers a message to its recipients, or to another one, and takes it out of the quarantine.
+pub(super) fn release(
+    quarantine: &Quarantine,
+    parts: &Parts<'_>,
+    item: ItemId,
+    to: Option<&str>,
+) -> Result<Value, Refusal> {
+    let entry = quarantine.entry(item)?;
+    let found = quarantine.located(parts.store, &entry)?;
+    let (accounts, unknown) = recipients(parts, &entry, to)?;
+    let message = Message::read(&entry, &found, parts.drafts).map_err(|error| failed(&error))?;
+    let mut delivered = Vec::new();
+    for (account, recipient) in &accounts {
+        let body = message.body().map_err(|error| failed(&error))?;
+        let delivery = Delivery {
+            item: Some(released_id(item)),
+            mailbox: "INBOX".to_owned(),
+            head: format!("Return-Path: <{}>\r\nDelivered-To: {recipient}\r\n", entry.reverse_path)
+                .into_bytes(),
+            body,
+            flags: FlagList::default(),
+            internal_date: system::now(),
+        };
+        let receipt = parts.store.deliver_and_wait(account.as_str(), delivery);
+        let receipt = receipt.map_err(|error| failed(&error))?;
+        let detail = format!("to <{recipient}>: INBOX of {account}, message {}", receipt.uid);
+        parts.trace.event(Some(item), "released", detail);
+        delivered.push(recipient.to_string());
+    }
+    quarantine.take_out(parts.store, &entry, found.mailbox)?;
+    Ok(json!({ "delivered": delivered, "unknown": unknown }))
+}
+
+type Recipients = (Vec<(AccountId, Address)>, Vec<String>);
+
+/// The accounts that get it, and the recipients that nobody here has.
+fn recipients(parts: &Parts<'_>, entry: &Entry, to: Option<&str>) -> Result<Recipients, Refusal> {
+    let wanted = to.map_or_else(|| entry.recipients.clone(), |to| vec![to.to_owned()]);
+    let (mut accounts, mut unknown) = (Vec::<(AccountId, Address)>::new(), Vec::new());
+    for text in wanted {
+        let address = Address::parse(&text).ok();
+        let resolved = address.and_then(|address| Some((parts.directory.resolve(&address)?, address)));
+        let Some((ids, address)) = resolved else {
+            unknown.push(text);
+            continue;
+        };
+        for id in ids {
+            if accounts.iter().all(|(known, _)| *known != id) {
+                accounts.push((id, address.clone()));
+            }
+        }
+    }
+    if accounts.is_empty() {
+        let what = format!("nobody here has the address {}", unknown.join(", "));
+        return Err((what, "name somebody who shall get it with --to ADDRESS".to_owned()));
+    }
+    Ok((accounts, unknown))
+}
+
+/// The id under which an account gets a released message: another than that of its first arrival, because the
+/// postmaster's account has that one.
+fn released_id(item: ItemId) -> ItemId {
+    let digest = Sha256::new().chain_update(b"released from quarantine\0").chain_update(item.as_bytes());
+    let digest: [u8; 32] = digest.finalize().into();
+    let mut id = *item.as_bytes();
+    // The time stays, so that ids still sort by it.
+    if let (Some(random), Some(derived)) = (id.get_mut(6..), digest.get(..10)) {
+        random.copy_from_slice(derived);
+    }
+    ItemId::from_bytes(id)
+}
+
+/// A message without the fields that say to whom it was delivered before.
+enum Message {
+    Memory(Vec<u8>),
+    File(File, u64),
+}
+
+impl Message {
+    fn read(entry: &Entry, found: &Found, drafts: &Path) -> io::Result<Self> {
+        let read = |at: u64, octets: usize| {
+            let mut piece = Vec::new();
+            let there = found.reader.read_body(found.mailbox, entry.uid, at, octets, &mut piece);
+            match there {
+                Ok(true) => Ok(piece),
+                Ok(false) => Err(io::Error::other("it has just been removed")),
+                Err(error) => Err(io::Error::other(error.to_string())),
+            }
+        };
+        let mut at = delivery_fields(&read(0, START_OCTETS)?);
+        let octets = found.octets - at.min(found.octets);
+        let mut memory = Vec::new();
+        let mut file = (octets > MEMORY_OCTETS_MAX).then(|| tempfile::tempfile_in(drafts)).transpose()?;
+        while at < found.octets {
+            let piece = read(at, PIECE_OCTETS)?;
+            if piece.is_empty() {
+                return Err(io::ErrorKind::UnexpectedEof.into());
+            }
+            at += piece.len() as u64;
+            match &mut file {
+                Some(file) => file.write_all(&piece)?,
+                None => memory.extend_from_slice(&piece),
+            }
+        }
+        Ok(file.map_or(Self::Memory(memory), |file| Self::File(file, octets)))
+    }
+
+    fn body(&self) -> io::Result<Body> {
+        Ok(match self {
+            Self::Memory(octets) => Body::from(octets.clone()),
+            Self::File(file, octets) => Body::File(file.try_clone()?, *octets),
+        })
+    }
+}
+
+/// Octets of the `Return-Path` and `Delivered-To` at the beginning.
+fn delivery_fields(start: &[u8]) -> u64 {
+    let own = ["Return-Path", "Delivered-To"];
+    let fields = mail::header::fields(start).zip(own).take_while(|(field, name)| field.is(name));
+    fields.map(|(field, _)| (field.offset + field.raw.len()) as u64).last().unwrap_or(0)
+}
