@@ -263,12 +263,14 @@ pub fn run(cli: Cli) -> Result<(), Problem> {
         Command::Edge(EdgeCommand::Setup(arguments)) => edge::setup::setup(&arguments),
         Command::Edge(EdgeCommand::Pair { config }) => edge::setup::pair(&config),
         Command::Edge(EdgeCommand::Run { config }) => {
+            daemon::begin_with_allocator_setting();
             daemon::start_logging();
             daemon::block_on(edge::run(&config))?
         }
         Command::Home(HomeCommand::Setup(arguments)) => home::setup::setup(&arguments),
         Command::Home(HomeCommand::Pair { code, config }) => home::setup::pair(&config, &code),
         Command::Home(HomeCommand::Run { config }) => {
+            daemon::begin_with_allocator_setting();
             daemon::start_logging();
             daemon::block_on(home::run(&config))?
         }

@@ -31,6 +31,22 @@ pub fn start_logging() {
         .try_init();
 }
 
+/// What tells the allocator to give freed memory back at once. It is read before `main`, so only from here.
+const ALLOCATOR_SETTING: (&str, &str) = ("MIMALLOC_PURGE_DELAY", "0");
+
+/// Begins the program again, in the same process, with the allocator's setting in its environment, unless one is
+/// there already. A daemon that has become idle would else keep for ever what it needed once.
+pub fn begin_with_allocator_setting() {
+    use std::os::unix::process::CommandExt as _;
+    let (name, value) = ALLOCATOR_SETTING;
+    if std::env::var_os(name).is_some() {
+        return;
+    }
+    let Ok(program) = std::env::current_exe() else { return };
+    let error = std::process::Command::new(program).args(std::env::args_os().skip(1)).env(name, value).exec();
+    tracing::debug!(%error, "the allocator keeps its own settings");
+}
+
 /// Runs a role's future on a runtime of its own.
 pub fn block_on<T>(future: impl Future<Output = T>) -> Result<T, Problem> {
     // The allocator asks for huge pages, and each thread that touches a few kilobytes would then hold 2 MiB. A
