@@ -8,14 +8,14 @@ use bytes::Bytes;
 use link::{Open, SnapshotDelivery};
 use mail::{Address, Client, EnhancedCode, Envelope, Recipient, Reply, ReversePath, Sign, Verdict};
 use mailauth::spf::Spf;
-use net::smtp_server::{Early, Service};
+use net::smtp_server::{Answers, Early, Service};
 use smtp::server::{Cause, MailFrom, Secret};
 use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
 
 use super::door::{Admission, Door};
 use super::greylist::{Greyed, Greylist};
-use super::handoff::{HandOff, HandOffs};
+use super::handoff::{HandOff, HandOffs, Telling};
 use super::homes::{Home, Homes, Kept};
 use super::judge::{self, Examination, Judgement, Judges, Taken};
 use super::score;
@@ -73,6 +73,8 @@ pub struct Receive {
 #[derive(Default)]
 struct Transaction {
     reverse_path: Option<ReversePath>,
+    /// Whether the client asked for a reply per recipient.
+    telling: Telling,
     /// The check of the reverse-path that was begun, then its result.
     asking_spf: Option<JoinHandle<Spf>>,
     spf: Option<Spf>,
@@ -238,7 +240,7 @@ impl Receive {
     }
 
     /// Judges a message that is whole and hands it off.
-    async fn conclude(&mut self, mut message: HandOff, mut examination: Examination) -> Reply {
+    async fn conclude(&mut self, mut message: HandOff, mut examination: Examination) -> Answers {
         let shared = Arc::clone(&self.shared);
         if let Some(header) = examination.end(&shared.judges) {
             message.body(&header).await;
@@ -247,23 +249,23 @@ impl Receive {
             self.transaction.home.as_ref().map_or(u64::MAX, |(_, kept)| kept.snapshot.message_octets_max);
         if examination.hops() > HOPS_MAX {
             message.abort();
-            return Reply::new(554, (5, 4, 6), "The message has passed too many hosts: it loops");
+            return Reply::new(554, (5, 4, 6), "The message has passed too many hosts: it loops").into();
         }
         if message.octets() > limit {
             message.abort();
-            return Reply::new(552, (5, 3, 4), format!("The message is larger than {limit} octets"));
+            return Reply::new(552, (5, 3, 4), format!("The message is larger than {limit} octets")).into();
         }
         let signs = self.client_signs();
         let (Some(spf), Some(envelope)) = (self.transaction.spf.take(), self.transaction.envelope.take())
         else {
             message.abort();
-            return lost();
+            return lost().into();
         };
         match examination.judge(&shared.judges, spf, &self.visitor, &signs, &envelope).await {
-            Judgement::Deliver(verdict) => message.finish(verdict).await,
+            Judgement::Deliver(verdict) => message.finish(verdict, self.transaction.telling).await,
             Judgement::Refuse(reply, signs) => {
                 message.refused(&reply, &score::explain(&signs));
-                reply
+                reply.into()
             }
         }
     }
@@ -322,6 +324,7 @@ impl Service for Receive {
         let path = from.reverse_path.address().map_or_else(String::new, ToString::to_string);
         *self.transaction = Transaction {
             reverse_path: Some(from.reverse_path.clone()),
+            telling: if from.prdr { Telling::Apart } else { Telling::Together },
             asking_spf: Some(self.shared.judges.begin_spf(client, path)),
             ..Transaction::default()
         };
@@ -378,11 +381,11 @@ impl Service for Receive {
         }
     }
 
-    async fn end(&mut self) -> Reply {
-        let Some(message) = self.message.take() else { return lost() };
+    async fn end(&mut self) -> Answers {
+        let Some(message) = self.message.take() else { return lost().into() };
         let (message, examination) = *message;
         if message.is_refused() {
-            return Box::pin(message.finish(Verdict::default())).await;
+            return Box::pin(message.finish(Verdict::default(), Telling::Together)).await;
         }
         Box::pin(self.conclude(message, examination)).await
     }
