@@ -444,6 +444,7 @@ mod tests {
             away,
             message_octets_max: 1 << 20,
             outbound: false,
+            return_paths: None,
         })
         .unwrap();
         let trace = Trace::open(&dir.path().join("trace"), link::Role::Edge).unwrap();

@@ -423,6 +423,7 @@ mod tests {
             away: link::Away::Seal,
             message_octets_max: 1 << 20,
             outbound: false,
+            return_paths: None,
         })
         .unwrap();
         let trace = Trace::open(&dir.join("trace"), link::Role::Edge).unwrap();

@@ -75,6 +75,12 @@ impl Accounts for FakeAccounts {
     }
 }
 
+fn signed(path: ReversePath) -> ReversePath {
+    let signed =
+        path.address().map(|address| Address::at(&format!("signed={}", address.local()), address.domain()));
+    signed.map_or(path, |signed| ReversePath::Address(signed.unwrap()))
+}
+
 struct Bench {
     dir: TempDir,
     queue: Queue,
@@ -107,6 +113,7 @@ impl Bench {
             outbound: FakeEdges { up: Arc::clone(&up), told: tell, queue: queue.clone() },
             from_edges,
             accounts: FakeAccounts,
+            sign: Box::new(signed),
             store: Arc::clone(&store),
             trace: Trace::open(&dir.path().join("trace"), link::Role::Home).unwrap(),
             settings: Settings { scratch: dir.path().to_owned(), ..settings },
@@ -278,6 +285,25 @@ async fn a_delivered_message_leaves_the_queue_and_nobody_is_told() {
     assert_eq!(bench.settled().await, (edge, attempt.attempt));
     bench.gone(item).await;
     assert!(bench.inbox().is_empty());
+}
+
+/// Only the world sees the tag: what comes of it here goes by the plain address.
+#[tokio::test]
+async fn the_reverse_path_is_signed_for_the_attempt_and_plain_in_the_queue_and_the_report() {
+    let mut bench = Bench::new();
+    let item = bench.send(&["bob@example.net", "alice@example.org"]).await;
+    let (_, attempt) = bench.started().await;
+    assert_eq!(attempt.envelope.reverse_path.to_string(), "signed=alice@example.org");
+    let state = bench.queue.read(item).unwrap();
+    assert_eq!(state.envelope.reverse_path.to_string(), "alice@example.org");
+    bench.outcomes("one", attempt.attempt, vec![failed()]);
+    bench.settled().await;
+    bench.gone(item).await;
+    let inbox = bench.inbox();
+    assert_eq!(inbox.len(), 2, "the message and the report");
+    assert!(inbox[0].contains("Return-Path: <alice@example.org>"), "{}", inbox[0]);
+    assert!(inbox[1].contains("To: alice@example.org"), "{}", inbox[1]);
+    assert!(inbox.iter().all(|message| !message.contains("signed=")), "{inbox:?}");
 }
 
 #[tokio::test]
