@@ -437,13 +437,14 @@ impl<O: Outbound, A: Accounts> Round<O, A> {
     }
 
     async fn report(&self) -> Result<Option<mail::dsn::Action>, String> {
+        let Some(submitted) = self.state.submitted() else { return Ok(None) };
         let original = self.shared.queue.body(self.state.item).map_err(|error| error.to_string())?;
         let mailboxes = Mailboxes {
             store: &self.shared.store,
             postmaster: self.shared.accounts.postmaster(),
             is_local: &|address| self.shared.accounts.is_local(address.domain()),
         };
-        bounce::report(&self.state, original, &mailboxes).await
+        bounce::report(submitted, original, &mailboxes).await
     }
 
     /// A report could not be committed: the original stays, with all that is known of it.

@@ -377,6 +377,24 @@ async fn who_wants_no_report_or_has_no_address_gets_none() {
 }
 
 #[tokio::test]
+async fn a_message_without_a_login_behind_it_never_makes_a_report() {
+    let mut bench = Bench::new();
+    for from in ["alice@example.org", "stranger@example.net"] {
+        let item = system::new_item_id();
+        let to = Address::parse("b@example.com").unwrap().into();
+        let state = QueueState { account: String::new(), ..new_state(item, vec![to], from) };
+        let content = Content::Memory(vec!["body\r\n".into()]);
+        bench.queue.append(state, b"Subject: hi\r\n\r\n".to_vec(), content).await.unwrap();
+        let (_, attempt) = bench.started().await;
+        bench.outcomes("one", attempt.attempt, vec![failed()]);
+        bench.settled().await;
+        bench.gone(item).await;
+    }
+    bench.quiet().await;
+    assert!(bench.inbox().is_empty() && bench.queue.list().await.is_empty());
+}
+
+#[tokio::test]
 async fn an_attempt_in_doubt_is_asked_about_on_its_edge_and_tried_nowhere_else() {
     let mut bench = Bench::new();
     let item = bench.send(&["bob@example.net"]).await;
@@ -540,7 +558,7 @@ async fn a_report_that_a_crash_repeats_is_in_the_mailbox_once() {
         let mailboxes =
             crate::home::bounce::Mailboxes { store: &bench.store, postmaster: None, is_local: &|_| false };
         let body = bench.queue.body(item).unwrap();
-        crate::home::bounce::report(&state, body, &mailboxes).await.unwrap();
+        crate::home::bounce::report(state.submitted().unwrap(), body, &mailboxes).await.unwrap();
     }
     assert_eq!(bench.inbox().len(), 1);
 }
