@@ -18,6 +18,8 @@ use crate::alone;
 const PATIENCE: Duration = Duration::from_secs(90);
 /// Long enough for a bounce to be on its way.
 const QUIET: Duration = Duration::from_secs(3);
+/// Stands in each report that Home writes.
+const REPORT: &str = "report-type=delivery-status";
 
 /// A pair in a world where each sender's host is the same listener, which nobody may call.
 struct Watched {
@@ -67,7 +69,7 @@ impl Watched {
         assert!(called.is_err(), "the sender's host was called by {called:?}");
         let queued = json(&self.pair.home.command_ok(&["queue", "list", "--json"], ""));
         assert_eq!(queued.as_array().map(Vec::len), Some(0), "{queued}");
-        let reports = message::files_that_hold(self.pair.home.data(), "report-type=delivery-status");
+        let reports = message::files_that_hold(self.pair.home.data(), REPORT);
         assert!(reports.is_empty(), "a report was written: {reports:?}");
     }
 
@@ -249,6 +251,7 @@ fn a_domain_whose_mx_points_back_at_edge_makes_one_report_and_no_loop() {
     assert!(submit(&pair, "alice@example.org", "you@loop.test").status.success());
     wait_for_empty_queue(&pair);
     assert_eq!(pair.account("alice").count("INBOX"), 1, "the report");
+    assert!(!message::files_that_hold(pair.home.data(), REPORT).is_empty(), "others look for it in vain");
     // The same with the null reverse-path: nobody is told, though a user sent it.
     assert!(submit(&pair, "<>", "you@loop.test").status.success());
     wait_for_empty_queue(&pair);
