@@ -9,6 +9,7 @@ use crate::load::{Load, Sink};
 use crate::meter;
 use crate::postern_pair::PosternPair;
 use crate::postfix_pair::{Equipment, PostfixPair};
+use crate::signed::SignedMessage;
 use crate::system::System;
 
 const PATIENCE: Duration = Duration::from_secs(600);
@@ -18,6 +19,8 @@ pub(crate) struct Bench {
     quick: bool,
     pub(crate) rounds: u32,
     name_server: NameServer,
+    /// What honest senders send.
+    pub(crate) signed: SignedMessage,
 }
 
 impl Bench {
@@ -30,8 +33,10 @@ impl Bench {
             // The sink listens on 127.0.0.1 only.
             ("mx.dead.test", Record::A(Ipv4Addr::new(127, 0, 0, 9))),
         ];
+        let signed = SignedMessage::make();
+        let zone: Vec<(&str, Record)> = zone.into_iter().chain(signed.records()).collect();
         let name_server = NameServer::start_at(([127, 0, 0, 1], 53).into(), &zone);
-        Self { quick, rounds, name_server }
+        Self { quick, rounds, name_server, signed }
     }
 
     /// How much work: much for figures to be believed, little to see that it works.

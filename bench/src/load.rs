@@ -21,6 +21,8 @@ pub(crate) struct Load<'a> {
     pub(crate) from: &'a str,
     pub(crate) to: &'a str,
     pub(crate) connections: Connections,
+    /// What is sent instead of the generator's own text; `octets` then says nothing.
+    pub(crate) file: Option<&'a std::path::Path>,
 }
 
 /// How long `smtp-source` stays on a connection.
@@ -40,6 +42,7 @@ pub(crate) const INBOUND: Load<'static> = Load {
     from: "a@remote.test",
     to: "bob@example.org",
     connections: Connections::PerMessage,
+    file: None,
 };
 
 impl Load<'_> {
@@ -53,10 +56,14 @@ impl Load<'_> {
         if self.connections == Connections::Kept {
             arguments.push("-d".to_owned());
         }
+        let content = match self.file {
+            Some(file) => ("-F", file.display().to_string()),
+            None => ("-l", self.octets.to_string()),
+        };
         let pairs = [
             ("-m", self.messages.to_string()),
             ("-s", self.sessions.to_string()),
-            ("-l", self.octets.to_string()),
+            content,
             ("-f", self.from.to_owned()),
             ("-t", self.to.to_owned()),
             ("-M", "remote.test".to_owned()),

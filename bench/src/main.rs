@@ -20,6 +20,7 @@ mod postern_pair;
 mod postfix_pair;
 mod probe;
 mod report;
+mod signed;
 mod system;
 
 use std::path::PathBuf;

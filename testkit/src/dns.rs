@@ -154,7 +154,12 @@ fn encode(record: &Record, kind: u16) -> Option<Vec<u8>> {
         Record::Mx(preference, host) => {
             (TYPE_MX, [&preference.to_be_bytes()[..], &encode_name(host)].concat())
         }
-        Record::Txt(text) => (TYPE_TXT, [&[u8::try_from(text.len()).ok()?][..], text.as_bytes()].concat()),
+        Record::Txt(text) => {
+            // Strings of a record have at most 255 octets.
+            let strings = text.as_bytes().chunks(255);
+            let strings = strings.map(|part| [&[u8::try_from(part.len()).unwrap_or(255)][..], part].concat());
+            (TYPE_TXT, strings.collect::<Vec<_>>().concat())
+        }
     };
     let length = u16::try_from(data.len()).ok()?;
     let head = [0xc0, 12, 0, u8::try_from(own_kind).ok()?, 0, 1, 0, 0, 0, 60];

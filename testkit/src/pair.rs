@@ -41,6 +41,21 @@ pub struct PairOptions {
     pub places: Option<Places>,
 }
 
+const NO_NAMES: &str = include_str!("no_names.py");
+
+/// A name server in a network of its own, on its loopback.
+fn start_no_names(namespace: &str, dir: &Path) -> (SocketAddr, Process) {
+    let address = ports::free();
+    let mut python = process::command(Some(namespace), "/usr/bin/python3");
+    python.args(["-c", NO_NAMES, &address.ip().to_string(), &address.port().to_string()]);
+    let log = dir.join("no-names.log");
+    let process = Process::start(python, &log);
+    until("the name server is there", Duration::from_secs(30), || {
+        std::fs::read_to_string(&log).ok().filter(|log| log.contains("ready"))
+    });
+    (address, process)
+}
+
 /// A door with limits that no test reaches by accident.
 const EVERYBODY_IS_LET_IN: &str = "[door]\ngreet_pause = 0\nconnections_per_address = 100000\n\
     connections_per_minute = 100000000\nerrors_per_hour = 100000\nunknown_recipients_per_hour = 100000";
@@ -89,6 +104,8 @@ pub struct Pair {
     pub imap: SocketAddr,
     /// Where no name exists, unless the test has a name server of its own.
     name_server: Option<NameServer>,
+    /// The same in the edge's own network.
+    no_names: Option<Process>,
     dir: TempDir,
 }
 
@@ -287,13 +304,20 @@ impl Pair {
             submission: places.map_or_else(ports::free, |places| places.submission),
             imap: places.map_or_else(ports::free, |places| places.imap),
             name_server: None,
+            no_names: None,
             dir,
         };
         let link = places.map_or_else(ports::free, |places| places.link);
         if options.name_server.is_none() && places.is_none() {
             pair.name_server = Some(NameServer::start(&[]));
         }
-        let code = pair.set_up_edge(link, options);
+        let mut server = options.name_server.or(pair.name_server.as_ref().map(NameServer::address));
+        if let Some(places) = places.filter(|_| server.is_none()) {
+            let (address, process) = start_no_names(&places.edge_namespace, pair.dir.path());
+            pair.no_names = Some(process);
+            server = Some(address);
+        }
+        let code = pair.set_up_edge(link, options, server);
         pair.edge.start();
         pair.set_up_home(&code, options);
         for user in ["alice", "bob"] {
@@ -304,13 +328,12 @@ impl Pair {
         pair
     }
 
-    fn set_up_edge(&self, link: SocketAddr, options: &PairOptions) -> String {
+    fn set_up_edge(&self, link: SocketAddr, options: &PairOptions, server: Option<SocketAddr>) -> String {
         let data = self.edge.data.display().to_string();
         let (smtp, link) = (self.smtp.to_string(), link.to_string());
         let mut arguments = vec!["edge", "setup", "--hostname", EDGE_NAME, "--data", &data];
         arguments.extend(["--smtp", &smtp, "--link", &link, "--link-address", &link]);
-        let own = self.name_server.as_ref().map(NameServer::address);
-        let server = options.name_server.or(own).unwrap_or_else(ports::free).to_string();
+        let server = server.unwrap_or_else(ports::free).to_string();
         arguments.extend(["--dns", &server]);
         let printed = self.edge.command_ok(&arguments, "");
         // All clients of a test come from one address.

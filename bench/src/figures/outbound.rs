@@ -18,6 +18,7 @@ pub(crate) const OUTBOUND: Load<'static> = Load {
     from: "bob@example.org",
     to: "friend@remote.test",
     connections: Connections::Kept,
+    file: None,
 };
 
 pub(crate) fn measure(bench: &Bench) -> (Vec<Row>, String) {

@@ -57,6 +57,8 @@ pub struct ArcVerdict {
     /// When the chain passes, the first instance from which on nobody has changed what was signed: 0 when
     /// nobody has since the first (RFC 8617 section 5.2, step 5).
     pub oldest_pass: Option<u8>,
+    /// The last ARC-Message-Signature covers the author's field. Only then the chain says whose message it is.
+    pub covers_from: bool,
     /// `d=` of each ARC-Seal, the first to seal first, in lower case. Empty when the sets are not well formed.
     /// Proven only when the chain passes.
     pub sealers: Vec<String>,
@@ -69,6 +71,7 @@ impl ArcVerdict {
             temporary: problem.result == DkimResult::TempError,
             reason: problem.reason,
             oldest_pass: None,
+            covers_from: false,
             sealers,
         }
     }
@@ -95,7 +98,8 @@ impl Chain {
     /// What is to be fed with the body.
     #[must_use]
     pub fn body_hashes(&self) -> BodyHashes {
-        BodyHashes::for_forms(self.wanted().iter().map(|set| set.message.scope.body_form))
+        let meanings = self.wanted().iter().flat_map(|set| set.message.meanings());
+        BodyHashes::for_forms(meanings.map(|scope| scope.body_form))
     }
 
     /// Asks for the keys, all at once: two for each set at most.
@@ -126,6 +130,7 @@ impl Chain {
                 reason: String::new(),
                 temporary: false,
                 oldest_pass: None,
+                covers_from: false,
                 sealers: Vec::new(),
             };
         }
@@ -138,6 +143,7 @@ impl Chain {
                 reason: String::new(),
                 temporary: false,
                 oldest_pass: Some(oldest_pass),
+                covers_from: sets.all().last().is_some_and(|set| set.message.scope.covers_from()),
                 sealers,
             },
             Err(problem) => ArcVerdict::fail(problem, sealers),
@@ -174,16 +180,20 @@ impl Message<'_> {
         signature.mark.check_time(self.now).map_err(at)?;
         signature.scope.check_time(signature.mark.signed_at, self.now).map_err(at)?;
         let key = self.keys.of(&signature.mark).map_err(at)?;
-        if !self.body.matches(signature.scope.body_form, &signature.scope.body_hash) {
-            return Err(at(fail("the body was changed")));
-        }
         let own = self.fields.at(signature.kept.offset, &signature.kept.raw);
         let own = own.ok_or_else(|| at(fail("another header than the one parsed")))?;
-        let hash = signature.scope.header_hash(self.fields, own, &signature.mark);
-        if !key.verifies(&hash, &signature.mark.octets) {
-            return Err(at(fail("the signature is not that of the header and the key")));
+        let mut found = Err(fail("the body was changed"));
+        for scope in signature.meanings() {
+            if !self.body.matches(scope.body_form, &scope.body_hash) {
+                continue;
+            }
+            let hash = scope.header_hash(self.fields, own, &signature.mark);
+            if key.verifies(&hash, &signature.mark.octets) {
+                return Ok(());
+            }
+            found = Err(fail("the signature is not that of the header and the key"));
         }
-        Ok(())
+        found.map_err(at)
     }
 
     /// All ARC-Seals. Each covers the sets before it and its own (RFC 8617 section 5.1.1), so one hash goes

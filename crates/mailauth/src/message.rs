@@ -74,7 +74,9 @@ impl Header {
         };
         let dmarc = dmarc::check(resolver, &self.raw, vouching).await;
         let vouched_by = match (dmarc.result, arc.result) {
-            (DmarcResult::Fail, ArcResult::Pass) => self.trusted_sealer(&arc.sealers, trusted_sealers),
+            (DmarcResult::Fail, ArcResult::Pass) if arc.covers_from => {
+                self.trusted_sealer(&arc.sealers, trusted_sealers)
+            }
             _ => None,
         };
         Authentication { spf, dkim, dmarc, arc, vouched_by }

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use mail::header::Field;
 
 use super::{at, fail};
+use crate::dkim::canonical::Canonicalization;
 use crate::dkim::signature::{FIELD_OCTETS_MAX, Mark, Problem, Scope};
 use crate::dkim::tag_list::{TagList, trim};
 
@@ -62,6 +63,20 @@ pub(super) struct MessageSignature {
     pub(super) kept: Kept,
     pub(super) mark: Mark,
     pub(super) scope: Scope,
+    /// `c=` is not there. RFC 8617 takes DKIM's default, simple; sealers that follow its drafts mean relaxed.
+    pub(super) plain: bool,
+}
+
+impl MessageSignature {
+    /// What may be meant, the RFC's own meaning first.
+    pub(super) fn meanings(&self) -> Vec<Scope> {
+        let mut meanings = vec![self.scope.clone()];
+        if self.plain {
+            let relaxed = Canonicalization::Relaxed;
+            meanings.push(Scope { header_form: relaxed, body_form: relaxed, ..self.scope.clone() });
+        }
+        meanings
+    }
 }
 
 /// An ARC-Seal (RFC 8617 section 4.1.3).
@@ -171,13 +186,16 @@ fn read<T>(
 impl MessageSignature {
     fn parse(kept: Kept, tags: &TagList<'_>) -> Result<Self, Problem> {
         let mark = Mark::parse(tags)?;
-        let scope = Scope::parse(tags)?;
+        // A chain says who handled the message. That its author is not signed makes it no less a chain (the
+        // public ARC suite has such); whoever builds on it asks `ArcVerdict::covers_from`.
+        let scope = Scope::parse_any(tags)?;
         // The seal is made after the signature; one that is listed can only be that of another set. RFC 8617
         // section 4.1.2 forbids the other ARC fields here too, but they are signed in practice and do no harm.
         if scope.names.iter().any(|name| name.eq_ignore_ascii_case(SEAL)) {
             return Err(fail("h= has ARC-Seal"));
         }
-        Ok(Self { kept, mark, scope })
+        let plain = tags.value("c").is_none();
+        Ok(Self { kept, mark, scope, plain })
     }
 }
 

@@ -81,7 +81,8 @@ fn message_signature(message: &[u8], instance: u8) -> String {
     let signature = &sets.all()[usize::from(instance) - 1].message;
     let fields = HeaderFields::new(message);
     let own = fields.at(signature.kept.offset, &signature.kept.raw).unwrap();
-    Signer::ed25519().sign(&signature.scope.header_hash(&fields, own, &signature.mark))
+    let scope = signature.meanings().pop().unwrap();
+    Signer::ed25519().sign(&scope.header_hash(&fields, own, &signature.mark))
 }
 
 fn seal_signature(message: &[u8], instance: u8) -> String {
@@ -176,7 +177,7 @@ fn a_verdict_is_written_as_json() {
     assert_eq!(
         serde_json::to_value(verify(&chain(1))).unwrap(),
         serde_json::json!({
-            "result": "pass", "reason": "", "temporary": false, "oldest_pass": 0, "sealers": ["n1.example.org"],
+            "result": "pass", "reason": "", "temporary": false, "covers_from": true, "oldest_pass": 0, "sealers": ["n1.example.org"],
         })
     );
 }
@@ -326,7 +327,6 @@ fn each_malformed_field_fails() {
         (Sealer::message("t=1000", "t=1000;"), "ARC-Message-Signature: a tag without a value"),
         (Sealer::message("h=from", "h=arc-seal:from"), "ARC-Message-Signature 1: h= has ARC-Seal"),
         (Sealer::message("h=from", "h=from: ARC-SEAL "), "ARC-Message-Signature 1: h= has ARC-Seal"),
-        (Sealer::message("h=from:to", "h=to"), "ARC-Message-Signature 1: h= is without From"),
         (Sealer::message("c=relaxed/relaxed", "c=x"), "ARC-Message-Signature 1: c= is unknown"),
         (Sealer::message("ed25519-sha256", "rsa-sha1"), "ARC-Message-Signature 1: rsa-sha1 is not accepted"),
         (Sealer::message("t=1000", "t=soon"), "ARC-Message-Signature 1: t= is not a time"),
@@ -404,4 +404,24 @@ fn another_header_than_the_one_parsed_fails() {
     let keys = wait(chain.keys(&zone(1)));
     let verdict = chain.verify(b"From: a\r\n\r\n", &hashes.finish(), &keys, UnixTime::from_secs(NOW));
     assert_eq!(verdict.result, ArcResult::Fail);
+}
+
+#[test]
+fn a_signature_without_from_is_a_chain_that_proves_no_author() {
+    for (names, covers) in [("h=from:to:subject", true), ("h=to", false), ("h=", false)] {
+        let verdict = verify(&Sealer::message("h=from:to:subject", names).add(1, &crlf(MESSAGE)));
+        assert_eq!(
+            (verdict.result, verdict.covers_from),
+            (ArcResult::Pass, covers),
+            "{names}: {}",
+            verdict.reason
+        );
+    }
+}
+
+#[test]
+fn without_canonicalisation_simple_is_tried_and_then_relaxed() {
+    let sealer = Sealer::message(" c=relaxed/relaxed;", "");
+    let verdict = verify(&sealer.add(1, &crlf(MESSAGE)));
+    assert_eq!((verdict.result, verdict.reason.as_str()), (ArcResult::Pass, ""));
 }

@@ -151,7 +151,25 @@ pub(crate) struct Scope {
 }
 
 impl Scope {
+    /// Of a DKIM-Signature. Without From it says nothing of what people see (RFC 6376 section 5.4).
     pub(crate) fn parse(tags: &TagList<'_>) -> Result<Self, Problem> {
+        let scope = Self::parse_any(tags)?;
+        if scope.names.is_empty() {
+            return Err(Problem::syntax("h= has a name that is none"));
+        }
+        if !scope.covers_from() {
+            return Err(Problem::syntax("h= is without From"));
+        }
+        Ok(scope)
+    }
+
+    /// Whether the author's field is signed.
+    pub(crate) fn covers_from(&self) -> bool {
+        self.names.iter().any(|name| name == "from")
+    }
+
+    /// Of a signature that need not sign anything in particular.
+    pub(crate) fn parse_any(tags: &TagList<'_>) -> Result<Self, Problem> {
         let body_hash = base64(required(tags, "bh", "bh= is missing")?)
             .ok_or_else(|| Problem::syntax("bh= is not base64"))?;
         let (header_form, body_form) = match tags.value("c") {
@@ -212,15 +230,14 @@ fn forms_of(value: &str) -> Option<(Canonicalization, Canonicalization)> {
 
 fn names_of(value: &str) -> Result<Vec<String>, Problem> {
     let mut names = Vec::new();
+    if value.trim_matches(is_white).is_empty() {
+        return Ok(names);
+    }
     for name in by_colon(value) {
         if name.is_empty() || !name.bytes().all(|octet| octet.is_ascii_graphic()) {
             return Err(Problem::syntax("h= has a name that is none"));
         }
         names.push(name.to_ascii_lowercase());
-    }
-    // Without From a signature says nothing of what people see (RFC 6376 section 5.4).
-    if !names.iter().any(|name| name == "from") {
-        return Err(Problem::syntax("h= is without From"));
     }
     Ok(names)
 }
