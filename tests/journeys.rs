@@ -5,6 +5,7 @@
 
 mod authentication;
 mod away;
+mod backscatter;
 mod bad_input;
 mod crashes;
 mod filters;

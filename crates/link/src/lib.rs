@@ -9,6 +9,7 @@ mod attempt;
 mod code;
 mod frame;
 mod hello;
+mod return_path;
 mod snapshot;
 mod trace;
 mod window;
@@ -20,6 +21,7 @@ pub use frame::{
     RECIPIENTS_OCTETS_MAX, SNAPSHOT_FRAME_MAX, recipient_octets,
 };
 pub use hello::{Agreed, Hello, HelloError, VERSION};
+pub use return_path::{GRACE_DAYS, ReturnPathKey, ReturnPaths, TAG_DAYS, TagError, names_of};
 pub use snapshot::{Away, DomainPolicy, RecipientHash, RecipientKey, Snapshot, SnapshotDelivery};
 pub use trace::{Event, Role};
 pub use window::{ReceiveWindow, SendWindow, WINDOW_OCTETS, WindowError};

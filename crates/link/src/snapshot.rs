@@ -4,9 +4,11 @@ use std::collections::HashSet;
 
 use base64::engine::general_purpose::STANDARD as BASE64;
 use hmac::{Hmac, KeyInit as _, Mac as _};
-use mail::{Address, Domain};
+use mail::{Address, Domain, UnixTime};
 use serde::{Deserialize, Serialize};
 use sha2::Sha256;
+
+use crate::return_path::{self, ReturnPaths, TagError};
 
 /// Octets kept of each recipient's HMAC-SHA-256: too many to collide, too few to waste memory.
 const HASH_OCTETS: usize = 16;
@@ -92,6 +94,9 @@ pub struct Snapshot {
     /// Whether this home sends through Edge.
     #[serde(default)]
     pub outbound: bool,
+    /// How reverse-paths of the home's mail are signed; `None` from a home that knows of no such thing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub return_paths: Option<ReturnPaths>,
 }
 
 /// How an address is known to a snapshot.
@@ -119,18 +124,39 @@ impl Snapshot {
         let known = domain.catch_all
             || local == "postmaster"
             || knows(&local)
-            || self.base_of(&local).is_some_and(knows);
+            || return_path::base_of(&local, &self.subaddress_separators).is_some_and(knows);
         if known { SnapshotDelivery::Known } else { SnapshotDelivery::UnknownRecipient }
     }
 
-    /// The local part before the first separator, when there is one and something stands before it.
-    fn base_of<'a>(&self, local: &'a str) -> Option<&'a str> {
-        let at = local.find(|c| self.subaddress_separators.contains(c))?;
-        local.get(..at).filter(|base| !base.is_empty())
+    /// The address without the tag of a signed reverse-path; `None` when it has none.
+    ///
+    /// # Errors
+    /// Why the tag is not good.
+    #[must_use]
+    pub fn open_tag(&self, address: &Address, now: UnixTime) -> Option<Result<Address, TagError>> {
+        self.return_paths.as_ref()?.open(address, now)
+    }
+
+    /// The address without its tag, for one that [`Snapshot::open_tag`] found good when it came; any other as
+    /// it is.
+    #[must_use]
+    pub fn without_tag(&self, address: &Address) -> Address {
+        let stripped = self.return_paths.as_ref().and_then(|paths| paths.strip(address));
+        stripped.unwrap_or_else(|| address.clone())
+    }
+
+    /// Whether a notification of a failure to this plain address is about mail that was not sent from here.
+    #[must_use]
+    pub fn expects_tag(&self, address: &Address, now: UnixTime) -> bool {
+        let Some(paths) = &self.return_paths else { return false };
+        let names = return_path::names_of(address, &self.subaddress_separators);
+        let is_unsigned =
+            names.iter().flatten().any(|name| paths.unsigned.contains(&self.recipient_key.hash(name)));
+        paths.expects_tag(address, now, is_unsigned)
     }
 }
 
-mod key_text {
+pub(crate) mod key_text {
     use serde::de::Error as _;
     use serde::{Deserialize as _, Deserializer, Serializer};
 
@@ -138,19 +164,19 @@ mod key_text {
 
     use super::BASE64;
 
-    pub(super) fn serialize<S: Serializer>(key: &[u8; 32], serializer: S) -> Result<S::Ok, S::Error> {
+    pub(crate) fn serialize<S: Serializer>(key: &[u8; 32], serializer: S) -> Result<S::Ok, S::Error> {
         serializer.serialize_str(&BASE64.encode(key))
     }
 
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<[u8; 32], D::Error> {
+    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<[u8; 32], D::Error> {
         let text = String::deserialize(deserializer)?;
         let octets = BASE64.decode(text).map_err(D::Error::custom)?;
-        octets.try_into().map_err(|_| D::Error::custom("a recipient key has 32 octets"))
+        octets.try_into().map_err(|_| D::Error::custom("a key has 32 octets"))
     }
 }
 
 /// Hashes as one base64 string: a list of 700,000 JSON strings would cost ten times as much to read.
-mod hash_text {
+pub(crate) mod hash_text {
     use std::collections::HashSet;
 
     use serde::de::Error as _;
@@ -160,7 +186,7 @@ mod hash_text {
 
     use super::{BASE64, HASH_OCTETS, RecipientHash};
 
-    pub(super) fn serialize<S: Serializer>(
+    pub(crate) fn serialize<S: Serializer>(
         hashes: &HashSet<RecipientHash>,
         serializer: S,
     ) -> Result<S::Ok, S::Error> {
@@ -170,7 +196,7 @@ mod hash_text {
         serializer.serialize_str(&BASE64.encode(octets))
     }
 
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
+    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(
         deserializer: D,
     ) -> Result<HashSet<RecipientHash>, D::Error> {
         let text = String::deserialize(deserializer)?;
@@ -200,7 +226,17 @@ mod tests {
             away: Away::Seal,
             message_octets_max: 1,
             outbound: false,
+            return_paths: None,
         }
+    }
+
+    /// After the grace; only `list@example.org` is not signed.
+    fn signing() -> Snapshot {
+        let plain = snapshot(false);
+        let unsigned = HashSet::from([plain.recipient_key.hash("list@example.org")]);
+        let key = crate::ReturnPathKey::new(0, [5; 32]);
+        let return_paths = Some(ReturnPaths { key, signing_since: Some(UnixTime(0)), unsigned });
+        Snapshot { return_paths, ..plain }
     }
 
     fn find(snapshot: &Snapshot, address: &str) -> SnapshotDelivery {
@@ -233,6 +269,35 @@ mod tests {
         let json = serde_json::to_string(&snapshot).unwrap();
         assert!(!json.contains("bob"));
         assert_eq!(serde_json::from_str::<Snapshot>(&json).unwrap(), snapshot);
+    }
+
+    #[test]
+    fn a_snapshot_that_signs_survives_json_and_an_older_one_is_read() {
+        let json = serde_json::to_string(&signing()).unwrap();
+        assert!(!json.contains("list"));
+        assert_eq!(serde_json::from_str::<Snapshot>(&json).unwrap(), signing());
+        let older = serde_json::to_string(&snapshot(false)).unwrap();
+        assert!(!older.contains("return_paths"));
+        assert_eq!(serde_json::from_str::<Snapshot>(&older).unwrap().return_paths, None);
+    }
+
+    #[test]
+    fn addresses_that_are_never_signed_are_exempt_with_their_sub_addresses() {
+        let (snapshot, now) = (signing(), UnixTime::from_secs(90 * 86_400));
+        let expects = |address: &str| snapshot.expects_tag(&Address::parse(address).unwrap(), now);
+        assert!(expects("bob@example.org") && expects("bob+list@example.org"));
+        assert!(!expects("List@example.org") && !expects("list+x@example.org"));
+    }
+
+    #[test]
+    fn without_a_key_a_tag_is_part_of_the_name() {
+        let now = UnixTime::from_secs(90 * 86_400);
+        let bob = Address::parse("bob@example.org").unwrap();
+        let signed = signing().return_paths.unwrap().key.sign(&bob, now).unwrap();
+        assert_eq!(signing().open_tag(&signed, now), Some(Ok(bob.clone())));
+        assert_eq!(signing().without_tag(&signed), bob);
+        assert_eq!(snapshot(false).open_tag(&signed, now), None);
+        assert_eq!(snapshot(false).without_tag(&signed), signed);
     }
 
     #[test]

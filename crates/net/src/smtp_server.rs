@@ -52,10 +52,26 @@ pub trait Service: Send {
     fn data(&mut self, envelope: Envelope) -> impl Future<Output = Result<(), Reply>> + Send;
     /// A piece of the body. Waiting here is the back-pressure.
     fn body(&mut self, piece: Bytes) -> impl Future<Output = ()> + Send;
-    /// The body is whole: the reply to the message.
-    fn end(&mut self) -> impl Future<Output = Reply> + Send;
+    /// The body is whole: the replies to the message.
+    fn end(&mut self) -> impl Future<Output = Answers> + Send;
     /// The body comes to nothing.
     fn aborted(&mut self, cause: Cause) -> impl Future<Output = ()> + Send;
+}
+
+/// What is said of a message that is whole.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Answers {
+    /// The reply to the message.
+    pub all: Reply,
+    /// One for each recipient, in the envelope's order, or none: then `all` stands for each. Only a client
+    /// that asked for PRDR hears them.
+    pub each: Vec<Reply>,
+}
+
+impl From<Reply> for Answers {
+    fn from(all: Reply) -> Self {
+        Self { all, each: Vec::new() }
+    }
 }
 
 /// When a client spoke out of turn.
@@ -193,8 +209,8 @@ impl<V: Service> Driver<'_, V> {
                 Err(reply) => self.session.answer(reply),
             },
             Question::End { .. } => {
-                let reply = self.service.end().await;
-                self.session.answer(reply);
+                let Answers { all, each } = self.service.end().await;
+                self.session.answer_each(&each, &all);
             }
             Question::Aborted(cause) => self.service.aborted(cause).await,
         }

@@ -158,6 +158,19 @@ mod tests {
     }
 
     #[test]
+    fn unsigned_addresses_are_ours_and_no_more_than_their_limit() {
+        let home =
+            |unsigned: &str| format!("domains = [\"example.org\"]\n[return_path]\nunsigned = [{unsigned}]\n");
+        let error = error_of::<HomeConfig>(&home("\"a@example.com\""));
+        assert!(error.contains("unsigned: a@example.com is not of a domain"), "{error}");
+        assert!(
+            parse::<HomeConfig>(Path::new("home.toml"), &home(&"\"a@example.org\", ".repeat(1000))).is_ok()
+        );
+        let error = error_of::<HomeConfig>(&home(&"\"a@example.org\", ".repeat(1001)));
+        assert!(error.contains("at most 1000"), "{error}");
+    }
+
+    #[test]
     fn the_distance_of_words_is_counted_in_edits() {
         assert_eq!(distance("smtp", "sntp"), 1);
         assert_eq!(distance("", "abc"), 3);

@@ -13,6 +13,7 @@ mod lane;
 mod lists;
 mod pairing;
 mod receive;
+mod return_path;
 mod score;
 mod session;
 pub mod setup;

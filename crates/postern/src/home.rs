@@ -12,6 +12,7 @@ mod outgoing_header;
 mod password;
 mod quarantine;
 mod queue;
+mod return_path;
 mod service;
 pub mod setup;
 mod snapshot;
@@ -51,6 +52,7 @@ use filters::{Filters, Trainer};
 use mailboxes::Accounts;
 use quarantine::Quarantine;
 use queue::{Queue, QueueError};
+use return_path::Signer;
 use service::{Accepting, ImapService, Serve, SubmissionService};
 use setup::Secrets;
 use snapshot::SnapshotSource;
@@ -64,6 +66,7 @@ struct Home {
     store: Arc<Store>,
     queue: Queue,
     edges: Edges,
+    signer: Signer,
     quarantine: Quarantine,
     filters: Option<Arc<Filters>>,
     trainer: Option<Trainer>,
@@ -97,8 +100,10 @@ pub async fn run(config_path: &Path) -> Result<(), Problem> {
         filters: filters.clone(),
         quarantine: &quarantine,
     })?;
+    let signer = Signer::open(&config.data, directory.clone(), system::now())?;
     let snapshots = SnapshotSource {
         directory: directory.clone(),
+        signer: signer.clone(),
         hash_secret: secrets.hash_secret,
         sealing_key: secrets.unseal.public(),
     };
@@ -116,6 +121,7 @@ pub async fn run(config_path: &Path) -> Result<(), Problem> {
         store,
         queue,
         edges,
+        signer,
         quarantine,
         filters,
         trainer,
@@ -255,12 +261,14 @@ impl Home {
             scratch: scratch.clone(),
             memory: Arc::new(Semaphore::new(half_in_kib(self.config.limits.body_memory.0))),
         }))?;
+        let signer = self.signer.clone();
         let parts = dispatch::Parts {
             queue: self.queue.clone(),
             commands,
             outbound: self.edges.clone(),
             from_edges,
             accounts: self.directory.clone(),
+            sign: Box::new(move |path| signer.sign(path, system::now())),
             store: Arc::clone(&self.store),
             trace: trace.clone(),
             settings: dispatch::Settings::new(&self.config.queue, scratch),
@@ -301,6 +309,7 @@ impl Home {
                 "changes of data, listen, limits, queue, filters and edges take effect after a restart"
             );
         }
+        self.signer.adopt(&config, system::now());
         self.directory.adopt(config);
         tracing::info!("configuration reloaded; Edge is told");
     }

@@ -76,6 +76,8 @@ pub struct MailFrom {
     pub ret: Option<Ret>,
     /// `ENVID=` as the xtext that came (RFC 3461).
     pub envid: Option<String>,
+    /// `PRDR`: one reply per recipient after the body (draft-hall-prdr-00).
+    pub prdr: bool,
 }
 
 /// The arguments of `RCPT`.
@@ -239,6 +241,7 @@ fn mail(argument: &str) -> Result<Mail, CommandError> {
         smtputf8: false,
         ret: None,
         envid: None,
+        prdr: false,
     };
     let mut mail = Mail { from, extended: false, international: !path.is_ascii() };
     let mut seen = Vec::new();
@@ -263,6 +266,9 @@ fn mail_parameter(from: &mut MailFrom, key: &str, value: Option<&str>) -> Result
     } else if key.eq_ignore_ascii_case("SMTPUTF8") {
         from.smtputf8 = value.is_none();
         return if from.smtputf8 { Ok(()) } else { Err(CommandError::Parameter) };
+    } else if key.eq_ignore_ascii_case("PRDR") {
+        from.prdr = value.is_none();
+        return if from.prdr { Ok(()) } else { Err(CommandError::Parameter) };
     } else if key.eq_ignore_ascii_case("RET") {
         from.ret = match valued()? {
             word if word.eq_ignore_ascii_case("FULL") => Some(Ret::Full),

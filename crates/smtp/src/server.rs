@@ -2,7 +2,8 @@
 //!
 //! The session knows SMTP and its limits, nothing of policy. The driver loops: [`Session::advance`], deal
 //! with the [`Step`], again. On [`Step::NeedInput`] it writes the output, then reads; replies to pipelined
-//! commands so go out in one write. LMTP would be another [`Mode`] with one final reply per recipient.
+//! commands so go out in one write. LMTP would be another [`Mode`]; the one final
+//! reply per recipient that it has is there for PRDR.
 
 mod auth;
 mod commands;
@@ -63,7 +64,8 @@ pub enum Question {
     /// A body is about to come. [`Session::accept_body`] takes it; [`Session::answer`] refuses it and ends the
     /// transaction, and a chunk that is on its way already is swallowed.
     Data(Envelope),
-    /// The whole body was given. [`Session::answer`] is the reply to the message and ends the transaction.
+    /// The whole body was given. [`Session::answer`] is the reply to the message and ends the transaction;
+    /// [`Session::answer_each`] has one for each recipient as well.
     End {
         /// Size of the message: the sum of the pieces.
         octets: u64,
@@ -238,14 +240,21 @@ impl Session {
                 self.transaction = None;
             }
             State::Asked(Asked::Chunk(chunk)) => self.fail_chunk(chunk, replies::refusal(reply)),
-            State::Asked(Asked::End) => {
-                self.body_open = false;
-                self.queue(&reply);
-                self.transaction = None;
-            }
+            State::Asked(Asked::End) => self.answer_message(&[], &reply),
             other => self.state = other,
         }
         self.take_leave();
+    }
+
+    /// The answer to [`Question::End`] that has a reply for each recipient, in the envelope's order, beside
+    /// the one to the message. A client that did not ask for PRDR hears the latter only. When the numbers
+    /// differ, the latter stands for each.
+    pub fn answer_each(&mut self, each: &[Reply], reply: &Reply) {
+        if matches!(self.state, State::Asked(Asked::End)) {
+            self.state = State::Command;
+            self.answer_message(each, reply);
+            self.take_leave();
+        }
     }
 
     /// The answer to [`Question::Login`] that names the account: `Some` logs in if `reply` is positive.

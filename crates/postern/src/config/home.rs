@@ -41,6 +41,9 @@ pub struct HomeConfig {
     /// The outbound queue.
     #[serde(default)]
     pub queue: QueueConfig,
+    /// The reverse-paths of users' mail.
+    #[serde(default)]
+    pub return_path: ReturnPathConfig,
     /// Content filters, asked in this order.
     #[serde(default, rename = "filter")]
     pub filters: Vec<FilterConfig>,
@@ -133,6 +136,27 @@ impl Default for QueueConfig {
     }
 }
 
+/// `[return_path]`
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ReturnPathConfig {
+    /// Whether the reverse-paths of mail to the world are signed, so that reports of failures of mail that was
+    /// never sent can be refused. Default `"on"`; without `outbound` nothing is signed.
+    pub sign: Switch,
+    /// Addresses that are never signed, with their sub-addresses: for mailing lists that know their members by
+    /// the reverse-path, and for addresses under which other hosts send as well. At most 1,000.
+    pub unsigned: Vec<Address>,
+}
+
+impl Default for ReturnPathConfig {
+    fn default() -> Self {
+        Self { sign: Switch::On, unsigned: Vec::new() }
+    }
+}
+
+/// Most addresses in `unsigned`: each message's sender is compared with them.
+const UNSIGNED_MAX: usize = 1000;
+
 /// `[[edge]]`
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -179,6 +203,13 @@ impl Checked for HomeConfig {
         }
         if !(1..=10_000).contains(&self.queue.attempts) {
             return Err("[queue] attempts has to be 1 to 10000".to_owned());
+        }
+        let unsigned = &self.return_path.unsigned;
+        if unsigned.len() > UNSIGNED_MAX {
+            return Err(format!("[return_path] unsigned has to be at most {UNSIGNED_MAX} addresses"));
+        }
+        if let Some(other) = unsigned.iter().find(|address| !self.domains.contains(address.domain())) {
+            return Err(format!("[return_path] unsigned: {other} is not of a domain in domains"));
         }
         super::filter::check(&self.filters)?;
         if let Some(pin) = self.edges.iter().find(|pin| pin.fingerprint().is_none()) {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use mail::{Client, Envelope, Recipient, Reply};
-use net::smtp_server::{Port, Service};
+use net::smtp_server::{Answers, Port, Service};
 use smtp::server::{Cause, Limits, MailFrom, Mode, Secret, Settings};
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
@@ -82,9 +82,9 @@ impl Service for Taking {
         self.message.extend_from_slice(&piece);
     }
 
-    async fn end(&mut self) -> Reply {
+    async fn end(&mut self) -> Answers {
         let _ = self.messages.send(std::mem::take(&mut self.message));
-        Reply::new(250, (2, 0, 0), "The rest of the world has it")
+        Reply::new(250, (2, 0, 0), "The rest of the world has it").into()
     }
 
     async fn aborted(&mut self, _cause: Cause) {

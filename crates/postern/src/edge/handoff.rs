@@ -10,6 +10,7 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 use link::{Away, BODY_FRAME_MAX, Frame, Open};
 use mail::{ItemId, Reply, Verdict};
+use net::smtp_server::Answers;
 use spool::SpoolError;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
@@ -82,6 +83,16 @@ impl HandOffs {
 
 fn no_room() -> Reply {
     Reply::new(452, (4, 3, 1), "There is no room for mail now; try again later")
+}
+
+/// What the client can be told of a message's recipients.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Telling {
+    /// One reply for all.
+    #[default]
+    Together,
+    /// Each recipient's own reply (PRDR).
+    Apart,
 }
 
 /// A message on its way to its home.
@@ -254,28 +265,28 @@ impl HandOff {
         }
     }
 
-    /// The message is whole: hands it off and gives the reply for the sender.
-    pub async fn finish(mut self, verdict: Verdict) -> Reply {
+    /// The message is whole: hands it off and gives the replies for the sender.
+    pub async fn finish(mut self, verdict: Verdict, telling: Telling) -> Answers {
         if let Some(reply) = self.refusal.take() {
-            return reply;
+            return reply.into();
         }
         let answer = tokio::time::timeout(self.shared.deadline, self.hand_over(verdict.clone())).await;
         match answer {
-            Ok(Ok(replies)) => match judge(&replies) {
-                Some(reply) => {
-                    self.tell("handed-off", &reply);
-                    reply
+            Ok(Ok(replies)) => match judge(replies, telling) {
+                Some(answers) => {
+                    self.tell("handed-off", &answers.all);
+                    answers
                 }
-                None => self.seal(verdict, "some recipients have to wait").await,
+                None => self.seal(verdict, "some recipients have to wait").await.into(),
             },
-            Ok(Err(LinkDown)) => self.seal(verdict, "home is away").await,
+            Ok(Err(LinkDown)) => self.seal(verdict, "home is away").await.into(),
             Err(_) => {
                 self.live = LiveState::Lost;
                 // What Home has of it, if it is not whole, is of no use there; a whole one it takes no harm from.
                 if let Some(live) = self.home.live() {
                     live.frames.send(Frame::Abort(self.item()));
                 }
-                self.seal(verdict, "home did not answer in time").await
+                self.seal(verdict, "home did not answer in time").await.into()
             }
         }
     }
@@ -371,21 +382,21 @@ async fn send_large(shared: &HandOffs, item: &LiveItem, chunk: Bytes) -> Result<
     item.body(chunk, Some(held)).await
 }
 
-/// The one reply that SMTP has for the replies of all recipients; `None` when the message has to be kept for
-/// those who could not have it now, because others have it already.
-fn judge(replies: &[Reply]) -> Option<Reply> {
+/// The one reply that SMTP has for the replies of all recipients, and these for whoever can be told apart;
+/// `None` when the message has to be kept for those who could not have it now, because others have it already
+/// and the sender can't be told.
+fn judge(replies: Vec<Reply>, telling: Telling) -> Option<Answers> {
     let positive = replies.iter().find(|reply| reply.is_positive());
     let temporary = replies.iter().find(|reply| reply.code < 500 && !reply.is_positive());
-    match (positive, temporary) {
-        (Some(_), Some(_)) => None,
-        (Some(reply), None) | (None, Some(reply)) => Some(reply.clone()),
-        (None, None) => Some(
-            replies
-                .first()
-                .cloned()
-                .unwrap_or_else(|| Reply::new(451, (4, 3, 0), "No answer; try again later")),
-        ),
-    }
+    let all = match (positive, temporary) {
+        (Some(_), Some(_)) if telling == Telling::Together => return None,
+        (Some(reply), _) | (None, Some(reply)) => reply.clone(),
+        (None, None) => replies
+            .first()
+            .cloned()
+            .unwrap_or_else(|| Reply::new(451, (4, 3, 0), "No answer; try again later")),
+    };
+    Some(Answers { all, each: replies })
 }
 
 fn spool_reply(error: &SpoolError) -> Reply {
@@ -433,6 +444,7 @@ mod tests {
             away,
             message_octets_max: 1 << 20,
             outbound: false,
+            return_paths: None,
         })
         .unwrap();
         let trace = Trace::open(&dir.path().join("trace"), link::Role::Edge).unwrap();
@@ -467,11 +479,11 @@ mod tests {
         }
         let mut past = fixture.begin().unwrap();
         past.body(&piece).await;
-        assert_eq!(past.finish(Verdict::default()).await.code, 452);
+        assert_eq!(past.finish(Verdict::default(), Telling::Together).await.all.code, 452);
         drop(held.pop());
         let mut again = fixture.begin().unwrap();
         again.body(&piece).await;
-        assert_eq!(again.finish(Verdict::default()).await.code, 250);
+        assert_eq!(again.finish(Verdict::default(), Telling::Together).await.all.code, 250);
         assert_eq!(fixture.home.sealed.count(), 1);
     }
 
@@ -488,7 +500,7 @@ mod tests {
         for _ in 0..3 {
             let mut message = fixture.begin().unwrap();
             message.body(&[b'x'; 500]).await;
-            codes.push(message.finish(Verdict::default()).await.code);
+            codes.push(message.finish(Verdict::default(), Telling::Together).await.all.code);
         }
         assert_eq!(codes, [250, 452, 452]);
         assert_eq!(fixture.home.sealed.count(), 1);
@@ -503,7 +515,7 @@ mod tests {
             message.body(piece).await;
         }
         assert!(matches!(message.retained, Retained::Draft(_)));
-        assert_eq!(message.finish(Verdict::default()).await.code, 250);
+        assert_eq!(message.finish(Verdict::default(), Telling::Together).await.all.code, 250);
         assert!(dir.home.sealed.list(None, 9)[0].octets > 1_000_000);
     }
 
@@ -516,10 +528,10 @@ mod tests {
         let mut message = fixture.begin().unwrap();
         message.body(b"Subject: x\r\n\r\nbody\r\n").await;
         let item = message.item();
-        let finishing = tokio::spawn(message.finish(Verdict::default()));
+        let finishing = tokio::spawn(message.finish(Verdict::default(), Telling::Together));
         tokio::task::yield_now().await;
         fixture.home.disconnect(&live);
-        assert_eq!(finishing.await.unwrap().code, 250);
+        assert_eq!(finishing.await.unwrap().all.code, 250);
         assert_eq!(fixture.home.sealed.list(None, 9)[0].id, item);
     }
 
@@ -531,7 +543,7 @@ mod tests {
         fixture.home.connect(live);
         let mut message = fixture.begin().unwrap();
         message.body(b"Subject: x\r\n\r\nbody\r\n").await;
-        assert_eq!(message.finish(Verdict::default()).await.code, 250);
+        assert_eq!(message.finish(Verdict::default(), Telling::Together).await.all.code, 250);
         assert_eq!(fixture.home.sealed.count(), 1);
     }
 
@@ -547,15 +559,15 @@ mod tests {
             message.body(&[b'x'; 64 * 1024]).await;
         }
         assert!(matches!(message.live, LiveState::Lost));
-        assert_eq!(message.finish(Verdict::default()).await.code, 250);
+        assert_eq!(message.finish(Verdict::default(), Telling::Together).await.all.code, 250);
         assert_eq!(fixture.home.sealed.count(), 1);
     }
 
     #[test]
     fn one_reply_stands_for_all_recipients() {
         let code = |codes: &[u16]| {
-            let replies: Vec<_> = codes.iter().map(|code| reply(*code)).collect();
-            judge(&replies).map(|reply| reply.code)
+            let replies = codes.iter().map(|code| reply(*code)).collect();
+            judge(replies, Telling::Together).map(|answers| answers.all.code)
         };
         assert_eq!(code(&[250, 250]), Some(250));
         assert_eq!(code(&[550, 550]), Some(550));
@@ -563,5 +575,12 @@ mod tests {
         assert_eq!(code(&[250, 550]), Some(250));
         assert_eq!(code(&[250, 451]), None);
         assert_eq!(code(&[]), Some(451));
+    }
+
+    #[test]
+    fn who_hears_of_each_recipient_has_to_come_again_for_those_that_wait() {
+        let replies: Vec<_> = [451, 250, 550].into_iter().map(reply).collect();
+        let answers = judge(replies.clone(), Telling::Apart).unwrap();
+        assert_eq!((answers.all.code, answers.each), (250, replies));
     }
 }

@@ -160,6 +160,11 @@ impl Examination {
         u32::try_from(count).unwrap_or(u32::MAX)
     }
 
+    /// The header section, after [`Examination::end`].
+    pub fn header(&self) -> &[u8] {
+        self.header.as_ref().map_or(&[], |header| header.raw())
+    }
+
     /// The verdict, after [`Examination::end`].
     pub async fn judge(
         self,

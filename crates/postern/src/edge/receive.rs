@@ -6,20 +6,20 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use link::{Open, SnapshotDelivery};
-use mail::{Address, Client, EnhancedCode, Envelope, Recipient, Reply, ReversePath, Sign, Verdict};
+use mail::{Address, Client, EnhancedCode, Envelope, Recipient, Reply, ReversePath, Sign, UnixTime, Verdict};
 use mailauth::spf::Spf;
-use net::smtp_server::{Early, Service};
+use net::smtp_server::{Answers, Early, Service};
 use smtp::server::{Cause, MailFrom, Secret};
 use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
 
 use super::door::{Admission, Door};
 use super::greylist::{Greyed, Greylist};
-use super::handoff::{HandOff, HandOffs};
+use super::handoff::{HandOff, HandOffs, Telling};
 use super::homes::{Home, Homes, Kept};
 use super::judge::{self, Examination, Judgement, Judges, Taken};
-use super::score;
 use super::visitor::{self, Visitor};
+use super::{return_path, score};
 use crate::system;
 use crate::trace::Trace;
 
@@ -73,6 +73,8 @@ pub struct Receive {
 #[derive(Default)]
 struct Transaction {
     reverse_path: Option<ReversePath>,
+    /// Whether the client asked for a reply per recipient.
+    telling: Telling,
     /// The check of the reverse-path that was begun, then its result.
     asking_spf: Option<JoinHandle<Spf>>,
     spf: Option<Spf>,
@@ -81,11 +83,20 @@ struct Transaction {
     /// The home that the first recipient belongs to, with the snapshot it was checked by.
     home: Option<(Arc<Home>, Arc<Kept>)>,
     recipients: usize,
+    /// Whether a notification to this recipient should carry a tag, and its address has none.
+    untagged: bool,
     /// What the recipients so far take of a frame.
     recipients_octets: usize,
     /// The answer of the greylist, once it was asked.
     greyed: Option<Greyed>,
     envelope: Option<Envelope>,
+}
+
+impl Transaction {
+    /// Whether it has the null reverse-path, as a notification has (RFC 5321 section 4.5.5).
+    fn is_notification(&self) -> bool {
+        self.reverse_path.as_ref().is_some_and(|path| path.address().is_none())
+    }
 }
 
 impl Receive {
@@ -113,12 +124,11 @@ impl Receive {
                 "Too many long recipients; send to the rest in another transaction",
             );
         }
-        let null = self.transaction.reverse_path.as_ref().is_some_and(|path| path.address().is_none());
-        if null && self.transaction.recipients > 0 {
+        if self.transaction.is_notification() && self.transaction.recipients > 0 {
             // A notification is for the one who sent the message (RFC 3464 section 2).
             return Reply::new(452, (4, 5, 3), "A message with the null reverse-path has one recipient");
         }
-        let reply = self.check_recipient(&recipient.address);
+        let reply = self.check_recipient(&recipient.address, system::now());
         if reply.is_positive() {
             self.transaction.recipients_octets = octets;
             self.transaction.recipients += 1;
@@ -126,7 +136,7 @@ impl Receive {
         reply
     }
 
-    fn check_recipient(&mut self, address: &Address) -> Reply {
+    fn check_recipient(&mut self, address: &Address, now: UnixTime) -> Reply {
         let routed = match address.local().eq_ignore_ascii_case("postmaster") {
             // "postmaster" without a domain is this host's: it goes to the home that was paired first.
             true => self.shared.homes.route(address.domain()).or_else(|| self.postmaster_home()),
@@ -139,13 +149,22 @@ impl Receive {
                 "This host takes no mail for that domain: relaying is not offered",
             );
         };
-        let at_home = Address::at(address.local(), address.domain());
-        let found =
-            at_home.map_or(SnapshotDelivery::UnknownRecipient, |address| kept.snapshot.find(&address));
-        if found == SnapshotDelivery::UnknownRecipient {
-            let EnhancedCode(class, subject, detail) = NO_SUCH_RECIPIENT;
-            return Reply::new(550, (class, subject, detail), "There is no such recipient here");
+        let tagged = kept.snapshot.open_tag(address, now);
+        let plain = match &tagged {
+            Some(Ok(plain)) => plain,
+            // Only a notification claims that we asked for it; anything else is for a name that nobody has.
+            Some(Err(error)) if self.transaction.is_notification() => return return_path::refuse_tag(*error),
+            Some(Err(_)) => return unknown_recipient(),
+            None => address,
+        };
+        if kept.snapshot.find(plain) == SnapshotDelivery::UnknownRecipient {
+            return unknown_recipient();
         }
+        // Whoever only asks whether the address exists is answered; what the message is shows at its end.
+        self.transaction.untagged = tagged.is_none()
+            && self.transaction.is_notification()
+            && !judge::is_role(plain.local())
+            && kept.snapshot.expects_tag(plain, now);
         match &self.transaction.home {
             Some((first, _)) if !Arc::ptr_eq(first, &home) => {
                 Reply::new(452, (4, 5, 3), "Send to this recipient in a transaction of its own")
@@ -238,7 +257,7 @@ impl Receive {
     }
 
     /// Judges a message that is whole and hands it off.
-    async fn conclude(&mut self, mut message: HandOff, mut examination: Examination) -> Reply {
+    async fn conclude(&mut self, mut message: HandOff, mut examination: Examination) -> Answers {
         let shared = Arc::clone(&self.shared);
         if let Some(header) = examination.end(&shared.judges) {
             message.body(&header).await;
@@ -247,26 +266,36 @@ impl Receive {
             self.transaction.home.as_ref().map_or(u64::MAX, |(_, kept)| kept.snapshot.message_octets_max);
         if examination.hops() > HOPS_MAX {
             message.abort();
-            return Reply::new(554, (5, 4, 6), "The message has passed too many hosts: it loops");
+            return Reply::new(554, (5, 4, 6), "The message has passed too many hosts: it loops").into();
         }
         if message.octets() > limit {
             message.abort();
-            return Reply::new(552, (5, 3, 4), format!("The message is larger than {limit} octets"));
+            return Reply::new(552, (5, 3, 4), format!("The message is larger than {limit} octets")).into();
+        }
+        if self.transaction.untagged && return_path::is_failure_notice(examination.header()) {
+            let reply = return_path::refuse_untagged();
+            message.refused(&reply, "no tag");
+            return reply.into();
         }
         let signs = self.client_signs();
         let (Some(spf), Some(envelope)) = (self.transaction.spf.take(), self.transaction.envelope.take())
         else {
             message.abort();
-            return lost();
+            return lost().into();
         };
         match examination.judge(&shared.judges, spf, &self.visitor, &signs, &envelope).await {
-            Judgement::Deliver(verdict) => message.finish(verdict).await,
+            Judgement::Deliver(verdict) => message.finish(verdict, self.transaction.telling).await,
             Judgement::Refuse(reply, signs) => {
                 message.refused(&reply, &score::explain(&signs));
-                reply
+                reply.into()
             }
         }
     }
+}
+
+fn unknown_recipient() -> Reply {
+    let EnhancedCode(class, subject, detail) = NO_SUCH_RECIPIENT;
+    Reply::new(550, (class, subject, detail), "There is no such recipient here")
 }
 
 fn lost() -> Reply {
@@ -322,6 +351,7 @@ impl Service for Receive {
         let path = from.reverse_path.address().map_or_else(String::new, ToString::to_string);
         *self.transaction = Transaction {
             reverse_path: Some(from.reverse_path.clone()),
+            telling: if from.prdr { Telling::Apart } else { Telling::Together },
             asking_spf: Some(self.shared.judges.begin_spf(client, path)),
             ..Transaction::default()
         };
@@ -350,9 +380,13 @@ impl Service for Receive {
         }
     }
 
-    async fn data(&mut self, envelope: Envelope) -> Result<(), Reply> {
+    async fn data(&mut self, mut envelope: Envelope) -> Result<(), Reply> {
         let home = self.transaction.home.clone();
         let (home, kept) = home.ok_or_else(|| Reply::new(503, (5, 5, 1), "No recipients"))?;
+        // Each was found good at RCPT: Home knows its people by their plain addresses.
+        for recipient in &mut envelope.recipients {
+            recipient.address = kept.snapshot.without_tag(&recipient.address);
+        }
         self.transaction.envelope = Some(envelope.clone());
         let open = Open { item: system::new_item_id(), accepted: system::now(), envelope };
         self.message = Some(Box::new((self.shared.hand_offs.begin(home, kept, open)?, Examination::new())));
@@ -378,11 +412,11 @@ impl Service for Receive {
         }
     }
 
-    async fn end(&mut self) -> Reply {
-        let Some(message) = self.message.take() else { return lost() };
+    async fn end(&mut self) -> Answers {
+        let Some(message) = self.message.take() else { return lost().into() };
         let (message, examination) = *message;
         if message.is_refused() {
-            return Box::pin(message.finish(Verdict::default())).await;
+            return Box::pin(message.finish(Verdict::default(), Telling::Together)).await;
         }
         Box::pin(self.conclude(message, examination)).await
     }
@@ -408,7 +442,7 @@ mod tests {
 
     fn receive(dir: &std::path::Path) -> Receive {
         let homes = Arc::new(Homes::open(&dir.join("homes"), 1 << 20).unwrap());
-        let home = homes.pair([7; 32], mail::UnixTime(1)).unwrap();
+        let home = homes.pair([7; 32], UnixTime(1)).unwrap();
         let name = mail::Domain::parse("example.org").unwrap();
         home.keep(link::Snapshot {
             generation: 1,
@@ -420,6 +454,7 @@ mod tests {
             away: link::Away::Seal,
             message_octets_max: 1 << 20,
             outbound: false,
+            return_paths: None,
         })
         .unwrap();
         let trace = Trace::open(&dir.join("trace"), link::Role::Edge).unwrap();
@@ -442,6 +477,73 @@ mod tests {
             slots: Arc::new(Semaphore::new(10)),
             slots_spare: 5,
         }))
+    }
+
+    const LONG_AGO: UnixTime = UnixTime(0);
+    const NULL: ReversePath = ReversePath::Null;
+
+    /// A session at a home that has bob and no catch-all, signs since long ago, and never `list`.
+    fn signing(dir: &std::path::Path) -> (Receive, link::ReturnPathKey) {
+        let receive = receive(dir);
+        let home = receive.shared.homes.list().remove(0);
+        let mut snapshot = home.kept().unwrap().snapshot.clone();
+        snapshot.domains[0].catch_all = false;
+        let hash = |name: &str| snapshot.recipient_key.hash(&format!("{name}@example.org"));
+        snapshot.recipients = ["bob", "list", "abuse"].map(hash).into();
+        let key = link::ReturnPathKey::new(0, [9; 32]);
+        snapshot.return_paths = Some(link::ReturnPaths {
+            key: key.clone(),
+            signing_since: Some(LONG_AGO),
+            unsigned: [hash("list")].into(),
+        });
+        home.keep(snapshot).unwrap();
+        (receive, key)
+    }
+
+    /// The reply to the recipient, and whether its message would be refused as a report without a tag.
+    fn rcpt(receive: &mut Receive, from: ReversePath, to: &str) -> (u16, EnhancedCode, bool) {
+        *receive.transaction = Transaction { reverse_path: Some(from), ..Transaction::default() };
+        let reply = receive.take_recipient(&Address::parse(to).unwrap().into());
+        (reply.code, reply.status(), receive.transaction.untagged)
+    }
+
+    #[test]
+    fn a_good_tag_is_the_address_without_it_whoever_sends() {
+        let dir = tempfile::tempdir().unwrap();
+        let (mut receive, key) = signing(dir.path());
+        let signed =
+            key.sign(&Address::parse("bob@example.org").unwrap(), system::now()).unwrap().to_string();
+        let eve = key.sign(&Address::parse("eve@example.org").unwrap(), system::now()).unwrap().to_string();
+        let sender = ReversePath::Address(Address::parse("a@example.net").unwrap());
+        for from in [NULL, sender] {
+            assert_eq!(rcpt(&mut receive, from.clone(), &signed), (250, EnhancedCode(2, 1, 5), false));
+            assert_eq!(rcpt(&mut receive, from, &eve), (550, NO_SUCH_RECIPIENT, false));
+        }
+    }
+
+    #[test]
+    fn a_bad_tag_is_refused_to_a_notification_and_is_nobodys_name_otherwise() {
+        let dir = tempfile::tempdir().unwrap();
+        let (mut receive, key) = signing(dir.path());
+        let old = key.sign(&Address::parse("bob@example.org").unwrap(), LONG_AGO).unwrap().to_string();
+        let sender = ReversePath::Address(Address::parse("a@example.net").unwrap());
+        for bad in [old.as_str(), "prvs=0123abcdef=bob@example.org"] {
+            assert_eq!(rcpt(&mut receive, NULL, bad), (550, EnhancedCode(5, 7, 1), false), "{bad}");
+            assert_eq!(rcpt(&mut receive, sender.clone(), bad), (550, NO_SUCH_RECIPIENT, false), "{bad}");
+        }
+    }
+
+    #[test]
+    fn notifications_without_a_tag_are_marked_for_those_that_always_sign() {
+        let dir = tempfile::tempdir().unwrap();
+        let (mut receive, _) = signing(dir.path());
+        let sender = ReversePath::Address(Address::parse("a@example.net").unwrap());
+        let ok = EnhancedCode(2, 1, 5);
+        assert_eq!(rcpt(&mut receive, NULL, "bob@example.org"), (250, ok, true));
+        assert_eq!(rcpt(&mut receive, sender, "bob@example.org"), (250, ok, false));
+        for spared in ["list@example.org", "postmaster@example.org", "Abuse@example.org"] {
+            assert_eq!(rcpt(&mut receive, NULL, spared), (250, ok, false), "{spared}");
+        }
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! Reports to senders: from what the queue remembers to a message in the sender's own INBOX.
 //!
-//! Only users of this Home send through the queue, so a report never leaves it. Its id is derived from the
+//! Only what was handed in with a login is reported on, so a report never leaves this Home. Its id is derived from the
 //! original's: the same report written again after a crash is dropped by the store.
 
 use std::sync::Arc;
@@ -11,7 +11,7 @@ use sha2::{Digest as _, Sha256};
 use store::{Store, StoreError};
 
 use super::dispatch::{LocalMessage, Octets};
-use super::queue::{QueueState, QueuedRecipient, RecipientState};
+use super::queue::{QueuedRecipient, RecipientState, Submitted};
 use crate::system;
 
 /// Longest message that a report carries whole when the sender asked for that (`RET=FULL`).
@@ -35,10 +35,11 @@ pub struct Mailboxes<'a> {
 /// # Errors
 /// Why the report is not in a mailbox; the original has to stay.
 pub async fn report(
-    state: &QueueState,
+    submitted: Submitted<'_>,
     original: spool::Body,
     mailboxes: &Mailboxes<'_>,
 ) -> Result<Option<Action>, String> {
+    let state = submitted.state();
     let recipients: Vec<ReportedRecipient> =
         state.recipients.iter().filter_map(|queued| reported(queued, mailboxes.is_local)).collect();
     let Some(to) = state.envelope.reverse_path.address().filter(|_| !recipients.is_empty()) else {

@@ -15,7 +15,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use mail::{Address, Domain, ItemId, UnixTime};
+use mail::{Address, Domain, ItemId, ReversePath, UnixTime};
 use store::Store;
 use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio::task::{AbortHandle, Id, JoinError, JoinSet};
@@ -95,6 +95,9 @@ impl Accounts for Directory {
     }
 }
 
+/// Gives the reverse-path under which mail with this one leaves for the world.
+pub type Sign = Box<dyn Fn(ReversePath) -> ReversePath + Send + Sync>;
+
 /// Times and limits.
 #[derive(Debug, Clone)]
 pub struct Settings {
@@ -145,6 +148,7 @@ pub(crate) struct Shared<O, A> {
     queue: Queue,
     outbound: O,
     accounts: A,
+    sign: Sign,
     store: Arc<Store>,
     trace: Trace,
     settings: Settings,
@@ -176,6 +180,8 @@ pub struct Parts<O, A> {
     pub from_edges: mpsc::UnboundedReceiver<FromEdge>,
     /// The accounts.
     pub accounts: A,
+    /// The senders' names abroad.
+    pub sign: Sign,
     /// The mailboxes.
     pub store: Arc<Store>,
     /// The trace.
@@ -193,10 +199,10 @@ pub async fn run<O: Outbound, A: Accounts>(
     parts: Parts<O, A>,
     stop: CancellationToken,
 ) -> Result<(), Problem> {
-    let Parts { queue, commands, outbound, from_edges, accounts, store, trace, settings } = parts;
+    let Parts { queue, commands, outbound, from_edges, accounts, sign, store, trace, settings } = parts;
     let slots = Arc::new(Semaphore::new(settings.attempts.max(1)));
     let owners = Mutex::default();
-    let shared = Arc::new(Shared { queue, outbound, accounts, store, trace, settings, slots, owners });
+    let shared = Arc::new(Shared { queue, outbound, accounts, sign, store, trace, settings, slots, owners });
     let mut dispatcher = Dispatcher::new(shared);
     dispatcher.recall().await?;
     dispatcher.run(commands, from_edges, &stop).await;

@@ -14,7 +14,7 @@ use serde::Serialize;
 use spool::{Done, Receipt, Spool, SpoolError};
 use tokio::sync::{mpsc, oneshot};
 
-pub use state::{QueueState, QueuedRecipient, RecipientState, RunningAttempt};
+pub use state::{QueueState, QueuedRecipient, RecipientState, RunningAttempt, Submitted};
 
 /// Most entries that [`Queue::list`] gives, oldest first.
 pub const LISTED_MAX: usize = 10_000;

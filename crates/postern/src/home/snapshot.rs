@@ -6,6 +6,7 @@ use sha2::{Digest as _, Sha256};
 use tokio::sync::watch;
 
 use super::directory::Directory;
+use super::return_path::Signer;
 use crate::config::{EdgePin, Switch};
 
 /// Makes snapshots of the directory as it is.
@@ -13,6 +14,8 @@ use crate::config::{EdgePin, Switch};
 pub struct SnapshotSource {
     /// Who there is, and what is wanted.
     pub directory: Directory,
+    /// How reverse-paths are signed.
+    pub signer: Signer,
     /// From which each edge's own key for hashes is derived.
     pub hash_secret: [u8; 32],
     /// The sealing key's public half.
@@ -41,6 +44,7 @@ impl SnapshotSource {
             generation: now.0,
             domains: domains.collect(),
             subaddress_separators: policy.subaddress_separators.clone(),
+            return_paths: Some(self.signer.for_edge(&recipient_key)),
             recipients: addresses.iter().map(|address| recipient_key.hash(address)).collect(),
             recipient_key,
             sealing_key: self.sealing_key.clone(),

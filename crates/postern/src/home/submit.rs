@@ -13,7 +13,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use link::{Event, Role};
 use mail::{Client, Envelope, Recipient, Reply, ReversePath};
-use net::smtp_server::Service;
+use net::smtp_server::{Answers, Service};
 use smtp::server::{Cause, MailFrom, Secret};
 use spool::SpoolError;
 use tokio::sync::Semaphore;
@@ -163,10 +163,10 @@ impl Service for Submission {
         }
     }
 
-    async fn end(&mut self) -> Reply {
+    async fn end(&mut self) -> Answers {
         match self.transaction.take() {
-            Some(transaction) => self.submit.take(transaction).await.unwrap_or_else(|refusal| refusal),
-            None => try_later(),
+            Some(transaction) => self.submit.take(transaction).await.unwrap_or_else(|refusal| refusal).into(),
+            None => try_later().into(),
         }
     }
 

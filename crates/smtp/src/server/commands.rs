@@ -170,6 +170,9 @@ impl Session {
         if mail.extended && !self.client.esmtp {
             return self.refused(&CommandError::UnknownParameter.reply());
         }
+        if mail.from.prdr && self.settings.mode != Mode::Mx {
+            return self.refused(&CommandError::UnknownParameter.reply());
+        }
         if mail.international && !mail.from.smtputf8 {
             return self.refused(&replies::needs_smtputf8());
         }

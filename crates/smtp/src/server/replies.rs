@@ -19,6 +19,9 @@ pub(super) fn ehlo(settings: &Settings, encrypted: bool) -> Reply {
         "{}\nPIPELINING\nSIZE {}\n8BITMIME\nSMTPUTF8\nCHUNKING\nENHANCEDSTATUSCODES\nDSN",
         settings.hostname, settings.limits.message_octets
     );
+    if settings.mode == Mode::Mx {
+        text.push_str("\nPRDR");
+    }
     if settings.starttls && !encrypted {
         text.push_str("\nSTARTTLS");
     }
@@ -38,6 +41,11 @@ pub(super) fn chunk_taken(octets: u64) -> Reply {
 
 pub(super) fn go_ahead() -> Reply {
     Reply::bare(354, "End with <CRLF>.<CRLF>")
+}
+
+/// What stands before one reply per recipient (draft-hall-prdr-00 section 4.5).
+pub(super) fn replies_follow() -> Reply {
+    Reply::bare(353, "One reply per recipient, then one to the message")
 }
 
 pub(super) fn start_tls() -> Reply {

@@ -18,6 +18,8 @@ pub(super) struct Chunk {
 pub(super) struct Transaction {
     pub(super) from: MailFrom,
     pub(super) recipients: Vec<Recipient>,
+    /// How many recipients the envelope has that was asked about: the replies that PRDR owes.
+    pub(super) addressed: usize,
     /// Whether RCPT has been tried at all.
     pub(super) tried: bool,
     /// Set by the first `BDAT`; from then on nothing but `BDAT` and `RSET` makes sense.
@@ -34,11 +36,12 @@ pub(super) enum Chunks {
 
 impl Transaction {
     pub(super) const fn new(from: MailFrom) -> Self {
-        Self { from, recipients: Vec::new(), tried: false, chunks: None }
+        Self { from, recipients: Vec::new(), addressed: 0, tried: false, chunks: None }
     }
 
     /// The envelope. The recipients move into it.
     fn envelope(&mut self, client: &Client) -> Envelope {
+        self.addressed = self.recipients.len();
         Envelope {
             reverse_path: self.from.reverse_path.clone(),
             recipients: std::mem::take(&mut self.recipients),
@@ -196,6 +199,23 @@ impl Session {
 
     fn refuse_body(&mut self, defect: Defect) {
         self.queue(&replies::defect(defect));
+        self.transaction = None;
+    }
+
+    /// Replies to the message. With PRDR a message that somebody gets has one reply per recipient first; a
+    /// refusal of the whole is one reply, as without (draft-hall-prdr-00 section 4.4).
+    pub(super) fn answer_message(&mut self, each: &[Reply], reply: &Reply) {
+        let addressed =
+            self.transaction.as_ref().filter(|open| open.from.prdr).map_or(0, |open| open.addressed);
+        if addressed > 0 && (each.len() == addressed || reply.is_positive()) {
+            self.queue(&replies::replies_follow());
+            for place in 0..addressed {
+                let own = each.get(place).filter(|_| each.len() == addressed);
+                self.queue(own.unwrap_or(reply));
+            }
+        }
+        self.queue(reply);
+        self.body_open = false;
         self.transaction = None;
     }
 

@@ -19,6 +19,8 @@ pub(crate) struct Role {
     pub(crate) closed: bool,
     input: BytesMut,
     body: Vec<u8>,
+    /// The local parts of the envelope: they say how the message is answered.
+    locals: Vec<String>,
 }
 
 impl Role {
@@ -31,6 +33,7 @@ impl Role {
             closed: false,
             input: BytesMut::new(),
             body: Vec::new(),
+            locals: Vec::new(),
         }
     }
 
@@ -101,6 +104,30 @@ impl Role {
         }
     }
 
+    /// `full` has no room, `strict` refuses the content, `short` makes the role forget a reply and `one`
+    /// give one for all; the others get the message.
+    fn conclude(&mut self) {
+        let mut each: Vec<Reply> = self
+            .locals
+            .iter()
+            .map(|local| match local.as_str() {
+                "full" => Reply::new(452, (4, 2, 2), "No room"),
+                "strict" => Reply::new(550, (5, 7, 1), "Not this"),
+                _ => Reply::new(250, (2, 0, 0), "Queued"),
+            })
+            .collect();
+        let all = each.iter().find(|reply| reply.is_positive()).or(each.first()).cloned();
+        let all = all.unwrap_or_else(|| Reply::new(250, (2, 0, 0), "Queued"));
+        if self.locals.iter().any(|local| local == "short") {
+            each.pop();
+        }
+        if self.locals.iter().any(|local| local == "one") {
+            self.session.answer(all);
+        } else {
+            self.session.answer_each(&each, &all);
+        }
+    }
+
     fn decide(&mut self, question: Question) {
         match question {
             Question::Login { user, password } => {
@@ -127,6 +154,7 @@ impl Role {
             }),
             Question::Data(envelope) => {
                 self.note(describe(&envelope));
+                self.locals = envelope.recipients.iter().map(|to| to.address.local().to_owned()).collect();
                 if envelope.reverse_path.to_string().starts_with("nodata@") {
                     self.session.answer(Reply::new(452, (4, 3, 1), "Full"));
                 } else {
@@ -138,7 +166,7 @@ impl Role {
                 assert_eq!(octets, body.len() as u64);
                 self.note(format_args!("message {}", body.escape_ascii()));
                 self.messages.push(body);
-                self.session.answer(Reply::new(250, (2, 0, 0), "Queued"));
+                self.conclude();
             }
             Question::Aborted(cause) => {
                 self.body.clear();

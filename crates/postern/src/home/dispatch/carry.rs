@@ -260,11 +260,14 @@ impl<O: Outbound, A: Accounts> Round<O, A> {
         let body = self.shared.queue.body(item)?;
         let running = self.state.running.iter().find(|running| running.attempt == attempt);
         let places = running.map(|running| running.recipients.as_slice()).unwrap_or_default();
+        let mut envelope = self.state.envelope_for(places);
+        // Here and not when it was handed in: the tag's days begin with the attempt.
+        envelope.reverse_path = (self.shared.sign)(envelope.reverse_path);
         let order = link::Attempt {
             attempt,
             item,
             domain: domain.clone(),
-            envelope: self.state.envelope_for(places),
+            envelope,
             octets: self.state.octets,
             eight_bit: self.state.eight_bit,
             utf8_header: self.state.utf8_header,
@@ -434,13 +437,14 @@ impl<O: Outbound, A: Accounts> Round<O, A> {
     }
 
     async fn report(&self) -> Result<Option<mail::dsn::Action>, String> {
+        let Some(submitted) = self.state.submitted() else { return Ok(None) };
         let original = self.shared.queue.body(self.state.item).map_err(|error| error.to_string())?;
         let mailboxes = Mailboxes {
             store: &self.shared.store,
             postmaster: self.shared.accounts.postmaster(),
             is_local: &|address| self.shared.accounts.is_local(address.domain()),
         };
-        bounce::report(&self.state, original, &mailboxes).await
+        bounce::report(submitted, original, &mailboxes).await
     }
 
     /// A report could not be committed: the original stays, with all that is known of it.

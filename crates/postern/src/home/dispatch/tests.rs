@@ -75,6 +75,12 @@ impl Accounts for FakeAccounts {
     }
 }
 
+fn signed(path: ReversePath) -> ReversePath {
+    let signed =
+        path.address().map(|address| Address::at(&format!("signed={}", address.local()), address.domain()));
+    signed.map_or(path, |signed| ReversePath::Address(signed.unwrap()))
+}
+
 struct Bench {
     dir: TempDir,
     queue: Queue,
@@ -107,6 +113,7 @@ impl Bench {
             outbound: FakeEdges { up: Arc::clone(&up), told: tell, queue: queue.clone() },
             from_edges,
             accounts: FakeAccounts,
+            sign: Box::new(signed),
             store: Arc::clone(&store),
             trace: Trace::open(&dir.path().join("trace"), link::Role::Home).unwrap(),
             settings: Settings { scratch: dir.path().to_owned(), ..settings },
@@ -280,6 +287,25 @@ async fn a_delivered_message_leaves_the_queue_and_nobody_is_told() {
     assert!(bench.inbox().is_empty());
 }
 
+/// Only the world sees the tag: what comes of it here goes by the plain address.
+#[tokio::test]
+async fn the_reverse_path_is_signed_for_the_attempt_and_plain_in_the_queue_and_the_report() {
+    let mut bench = Bench::new();
+    let item = bench.send(&["bob@example.net", "alice@example.org"]).await;
+    let (_, attempt) = bench.started().await;
+    assert_eq!(attempt.envelope.reverse_path.to_string(), "signed=alice@example.org");
+    let state = bench.queue.read(item).unwrap();
+    assert_eq!(state.envelope.reverse_path.to_string(), "alice@example.org");
+    bench.outcomes("one", attempt.attempt, vec![failed()]);
+    bench.settled().await;
+    bench.gone(item).await;
+    let inbox = bench.inbox();
+    assert_eq!(inbox.len(), 2, "the message and the report");
+    assert!(inbox[0].contains("Return-Path: <alice@example.org>"), "{}", inbox[0]);
+    assert!(inbox[1].contains("To: alice@example.org"), "{}", inbox[1]);
+    assert!(inbox.iter().all(|message| !message.contains("signed=")), "{inbox:?}");
+}
+
 #[tokio::test]
 async fn a_deferred_message_is_tried_again_under_a_new_id() {
     let mut bench = Bench::new();
@@ -348,6 +374,24 @@ async fn who_wants_no_report_or_has_no_address_gets_none() {
         bench.gone(item).await;
     }
     assert!(bench.inbox().is_empty());
+}
+
+#[tokio::test]
+async fn a_message_without_a_login_behind_it_never_makes_a_report() {
+    let mut bench = Bench::new();
+    for from in ["alice@example.org", "stranger@example.net"] {
+        let item = system::new_item_id();
+        let to = Address::parse("b@example.com").unwrap().into();
+        let state = QueueState { account: String::new(), ..new_state(item, vec![to], from) };
+        let content = Content::Memory(vec!["body\r\n".into()]);
+        bench.queue.append(state, b"Subject: hi\r\n\r\n".to_vec(), content).await.unwrap();
+        let (_, attempt) = bench.started().await;
+        bench.outcomes("one", attempt.attempt, vec![failed()]);
+        bench.settled().await;
+        bench.gone(item).await;
+    }
+    bench.quiet().await;
+    assert!(bench.inbox().is_empty() && bench.queue.list().await.is_empty());
 }
 
 #[tokio::test]
@@ -514,7 +558,7 @@ async fn a_report_that_a_crash_repeats_is_in_the_mailbox_once() {
         let mailboxes =
             crate::home::bounce::Mailboxes { store: &bench.store, postmaster: None, is_local: &|_| false };
         let body = bench.queue.body(item).unwrap();
-        crate::home::bounce::report(&state, body, &mailboxes).await.unwrap();
+        crate::home::bounce::report(state.submitted().unwrap(), body, &mailboxes).await.unwrap();
     }
     assert_eq!(bench.inbox().len(), 1);
 }

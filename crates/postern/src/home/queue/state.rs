@@ -79,6 +79,17 @@ pub struct RunningAttempt {
     pub started: UnixTime,
 }
 
+/// A message that an account handed in after a login: the only thing that a report is ever made of.
+#[derive(Debug, Clone, Copy)]
+pub struct Submitted<'a>(&'a QueueState);
+
+impl<'a> Submitted<'a> {
+    /// What the queue remembers of it.
+    pub const fn state(self) -> &'a QueueState {
+        self.0
+    }
+}
+
 impl QueueState {
     /// A message that has just been taken. The envelope's recipients move to their own list, its client goes.
     pub fn new(item: ItemId, account: String, mut envelope: Envelope, submitted: UnixTime) -> Self {
@@ -120,6 +131,12 @@ impl QueueState {
     /// What is wrong with it.
     pub fn from_json(json: &[u8]) -> Result<Self, serde_json::Error> {
         serde_json::from_slice(json)
+    }
+
+    /// The message as one that was handed in with a login. `None` when no account stands behind it: then
+    /// nobody is told what becomes of it, least of all the reverse-path that it claims.
+    pub fn submitted(&self) -> Option<Submitted<'_>> {
+        (!self.account.is_empty()).then_some(Submitted(self))
     }
 
     /// Whether every recipient has its final state.
