@@ -12,6 +12,8 @@ use mailauth::results::{authserv_id_of, claims, write};
 const FIELD_NAME: &str = "Authentication-Results:";
 /// What a field with all findings that fit takes at most.
 const FIELD_OCTETS: usize = 8 * 1024 + 2;
+/// Octets of a name that is written whole, whatever has to be escaped in it.
+const HOST_OCTETS: usize = 100;
 
 fuzz_target!(|data: &[u8]| {
     // Somebody else's.
@@ -44,7 +46,8 @@ fuzz_target!(|data: &[u8]| {
     if let Some(written) = authserv_id_of(ours) {
         assert!(expected.starts_with(&written), "{written:?} is not {expected:?}");
     }
-    assert!(claims(ours, &expected) || expected.len() > 200);
+    // A longer name may be cut; no host has one.
+    assert!(claims(ours, &expected) || expected.len() > HOST_OCTETS);
     let semicolons = outside_strings(&field).filter(|c| *c == ';').count();
     assert!(semicolons <= 2, "{semicolons} results, two were found: {field:?}");
 });
