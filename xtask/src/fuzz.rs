@@ -88,7 +88,8 @@ fn fuzz(plan: &mut Plan, tool: &str, name: &str, seconds: u64) -> Result<(), Fai
     ];
     let seeds = format!("fuzz/seeds/{name}");
     // The first folder takes what is found, the second is only read.
-    let mut arguments = vec!["fuzz", "run", "--sanitizer", "none", "--debug-assertions", name, &corpus, &seeds, "--"];
+    let mut arguments =
+        vec!["fuzz", "run", "--sanitizer", "none", "--debug-assertions", name, &corpus, &seeds, "--"];
     arguments.extend(limits.iter().map(String::as_str));
     arguments.extend(["-print_final_stats=1", "-verbosity=0"]);
     plan.program(&format!("fuzz {name}"), tool, &arguments).map_err(|failure| {
@@ -108,10 +109,34 @@ fn names() -> Result<Vec<String>, Failure> {
     let folder = Path::new("fuzz/fuzz_targets");
     let entries = fs::read_dir(folder)
         .map_err(|error| Failure::new(format!("can't read {}: {error}", folder.display())))?;
-    let mut names: Vec<String> = entries
-        .flatten()
-        .filter_map(|entry| Some(entry.path().file_stem()?.to_str()?.to_owned()))
-        .collect();
+    let mut names: Vec<String> =
+        entries.flatten().filter_map(|entry| Some(entry.path().file_stem()?.to_str()?.to_owned())).collect();
     names.sort();
     Ok(names)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn seconds_and_targets_may_be_named() {
+        assert_eq!(Options::parse(&[]), Some(Options::default()));
+        let some = Options { seconds: 20, targets: vec!["header".to_owned(), "arc_set".to_owned()] };
+        assert_eq!(Options::parse(&["header", "--seconds", "20", "arc_set"]), Some(some));
+        for bad in [&["--seconds"][..], &["--seconds", "x"], &["--runs", "1"]] {
+            assert_eq!(Options::parse(bad), None, "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn every_target_is_built_and_has_seeds() {
+        let fuzz = Path::new(env!("CARGO_MANIFEST_DIR")).join("../fuzz");
+        let manifest = fs::read_to_string(fuzz.join("Cargo.toml")).unwrap();
+        for target in fs::read_dir(fuzz.join("fuzz_targets")).unwrap() {
+            let name = target.unwrap().path().file_stem().unwrap().to_str().unwrap().to_owned();
+            assert!(manifest.contains(&format!("name = \"{name}\"\n")), "{name}");
+            assert!(fs::read_dir(fuzz.join("seeds").join(&name)).unwrap().count() >= 3, "{name}");
+        }
+    }
 }

@@ -2,6 +2,8 @@
 //! run before a push. It only calls `cargo`, and `apt-get` for the programs that the journeys talk to.
 
 mod fuzz;
+#[cfg(test)]
+mod lessons;
 mod packages;
 mod step;
 

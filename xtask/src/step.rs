@@ -43,12 +43,7 @@ impl Plan {
     }
 
     /// Runs a program. Its output goes where ours does.
-    pub(crate) fn program(
-        &mut self,
-        name: &str,
-        program: &str,
-        arguments: &[&str],
-    ) -> Result<(), Failure> {
+    pub(crate) fn program(&mut self, name: &str, program: &str, arguments: &[&str]) -> Result<(), Failure> {
         let mut results = Vec::new();
         let done = self.step(name, || run(program, arguments, &mut results));
         if let Some(step) = self.done.last_mut() {
