@@ -79,7 +79,7 @@ pub(crate) fn run(plan: &mut Plan, target: &str, options: &Options) -> Result<()
 
 fn fuzz(plan: &mut Plan, tool: &str, name: &str, seconds: u64) -> Result<(), Failure> {
     let corpus = format!("fuzz/corpus/{name}");
-    prepare(&corpus).map_err(|error| Failure::new(format!("can't make {corpus}: {error}")))?;
+    fs::create_dir_all(&corpus).map_err(|error| Failure::new(format!("can't make {corpus}: {error}")))?;
     let limits = [
         format!("-max_total_time={seconds}"),
         format!("-rss_limit_mb={MEMORY_MB_MAX}"),
@@ -87,21 +87,26 @@ fn fuzz(plan: &mut Plan, tool: &str, name: &str, seconds: u64) -> Result<(), Fai
         format!("-timeout={INPUT_SECONDS_MAX}"),
     ];
     let seeds = format!("fuzz/seeds/{name}");
-    // The first folder takes what is found, the second is only read.
+    // The first folder takes what is found, the second is only read. Both are where a run starts from.
     let mut arguments =
         vec!["fuzz", "run", "--sanitizer", "none", "--debug-assertions", name, &corpus, &seeds, "--"];
     arguments.extend(limits.iter().map(String::as_str));
     arguments.extend(["-print_final_stats=1", "-verbosity=0"]);
     plan.program(&format!("fuzz {name}"), tool, &arguments).map_err(|failure| {
+        let Some(input) = newest_artifact(name) else { return failure };
         Failure::new(format!(
-            "{failure}\nwhat to do: the input is in fuzz/artifacts/{name}, its file is named above; run it again \
-             with\n    {tool} fuzz run --sanitizer none {name} FILE\nand keep it in {seeds} with the fix"
+            "{failure}\nthe input is {input}\nwhat to do: run it again with\n    \
+             {tool} fuzz run --sanitizer none --debug-assertions {name} {input}\n\
+             and keep it in {seeds} with the fix"
         ))
     })
 }
 
-fn prepare(corpus: &str) -> std::io::Result<()> {
-    fs::create_dir_all(corpus)
+/// The newest input that a target did not survive.
+fn newest_artifact(name: &str) -> Option<String> {
+    let entries = fs::read_dir(format!("fuzz/artifacts/{name}")).ok()?.flatten();
+    let newest = entries.max_by_key(|entry| entry.metadata().and_then(|data| data.modified()).ok())?;
+    Some(newest.path().display().to_string())
 }
 
 /// The targets, by their files.
