@@ -7,6 +7,7 @@ use testkit::{Pair, PairOptions, message, process};
 
 use crate::alone;
 
+/// Security lesson: SMTP smuggling (CVE-2023-51764/5/6, CVE-2023-52354).
 #[test]
 fn a_bare_line_feed_in_a_body_is_refused_and_smuggles_nothing() {
     let _alone = alone();
@@ -31,6 +32,7 @@ fn a_bare_line_feed_in_a_body_is_refused_and_smuggles_nothing() {
     assert!(pair.account("alice").subjects("INBOX").is_empty());
 }
 
+/// Security lesson: ALPACA.
 #[test]
 fn whoever_speaks_http_is_sent_away() {
     let _alone = alone();
@@ -42,6 +44,7 @@ fn whoever_speaks_http_is_sent_away() {
     assert!(!answer.contains("250"), "{answer}");
 }
 
+/// Security lesson: STARTTLS injection, server (CVE-2011-0411) and client (CVE-2021-38371).
 #[test]
 fn what_follows_starttls_in_the_clear_is_thrown_away() {
     let _alone = alone();
@@ -103,6 +106,7 @@ fn a_message_that_is_too_large_is_refused_by_its_size_and_by_its_octets() {
     assert_eq!(pair.account("bob").subjects("INBOX"), ["fits"]);
 }
 
+/// Security lesson: Exim CVE-2019-16928.
 #[test]
 fn a_command_line_without_end_is_bounded() {
     let _alone = alone();

@@ -2,7 +2,7 @@
 //! verified passes.
 #![no_main]
 
-use std::future::{Future, Ready, ready};
+use std::future::Future as _;
 use std::pin::pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
@@ -16,8 +16,8 @@ use mailauth::dns::{Answer, Record, RecordType, Resolver};
 struct Given(Vec<u8>);
 
 impl Resolver for Given {
-    fn lookup(&self, _: &str, _: RecordType) -> Ready<Answer> {
-        ready(Ok(Arc::from([Record::Txt(self.0.clone())])))
+    async fn lookup(&self, _: &str, _: RecordType) -> Answer {
+        Ok(Arc::from([Record::Txt(self.0.clone())]))
     }
 }
 

@@ -1,6 +1,9 @@
 //! The one door to everything that is run on this repository: `cargo xtask ci` is what CI calls, and what to
 //! run before a push. It only calls `cargo`, and `apt-get` for the programs that the journeys talk to.
 
+mod fuzz;
+#[cfg(test)]
+mod lessons;
 mod packages;
 mod step;
 
@@ -9,11 +12,13 @@ use std::process::ExitCode;
 use step::{Failure, Plan};
 
 const HELP: &str = "\
-cargo xtask ci                 packages, format, lints, unit tests, demo, journeys
+cargo xtask ci                 packages, format, lints, unit tests, fuzzing, demo, journeys
 cargo xtask packages           installs the Debian packages that the tests need, or says which are missing
 cargo xtask fmt                formats the code
 cargo xtask lint               format and clippy, warnings are errors
 cargo xtask test               unit tests: everything but the journeys
+cargo xtask fuzz [--seconds N] [TARGET...]
+                               a short run of the fuzz targets, two minutes in all, split among them
 cargo xtask journeys [FILTER]  the program in both roles against other mail programs
 cargo xtask bench [--quick] [FIGURE...]
                                measures the program against a Postfix pair; all figures: bench/RESULTS.md";
@@ -33,6 +38,9 @@ fn main() -> ExitCode {
         ["fmt"] => plan.cargo("format", &["fmt", "--all"]),
         ["lint"] => lint(&mut plan),
         ["test"] => unit_tests(&mut plan),
+        ["fuzz", ref options @ ..] if let Some(options) = fuzz::Options::parse(options) => {
+            fuzz::run(&mut plan, &target(), &options)
+        }
         ["journeys"] => packages(&mut plan).and_then(|()| journeys(&mut plan, None)),
         ["journeys", filter] => packages(&mut plan).and_then(|()| journeys(&mut plan, Some(filter))),
         ["bench", ref options @ ..] => packages(&mut plan).and_then(|()| bench(&mut plan, options)),
@@ -55,6 +63,7 @@ fn ci(plan: &mut Plan) -> Result<(), Failure> {
     packages(plan)?;
     lint(plan)?;
     unit_tests(plan)?;
+    fuzz::run(plan, &target(), &fuzz::Options::default())?;
     build(plan)?;
     plan.program("demo", &program(), &["demo", "--once"])?;
     run_journeys(plan, None)?;
@@ -108,6 +117,9 @@ fn program() -> String {
 
 /// A path below the target directory.
 fn built(name: &str) -> String {
-    let target = std::env::var("CARGO_TARGET_DIR").unwrap_or_else(|_| "target".to_owned());
-    format!("{target}/{name}")
+    format!("{}/{name}", target())
+}
+
+fn target() -> String {
+    std::env::var("CARGO_TARGET_DIR").unwrap_or_else(|_| "target".to_owned())
 }

@@ -28,7 +28,7 @@ pub(crate) struct Plan {
 }
 
 struct Done {
-    name: &'static str,
+    name: String,
     took: Duration,
     failed: bool,
     /// `cargo test`'s closing lines, one per test binary that ran any.
@@ -37,18 +37,13 @@ struct Done {
 
 impl Plan {
     /// Runs `cargo` with these arguments.
-    pub(crate) fn cargo(&mut self, name: &'static str, arguments: &[&str]) -> Result<(), Failure> {
+    pub(crate) fn cargo(&mut self, name: &str, arguments: &[&str]) -> Result<(), Failure> {
         let cargo = std::env::var("CARGO").unwrap_or_else(|_| "cargo".to_owned());
         self.program(name, &cargo, arguments)
     }
 
     /// Runs a program. Its output goes where ours does.
-    pub(crate) fn program(
-        &mut self,
-        name: &'static str,
-        program: &str,
-        arguments: &[&str],
-    ) -> Result<(), Failure> {
+    pub(crate) fn program(&mut self, name: &str, program: &str, arguments: &[&str]) -> Result<(), Failure> {
         let mut results = Vec::new();
         let done = self.step(name, || run(program, arguments, &mut results));
         if let Some(step) = self.done.last_mut() {
@@ -60,7 +55,7 @@ impl Plan {
     /// Does something under a name and takes its time.
     pub(crate) fn step(
         &mut self,
-        name: &'static str,
+        name: &str,
         work: impl FnOnce() -> Result<(), Failure>,
     ) -> Result<(), Failure> {
         println!("== {name}");
@@ -68,7 +63,7 @@ impl Plan {
         let done = work();
         let took = begun.elapsed();
         println!("== {name}: {} after {:.1} s", verdict(done.is_err()), took.as_secs_f64());
-        self.done.push(Done { name, took, failed: done.is_err(), results: Vec::new() });
+        self.done.push(Done { name: name.to_owned(), took, failed: done.is_err(), results: Vec::new() });
         done
     }
 

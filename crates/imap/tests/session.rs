@@ -371,6 +371,7 @@ fn a_large_message_and_many_messages_go_out_in_bounded_pieces() {
     assert!(client.output_max <= 2 * imap::OUTPUT_FULL, "{}", client.output_max);
 }
 
+/// Security lesson: Stalwart CVE-2025-61600, Cyrus CVE-2024-34055.
 #[test]
 fn literals_and_commands_are_limited_before_and_after_the_login() {
     let memory = Memory::new();
@@ -399,6 +400,7 @@ fn a_client_that_only_sends_nonsense_is_let_go() {
     assert_eq!(client.step, Step::Close);
 }
 
+/// Security lesson: ALPACA.
 #[test]
 fn a_browser_gets_no_answer() {
     for request in ["GET / HTTP/1.1\r\n", "POST /x HTTP/1.0\r\n", "FOO / HTTP/2\r\n"] {

@@ -306,6 +306,7 @@ mod tests {
         assert!(parse(deep.as_bytes()).is_empty());
     }
 
+    /// Security lesson: Stalwart CVE-2026-26312, Dovecot CVE-2024-23184, CVE-2026-27859.
     #[test]
     fn no_more_mailboxes_than_the_limit_are_read() {
         let list = |count: usize| vec!["a@b"; count].join(",");

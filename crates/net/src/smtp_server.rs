@@ -1,5 +1,8 @@
 //! The driver of an SMTP server session: bytes, TLS and time between a client and the role's service.
 
+#[cfg(test)]
+mod tests;
+
 use std::future::Future;
 use std::io;
 use std::net::IpAddr;

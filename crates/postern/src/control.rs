@@ -235,4 +235,35 @@ mod tests {
         assert!(listen(dir.path()).await.is_err(), "a second daemon is refused");
         serving.abort();
     }
+
+    /// Security lesson: OpenSMTPD CVE-2025-62875, CVE-2020-35680.
+    #[tokio::test]
+    async fn a_malformed_request_is_refused_and_the_next_one_is_answered() {
+        let dir = tempfile::tempdir().unwrap();
+        let listening = listen(dir.path()).await.unwrap_or_else(|problem| panic!("{problem}"));
+        let serving = tokio::spawn(serve(listening.socket, Arc::new(Echo), CancellationToken::new()));
+        let deep = format!("{{\"command\":{}", "[".repeat(100_000));
+        let bad: [&[u8]; 8] = [
+            b"",
+            b"\n",
+            b"\xff\xfe\n",
+            b"null\n",
+            b"{\"command\":1}\n",
+            b"{\"command\":\"x\",\"arguments\":{}}\n",
+            b"\0\0\0\0",
+            deep.as_bytes(),
+        ];
+        for request in bad {
+            let mut stream = UnixStream::connect(socket_path(dir.path())).await.unwrap();
+            stream.write_all(request).await.unwrap();
+            stream.shutdown().await.unwrap();
+            let mut answer = String::new();
+            stream.read_to_string(&mut answer).await.unwrap();
+            assert!(answer.is_empty() || answer.contains("no request"), "{answer}");
+        }
+        let good =
+            ask(dir.path(), &Request::new("hello", [])).await.unwrap_or_else(|problem| panic!("{problem}"));
+        assert_eq!(good.unwrap(), "hello");
+        serving.abort();
+    }
 }

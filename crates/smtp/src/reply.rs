@@ -273,6 +273,7 @@ mod tests {
         assert_eq!(read("250-a\r\n"), Ok(None));
     }
 
+    /// Security lesson: OpenSMTPD CVE-2020-8794, Postfix CVE-2026-43964.
     #[test]
     fn control_characters_of_a_reply_are_removed() {
         assert_eq!(read("550 a\x1b[31m\0b\rc\r\n").unwrap().unwrap().text, "a[31mbc");
@@ -297,6 +298,7 @@ mod tests {
         assert_eq!(read(&"2".repeat(LINE_OCTETS)), Err(ReplyError::LineTooLong));
     }
 
+    /// Security lesson: OpenSMTPD CVE-2020-8794, Postfix CVE-2026-43964.
     #[test]
     fn a_reply_of_200_lines_is_read_and_201_are_an_error_and_its_text_is_bounded() {
         let line = format!("250-{}\r\n", "x".repeat(400));

@@ -116,6 +116,7 @@ fn a_digest_has_messages_where_nothing_is_said() {
     assert!(matches!(part.at(&[1]).unwrap().content, Content::Message(..)));
 }
 
+/// Security lesson: Stalwart CVE-2026-26312, Dovecot CVE-2024-23184, CVE-2026-27859.
 #[test]
 fn content_types_are_read_as_senders_write_them() {
     let fields = |value: &str| Fields::parse(format!("Content-Type: {value}\r\n").as_bytes(), Unstated::Text);
@@ -132,6 +133,7 @@ fn content_types_are_read_as_senders_write_them() {
     assert_eq!(fields(&list(PARAMETERS_MAX + 1)).parameters.len(), PARAMETERS_MAX);
 }
 
+/// Security lesson: Stalwart CVE-2026-26312, Dovecot CVE-2024-23184, CVE-2026-27859.
 #[test]
 fn depth_is_limited_and_what_is_deeper_is_opaque() {
     let nested = |depth: usize| {
@@ -160,6 +162,7 @@ fn depth_is_limited_and_what_is_deeper_is_opaque() {
     scanner.finish();
 }
 
+/// Security lesson: Stalwart CVE-2026-26312, Dovecot CVE-2024-23184, CVE-2026-27859.
 #[test]
 fn parts_are_limited_in_number() {
     let parts = |count: usize| {
@@ -176,6 +179,7 @@ fn parts_are_limited_in_number() {
     assert_eq!(parts(PARTS_MAX + 100), PARTS_MAX - 1);
 }
 
+/// Security lesson: Stalwart CVE-2026-26312, Dovecot CVE-2024-23184, CVE-2026-27859.
 #[test]
 fn a_header_longer_than_the_limit_does_not_hide_its_end() {
     let message =

@@ -542,4 +542,33 @@ mod tests {
         assert!(directory.add_account(&at("\"c d\"@example.org"), "12345678").is_err());
         assert!(directory.add_account(&at("dave@example.com"), "12345678").is_err());
     }
+
+    /// Security lesson: maddy CVE-2026-40193.
+    #[test]
+    fn a_login_name_is_compared_and_never_interpreted() {
+        let (dir, directory) = directory();
+        let names = [
+            "' OR '1'='1",
+            "alice@example.org' --",
+            "alice@example.org\" OR 1=1 --",
+            "a%@example.org",
+            "a_ice@example.org",
+            "*@example.org",
+            "*)(uid=*))(|(uid=*",
+            "../alice@example.org",
+            "alice@example.org/..",
+            "%n@example.org",
+            "{user}@example.org",
+            "$(id)@example.org",
+            "alice@example.org\0",
+            "alice@example.org\r\n",
+            "\"alice\\\"@example.org\"",
+        ];
+        for name in names {
+            assert!(directory.login_blocking(name, "correct horse").is_none(), "{name:?}");
+        }
+        assert_eq!(directory.accounts().len(), 2);
+        assert!(directory.login_blocking("alice@example.org", "correct horse").is_some());
+        drop(dir);
+    }
 }

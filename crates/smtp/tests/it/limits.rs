@@ -30,6 +30,7 @@ fn replies_to(body: &[u8], change: impl Fn(&mut Settings)) -> [String; 2] {
     })
 }
 
+/// Security lesson: Exim CVE-2019-16928.
 #[test]
 fn a_command_line_of_4096_octets_is_taken_and_a_longer_one_is_refused_and_forgotten() {
     let mut role = Role::ready(settings(Mode::Mx));
@@ -49,6 +50,7 @@ fn a_line_without_end_takes_no_memory_and_gets_one_reply() {
     assert_eq!(role.replies(), ["500 5.5.2 Command line too long"]);
 }
 
+/// Security lesson: Exim CVE-2019-16928.
 #[test]
 fn a_client_name_of_255_octets_is_taken_and_a_longer_one_is_not() {
     let mut role = Role::ready(settings(Mode::Mx));
@@ -168,6 +170,7 @@ fn a_body_that_is_thrown_away_takes_no_memory() {
     assert_eq!(role.session.awaited(), Awaited::Command);
 }
 
+/// Security lesson: Exim CVE-2019-16928.
 #[test]
 fn login_data_of_12288_octets_is_read_and_more_is_refused() {
     let mut role = Role::new(settings(Mode::Submission), Some("TLSv1.3"));

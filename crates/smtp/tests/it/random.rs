@@ -147,6 +147,7 @@ proptest! {
         }
     }
 
+    /// Security lesson: SMTP smuggling (CVE-2023-51764/5/6, CVE-2023-52354).
     #[test]
     fn what_is_stuffed_is_unstuffed_or_refused(input in near_lines(), cuts in cuts()) {
         let (mut stuffer, mut ends, mut out) = (DotStuffer::new(), LineEnds::default(), BytesMut::new());
@@ -177,6 +178,7 @@ proptest! {
         }
     }
 
+    /// Security lesson: OpenSMTPD CVE-2020-8794, Postfix CVE-2026-43964.
     #[test]
     fn any_reply_is_survived_by_the_client_and_settles_every_recipient(
         replies in prop::collection::vec(

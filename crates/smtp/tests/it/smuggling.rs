@@ -56,6 +56,7 @@ fn by_chunk(false_end: &[u8]) -> Vec<u8> {
     [ENVELOPE, bdat.as_bytes(), &body, b"NOOP\r\n"].concat()
 }
 
+/// Security lesson: SMTP smuggling (CVE-2023-51764/5/6, CVE-2023-52354).
 #[test]
 fn a_false_end_of_data_is_never_a_second_message_wherever_the_input_is_cut() {
     for false_end in FALSE_ENDS {
@@ -68,6 +69,7 @@ fn a_false_end_of_data_is_never_a_second_message_wherever_the_input_is_cut() {
     }
 }
 
+/// Security lesson: SMTP smuggling (CVE-2023-51764/5/6, CVE-2023-52354).
 #[test]
 fn a_false_end_in_a_chunk_is_never_a_second_message_wherever_the_input_is_cut() {
     for false_end in FALSE_ENDS {
