@@ -235,7 +235,7 @@ fn number(value: f64) -> String {
 /// What took part.
 fn versions() -> Vec<String> {
     let postern = first_line(&testkit::binary::postern().display().to_string(), &["--version"]);
-    let packages = ["postfix", "opendkim", "postfix-policyd-spf-python", "dovecot-lmtpd"];
+    let packages = ["postfix", "opendkim", "postfix-policyd-spf-python", "dovecot-lmtpd", "python3-dkim"];
     let debian: Vec<String> = packages
         .iter()
         .map(|package| {
