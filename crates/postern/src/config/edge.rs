@@ -128,7 +128,7 @@ pub struct DoorConfig {
     pub errors_per_hour: u32,
     /// Recipients that do not exist in an hour, likewise. Default 40.
     pub unknown_recipients_per_hour: u32,
-    /// How long an unknown client waits for the greeting, to see whether it talks first. Default 1 s; 0 turns
+    /// How long a client waits for the greeting, to see whether it talks first. Default 1 s; 0 turns
     /// it off.
     pub greet_pause: Seconds,
 }
