@@ -8,7 +8,7 @@
 mod body;
 pub(crate) mod canonical;
 pub(crate) mod fields;
-mod join;
+pub(crate) mod join;
 mod key;
 pub(crate) mod signature;
 pub(crate) mod tag_list;

@@ -10,6 +10,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use crate::dkim::join::join_all;
 use crate::dns::{LookupError, RecordType, Resolver, texts};
 use record::DmarcRecord;
 pub use record::{AlignmentMode, Policy, Psd};
@@ -139,6 +140,20 @@ pub fn author_domains(header: &[u8]) -> Result<Vec<String>, String> {
         }
         _ => Ok(domains),
     }
+}
+
+/// Asks for the records that [`check`] will want of the authors' domains, all at once. With a resolver that
+/// remembers, `check` finds the answers there: this can run while the body still comes in.
+pub async fn ask_ahead(resolver: &impl Resolver, header: &[u8]) {
+    let mut names = Vec::new();
+    for domain in author_domains(header).unwrap_or_default() {
+        let mut target = Some(domain);
+        while let Some(name) = target {
+            names.push(format!("_dmarc.{name}"));
+            target = above(&name);
+        }
+    }
+    join_all(names.iter().map(|name| resolver.lookup(name, RecordType::Txt))).await;
 }
 
 /// Checks a message by its header section. Of several authors' domains, the one that is worst off decides.

@@ -171,3 +171,17 @@ async fn a_from_field_that_names_no_one_or_too_many() {
         ["xn--bcher-kva.example"]
     );
 }
+
+#[tokio::test]
+async fn what_is_asked_ahead_is_what_the_check_asks() {
+    let header = b"From: x@a.b.c.d.e.f.g.h.i.example.com, y@other.example\r\n\r\n";
+    let (ahead, check_itself) =
+        (crate::dns::Journal::new(Zone::default()), crate::dns::Journal::new(Zone::default()));
+    ask_ahead(&ahead, header).await;
+    check(&check_itself, header, Vouching::default()).await;
+    let names = |asked: Vec<crate::dns::Asked>| {
+        asked.into_iter().map(|asked| asked.name).collect::<std::collections::BTreeSet<_>>()
+    };
+    assert_eq!(names(ahead.asked()), names(check_itself.asked()));
+    ask_ahead(&ahead, b"From: nobody\r\n\r\n").await;
+}

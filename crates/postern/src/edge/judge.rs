@@ -7,7 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use mail::{Envelope, Finding, Place, Reply, Sign, Verdict, header};
 use mailauth::dkim::{BodyHashes, DkimResult, Keys};
-use mailauth::dmarc::{DmarcResult, Policy};
+use mailauth::dmarc::{self, DmarcResult, Policy};
 use mailauth::message::{Authentication, Header};
 use mailauth::results;
 use mailauth::spf::{Query, Spf, SpfResult, check as check_spf};
@@ -143,7 +143,12 @@ impl Examination {
         self.hashes = header.body_hashes();
         let (asking, questions) = (Arc::clone(&header), judges.visitors.questions.clone());
         self.keys = Some(tokio::spawn(async move {
-            tokio::join!(asking.dkim_keys(&questions), asking.arc_keys(&questions))
+            let (dkim, arc, ()) = tokio::join!(
+                asking.dkim_keys(&questions),
+                asking.arc_keys(&questions),
+                dmarc::ask_ahead(&questions, asking.raw()),
+            );
+            (dkim, arc)
         }));
         self.header = Some(header);
         passed_on
@@ -225,7 +230,7 @@ impl Judges {
         envelope: &Envelope,
         hops: u32,
     ) -> Judgement {
-        let dmarc = match found.dmarc.result {
+        let applied = match found.dmarc.result {
             DmarcResult::Fail if found.vouched_by.is_none() && self.policy.dmarc == DmarcPolicy::Enforce => {
                 found.dmarc.applied
             }
@@ -236,7 +241,7 @@ impl Judges {
             let text = "DNS does not answer for your domain now; try again later";
             return Judgement::Refuse(Reply::new(451, (4, 4, 3), text), signs);
         }
-        let refusal = if dmarc == Policy::Reject {
+        let refusal = if applied == Policy::Reject {
             Some(Reply::new(
                 550,
                 (5, 7, 1),
@@ -260,7 +265,7 @@ impl Judges {
             Some(reply) if !reachable => return Judgement::Refuse(reply, signs),
             _ => {}
         }
-        let junk = refusal.is_some() || dmarc == Policy::Quarantine || total >= self.table().junk_from;
+        let junk = refusal.is_some() || applied == Policy::Quarantine || total >= self.table().junk_from;
         let mut findings = found.findings();
         findings.insert(0, iprev(visitor, envelope));
         Judgement::Deliver(Verdict {
