@@ -127,10 +127,22 @@ fn answer(query: &[u8], zone: &Zone) -> Option<Vec<u8>> {
     out.extend([0x84 | (query[2] & 1), 0x80 | if exists { 0 } else { 3 }]);
     out.extend([0, 1]);
     out.extend(u16::try_from(records.len()).ok()?.to_be_bytes());
-    out.extend([0, 0, 0, 0]);
+    let denial = if records.is_empty() { denial() } else { Vec::new() };
+    out.extend([0, u8::from(!denial.is_empty()), 0, 0]);
     out.extend_from_slice(question);
     records.iter().for_each(|record| out.extend_from_slice(record));
+    out.extend_from_slice(&denial);
     Some(out)
+}
+
+/// The root's SOA record: for how long it may be remembered that there is nothing (RFC 2308 section 3).
+fn denial() -> Vec<u8> {
+    const TYPE_SOA: u8 = 6;
+    const SECONDS: u32 = 60;
+    let mut data = vec![0, 0];
+    [1, 3600, 600, 86_400, SECONDS].iter().for_each(|number: &u32| data.extend(number.to_be_bytes()));
+    let length = u8::try_from(data.len()).unwrap_or(0);
+    [&[0, 0, TYPE_SOA, 0, 1][..], &SECONDS.to_be_bytes(), &[0, length], &data].concat()
 }
 
 fn question_name(query: &[u8]) -> Option<(String, usize)> {
