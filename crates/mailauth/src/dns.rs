@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::future::Future;
-use std::net::{Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use serde::{Serialize, Serializer};
@@ -96,6 +96,30 @@ impl<R: Resolver> Resolver for &R {
     fn lookup(&self, name: &str, kind: RecordType) -> impl Future<Output = Answer> + Send {
         (**self).lookup(name, kind)
     }
+}
+
+/// The labels that stand for an address in DNS, the last part first: of IPv4 the numbers, of IPv6 the digits
+/// (RFC 1035 section 3.5, RFC 3596 section 2.5; lists of addresses use the same, RFC 5782 section 2).
+#[must_use]
+pub fn address_labels(ip: IpAddr) -> String {
+    match ip.to_canonical() {
+        IpAddr::V4(ip) => {
+            let [a, b, c, d] = ip.octets();
+            format!("{d}.{c}.{b}.{a}")
+        }
+        IpAddr::V6(ip) => {
+            let mut octets = ip.octets();
+            octets.reverse();
+            octets.map(|octet| format!("{:x}.{:x}", octet & 15, octet >> 4)).join(".")
+        }
+    }
+}
+
+/// The name that holds an address's names.
+#[must_use]
+pub fn address_name(ip: IpAddr) -> String {
+    let tree = if ip.to_canonical().is_ipv4() { "in-addr.arpa" } else { "ip6.arpa" };
+    format!("{}.{tree}", address_labels(ip))
 }
 
 /// The texts at `name`.

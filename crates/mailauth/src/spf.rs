@@ -126,12 +126,6 @@ pub async fn check_helo(resolver: &impl Resolver, query: &Query<'_>) -> Spf {
     check(resolver, &Query { mail_from: "", ..*query }).await
 }
 
-/// The name in DNS that holds an address's names (RFC 1035 section 3.5, RFC 3596 section 2.5).
-#[must_use]
-pub fn reverse_name(ip: IpAddr) -> String {
-    evaluate::reverse_name(ip)
-}
-
 impl Spf {
     /// For a check that took too long.
     #[must_use]

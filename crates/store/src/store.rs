@@ -422,6 +422,13 @@ impl Change<'_> {
 fn remove_leftovers(directory: &Path) -> Result<(), StoreError> {
     for name in file_names(directory)? {
         let unfinished = [".db.new", ".db.new-wal", ".db.new-shm", ".db.removed"];
+        if let Some(account) = name.strip_suffix(".db.removed") {
+            // Its large bodies go as well, unless there is a new account of that name.
+            let file = account_file(directory, account);
+            if !file.exists() {
+                LargeBodies::of(&file).remove_all()?;
+            }
+        }
         if unfinished.iter().any(|end| name.ends_with(end)) {
             remove_if_there(&directory.join(name))?;
         }

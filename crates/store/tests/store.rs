@@ -329,6 +329,21 @@ fn large_files_go_with_their_account() {
 }
 
 #[test]
+fn large_files_of_an_account_that_was_half_removed_go_and_those_of_a_new_one_stay() {
+    let home = home();
+    home.deliver_file(1, &vec![b'l'; LARGE], 0).unwrap();
+    let Home { directory, store } = home;
+    drop(store);
+    let at = |name: &str| directory.path().join(name);
+    std::fs::write(at("bob.db.removed"), "an older one").unwrap();
+    drop(Store::open(directory.path(), Options::default()).unwrap());
+    assert!(at("bob.large").exists() && !at("bob.db.removed").exists());
+    std::fs::rename(at("bob.db"), at("bob.db.removed")).unwrap();
+    drop(Store::open(directory.path(), Options::default()).unwrap());
+    assert!(!at("bob.large").exists() && !at("bob.db.removed").exists());
+}
+
+#[test]
 fn a_file_of_version_1_is_brought_up() {
     let home = home();
     let old = vec![b'o'; LARGE];

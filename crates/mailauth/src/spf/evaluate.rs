@@ -7,7 +7,7 @@ use std::pin::Pin;
 use super::macros::{EXPLANATION_OCTETS_MAX, MacroString, Purpose, Values};
 use super::record::{self, Mechanism, Prefixes, Record};
 use super::{Identity, LOOKUPS_MAX, NAMES_MAX, Query, Spf, SpfResult, VOID_LOOKUPS_MAX};
-use crate::dns::{Answer, LookupError, Record as DnsRecord, RecordType, Resolver, texts};
+use crate::dns::{Answer, LookupError, Record as DnsRecord, RecordType, Resolver, address_name, texts};
 
 /// Most octets of a label (RFC 1035 section 2.3.4).
 const LABEL_OCTETS_MAX: usize = 63;
@@ -259,7 +259,7 @@ impl<'a, R: Resolver> Evaluation<'a, R> {
     /// The names of the client's address that lead back to it (RFC 7208 section 5.5). An answer that does
     /// not come makes no error here: the name is not used.
     async fn validated_names(&mut self, counts_as_void: bool) -> Step<Vec<String>> {
-        let answer = lookup(self.resolver, &reverse_name(self.ip), RecordType::Ptr).await;
+        let answer = lookup(self.resolver, &address_name(self.ip), RecordType::Ptr).await;
         let records = match answer {
             Ok(records) => records,
             Err(error) if error.is_void() && counts_as_void => {
@@ -376,20 +376,4 @@ fn is_at_or_below(name: &str, domain: &str) -> bool {
     let Some(start) = name.len().checked_sub(domain.len()) else { return false };
     let (before, end) = name.split_at(start);
     end.eq_ignore_ascii_case(domain) && (before.is_empty() || before.ends_with(b"."))
-}
-
-/// The name that holds an address's names (RFC 1035 section 3.5, RFC 3596 section 2.5).
-pub(super) fn reverse_name(ip: IpAddr) -> String {
-    match ip {
-        IpAddr::V4(ip) => {
-            let [a, b, c, d] = ip.octets();
-            format!("{d}.{c}.{b}.{a}.in-addr.arpa")
-        }
-        IpAddr::V6(ip) => {
-            let mut octets = ip.octets();
-            octets.reverse();
-            let digits = octets.map(|octet| format!("{:x}.{:x}", octet & 15, octet >> 4));
-            format!("{}.ip6.arpa", digits.join("."))
-        }
-    }
 }

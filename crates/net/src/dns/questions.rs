@@ -57,13 +57,27 @@ impl Resolver for Questions {
             let mut under_way = self.under_way.lock().unwrap_or_else(PoisonError::into_inner);
             Arc::clone(under_way.entry(key.clone()).or_default())
         };
+        let waiting = Waiting { under_way: &self.under_way, key, cell };
         // Whoever comes first asks; if it gives up, the next one does.
-        let answer = cell.get_or_init(|| self.ask(&name, kind)).await.clone();
+        waiting.cell.get_or_init(|| self.ask(&name, kind)).await.clone()
+    }
+}
+
+/// Somebody who waits for an answer. The last one forgets the question, also when it gives up.
+struct Waiting<'q> {
+    under_way: &'q UnderWay,
+    key: (String, RecordType),
+    cell: Arc<OnceCell<Answer>>,
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
         let mut under_way = self.under_way.lock().unwrap_or_else(PoisonError::into_inner);
-        if under_way.get(&key).is_some_and(|known| Arc::ptr_eq(known, &cell)) {
-            under_way.remove(&key);
+        let same = under_way.get(&self.key).is_some_and(|known| Arc::ptr_eq(known, &self.cell));
+        // One is in the table, one is ours. New ones are only made under the lock.
+        if same && Arc::strong_count(&self.cell) <= 2 {
+            under_way.remove(&self.key);
         }
-        answer
     }
 }
 
@@ -97,5 +111,39 @@ fn translate(data: &RData, kind: RecordType) -> Option<Record> {
         (RData::TXT(txt), RecordType::Txt) => Some(Record::Txt(txt.txt_data.concat())),
         (RData::PTR(ptr), RecordType::Ptr) => Some(Record::Ptr(name(&ptr.0))),
         _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::UdpSocket;
+
+    use super::*;
+    use crate::dns::Dns;
+
+    #[tokio::test]
+    async fn a_question_is_asked_once_and_forgotten_when_nobody_waits_any_more() {
+        // It takes what it is asked and never answers.
+        let silent = UdpSocket::bind("127.0.0.1:0").unwrap();
+        silent.set_nonblocking(true).unwrap();
+        let questions = Dns::new(&[silent.local_addr().unwrap()]).unwrap().questions();
+        let ask = || {
+            let questions = questions.clone();
+            tokio::spawn(async move { questions.lookup("a.test", RecordType::Txt).await })
+        };
+        let (first, second) = (ask(), ask());
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        let mut datagrams = 0;
+        while silent.recv_from(&mut [0; 512]).is_ok() {
+            datagrams += 1;
+        }
+        assert_eq!(datagrams, 1);
+        assert_eq!(questions.under_way.lock().unwrap().len(), 1);
+        first.abort();
+        assert!(first.await.is_err());
+        assert_eq!(questions.under_way.lock().unwrap().len(), 1, "the second still waits");
+        second.abort();
+        assert!(second.await.is_err());
+        assert!(questions.under_way.lock().unwrap().is_empty());
     }
 }

@@ -228,10 +228,15 @@ pub struct ListConfig {
 impl ListConfig {
     /// Points in tenths.
     pub fn tenths(&self) -> i32 {
-        #[allow(clippy::cast_possible_truncation, reason = "bounded when the file is read")]
-        let tenths = (self.points * 10.0).round() as i32;
-        tenths
+        tenths(self.points)
     }
+}
+
+/// Points in tenths, so that sums are exact.
+pub fn tenths(points: f64) -> i32 {
+    #[allow(clippy::cast_possible_truncation, reason = "bounded when the file is read")]
+    let tenths = (points * 10.0).round() as i32;
+    tenths
 }
 
 /// Points beyond this make no sense and would not add up.

@@ -11,7 +11,7 @@ use mailauth::dmarc::{self, DmarcResult, Policy};
 use mailauth::message::{Authentication, Header};
 use mailauth::results;
 use mailauth::spf::{Query, Spf, SpfResult, check as check_spf};
-use tokio::task::JoinHandle;
+use tokio_util::task::AbortOnDropHandle;
 
 use super::score::{self, Table};
 use super::visitor::{Visitor, Visitors};
@@ -37,7 +37,7 @@ pub struct Examination {
     held: Vec<u8>,
     header: Option<Arc<Header>>,
     hashes: BodyHashes,
-    keys: Option<JoinHandle<(Keys, Keys)>>,
+    keys: Option<AbortOnDropHandle<(Keys, Keys)>>,
 }
 
 /// What becomes of a piece of a message.
@@ -63,11 +63,11 @@ impl Judges {
         &self.visitors.table
     }
 
-    /// Begins to check who may send for the reverse-path.
-    pub fn begin_spf(&self, client: &mail::Client, mail_from: String) -> JoinHandle<Spf> {
+    /// Begins to check who may send for the reverse-path; dropped, it asks no further.
+    pub fn begin_spf(&self, client: &mail::Client, mail_from: String) -> AbortOnDropHandle<Spf> {
         let (questions, receiver) = (self.visitors.questions.clone(), self.visitors.hostname.clone());
         let (ip, helo) = (client.ip, client.helo.clone());
-        tokio::spawn(async move {
+        AbortOnDropHandle::new(tokio::spawn(async move {
             let query = Query {
                 ip,
                 helo: &helo,
@@ -79,7 +79,7 @@ impl Judges {
                 Ok(spf) => spf,
                 Err(_) => Spf::unanswered(&query),
             }
-        })
+        }))
     }
 
     /// Signs of an SPF result.
@@ -142,14 +142,14 @@ impl Examination {
         let header = Arc::new(Header::parse(raw));
         self.hashes = header.body_hashes();
         let (asking, questions) = (Arc::clone(&header), judges.visitors.questions.clone());
-        self.keys = Some(tokio::spawn(async move {
+        self.keys = Some(AbortOnDropHandle::new(tokio::spawn(async move {
             let (dkim, arc, ()) = tokio::join!(
                 asking.dkim_keys(&questions),
                 asking.arc_keys(&questions),
                 dmarc::ask_ahead(&questions, asking.raw()),
             );
             (dkim, arc)
-        }));
+        })));
         self.header = Some(header);
         passed_on
     }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use mail::Sign;
-use mailauth::dns::{Record, RecordType, Resolver};
+use mailauth::dns::{Record, RecordType, Resolver, address_labels};
 
 use crate::config::ListConfig;
 
@@ -114,18 +114,7 @@ impl List {
 
 /// RFC 5782 sections 2.1 and 2.4.
 fn query_name(ip: IpAddr, zone: &str) -> String {
-    match ip.to_canonical() {
-        IpAddr::V4(ip) => {
-            let [a, b, c, d] = ip.octets();
-            format!("{d}.{c}.{b}.{a}.{zone}")
-        }
-        IpAddr::V6(ip) => {
-            let mut octets = ip.octets();
-            octets.reverse();
-            let digits = octets.map(|octet| format!("{:x}.{:x}", octet & 15, octet >> 4));
-            format!("{}.{zone}", digits.join("."))
-        }
-    }
+    format!("{}.{zone}", address_labels(ip))
 }
 
 #[cfg(test)]

@@ -11,7 +11,7 @@ use mailauth::spf::Spf;
 use net::smtp_server::{Answers, Early, Service};
 use smtp::server::{Cause, MailFrom, Secret};
 use tokio::sync::Semaphore;
-use tokio::task::JoinHandle;
+use tokio_util::task::AbortOnDropHandle;
 
 use super::door::{Admission, Door};
 use super::greylist::{Greyed, Greylist};
@@ -59,7 +59,7 @@ pub struct Receive {
     shared: Arc<Reception>,
     admission: Option<Admission>,
     /// What DNS says about the client, asked for since it connected.
-    asking: Option<JoinHandle<Visitor>>,
+    asking: Option<AbortOnDropHandle<Visitor>>,
     visitor: Visitor,
     /// Signs of the client's behaviour.
     signs: Vec<Sign>,
@@ -76,7 +76,7 @@ struct Transaction {
     /// Whether the client asked for a reply per recipient.
     telling: Telling,
     /// The check of the reverse-path that was begun, then its result.
-    asking_spf: Option<JoinHandle<Spf>>,
+    asking_spf: Option<AbortOnDropHandle<Spf>>,
     spf: Option<Spf>,
     /// Signs of the name that the client calls itself by, and of SPF.
     signs: Vec<Sign>,

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use mail::Sign;
 pub use mail::{explain_signs as explain, sum_of_signs as total};
 
-use crate::config::ScoreConfig;
+use crate::config::{ScoreConfig, tenths};
 
 /// The rows: name, points in tenths, meaning. `edge.toml` may give each other points.
 pub const ROWS: &[(&str, i32, &str)] = &[
@@ -60,13 +60,6 @@ impl Table {
         let tenths = self.points.get(row).copied().filter(|tenths| *tenths != 0)?;
         Some(Sign { name: row.to_owned(), tenths, detail: detail.into() })
     }
-}
-
-fn tenths(points: f64) -> i32 {
-    // The configuration bounds points to a thousand.
-    #[allow(clippy::cast_possible_truncation, reason = "bounded by the configuration")]
-    let tenths = (points * 10.0).round() as i32;
-    tenths
 }
 
 /// Whether there is such a row.

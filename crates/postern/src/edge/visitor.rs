@@ -8,9 +8,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use mail::{Client, Domain, Sign};
-use mailauth::dns::{LookupError, Record, RecordType, Resolver};
+use mailauth::dns::{LookupError, Record, RecordType, Resolver, address_name};
 use net::dns::Questions;
-use tokio::task::JoinHandle;
+use tokio_util::task::AbortOnDropHandle;
 
 use super::lists::Lists;
 use super::score::Table;
@@ -43,20 +43,20 @@ pub struct Visitor {
 }
 
 impl Visitors {
-    /// Begins to ask about an address.
-    pub fn begin(self: &Arc<Self>, ip: IpAddr) -> JoinHandle<Visitor> {
+    /// Begins to ask about an address; dropped, it is asked no further.
+    pub fn begin(self: &Arc<Self>, ip: IpAddr) -> AbortOnDropHandle<Visitor> {
         let this = Arc::clone(self);
-        tokio::spawn(async move {
+        AbortOnDropHandle::new(tokio::spawn(async move {
             let (mut visitor, listed) =
                 tokio::join!(this.names(ip), this.lists.ask(&this.questions, ip, system::now().as_secs()));
             visitor.signs.extend(listed);
             visitor
-        })
+        }))
     }
 
     /// Forward-confirmed reverse DNS (RFC 8601 section 3's `iprev`).
     async fn names(&self, ip: IpAddr) -> Visitor {
-        let answer = self.questions.lookup(&reverse_name(ip), RecordType::Ptr).await;
+        let answer = self.questions.lookup(&address_name(ip), RecordType::Ptr).await;
         let records = match answer {
             Ok(records) => records,
             Err(error) if error.is_void() => {
@@ -117,7 +117,7 @@ impl Visitors {
 }
 
 /// Waits for what was begun, but not for long.
-pub async fn wait(asking: JoinHandle<Visitor>) -> Visitor {
+pub async fn wait(asking: AbortOnDropHandle<Visitor>) -> Visitor {
     match tokio::time::timeout(PATIENCE, asking).await {
         Ok(Ok(visitor)) => visitor,
         _ => Visitor::default(),
@@ -130,8 +130,4 @@ fn address(record: &Record) -> Option<IpAddr> {
         Record::Aaaa(ip) => Some((*ip).into()),
         _ => None,
     }
-}
-
-fn reverse_name(ip: IpAddr) -> String {
-    mailauth::spf::reverse_name(ip.to_canonical())
 }
