@@ -58,6 +58,11 @@ pub(crate) const fn rows(octets: u64) -> u64 {
     octets.div_ceil(PIECE)
 }
 
+/// Whether this body comes in a file that is kept.
+pub(crate) fn keeps_file(body: &Body) -> bool {
+    matches!(body, Body::File(_, octets) if *octets >= LARGE_OCTETS)
+}
+
 /// Writes `head` and then `body` to rows from `id` on; a large body that comes in a file keeps it.
 pub(crate) fn write(
     connection: &Connection,
@@ -68,7 +73,7 @@ pub(crate) fn write(
 ) -> Result<(), StoreError> {
     let empty = Body::Memory(Vec::new());
     let body = match body {
-        Body::File(file, octets) if *octets >= LARGE_OCTETS => {
+        Body::File(file, octets) if keeps_file(body) => {
             large.write(connection, id, head.len(), file, *octets)?;
             &empty
         }

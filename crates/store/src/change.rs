@@ -109,18 +109,31 @@ pub(crate) struct Change<'c> {
     effects: Effects,
     mailboxes: Vec<Counters>,
     body_next: Option<u64>,
+    /// Bodies that got a file.
+    made: Vec<u64>,
 }
 
 impl<'c> Change<'c> {
     pub(crate) fn begin(connection: &'c Connection, large: &'c LargeBodies) -> Result<Self, StoreError> {
         connection.prepare_cached("BEGIN IMMEDIATE")?.execute([])?;
-        Ok(Self { connection, large, effects: Effects::default(), mailboxes: Vec::new(), body_next: None })
+        let effects = Effects::default();
+        Ok(Self { connection, large, effects, mailboxes: Vec::new(), body_next: None, made: Vec::new() })
     }
 
     pub(crate) fn commit(mut self) -> Result<Effects, StoreError> {
         self.save()?;
         self.connection.prepare_cached("COMMIT")?.execute([])?;
         Ok(self.effects)
+    }
+
+    /// Takes all of it back, and removes the files that it made.
+    pub(crate) fn undo(self) {
+        if !self.connection.is_autocommit() {
+            let _ = self.connection.execute_batch("ROLLBACK");
+        }
+        if self.connection.is_autocommit() {
+            self.made.iter().for_each(|id| self.large.remove(*id));
+        }
     }
 
     fn save(&mut self) -> Result<(), StoreError> {
@@ -215,6 +228,10 @@ impl<'c> Change<'c> {
                     .query_row([], |row| row.get::<_, i64>(0))?,
             ),
         };
+        let id = id.max(self.large.unused());
+        if body::keeps_file(source) {
+            self.made.push(id);
+        }
         body::write(self.connection, self.large, id, head, source)?;
         self.effects.body_octets += octets;
         // An empty message has no row, and an id of its own all the same.
@@ -325,4 +342,61 @@ impl<'c> Change<'c> {
 
 fn check_octets(octets: u64) -> Result<(), StoreError> {
     if octets > MESSAGE_OCTETS_MAX { Err(StoreError::Limit("octets of a message")) } else { Ok(()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write as _;
+
+    use mail::UnixTime;
+
+    use super::*;
+    use crate::large::LARGE_OCTETS;
+    use crate::{FlagList, schema};
+
+    fn deliver(change: &mut Change<'_>, directory: &std::path::Path, octet: u8) {
+        let mut file = tempfile::tempfile_in(directory).unwrap();
+        file.write_all(&vec![octet; LARGE_OCTETS as usize]).unwrap();
+        let delivery = Delivery {
+            item: None,
+            mailbox: "INBOX".into(),
+            head: Vec::new(),
+            body: Body::File(file, LARGE_OCTETS),
+            flags: FlagList::default(),
+            internal_date: UnixTime(0),
+        };
+        change.deliver(&delivery).unwrap();
+    }
+
+    /// A commit that the disk said no to may be there after a crash, with the file that it names.
+    #[test]
+    fn the_file_of_a_failed_commit_stays_and_its_name_is_not_used_again() {
+        let directory = tempfile::tempdir().unwrap();
+        let database = directory.path().join("bob.db");
+        schema::create(&database, 1).unwrap();
+        let connection = schema::open_writer(&database).unwrap();
+        let large = LargeBodies::of(&database);
+        let files = || {
+            let names = std::fs::read_dir(directory.path().join("bob.large")).unwrap();
+            let mut files: Vec<_> = names.map(|name| name.unwrap().path()).collect();
+            files.sort();
+            files.iter().map(|file| std::fs::read(file).unwrap()[0]).collect::<Vec<_>>()
+        };
+
+        let mut failed = Change::begin(&connection, &large).unwrap();
+        deliver(&mut failed, directory.path(), b'a');
+        drop(failed);
+        connection.execute_batch("ROLLBACK").unwrap();
+        let mut again = Change::begin(&connection, &large).unwrap();
+        deliver(&mut again, directory.path(), b'b');
+        again.commit().unwrap();
+        assert_eq!(files(), [b'a', b'b']);
+
+        let mut undone = Change::begin(&connection, &large).unwrap();
+        deliver(&mut undone, directory.path(), b'c');
+        undone.undo();
+        assert_eq!(files(), [b'a', b'b'], "what never came to a commit leaves nothing");
+        large.sweep(&connection).unwrap();
+        assert_eq!(files(), [b'b']);
+    }
 }

@@ -5,6 +5,7 @@
 //! database, so it is part of the account from the commit on. A file without a row is what a crash or an
 //! undone transaction left: the next start removes it.
 
+use std::cell::Cell;
 use std::collections::HashSet;
 use std::fs::{self, File};
 use std::io::ErrorKind;
@@ -24,12 +25,21 @@ pub(crate) const LARGE_OCTETS: u64 = 1024 * 1024;
 #[derive(Debug)]
 pub(crate) struct LargeBodies {
     directory: PathBuf,
+    /// Above every id that a file was made for since this was made. A commit whose sync fails is undone here,
+    /// and may yet be there after a crash, when the log had reached the disk: then its file must be there too,
+    /// and be the same. So an id whose transaction failed is not used again.
+    unused: Cell<u64>,
 }
 
 impl LargeBodies {
     /// Those of the account whose database is `file`.
     pub(crate) fn of(file: &Path) -> Self {
-        Self { directory: file.with_extension("large") }
+        Self { directory: file.with_extension("large"), unused: Cell::new(0) }
+    }
+
+    /// The lowest id that a body may get.
+    pub(crate) fn unused(&self) -> u64 {
+        self.unused.get()
     }
 
     fn path(&self, id: u64) -> PathBuf {
@@ -54,6 +64,7 @@ impl LargeBodies {
         if there < octets {
             return Err(StoreError::Source(format!("it has {there} octets and should have {octets}")));
         }
+        self.unused.set(self.unused.get().max(id + 1));
         self.keep(id, source, octets).map_err(|error| self.error(&error))?;
         let sql = "INSERT INTO large (body, head) VALUES (?1, ?2)";
         connection.prepare_cached(sql)?.execute(params![column(id), column(head as u64)])?;
@@ -67,7 +78,7 @@ impl LargeBodies {
             fs::set_permissions(&self.directory, fs::Permissions::from_mode(0o700))?;
             sync(self.directory.parent().unwrap_or(Path::new(".")))?;
         }
-        // Ids of committed bodies are never given out again: what has this name was never committed.
+        // Ids are not given out again, so what has this name is what a sweep could not remove.
         if let Err(error) = fs::remove_file(&path)
             && error.kind() != ErrorKind::NotFound
         {

@@ -3,9 +3,10 @@
 //! A writer drains its queue into one transaction per account, commits, and only then answers. While it
 //! waits for the disk the next batch gathers, so the number of fsyncs falls as the load rises.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -76,7 +77,7 @@ pub(crate) struct Writer {
 struct Open {
     account: String,
     file: PathBuf,
-    large: LargeBodies,
+    large: Rc<LargeBodies>,
     connection: Connection,
     log_octets: u64,
 }
@@ -86,8 +87,8 @@ struct Open {
 struct OpenFiles {
     /// The most recently used is last.
     files: Vec<Open>,
-    /// Accounts whose files of large bodies were looked through since the start.
-    swept: HashSet<String>,
+    /// Of each account that was opened since the start: its files of large bodies are looked through once.
+    large: HashMap<String, Rc<LargeBodies>>,
 }
 
 impl Writer {
@@ -146,8 +147,8 @@ impl Writer {
         let damaged = answers
             .iter()
             .any(|(_, outcome)| matches!(outcome, Err(StoreError::Database(_) | StoreError::Damaged(_))));
-        answer(answers);
         effects.released.iter().for_each(|id| file.large.remove(*id));
+        answer(answers);
         file.log_octets += effects.body_octets;
         file.log_octets += (file.connection.total_changes() - before).saturating_mul(ROW_OCTETS);
         if file.log_octets >= CHECKPOINT_OCTETS {
@@ -161,7 +162,7 @@ impl Writer {
     }
 
     fn open<'o>(&self, open: &'o mut OpenFiles, account: &str) -> Result<&'o mut Open, StoreError> {
-        let OpenFiles { files, swept } = open;
+        let OpenFiles { files, large: known } = open;
         let file = match files.iter().position(|file| file.account == account) {
             Some(place) => files.remove(place),
             None => {
@@ -170,10 +171,15 @@ impl Writer {
                     return Err(StoreError::NoAccount(account.to_owned()));
                 }
                 let connection = schema::open_writer(&file)?;
-                let large = LargeBodies::of(&file);
-                if swept.insert(account.to_owned()) {
-                    large.sweep(&connection)?;
-                }
+                let large = match known.get(account) {
+                    Some(large) => Rc::clone(large),
+                    None => {
+                        let large = Rc::new(LargeBodies::of(&file));
+                        large.sweep(&connection)?;
+                        known.insert(account.to_owned(), Rc::clone(&large));
+                        large
+                    }
+                };
                 if files.len() >= OPEN_MAX {
                     files.remove(0);
                 }
@@ -208,22 +214,36 @@ fn attempt(
     jobs: &mut [Box<dyn Job>],
     failed: &mut [Option<StoreError>],
 ) -> Result<Effects, StoreError> {
-    let connection = &file.connection;
-    let outcome = Change::begin(connection, &file.large).and_then(|mut change| {
-        for (job, failed) in jobs.iter_mut().zip(failed) {
-            let before = connection.total_changes();
-            match job.apply(&mut change) {
-                Ok(()) => {}
-                Err(error) if connection.total_changes() == before => *failed = Some(error),
-                Err(error) => return Err(error),
+    let outcome = Change::begin(&file.connection, &file.large).and_then(|mut change| {
+        match apply_all(&file.connection, &mut change, jobs, failed) {
+            Ok(()) => change.commit(),
+            Err(error) => {
+                change.undo();
+                Err(error)
             }
         }
-        change.commit()
     });
-    if outcome.is_err() && !connection.is_autocommit() {
-        let _ = connection.execute_batch("ROLLBACK");
+    if outcome.is_err() && !file.connection.is_autocommit() {
+        let _ = file.connection.execute_batch("ROLLBACK");
     }
     outcome.map_err(|error| named(file, error))
+}
+
+fn apply_all(
+    connection: &Connection,
+    change: &mut Change<'_>,
+    jobs: &mut [Box<dyn Job>],
+    failed: &mut [Option<StoreError>],
+) -> Result<(), StoreError> {
+    for (job, failed) in jobs.iter_mut().zip(failed) {
+        let before = connection.total_changes();
+        match job.apply(change) {
+            Ok(()) => {}
+            Err(error) if connection.total_changes() == before => *failed = Some(error),
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
 }
 
 /// Puts the file's name into errors of the disk.

@@ -184,43 +184,6 @@ fn one_bad_delivery_does_not_harm_its_batch() {
     assert_eq!(home.stored_rows("arrived"), 7);
 }
 
-#[test]
-fn a_large_file_is_stored_and_read_in_pieces() {
-    let home = home();
-    let octets = 50 * 1024 * 1024_u64;
-    let mut file = tempfile::tempfile().unwrap();
-    let block: Vec<u8> = (0..=255_u8).cycle().take(65_536 + 1).collect();
-    let mut written = 0;
-    while written < octets {
-        let part = &block[..block.len().min(usize::try_from(octets - written).unwrap())];
-        file.write_all(part).unwrap();
-        written += part.len() as u64;
-    }
-    let before = resident_peak();
-    let mut message = delivery(None, b"");
-    message.head = b"Head: x\r\n".to_vec();
-    message.body = Body::File(file, octets);
-    home.store.deliver_and_wait("bob", message).unwrap();
-    let id = home.mailbox("INBOX").id;
-    let reader = home.store.reader("bob").unwrap();
-    let at = |offset: u64| block[usize::try_from(offset % 65_537).unwrap()];
-    for offset in [0, 262_143, 262_144, 10_000_000, octets - 10] {
-        let mut out = Vec::new();
-        assert!(reader.read_body(id, 1, offset + 9, 10, &mut out).unwrap());
-        assert_eq!(out, (0..10).map(|place| at(offset + place)).collect::<Vec<_>>());
-    }
-    let mut past = Vec::new();
-    reader.read_body(id, 1, octets, 100, &mut past).unwrap();
-    assert_eq!(past.len(), 9);
-    reader.read_body(id, 1, octets + 9, 100, &mut past).unwrap();
-    reader.read_body(id, 1, u64::MAX, 100, &mut past).unwrap();
-    assert_eq!(past.len(), 9);
-    let grown = resident_peak() - before;
-    assert!(grown < 12 * 1024, "memory grew by {grown} KiB");
-    home.store.expunge("bob", id, &[1..=1], Expunge::All).unwrap();
-    assert_eq!(home.stored_rows("body"), 0);
-}
-
 /// The smallest body that keeps its file.
 const LARGE: usize = 1024 * 1024;
 
@@ -358,13 +321,6 @@ fn a_file_of_version_1_is_brought_up() {
     assert_eq!(home.body("INBOX", 1).unwrap(), old);
     home.deliver_file(1, &vec![b'l'; LARGE], 0).unwrap();
     assert_eq!(home.body("INBOX", 2).unwrap().len(), LARGE + 9);
-}
-
-/// The most memory this process has ever used, in KiB.
-fn resident_peak() -> u64 {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap();
-    let line = status.lines().find(|line| line.starts_with("VmHWM")).unwrap();
-    line.split_whitespace().nth(1).unwrap().parse().unwrap()
 }
 
 #[test]
