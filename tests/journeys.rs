@@ -14,7 +14,9 @@ mod mailboxes;
 mod network;
 mod operator;
 mod outbound;
+mod signer;
 mod store_crash;
+mod suites;
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 

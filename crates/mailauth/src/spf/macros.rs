@@ -250,12 +250,13 @@ impl Macro {
     }
 }
 
-/// An IPv4 address as ever, an IPv6 address as 32 digits with dots between (RFC 7208 section 7.3).
+/// An IPv4 address as ever, an IPv6 address as 32 digits with dots between (RFC 7208 section 7.3). Digits above
+/// 9 are upper case, as the public suite has them; to DNS they are the same.
 fn dotted(ip: IpAddr) -> String {
     match ip {
         IpAddr::V4(ip) => ip.to_string(),
         IpAddr::V6(ip) => {
-            let digits = ip.octets().map(|octet| format!("{:x}.{:x}", octet >> 4, octet & 15));
+            let digits = ip.octets().map(|octet| format!("{:X}.{:X}", octet >> 4, octet & 15));
             digits.join(".")
         }
     }
@@ -320,7 +321,7 @@ mod tests {
         let text = MacroString::parse("%{ir}.%{v}._spf.%{d2}", Purpose::Term).unwrap();
         assert_eq!(
             text.expand_domain(&six),
-            "1.0.b.c.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.8.b.d.0.1.0.0.2.ip6._spf.example.com"
+            "1.0.B.C.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.8.B.D.0.1.0.0.2.ip6._spf.example.com"
         );
     }
 

@@ -31,10 +31,7 @@ impl Questions {
     }
 
     async fn ask(&self, name: &str, kind: RecordType) -> Answer {
-        // A label may hold any octet: what a stranger's macro gives is asked for as it is.
-        let labels = name.split('.').map(str::as_bytes);
-        let Ok(mut absolute) = Name::from_labels(labels) else { return Err(LookupError::NoSuchName) };
-        absolute.set_fqdn(true);
+        let Some(absolute) = wire_name(name) else { return Err(LookupError::NoSuchName) };
         let asked = self.resolver.lookup(absolute, wire_type(kind));
         let answer = match tokio::time::timeout(PATIENCE, asked).await {
             Ok(Ok(answer)) => answer,
@@ -103,7 +100,6 @@ fn meaning(error: &NetError) -> LookupError {
 
 /// A record of the type asked for; aliases on the way are left out.
 fn translate(data: &RData, kind: RecordType) -> Option<Record> {
-    let name = |name: &Name| name.to_ascii().trim_end_matches('.').to_owned();
     match (data, kind) {
         (RData::A(a), RecordType::A) => Some(Record::A(a.0)),
         (RData::AAAA(aaaa), RecordType::Aaaa) => Some(Record::Aaaa(aaaa.0)),
@@ -114,12 +110,45 @@ fn translate(data: &RData, kind: RecordType) -> Option<Record> {
     }
 }
 
+/// A label may hold any octet: what a stranger's macro gives is asked for as it is.
+fn wire_name(name: &str) -> Option<Name> {
+    let mut name = Name::from_labels(name.split('.').map(str::as_bytes)).ok()?;
+    name.set_fqdn(true);
+    Some(name)
+}
+
+/// The other way: labels as they are, for SPF knows names that no host has (RFC 7208 section 7.1). Only what
+/// would be misread as a name or in a log is escaped (RFC 1035 section 5.1); such a name is not asked for.
+fn name(name: &Name) -> String {
+    let labels = name.iter().map(|label| {
+        let mut out = String::with_capacity(label.len());
+        for octet in label {
+            match octet {
+                b'.' => out.push_str("\\."),
+                b'!'..=b'~' => out.push(char::from(*octet)),
+                other => out.push_str(&format!("\\{other:03}")),
+            }
+        }
+        out
+    });
+    labels.collect::<Vec<_>>().join(".")
+}
+
 #[cfg(test)]
 mod tests {
     use std::net::UdpSocket;
 
     use super::*;
     use crate::dns::Dns;
+
+    #[test]
+    fn a_name_from_an_answer_can_be_asked_for() {
+        for text in ["Mail.Example", "foo:bar/baz._x", "a\\b.c"] {
+            assert_eq!(name(&wire_name(text).unwrap()), text);
+        }
+        let odd = Name::from_labels([&b"a.b"[..], b"\x00\n\xff"]).unwrap();
+        assert_eq!(name(&odd), "a\\.b.\\000\\010\\255");
+    }
 
     #[tokio::test]
     async fn a_question_is_asked_once_and_forgotten_when_nobody_waits_any_more() {
