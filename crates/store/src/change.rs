@@ -356,7 +356,7 @@ mod tests {
 
     fn deliver(change: &mut Change<'_>, directory: &std::path::Path, octet: u8) {
         let mut file = tempfile::tempfile_in(directory).unwrap();
-        file.write_all(&vec![octet; LARGE_OCTETS as usize]).unwrap();
+        file.write_all(&[octet; 1024 * 1024]).unwrap();
         let delivery = Delivery {
             item: None,
             mailbox: "INBOX".into(),

@@ -260,7 +260,8 @@ impl Judges {
             None
         };
         // Who wants to reach the postmaster about a refusal must be able to (RFC 5321 section 4.5.1, RFC 2142).
-        let reachable = envelope.recipients.iter().any(|recipient| is_role(recipient.address.local()));
+        // A message for others as well is refused: else one recipient more would open every door.
+        let reachable = envelope.recipients.iter().all(|recipient| is_role(recipient.address.local()));
         match refusal {
             Some(reply) if !reachable => return Judgement::Refuse(reply, signs),
             _ => {}

@@ -96,7 +96,10 @@ impl List {
             let name = query_name(Ipv4Addr::new(127, 0, 0, octet).into(), zone);
             async move { resolver.lookup(&name, RecordType::A).await.is_ok() }
         };
+        // A visitor who leaves takes this task along: then the next one tries.
+        let again = Again(&self.tried, tried);
         let (must, must_not) = (listed(2).await, listed(1).await);
+        std::mem::forget(again);
         let fit = must && !must_not;
         if self.fit.swap(fit, Ordering::Relaxed) != fit || !fit {
             match (must, must_not) {
@@ -109,6 +112,15 @@ impl List {
                 _ => tracing::info!(list = %zone, "the list answers as it should again"),
             }
         }
+    }
+}
+
+/// Puts the time of the last trial back, unless it is forgotten.
+struct Again<'l>(&'l AtomicU64, u64);
+
+impl Drop for Again<'_> {
+    fn drop(&mut self) {
+        self.0.store(self.1, Ordering::Relaxed);
     }
 }
 
@@ -171,6 +183,23 @@ mod tests {
         ] {
             assert!(ask(&names, "bl.test", codes, ip).await.is_empty(), "{ip}");
         }
+    }
+
+    #[tokio::test]
+    async fn a_trial_that_is_left_is_made_by_the_next_visitor() {
+        #[derive(Clone)]
+        struct Silent;
+        impl Resolver for Silent {
+            async fn lookup(&self, _: &str, _: RecordType) -> Answer {
+                std::future::pending().await
+            }
+        }
+        let names = names(&[("2.0.0.127.bl.test", [127, 0, 0, 2]), ("9.2.0.192.bl.test", [127, 0, 0, 2])]);
+        let lists = Lists::new(&[ListConfig { zone: "bl.test".to_owned(), points: 1.0, codes: Vec::new() }]);
+        let ip = "192.0.2.9".parse().unwrap();
+        let left = tokio::time::timeout(std::time::Duration::from_millis(1), lists.ask(&Silent, ip, 1)).await;
+        assert!(left.is_err());
+        assert_eq!(lists.ask(&names, ip, 1).await.len(), 1);
     }
 
     #[tokio::test]

@@ -27,7 +27,7 @@ use crate::trace::Trace;
 const NO_SUCH_RECIPIENT: EnhancedCode = EnhancedCode(5, 1, 1);
 /// `Received` fields with which a message counts as looping (RFC 5321 section 6.3).
 const HOPS_MAX: u32 = 100;
-/// Unknown recipients of a session after which its replies come slowly.
+/// Unknown recipients of a session after which its replies come slowly (tarpitting).
 const UNKNOWN_BEFORE_DELAY: u32 = 3;
 /// How slowly. Only as long as there are session slots to spare: it costs a timer and nothing else.
 const DELAY: Duration = Duration::from_secs(3);
@@ -544,6 +544,21 @@ mod tests {
         for spared in ["list@example.org", "postmaster@example.org", "Abuse@example.org"] {
             assert_eq!(rcpt(&mut receive, NULL, spared), (250, ok, false), "{spared}");
         }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_guesses_names_waits_as_long_as_there_is_room_for_others() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut guesser = receive(dir.path());
+        let mut waited = Vec::new();
+        for spare in [true, true, true, true, true, false] {
+            let slots = Arc::clone(&guesser.shared.slots);
+            let _taken = (!spare).then(|| slots.try_acquire_many_owned(6).unwrap());
+            let before = tokio::time::Instant::now();
+            guesser.unknown().await;
+            waited.push(before.elapsed());
+        }
+        assert_eq!(waited, [Duration::ZERO, Duration::ZERO, Duration::ZERO, DELAY, DELAY, Duration::ZERO]);
     }
 
     #[test]

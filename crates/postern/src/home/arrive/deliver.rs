@@ -32,11 +32,11 @@ pub(super) struct Arrival {
 }
 
 impl Arrival {
-    /// What a refusal would mean. Whoever reports abuse, or writes to postmaster, is heard.
+    /// What a refusal would mean. Whoever reports abuse, or writes to postmaster, and to nobody else, is heard.
     fn arrived(&self) -> Arrived {
         let reachable = ["postmaster", "abuse"];
         let mut locals = self.open.envelope.recipients.iter().map(|recipient| recipient.address.local());
-        match (self.sealed, locals.any(|local| reachable.iter().any(|name| local.eq_ignore_ascii_case(name))))
+        match (self.sealed, locals.all(|local| reachable.iter().any(|name| local.eq_ignore_ascii_case(name))))
         {
             (false, false) => Arrived::Live,
             (false, true) => Arrived::LiveForPostmaster,
