@@ -3,20 +3,19 @@
 use std::path::Path;
 use std::time::Duration;
 
+use testkit::dkim::{DkimKey, KeyKind};
 use testkit::dns::{NameServer, Record};
 use testkit::pair::PairOptions;
 use testkit::smtp::SmtpClient;
 use testkit::{Pair, process, until};
 
 use crate::alone;
-use crate::signer::Signer;
 
 const PATIENCE: Duration = Duration::from_secs(60);
-
-fn zone(signer: &Signer) -> Vec<(&'static str, Record)> {
+fn zone(key: &DkimKey) -> Vec<(&'static str, Record)> {
     let text = |text: &str| Record::Txt(text.to_owned());
     vec![
-        ("sel._domainkey.signed.test", Record::Txt(signer.record())),
+        ("sel._domainkey.signed.test", Record::Txt(key.record())),
         ("_dmarc.signed.test", text("v=DMARC1; p=reject")),
         ("_dmarc.strict.test", text("v=DMARC1; p=reject")),
         ("_dmarc.wary.test", text("v=DMARC1; p=quarantine")),
@@ -35,11 +34,16 @@ fn pair(name_server: Option<&NameServer>, edge_config: &str) -> Pair {
     })
 }
 
-fn message(domain: &str, subject: &str) -> String {
+/// A message from that domain, with results that claim to be those of the edge.
+pub(crate) fn message(domain: &str, subject: &str) -> String {
     format!(
         "From: Ann <ann@{domain}>\r\nTo: bob@example.org\r\nSubject: {subject}\r\n\
          Authentication-Results: mx.example.org; dmarc=pass header.from=forged.test\r\n\r\nwords \t \r\nmore\r\n \r\n"
     )
+}
+
+fn sign(key: &DkimKey, forms: &str, subject: &str) -> Vec<u8> {
+    key.sign(&["d=signed.test", &format!("c={forms}")], message("signed.test", subject).as_bytes())
 }
 
 fn send(pair: &Pair, from: &str, octets: &[u8]) -> String {
@@ -47,33 +51,31 @@ fn send(pair: &Pair, from: &str, octets: &[u8]) -> String {
     client.message(from, &["bob@example.org"], octets).unwrap()
 }
 
-/// The `Authentication-Results` of the stored message with that subject.
 fn results(pair: &Pair, mailbox: &str, subject: &str) -> String {
     let stored = pair.account("bob").messages(mailbox);
+    results_of(&stored, subject).unwrap_or_else(|| panic!("no {subject} in {mailbox}"))
+}
+
+/// The `Authentication-Results` of the stored message with that subject; there is one, and it is ours.
+pub(crate) fn results_of(stored: &[Vec<u8>], subject: &str) -> Option<String> {
     let wanted = format!("Subject: {subject}\r\n");
-    let texts = stored.iter().map(|octets| String::from_utf8_lossy(octets).into_owned());
-    let text = texts
-        .into_iter()
-        .find(|text| text.contains(&wanted))
-        .unwrap_or_else(|| panic!("no {subject} in {mailbox}"));
+    let mut texts = stored.iter().map(|octets| String::from_utf8_lossy(octets).into_owned());
+    let text = texts.find(|text| text.contains(&wanted))?;
     assert_eq!(text.matches("Authentication-Results:").count(), 1, "one, and ours:\n{text}");
     assert!(!text.contains("forged.test"), "{text}");
-    let from = text.find("Authentication-Results:").unwrap();
-    let field = &text[from..];
-    let end =
-        field.match_indices("\r\n").find(|(at, _)| !field[at + 2..].starts_with(['\t', ' '])).unwrap().0;
-    field[..end].split_whitespace().collect::<Vec<_>>().join(" ")
+    let found = testkit::message::field(text.as_bytes(), "Authentication-Results")?;
+    Some(found.split_whitespace().collect::<Vec<_>>().join(" "))
 }
 
 #[test]
 fn dmarc_is_enforced_in_the_session_and_the_verdict_is_the_same_live_and_sealed() {
     let _alone = alone();
-    let signer = Signer::new();
-    let name_server = NameServer::start(&zone(&signer));
+    let key = DkimKey::new(KeyKind::Rsa(2048));
+    let name_server = NameServer::start(&zone(&key));
     let mut pair = pair(Some(&name_server), "");
     for forms in ["simple/simple", "relaxed/relaxed", "relaxed/simple"] {
         let subject = format!("signed {forms}");
-        let signed = signer.sign("signed.test", forms, &message("signed.test", &subject));
+        let signed = sign(&key, forms, &subject);
         assert!(send(&pair, "bounce@elsewhere.test", &signed).starts_with("250"), "{forms}");
         let said = results(&pair, "INBOX", &subject);
         assert!(said.contains("dkim=pass header.d=signed.test header.s=sel header.a=rsa-sha256"), "{said}");
@@ -97,7 +99,7 @@ fn dmarc_is_enforced_in_the_session_and_the_verdict_is_the_same_live_and_sealed(
     let live = results(&pair, "INBOX", "signed relaxed/relaxed");
     pair.home.kill();
     pair.wait_for_no_link();
-    let sealed = signer.sign("signed.test", "relaxed/relaxed", &message("signed.test", "sealed"));
+    let sealed = sign(&key, "relaxed/relaxed", "sealed");
     assert!(send(&pair, "bounce@elsewhere.test", &sealed).starts_with("250"));
     let reply = send(&pair, "ann@other.test", message("strict.test", "forged").as_bytes());
     assert!(reply.starts_with("550 5.7.1"), "{reply}");
@@ -224,8 +226,8 @@ fn a_notification_has_one_recipient_and_a_header_section_has_a_limit() {
 #[test]
 fn check_says_what_edge_would_say() {
     let _alone = alone();
-    let signer = Signer::new();
-    let name_server = NameServer::start(&zone(&signer));
+    let key = DkimKey::new(KeyKind::Rsa(2048));
+    let name_server = NameServer::start(&zone(&key));
     let server = name_server.address().to_string();
     let postern = |arguments: &[&str], input: &[u8]| {
         let mut command = process::command(None, testkit::binary::postern());
@@ -237,7 +239,7 @@ fn check_says_what_edge_would_say() {
     let said = postern(&[&["check", "spf", "--ip", "192.0.2.9"], &client[..]].concat(), b"");
     assert_eq!(said["spf"]["result"], "fail");
     assert_eq!(said["dns"][0]["name"], "strict.test");
-    let signed = signer.sign("signed.test", "relaxed/relaxed", &message("signed.test", "x"));
+    let signed = sign(&key, "relaxed/relaxed", "x");
     let said = postern(&[&["check", "message", "-", "--ip", "127.0.0.1"], &client[..]].concat(), &signed);
     assert_eq!(said["spf"]["result"], "pass");
     assert_eq!(

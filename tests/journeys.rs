@@ -8,13 +8,14 @@ mod away;
 mod backscatter;
 mod bad_input;
 mod crashes;
+mod dialogues;
 mod filters;
 mod inbound;
 mod mailboxes;
 mod network;
 mod operator;
 mod outbound;
-mod signer;
+mod real_dns;
 mod store_crash;
 mod suites;
 

@@ -4,11 +4,11 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde_json::Value;
+use testkit::dkim::{DkimKey, KeyKind};
 use testkit::dns::{NameServer, Record};
 use testkit::{binary, process};
 
 use crate::alone;
-use crate::signer::Signer;
 
 const PATIENCE: Duration = Duration::from_secs(300);
 
@@ -37,10 +37,10 @@ fn every_case_of_the_public_spf_suite() {
 #[test]
 fn chains_that_python3_dkim_sealed() {
     let _alone = alone();
-    let signer = Signer::new();
-    let name_server = NameServer::start(&[("sel._domainkey.sealer.test", Record::Txt(signer.record()))]);
+    let key = DkimKey::new(KeyKind::Rsa(2048));
+    let name_server = NameServer::start(&[("sel._domainkey.sealer.test", Record::Txt(key.record()))]);
     let mut seal = python("arc_chain.py");
-    seal.arg(signer.path("rsa.pem")).arg("3");
+    seal.arg(key.pem()).arg("3");
     let message = "From: ann@signed.test\r\nTo: bob@home.test\r\nSubject: chain\r\n\r\nhello\r\n";
     let chains = process::run_ok(seal, message.as_bytes(), PATIENCE);
     let chains: Vec<String> = serde_json::from_str(&chains).unwrap();

@@ -94,10 +94,10 @@ impl Rspamd {
     }
 }
 
-/// An OpenDKIM that verifies. It ends when it is dropped.
+/// An OpenDKIM that verifies or signs. It ends when it is dropped.
 #[derive(Debug)]
 pub struct OpenDkim {
-    _process: Process,
+    process: Process,
     /// Where it takes messages.
     pub address: SocketAddr,
     _dir: TempDir,
@@ -111,7 +111,6 @@ impl OpenDkim {
     #[must_use]
     pub fn start(name_server: SocketAddr) -> Self {
         let dir = directory("opendkim");
-        let address = ports::free();
         let resolver = format!(
             "server:\n do-not-query-localhost: no\n module-config: \"iterator\"\n\
              forward-zone:\n name: \".\"\n forward-addr: {}@{}\n",
@@ -119,18 +118,44 @@ impl OpenDkim {
             name_server.port()
         );
         let resolver = write(dir.path(), "resolver.conf", &resolver);
-        let text = format!(
-            "Mode v\nSocket inet:{}@127.0.0.1\nSyslog no\nAlwaysAddARHeader yes\n\
-             ResolverConfiguration {}\nDNSTimeout 5\nMinimumKeyBits 1024\n",
-            address.port(),
+        let mode = format!(
+            "Mode v\nAlwaysAddARHeader yes\nResolverConfiguration {}\nDNSTimeout 5\nMinimumKeyBits 1024\n",
             resolver.display()
         );
+        Self::launch(dir, &mode)
+    }
+
+    /// Starts one that signs what comes from this host for a domain. The key is `sel`, a PEM file; the forms are
+    /// those of `c=`.
+    ///
+    /// # Panics
+    /// When it does not start.
+    #[must_use]
+    pub fn signer(domain: &str, key: &Path, algorithm: &str, forms: &str) -> Self {
+        // As Debian has it, From is signed once more than it is there: none can be added.
+        let mode = format!(
+            "Mode s\nDomain {domain}\nSelector sel\nKeyFile {}\nRequireSafeKeys no\n\
+             SignatureAlgorithm {algorithm}\nCanonicalization {forms}\nOversignHeaders From\n",
+            key.display()
+        );
+        Self::launch(directory("opendkim"), &mode)
+    }
+
+    fn launch(dir: TempDir, mode: &str) -> Self {
+        let address = ports::free();
+        let text = format!("Socket inet:{}@127.0.0.1\nSyslog no\n{mode}", address.port());
         let config = write(dir.path(), "opendkim.conf", &text);
         let mut command = process::command(None, "opendkim");
         command.args(["-f", "-x"]).arg(config);
         let mut process = Process::start(command, &dir.path().join("log"));
         wait_for(&mut process, "OpenDKIM", address);
-        Self { _process: process, address, _dir: dir }
+        Self { process, address, _dir: dir }
+    }
+
+    /// What it logged.
+    #[must_use]
+    pub fn log(&self) -> String {
+        self.process.log()
     }
 }
 

@@ -4,9 +4,11 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "only tests use this crate")]
 
 pub mod binary;
+pub mod dkim;
 pub mod dns;
 pub mod filter;
 pub mod imap;
+pub mod knot;
 pub mod message;
 pub mod network_lab;
 pub mod pair;

@@ -1,4 +1,4 @@
-//! Postfix: the MTA at the other end, and `smtp-source`, its load generator.
+//! Postfix: the MTA at the other end, as receiver and as sender, and `smtp-source`, its load generator.
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -10,7 +10,7 @@ use crate::{ports, process, until};
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// A Postfix with files of its own, which takes mail for one domain. It stops when it is dropped.
+/// A Postfix with files of its own. It stops when it is dropped.
 #[derive(Debug)]
 pub struct Postfix {
     dir: TempDir,
@@ -18,12 +18,45 @@ pub struct Postfix {
 }
 
 impl Postfix {
-    /// Starts one for this domain, where `rejected@` does not exist and everybody else does.
+    /// Starts one that takes mail for this domain, where `rejected@` does not exist and everybody else does.
     ///
     /// # Panics
     /// When it does not start.
     #[must_use]
     pub fn start(domain: &str) -> Self {
+        let postfix = Self::prepare();
+        let task = format!(
+            "myhostname = mx.remote.test\nmynetworks =\nvirtual_mailbox_domains = {domain}\n\
+             virtual_mailbox_base = {mail}\nvirtual_mailbox_maps = static:all/\n\
+             virtual_uid_maps = static:65534\nvirtual_gid_maps = static:65534\n\
+             smtpd_recipient_restrictions = check_recipient_access inline:{{rejected@{domain}=REJECT}}, \
+             reject_unauth_destination\n",
+            mail = postfix.path("mail").display(),
+        );
+        postfix.launch(&task)
+    }
+
+    /// Starts one by the name of `host` that shows what comes from this host to a milter and sends it on to
+    /// another MTA.
+    ///
+    /// # Panics
+    /// When it does not start.
+    #[must_use]
+    pub fn sender(host: &str, milter: SocketAddr, next: SocketAddr) -> Self {
+        let task = format!(
+            "myhostname = {host}\nmynetworks = 127.0.0.0/8\nrelayhost = [{}]:{}\n\
+             smtpd_milters = inet:{}:{}\nmilter_default_action = tempfail\n\
+             smtpd_recipient_restrictions = permit_mynetworks, reject\nsmtp_tls_security_level = may\n",
+            next.ip(),
+            next.port(),
+            milter.ip(),
+            milter.port(),
+        );
+        Self::prepare().launch(&task)
+    }
+
+    /// Its files, but for those that say what it does.
+    fn prepare() -> Self {
         let dir = tempfile::Builder::new().prefix("postern-postfix-").tempdir().expect("a directory");
         let postfix = Self { dir, address: ports::free() };
         for name in ["config", "queue", "data", "mail"] {
@@ -31,14 +64,18 @@ impl Postfix {
         }
         let open = std::os::unix::fs::PermissionsExt::from_mode(0o755);
         std::fs::set_permissions(postfix.dir.path(), open).expect("permissions");
-        let mut owner = process::command(None, "chown");
-        owner.args(["postfix"]).arg(postfix.path("data"));
-        process::run_ok(owner, b"", PATIENCE);
+        postfix.give("postfix", "data");
+        postfix.give("nobody", "mail");
         postfix.make_certificate();
-        postfix.write_config(domain);
-        process::run_ok(postfix.control("start"), b"", PATIENCE);
-        until("Postfix listens", PATIENCE, || crate::smtp::SmtpClient::connect(postfix.address).ok());
         postfix
+    }
+
+    fn launch(self, task: &str) -> Self {
+        std::fs::write(self.path("config/main.cf"), self.main() + task).expect("a file");
+        std::fs::write(self.path("config/master.cf"), self.master()).expect("a file");
+        process::run_ok(self.control("start"), b"", PATIENCE);
+        until("Postfix listens", PATIENCE, || crate::smtp::SmtpClient::connect(self.address).ok());
+        self
     }
 
     /// Where it takes mail.
@@ -83,31 +120,25 @@ impl Postfix {
         process::run_ok(command, b"", PATIENCE);
     }
 
-    fn write_config(&self, domain: &str) {
+    fn give(&self, user: &str, name: &str) {
+        let mut owner = process::command(None, "chown");
+        owner.arg(user).arg(self.path(name));
+        process::run_ok(owner, b"", PATIENCE);
+    }
+
+    fn main(&self) -> String {
         let path = |name: &str| self.path(name).display().to_string();
-        let main = format!(
+        format!(
             "compatibility_level = 3.6\nqueue_directory = {queue}\ndata_directory = {data}\n\
-             maillog_file = {log}\nmaillog_file_prefixes = {dir}\n\
-             myhostname = mx.remote.test\nmydestination =\nmynetworks =\ninet_protocols = ipv4\n\
+             maillog_file = {log}\nmaillog_file_prefixes = {dir}\nmydestination =\ninet_protocols = ipv4\n\
              inet_interfaces = 127.0.0.1\nalias_maps =\nalias_database =\nmessage_size_limit = 100000000\n\
-             mailbox_size_limit = 0\nvirtual_mailbox_limit = 0\n\
-             virtual_mailbox_domains = {domain}\nvirtual_mailbox_base = {mail}\n\
-             virtual_mailbox_maps = static:all/\n\
-             virtual_uid_maps = static:65534\nvirtual_gid_maps = static:65534\n\
-             smtpd_recipient_restrictions = check_recipient_access inline:{{rejected@{domain}=REJECT}}, \
-             reject_unauth_destination\nsmtpd_tls_security_level = may\n\
+             mailbox_size_limit = 0\nvirtual_mailbox_limit = 0\nsmtpd_tls_security_level = may\n\
              smtpd_tls_cert_file = {dir}/certificate.pem\nsmtpd_tls_key_file = {dir}/key.pem\n",
             queue = path("queue"),
             data = path("data"),
             log = path("log"),
-            mail = path("mail"),
             dir = self.dir.path().display(),
-        );
-        std::fs::write(self.path("config/main.cf"), main).expect("a file");
-        std::fs::write(self.path("config/master.cf"), self.master()).expect("a file");
-        let mut owner = process::command(None, "chown");
-        owner.args(["nobody"]).arg(self.path("mail"));
-        process::run_ok(owner, b"", PATIENCE);
+        )
     }
 
     fn master(&self) -> String {
@@ -116,7 +147,7 @@ impl Postfix {
              rewrite unix - - n - - trivial-rewrite\nbounce unix - - n - 0 bounce\n\
              defer unix - - n - 0 bounce\ntlsmgr unix - - n 1000? 1 tlsmgr\nvirtual unix - n n - - virtual\n\
              error unix - - n - - error\nretry unix - - n - - error\nproxymap unix - - n - - proxymap\n\
-             anvil unix - - n - 1 anvil\npostlog unix-dgram n - n - 1 postlogd\n",
+             anvil unix - - n - 1 anvil\nsmtp unix - - n - - smtp\npostlog unix-dgram n - n - 1 postlogd\n",
             self.address
         )
     }

@@ -113,32 +113,51 @@ pub struct Vouching<'a> {
     pub unsure: bool,
 }
 
-/// The authors' domains of a header section, in A-labels, each once.
-///
-/// # Errors
-/// What is wrong with the `From` field.
-pub fn author_domains(header: &[u8]) -> Result<Vec<String>, String> {
-    let mut fields = mail::header::fields(header).filter(|field| field.is("From"));
-    let (first, second) = (fields.next(), fields.next());
-    let Some(first) = first else { return Err("there is no From field".to_owned()) };
-    if second.is_some() {
-        return Err("there is more than one From field".to_owned());
+/// Whose message it is, as its header section says.
+#[derive(Debug, Clone, Default)]
+pub struct Authors {
+    /// Their domains, in A-labels, each once; of all `From` fields, and at most [`AUTHOR_DOMAINS_MAX`].
+    pub domains: Vec<String>,
+    /// What is wrong with the `From` field, if something is.
+    pub flaw: Option<String>,
+}
+
+impl Authors {
+    /// Reads a header section. Where there are several `From` fields, nobody knows which one a mail program shows.
+    #[must_use]
+    pub fn of(header: &[u8]) -> Self {
+        let mut authors = Self::default();
+        let mut fields = 0;
+        for field in mail::header::fields(header).filter(|field| field.is("From")) {
+            fields += 1;
+            let entries = mail::address_list::parse(field.value);
+            for mailbox in mail::address_list::mailboxes(&entries) {
+                authors.add(&mailbox.domain);
+            }
+        }
+        match fields {
+            0 => authors.flaw = Some("there is no From field".to_owned()),
+            1 if authors.domains.is_empty() => authors.spoil("the From field has no address".to_owned()),
+            1 => {}
+            _ => authors.flaw = Some("there is more than one From field".to_owned()),
+        }
+        authors
     }
-    let entries = mail::address_list::parse(first.value);
-    let mut domains: Vec<String> = Vec::new();
-    for mailbox in mail::address_list::mailboxes(&entries) {
-        let domain = mail::Domain::parse(mailbox.domain.trim_end_matches('.'))
-            .map_err(|_| format!("'{}' in the From field is no domain", mailbox.domain.escape_debug()))?;
-        if !domains.iter().any(|known| known == domain.as_str()) {
-            domains.push(domain.as_str().to_owned());
+
+    fn add(&mut self, domain: &str) {
+        match mail::Domain::parse(domain.trim_end_matches('.')) {
+            Err(_) => self.spoil(format!("'{}' in the From field is no domain", domain.escape_debug())),
+            Ok(domain) if self.domains.iter().any(|known| known == domain.as_str()) => {}
+            Ok(_) if self.domains.len() == AUTHOR_DOMAINS_MAX => {
+                self.spoil(format!("the From field has more than {AUTHOR_DOMAINS_MAX} domains"));
+            }
+            Ok(domain) => self.domains.push(domain.as_str().to_owned()),
         }
     }
-    match domains.len() {
-        0 => Err("the From field has no address".to_owned()),
-        count if count > AUTHOR_DOMAINS_MAX => {
-            Err(format!("the From field has more than {AUTHOR_DOMAINS_MAX} domains"))
-        }
-        _ => Ok(domains),
+
+    /// The first flaw is the one that is told.
+    fn spoil(&mut self, flaw: String) {
+        self.flaw.get_or_insert(flaw);
     }
 }
 
@@ -146,7 +165,7 @@ pub fn author_domains(header: &[u8]) -> Result<Vec<String>, String> {
 /// remembers, `check` finds the answers there: this can run while the body still comes in.
 pub async fn ask_ahead(resolver: &impl Resolver, header: &[u8]) {
     let mut names = Vec::new();
-    for domain in author_domains(header).unwrap_or_default() {
+    for domain in Authors::of(header).domains {
         let mut target = Some(domain);
         while let Some(name) = target {
             names.push(format!("_dmarc.{name}"));
@@ -156,21 +175,24 @@ pub async fn ask_ahead(resolver: &impl Resolver, header: &[u8]) {
     join_all(names.iter().map(|name| resolver.lookup(name, RecordType::Txt))).await;
 }
 
-/// Checks a message by its header section. Of several authors' domains, the one that is worst off decides.
+/// Checks a message by its header section. Of several authors' domains, the one that is worst off decides. With a
+/// flaw in the `From` field the result is [`DmarcResult::PermError`], unless a domain in it fails: nobody escapes
+/// an owner's policy by breaking the field that it is about.
 pub async fn check(resolver: &impl Resolver, header: &[u8], vouching: Vouching<'_>) -> Dmarc {
-    let domains = match author_domains(header) {
-        Ok(domains) => domains,
-        Err(cause) => return Dmarc::bare(DmarcResult::PermError, "", cause),
-    };
+    let authors = Authors::of(header);
     let mut walks = Walks { resolver, done: HashMap::new() };
     let mut worst: Option<Dmarc> = None;
-    for domain in domains {
-        let found = walks.check(&domain, vouching).await;
+    for domain in &authors.domains {
+        let found = walks.check(domain, vouching).await;
         if worst.as_ref().is_none_or(|worst| severity(&found) > severity(worst)) {
             worst = Some(found);
         }
     }
-    worst.unwrap_or_else(|| Dmarc::bare(DmarcResult::None, "", "the From field has no address"))
+    match (worst, authors.flaw) {
+        (Some(worst), None) => worst,
+        (Some(worst), Some(_)) if matches!(worst.result, DmarcResult::Fail | DmarcResult::TempError) => worst,
+        (_, flaw) => Dmarc::bare(DmarcResult::PermError, "", flaw.unwrap_or_default()),
+    }
 }
 
 fn severity(found: &Dmarc) -> (u8, Policy) {

@@ -7,7 +7,9 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use hickory_resolver::TokioResolver;
-use hickory_resolver::config::{ConnectionConfig, LookupIpStrategy, NameServerConfig, ResolverConfig};
+use hickory_resolver::config::{
+    ConnectionConfig, LookupIpStrategy, NameServerConfig, ResolveHosts, ResolverConfig,
+};
 use hickory_resolver::net::NetError;
 use hickory_resolver::net::runtime::TokioRuntimeProvider;
 use hickory_resolver::proto::rr::{RData, RecordType};
@@ -80,6 +82,8 @@ impl Dns {
         options.ndots = 0;
         options.ip_strategy = LookupIpStrategy::Ipv4AndIpv6;
         options.cache_size = 4096;
+        // What this machine calls itself and its neighbours is not what the world is to be judged by.
+        options.use_hosts_file = ResolveHosts::Never;
         Ok(Self { resolver: builder.build().map_err(failed)? })
     }
 
@@ -175,4 +179,19 @@ fn absolute(name: &str) -> String {
 
 fn failed(name: &str, error: &NetError) -> DnsError {
     DnsError { name: name.to_owned(), cause: error.to_string() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Symptom: a client's name was sometimes `localhost` and sometimes this machine's own. Cause: the resolver
+    /// looked into `/etc/hosts` before it asked. Analysis: whoever is named there, as Debian names its own host
+    /// under 127.0.1.1, has other addresses in SPF and as a mail host than DNS says.
+    #[tokio::test]
+    async fn the_hosts_file_of_this_machine_is_not_asked() {
+        let servers = ["127.0.0.1:9".parse().unwrap()];
+        let dns = Dns::new(&servers).unwrap();
+        assert!(matches!(dns.resolver.options().use_hosts_file, ResolveHosts::Never));
+    }
 }

@@ -152,7 +152,8 @@ async fn a_from_field_that_names_no_one_or_too_many() {
     let zone = at("example.com", "v=DMARC1; p=reject").txt("_dmarc.other.example", "v=DMARC1; p=none");
     let cases = [
         ("Subject: x\r\n\r\n", DmarcResult::PermError),
-        ("From: a@example.com\r\nFrom: b@example.com\r\n\r\n", DmarcResult::PermError),
+        ("From: a@none.example\r\nFrom: b@none.example\r\n\r\n", DmarcResult::PermError),
+        ("From: a@other.example\r\nFrom: b@other.example\r\n\r\n", DmarcResult::PermError),
         ("From: nobody\r\n\r\n", DmarcResult::PermError),
         ("From: a@example.com, b@other.example\r\n\r\n", DmarcResult::Fail),
         ("From: a@x.1, a@x.2, a@x.3, a@x.4, a@x.5, a@x.6\r\n\r\n", DmarcResult::PermError),
@@ -166,10 +167,32 @@ async fn a_from_field_that_names_no_one_or_too_many() {
     }
     let five = check(&zone, b"From: a@x.1, a@x.2, a@x.3, a@x.4, a@x.5\r\n\r\n", Vouching::default()).await;
     assert_eq!(five.result, DmarcResult::None);
-    assert_eq!(
-        author_domains("From: a@b\u{fc}cher.example\r\n\r\n".as_bytes()).unwrap(),
-        ["xn--bcher-kva.example"]
-    );
+    let authors = Authors::of("From: a@b\u{fc}cher.example\r\n\r\n".as_bytes());
+    assert_eq!((authors.domains, authors.flaw), (vec!["xn--bcher-kva.example".to_owned()], None));
+}
+
+/// Symptom: a message in the name of a domain with `p=reject` came to the inbox when it had a second `From` field.
+/// Cause: a `From` that breaks a rule was a permanent error and nothing else, and no policy was looked at.
+/// Analysis: which of the authors a mail program shows is not known; each of them has to be vouched for.
+#[tokio::test]
+async fn a_policy_is_not_escaped_by_a_from_field_that_breaks_a_rule() {
+    let zone = at("example.com", "v=DMARC1; p=reject");
+    let broken = [
+        "From: a@example.com\r\nFrom: b@other.example\r\n\r\n",
+        "From: b@other.example\r\nFrom: a@example.com\r\n\r\n",
+        "From: a@example.com\r\nFrom: nobody\r\n\r\n",
+        "From: a@example.com, b@in_valid..example\r\n\r\n",
+        "From: a@example.com, a@x.1, a@x.2, a@x.3, a@x.4, a@x.5\r\n\r\n",
+    ];
+    for header in broken {
+        assert!(Authors::of(header.as_bytes()).flaw.is_some(), "{header}");
+        let other = Vouching { spf: Some("other.example"), ..Vouching::default() };
+        let found = check(&zone, header.as_bytes(), other).await;
+        assert_eq!((found.result, found.applied), (DmarcResult::Fail, Policy::Reject), "{header}");
+        let own = Vouching { spf: Some("example.com"), ..Vouching::default() };
+        let found = check(&zone, header.as_bytes(), own).await;
+        assert_eq!((found.result, found.applied), (DmarcResult::PermError, Policy::None), "{header}");
+    }
 }
 
 #[tokio::test]

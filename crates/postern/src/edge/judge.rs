@@ -251,11 +251,8 @@ impl Judges {
                 ),
             ))
         } else if total >= self.table().reject_from {
-            Some(Reply::new(
-                554,
-                (5, 7, 1),
-                format!("The message is refused as probably unwanted: {}", names(&signs)),
-            ))
+            let text = format!("The message is refused as probably unwanted: {}", names(&signs));
+            Some(Reply::new(554, (5, 7, 1), with_explanation(text, &found.spf)))
         } else {
             None
         };
@@ -306,6 +303,15 @@ fn names(signs: &[Sign]) -> String {
     against.join(", ")
 }
 
+/// The text of a refusal, and what the owner of the reverse-path's domain says to those who may not send for it.
+/// Whose words they are is told with them (RFC 7208 section 8.4).
+pub fn with_explanation(text: String, spf: &Spf) -> String {
+    match &spf.explanation {
+        Some(said) => format!("{text}\n{} explains: {said}", spf.domain),
+        None => text,
+    }
+}
+
 /// Addresses that must stay reachable.
 pub fn is_role(local: &str) -> bool {
     local.eq_ignore_ascii_case("postmaster") || local.eq_ignore_ascii_case("abuse")
@@ -348,6 +354,16 @@ mod tests {
             String::from_utf8(kept).unwrap(),
             "Received: x\r\nX: 1\r\nauthentication-results: other.example; none\r\n\r\n"
         );
+    }
+
+    #[test]
+    fn a_refusal_tells_whose_explanation_it_passes_on() {
+        let query =
+            Query { ip: [192, 0, 2, 1].into(), helo: "", mail_from: "a@b.example", receiver: "", now: 0 };
+        let silent = Spf { domain: "b.example".to_owned(), ..Spf::unanswered(&query) };
+        assert_eq!(with_explanation("Refused".to_owned(), &silent), "Refused");
+        let explained = Spf { explanation: Some("Ask us".to_owned()), ..silent };
+        assert_eq!(with_explanation("Refused".to_owned(), &explained), "Refused\nb.example explains: Ask us");
     }
 
     #[test]

@@ -213,7 +213,12 @@ impl Receive {
         if total >= table.reject_from {
             let names: Vec<&str> = signs.iter().map(|sign| sign.name.as_str()).collect();
             self.tell("refused", client, &signs);
-            return Some(Reply::new(554, (5, 7, 1), format!("Your host is refused: {}", names.join(", "))));
+            let text = format!("Your host is refused: {}", names.join(", "));
+            let text = match &self.transaction.spf {
+                Some(spf) => judge::with_explanation(text, spf),
+                None => text,
+            };
+            return Some(Reply::new(554, (5, 7, 1), text));
         }
         if total < table.greylist_from || !self.shared.judges.policy.greylist {
             return None;

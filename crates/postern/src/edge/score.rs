@@ -25,7 +25,7 @@ pub const ROWS: &[(&str, i32, &str)] = &[
     ("dkim-fail", 5, "the message is signed and no signature holds"),
     ("dmarc-fail", 20, "nobody vouches for the author's domain, whose owner wants nothing done"),
     ("dmarc-pass", -15, "the author's domain is vouched for"),
-    ("from-broken", 15, "the From field names no author, or several"),
+    ("from-broken", 60, "the From field names no author, or several"),
     ("forged-dsn", 40, "the reverse-path is null and the message is no notification"),
 ];
 
