@@ -23,6 +23,8 @@ pub enum Action {
     Failed,
     /// It was given up after too long.
     Expired,
+    /// It is not there yet, and goes on being tried.
+    Delayed,
     /// The next host took responsibility; whether it tells more is not known.
     Relayed,
     /// It is in a mailbox here.
@@ -33,6 +35,7 @@ impl Action {
     const fn word(self) -> &'static str {
         match self {
             Self::Failed | Self::Expired => "failed",
+            Self::Delayed => "delayed",
             Self::Relayed => "relayed",
             Self::Delivered => "delivered",
         }
@@ -76,6 +79,8 @@ pub struct Report<'a> {
     pub now: UnixTime,
     /// When the original was taken.
     pub arrived: UnixTime,
+    /// Until when recipients that are [`Action::Delayed`] are tried (RFC 3464 section 2.3.9).
+    pub retry_until: UnixTime,
     /// `ENVID` of the original, as xtext.
     pub envid: Option<&'a str>,
     /// The recipients it tells of, at least one.
@@ -106,6 +111,8 @@ impl Report<'_> {
         let now = self.now.rfc5322();
         let subject = if self.any_failure() {
             "Your message could not be delivered"
+        } else if self.recipients.iter().any(|reported| reported.action == Action::Delayed) {
+            "Your message is delayed"
         } else {
             "Your message was delivered"
         };
@@ -161,8 +168,12 @@ impl Report<'_> {
     /// For people: what happened, to whom, and what to do.
     fn text(&self) -> String {
         let mut text = String::new();
-        let failed: Vec<_> = self.recipients.iter().filter(|reported| reported.action.is_failure()).collect();
-        let done: Vec<_> = self.recipients.iter().filter(|reported| !reported.action.is_failure()).collect();
+        let of = |wanted: fn(Action) -> bool| -> Vec<&ReportedRecipient> {
+            self.recipients.iter().filter(|reported| wanted(reported.action)).collect()
+        };
+        let failed = of(Action::is_failure);
+        let delayed = of(|action| action == Action::Delayed);
+        let done = of(|action| matches!(action, Action::Relayed | Action::Delivered));
         if !failed.is_empty() {
             let _ = write!(
                 text,
@@ -176,11 +187,25 @@ impl Report<'_> {
                  again. The beginning of your message is below.\r\n",
             );
         }
+        if !delayed.is_empty() {
+            let _ = write!(
+                text,
+                "The message you sent on {} is not yet delivered to:\r\n\r\n",
+                self.arrived.rfc5322()
+            );
+            delayed.iter().for_each(|reported| explain(reported, &mut text));
+            let _ = write!(
+                text,
+                "It is tried again until {}.\r\nThere is nothing you have to do: do not send it again. If it can't be \
+                 delivered by\r\nthen, you are told.\r\n",
+                self.retry_until.rfc5322()
+            );
+        }
         if !done.is_empty() {
             let _ = write!(
                 text,
                 "{}You asked to be told when the message is delivered. It was, to:\r\n\r\n",
-                if failed.is_empty() { "" } else { "\r\n" }
+                if text.is_empty() { "" } else { "\r\n" }
             );
             done.iter().for_each(|reported| explain(reported, &mut text));
             text.push_str("There is nothing you have to do.\r\n");
@@ -199,6 +224,9 @@ impl Report<'_> {
         for reported in self.recipients {
             out.push_str("\r\n");
             put_recipient(reported, &mut out);
+            if reported.action == Action::Delayed {
+                put(&mut out, "Will-Retry-Until", &self.retry_until.rfc5322());
+            }
         }
         out
     }
@@ -230,6 +258,7 @@ fn status_of(reported: &ReportedRecipient) -> EnhancedCode {
     match reported.action {
         Action::Expired => EnhancedCode(4, 4, 7),
         Action::Failed => reported.why.status.with_class(5),
+        Action::Delayed => reported.why.status.with_class(4),
         Action::Relayed | Action::Delivered => reported.why.status.with_class(2),
     }
 }
@@ -244,6 +273,8 @@ fn explain(reported: &ReportedRecipient, text: &mut String) {
         (Action::Delivered, _) => "It is in the mailbox.".to_owned(),
         (Action::Failed, Some(reply)) => format!("{host} refused it and said: {}", said(reply)),
         (Action::Failed, None) => clean(cause),
+        (Action::Delayed, Some(reply)) => format!("{host} said: {}", said(reply)),
+        (Action::Delayed, None) => clean(cause),
         (Action::Expired, Some(reply)) => {
             format!("It was tried for too long. In the end {host} said: {}", said(reply))
         }
@@ -343,6 +374,7 @@ mod tests {
             to: &to,
             now: UnixTime::from_secs(1_795_500_000),
             arrived: UnixTime::from_secs(1_795_400_000),
+            retry_until: UnixTime::from_secs(1_795_800_000),
             envid: Some("QQ+2B1"),
             recipients,
             original,
@@ -389,6 +421,25 @@ mod tests {
         );
         assert!(parts[2].starts_with("Content-Type: text/rfc822-headers\r\n"));
         assert!(parts[2].contains("Subject: hi\r\n") && !text.contains("secret"));
+    }
+
+    #[test]
+    fn a_delay_says_until_when_it_goes_on_and_that_there_is_nothing_to_do() {
+        let late = recipient("b@example.net", Action::Delayed, refused("try later"));
+        let text = message(&[late], Original::Header(b"Subject: hi\r\n\r\n"));
+        assert_eq!(find(text.as_bytes(), "Subject").unwrap().unfolded(), "Your message is delayed");
+        let parts = parts(&text);
+        for said in [
+            "mx.example.net said: 550 5.1.1 try later",
+            "tried again until Fri, 27 Nov 2026",
+            "do not send it again",
+        ] {
+            assert!(parts[0].contains(said), "{said}: {}", parts[0]);
+        }
+        for field in ["Action: delayed", "Status: 4.1.1", "Will-Retry-Until: Fri, 27 Nov 2026 17:20:00 +0000"]
+        {
+            assert!(parts[1].contains(field), "{field}: {}", parts[1]);
+        }
     }
 
     #[test]

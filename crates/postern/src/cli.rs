@@ -215,6 +215,20 @@ enum QueueCommand {
         #[command(flatten)]
         common: Common,
     },
+    /// Keep a message back: it is neither tried nor given up until it is released
+    Hold {
+        /// Its id
+        id: String,
+        #[command(flatten)]
+        common: Common,
+    },
+    /// Let a message go: from hold, and from waiting for an edge that is away and may have delivered it
+    Release {
+        /// Its id
+        id: String,
+        #[command(flatten)]
+        common: Common,
+    },
     /// Remove a message from the queue; nobody is told
     Remove {
         /// Its id
@@ -343,6 +357,8 @@ fn queue(command: QueueCommand) -> Result<(), Problem> {
         QueueCommand::List { common } => (Request::new("queue list", []), common),
         QueueCommand::Show { id, common } => (Request::new("queue show", [&id]), common),
         QueueCommand::Retry { id, common } => (Request::new("queue retry", [&id]), common),
+        QueueCommand::Hold { id, common } => (Request::new("queue hold", [&id]), common),
+        QueueCommand::Release { id, common } => (Request::new("queue release", [&id]), common),
         QueueCommand::Remove { id, common } => (Request::new("queue remove", [&id]), common),
     };
     let config: HomeConfig = config::load(&common.config)?;

@@ -371,6 +371,14 @@ impl Handler for Home {
                 let tried = self.queue.retry(which).await.map_err(|error| queue_refusal(&error))?;
                 Ok(json!({ "tried": tried }))
             }
+            ("queue hold", [id]) => {
+                self.queue.hold(item(id)?, true).await.map_err(|error| queue_refusal(&error))?;
+                Ok(json!({ "held": id }))
+            }
+            ("queue release", [id]) => {
+                self.queue.hold(item(id)?, false).await.map_err(|error| queue_refusal(&error))?;
+                Ok(json!({ "released": id }))
+            }
             ("queue remove", [id]) => {
                 self.queue.remove(item(id)?).await.map_err(|error| queue_refusal(&error))?;
                 Ok(json!({}))

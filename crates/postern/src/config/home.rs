@@ -121,8 +121,15 @@ pub struct QueueConfig {
     pub retry: Vec<Seconds>,
     /// When an undelivered message goes back to its sender. Default 5 days.
     pub expire: Seconds,
-    /// Attempts under way at one time. Default 200.
+    /// After how long its sender is told that a message takes long. Default 4 hours.
+    pub warn_after: Seconds,
+    /// How long an edge that is away is waited for when it may have delivered a message already; then another one
+    /// tries, and the message may arrive twice. Default 1 day.
+    pub edge_gone: Seconds,
+    /// Attempts under way at one time. Default 400.
     pub attempts: usize,
+    /// The same to one domain; it begins with 2 and grows with success. Default 100.
+    pub per_domain: usize,
 }
 
 impl Default for QueueConfig {
@@ -131,7 +138,10 @@ impl Default for QueueConfig {
         Self {
             retry: minutes.iter().map(|minutes| Seconds(minutes * 60)).collect(),
             expire: Seconds(5 * 86_400),
-            attempts: 200,
+            warn_after: Seconds(4 * 3600),
+            edge_gone: Seconds(86_400),
+            attempts: 400,
+            per_domain: 100,
         }
     }
 }
@@ -203,6 +213,9 @@ impl Checked for HomeConfig {
         }
         if !(1..=10_000).contains(&self.queue.attempts) {
             return Err("[queue] attempts has to be 1 to 10000".to_owned());
+        }
+        if !(1..=self.queue.attempts).contains(&self.queue.per_domain) {
+            return Err("[queue] per_domain has to be 1 to attempts".to_owned());
         }
         let unsigned = &self.return_path.unsigned;
         if unsigned.len() > UNSIGNED_MAX {

@@ -5,7 +5,9 @@
 //! SMTP of its own: Edge carries out single attempts and keeps their outcomes until they are recorded here.
 
 mod carry;
+mod destinations;
 mod local;
+mod room;
 mod schedule;
 #[cfg(test)]
 mod tests;
@@ -17,16 +19,17 @@ use std::time::Duration;
 
 use mail::{Address, Domain, ItemId, ReversePath, UnixTime};
 use store::Store;
-use tokio::sync::{Semaphore, mpsc, oneshot};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use tokio::task::{AbortHandle, Id, JoinError, JoinSet};
 use tokio_util::sync::CancellationToken;
 
 use self::carry::{Ending, Note, carry};
 pub(crate) use self::local::{LocalMessage, Octets};
+use self::room::{Freed, Rooms};
 use self::schedule::{Rest, Schedule};
 use super::directory::{AccountId, Directory};
 use super::edges::{Edges, FromEdge};
-use super::queue::{Command, Queue, QueueError};
+use super::queue::{Command, Queue, QueueError, Turn};
 use crate::config::QueueConfig;
 use crate::problem::Problem;
 use crate::system;
@@ -105,8 +108,14 @@ pub struct Settings {
     pub retry: Vec<Duration>,
     /// How long a message is tried.
     pub expire: Duration,
+    /// After how long the sender is told that it takes long.
+    pub warn_after: Duration,
+    /// How long an edge that is away is waited for, when it may have delivered a message.
+    pub edge_gone: Duration,
     /// Attempts under way at one time.
     pub attempts: usize,
+    /// The same to one domain.
+    pub per_domain: usize,
     /// How long an item rests when a step of our own failed.
     pub pause: Duration,
     /// A directory for files without a name.
@@ -119,7 +128,10 @@ impl Settings {
         Self {
             retry: config.retry.iter().map(|wait| Duration::from_secs(wait.0)).collect(),
             expire: Duration::from_secs(config.expire.0),
+            warn_after: Duration::from_secs(config.warn_after.0),
+            edge_gone: Duration::from_secs(config.edge_gone.0),
             attempts: config.attempts,
+            per_domain: config.per_domain,
             pause: PAUSE,
             scratch,
         }
@@ -127,6 +139,10 @@ impl Settings {
 
     fn deadline(&self, submitted: UnixTime) -> UnixTime {
         UnixTime(submitted.0.saturating_add(micros(self.expire)))
+    }
+
+    fn delay(&self, submitted: UnixTime) -> UnixTime {
+        UnixTime(submitted.0.saturating_add(micros(self.warn_after)))
     }
 
     /// Microseconds to wait after so many attempts: as configured, 20 % more or less by `random`, so that
@@ -152,6 +168,7 @@ pub(crate) struct Shared<O, A> {
     store: Arc<Store>,
     trace: Trace,
     settings: Settings,
+    rooms: Rooms,
     /// One for each attempt under way, and for each round that may begin one.
     slots: Arc<Semaphore>,
     /// The item of each attempt that is running.
@@ -202,10 +219,12 @@ pub async fn run<O: Outbound, A: Accounts>(
     let Parts { queue, commands, outbound, from_edges, accounts, sign, store, trace, settings } = parts;
     let slots = Arc::new(Semaphore::new(settings.attempts.max(1)));
     let owners = Mutex::default();
-    let shared = Arc::new(Shared { queue, outbound, accounts, sign, store, trace, settings, slots, owners });
+    let (rooms, freed) = Rooms::new(settings.clone());
+    let shared =
+        Arc::new(Shared { queue, outbound, accounts, sign, store, trace, settings, rooms, slots, owners });
     let mut dispatcher = Dispatcher::new(shared);
     dispatcher.recall().await?;
-    dispatcher.run(commands, from_edges, &stop).await;
+    dispatcher.run(commands, from_edges, freed, &stop).await;
     dispatcher.rounds.shutdown().await;
     Ok(())
 }
@@ -254,12 +273,13 @@ impl<O: Outbound, A: Accounts> Dispatcher<O, A> {
             for (item, state) in read {
                 match state {
                     Ok(state) if state.running.is_empty() => {
-                        self.schedule.put(item, Rest::Until(state.next_due));
+                        let rest = if state.held { Rest::Held } else { Rest::Until(state.next_due) };
+                        self.schedule.put(item, rest, state.turn());
                     }
                     Ok(state) => {
                         let attempts = state.running.iter().map(|running| (running.attempt, item));
                         self.shared.owners().extend(attempts);
-                        self.start(item, None);
+                        self.start(item, None, None);
                     }
                     Err(error) => self.set_aside(item, &error),
                 }
@@ -277,6 +297,7 @@ impl<O: Outbound, A: Accounts> Dispatcher<O, A> {
         &mut self,
         mut commands: mpsc::UnboundedReceiver<Command>,
         mut from_edges: mpsc::UnboundedReceiver<FromEdge>,
+        mut freed: mpsc::UnboundedReceiver<Freed>,
         stop: &CancellationToken,
     ) {
         loop {
@@ -292,11 +313,15 @@ impl<O: Outbound, A: Accounts> Dispatcher<O, A> {
                     Some(command) => self.handle_command(command),
                     None => return,
                 },
+                Some(Freed { domain, at, count }) = freed.recv() => {
+                    self.schedule.room_at(&domain, at, count, system::now());
+                }
                 Some(ended) = self.rounds.join_next_with_id() => self.handle_end(ended),
                 () = tokio::time::sleep(wait.unwrap_or_default()), if wait.is_some_and(|wait| !wait.is_zero()) => {}
                 slot = slots.acquire_owned(), if wait.is_some_and(|wait| wait.is_zero()) => {
-                    if let Some(item) = self.schedule.pop_due(system::now()) {
-                        self.start(item, slot.ok());
+                    if let Some((item, rest)) = self.schedule.pop_due(system::now()) {
+                        let first = matches!(rest, Rest::Room(_)).then_some(Note::Room);
+                        self.start(item, slot.ok(), first);
                     }
                 }
             }
@@ -309,11 +334,16 @@ impl<O: Outbound, A: Accounts> Dispatcher<O, A> {
         Some(Duration::from_micros(first.0.saturating_sub(system::now().0)))
     }
 
-    fn start(&mut self, item: ItemId, slot: Option<tokio::sync::OwnedSemaphorePermit>) {
+    /// Begins a round, which finds `first` before it does anything else.
+    fn start(&mut self, item: ItemId, slot: Option<OwnedSemaphorePermit>, first: Option<Note>) {
         if self.active.contains_key(&item) {
             return;
         }
         let (notes, told) = mpsc::unbounded_channel();
+        if let Some(first) = first {
+            // The receiver is here.
+            let _ = notes.send(first);
+        }
         let task = self.rounds.spawn(carry(Arc::clone(&self.shared), item, slot, told));
         self.items.insert(task.id(), item);
         self.active.insert(item, Active { notes, task });
@@ -366,18 +396,27 @@ impl<O: Outbound, A: Accounts> Dispatcher<O, A> {
     fn handle_command(&mut self, command: Command) {
         let now = system::now();
         match command {
-            Command::Added(item) => self.schedule.put(item, Rest::Until(now)),
+            Command::Added(item, turn) => self.schedule.put(item, Rest::Until(now), turn),
             Command::Retry(which, answer) => {
+                self.shared.rooms.wake_all();
                 let count = match which {
                     None => self.schedule.wake_all(now),
-                    Some(item) if self.schedule.take(item) => {
-                        self.schedule.put(item, Rest::Until(now));
+                    Some(item) if self.schedule.rest(item).is_some_and(|rest| *rest != Rest::Held) => {
+                        self.schedule.put(item, Rest::Until(now), Turn::Prompt);
                         1
                     }
                     Some(_) => 0,
                 };
                 // Whoever asked may have gone.
                 let _ = answer.send(count);
+            }
+            Command::Hold(item, held, answer) => {
+                let note = Note::Hold(held, answer);
+                if self.active.contains_key(&item) {
+                    self.tell(item, note);
+                } else if self.schedule.take(item) {
+                    self.start(item, None, Some(note));
+                }
             }
             Command::Remove(item, answer) => self.remove(item, answer),
         }
@@ -401,7 +440,7 @@ impl<O: Outbound, A: Accounts> Dispatcher<O, A> {
                 if error.is_panic() {
                     tracing::error!(%error, "a round of attempts ended unexpectedly; its message stays");
                 }
-                (error.id(), Ending::Rests(Rest::Until(self.shared.after_pause())))
+                (error.id(), Ending::Rests(Rest::Until(self.shared.after_pause()), Turn::Patient))
             }
         };
         let Some(item) = self.items.remove(&task) else { return };
@@ -412,10 +451,22 @@ impl<O: Outbound, A: Accounts> Dispatcher<O, A> {
         match ending {
             Ending::Gone => {}
             // An edge that came up while the round ended would not wake the item.
-            Ending::Rests(Rest::EdgeOrUntil(_)) if !self.shared.outbound.up().is_empty() => {
-                self.schedule.put(item, Rest::Until(system::now().plus_secs(DEAF_PAUSE_SECS)));
+            Ending::Rests(Rest::EdgeOrUntil(_), turn) if !self.shared.outbound.up().is_empty() => {
+                let soon = system::now().plus_secs(DEAF_PAUSE_SECS);
+                self.schedule.put(item, Rest::Until(soon), turn);
             }
-            Ending::Rests(rest) => self.schedule.put(item, rest),
+            Ending::Rests(rest, turn) => {
+                let domain = match &rest {
+                    Rest::RoomOrUntil(domain, _) => Some(domain.clone()),
+                    _ => None,
+                };
+                self.schedule.put(item, rest, turn);
+                // Nor would room that came up meanwhile.
+                if let Some(domain) = domain {
+                    let Freed { domain, at, count } = self.shared.rooms.next(&domain);
+                    self.schedule.room_at(&domain, at, count, system::now());
+                }
+            }
         }
     }
 }

@@ -185,6 +185,17 @@ fn address_of(mailbox: &address_list::Mailbox) -> Option<Address> {
     }
 }
 
+/// Whether a message was written for many: the marks that lists and newsletters set (RFC 2919, RFC 2369, RFC 3834
+/// section 3.1.8).
+pub fn is_bulk(header: &[u8]) -> bool {
+    let listed =
+        ["List-Id", "List-Unsubscribe"].iter().any(|name| mail::header::find(header, name).is_some());
+    let precedence = mail::header::find(header, "Precedence").map(|field| field.unfolded());
+    listed
+        || precedence
+            .is_some_and(|word| ["bulk", "list", "junk"].iter().any(|bulk| word.eq_ignore_ascii_case(bulk)))
+}
+
 fn is_removed(field: &Field<'_>) -> bool {
     REMOVED.iter().any(|pattern| match pattern.strip_suffix('*') {
         Some(start) => {
@@ -228,6 +239,19 @@ mod tests {
         };
         let local = |domain: &Domain| domain.as_str() == "example.org";
         rewrite(header.as_bytes(), &facts, mine, local).map(|octets| String::from_utf8(octets).unwrap())
+    }
+
+    #[test]
+    fn lists_and_newsletters_are_known_by_their_marks() {
+        for (header, bulk) in [
+            ("List-Id: <a.example.org>\r\n\r\n", true),
+            ("list-unsubscribe: <mailto:a@example.org>\r\n\r\n", true),
+            ("Precedence: BULK\r\n\r\n", true),
+            ("Precedence: first-class\r\n\r\n", false),
+            ("Subject: List-Id: x\r\n\r\n", false),
+        ] {
+            assert_eq!(is_bulk(header.as_bytes()), bulk, "{header}");
+        }
     }
 
     #[test]

@@ -14,7 +14,7 @@ use serde::Serialize;
 use spool::{Done, Receipt, Spool, SpoolError};
 use tokio::sync::{mpsc, oneshot};
 
-pub use state::{QueueState, QueuedRecipient, RecipientState, RunningAttempt, Submitted};
+pub use state::{QueueState, QueuedRecipient, RecipientState, RunningAttempt, Submitted, Turn};
 
 /// Most entries that [`Queue::list`] gives, oldest first.
 pub const LISTED_MAX: usize = 10_000;
@@ -38,6 +38,9 @@ pub enum QueueError {
     /// The file a body was kept in could not be read.
     #[error("a message could not be copied into the queue: {0}")]
     Source(String),
+    /// Something else happened to the message just then.
+    #[error("the message {0} was being moved at that moment; say it again")]
+    Busy(ItemId),
     /// The program ends.
     #[error("the queue is closed")]
     Closed,
@@ -56,9 +59,11 @@ pub enum Content {
 #[derive(Debug)]
 pub enum Command {
     /// An item is in the spool.
-    Added(ItemId),
+    Added(ItemId, Turn),
     /// The operator wants one item, or all that wait, tried now. The answer is how many that were.
     Retry(Option<ItemId>, oneshot::Sender<usize>),
+    /// The operator wants an item kept back, or let go again. The answer comes when that is durable.
+    Hold(ItemId, bool, oneshot::Sender<Result<(), QueueError>>),
     /// The operator wants an item gone.
     Remove(ItemId, oneshot::Sender<Result<(), SpoolError>>),
 }
@@ -80,6 +85,8 @@ pub struct QueueEntry {
     pub next_due: mail::UnixTime,
     /// Attempts whose outcome is not known.
     pub running: usize,
+    /// Whether the operator keeps it back.
+    pub held: bool,
     /// The last outcome that was no delivery.
     pub last: String,
 }
@@ -97,6 +104,7 @@ impl QueueEntry {
             submitted: state.submitted,
             next_due: state.next_due,
             running: state.running.len(),
+            held: state.held,
             last: last.map(|outcome| outcome.why().to_string()).unwrap_or_default(),
         }
     }
@@ -136,7 +144,7 @@ impl Queue {
         header: Vec<u8>,
         content: Content,
     ) -> Result<Receipt, QueueError> {
-        let item = state.item;
+        let (item, turn) = (state.item, state.turn());
         let receipt = match content {
             Content::Memory(mut pieces) => {
                 pieces.insert(0, header.into());
@@ -145,7 +153,7 @@ impl Queue {
             }
             Content::File(file) => self.append_file(state, header, file).await?,
         };
-        self.tell(Command::Added(item));
+        self.tell(Command::Added(item, turn));
         Ok(receipt)
     }
 
@@ -243,6 +251,22 @@ impl Queue {
         let (answer, answered) = oneshot::channel();
         self.tell(Command::Retry(which, answer));
         answered.await.map_err(|_| QueueError::Closed)
+    }
+
+    /// Keeps an item back until it is let go: it is neither tried nor given up. Attempts under way go on. To
+    /// let go also ends the wait for edges that are away and may have delivered it: it is then tried by
+    /// another one, and may arrive twice.
+    ///
+    /// # Errors
+    /// [`QueueError::Spool`] with [`SpoolError::NoItem`] when there is none, [`QueueError::Busy`], or the disk's
+    /// word.
+    pub async fn hold(&self, item: ItemId, held: bool) -> Result<(), QueueError> {
+        if !self.spool.has(item) {
+            return Err(SpoolError::NoItem(item).into());
+        }
+        let (answer, answered) = oneshot::channel();
+        self.tell(Command::Hold(item, held, answer));
+        answered.await.map_err(|_| QueueError::Busy(item))?
     }
 
     /// Removes an item at the operator's word. Nobody is told: no report is written, and an edge that is

@@ -10,15 +10,19 @@ use std::time::Duration;
 
 use link::{AttemptState, Outcomes};
 use mail::{Domain, EnhancedCode, ItemId, Outcome, UnixTime};
-use tokio::sync::{OwnedSemaphorePermit, mpsc};
+use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
 use tokio::time::Instant;
 
 use super::local::{LocalMessage, Octets};
+use super::room::{Full, Room};
 use super::schedule::Rest;
 use super::{Accounts, Outbound, Shared};
 use crate::home::bounce::{self, Mailboxes};
-use crate::home::queue::{QueueError, QueueState, RecipientState, RunningAttempt};
+use crate::home::queue::{QueueError, QueueState, RecipientState, RunningAttempt, Turn};
 use crate::system;
+
+/// How long a round that goes on leaves a domain without room alone.
+const FULL_PAUSE: Duration = Duration::from_secs(2);
 
 /// What an item under way is told.
 #[derive(Debug)]
@@ -31,6 +35,10 @@ pub(super) enum Note {
     Outcomes { edge: String, outcomes: Outcomes },
     /// An edge answers a question.
     Known { edge: String, attempt: ItemId, state: AttemptState },
+    /// There is room for what had no attempt yet; the rest is not due.
+    Room,
+    /// The operator keeps the item back, or lets it go.
+    Hold(bool, oneshot::Sender<Result<(), QueueError>>),
 }
 
 /// How a round ends.
@@ -38,8 +46,8 @@ pub(super) enum Note {
 pub(super) enum Ending {
     /// The item is not in the queue any more.
     Gone,
-    /// It rests.
-    Rests(Rest),
+    /// It rests, and has its turn like this afterwards.
+    Rests(Rest, Turn),
 }
 
 /// What is left to do abroad.
@@ -56,12 +64,16 @@ pub(super) struct Round<O, A> {
     notes: mpsc::UnboundedReceiver<Note>,
     /// The slot that the round began with, until an attempt takes it.
     slot: Option<OwnedSemaphorePermit>,
-    /// The slots of attempts whose link is up.
-    slots: HashMap<ItemId, OwnedSemaphorePermit>,
+    /// The slots of attempts whose link is up, and their room at the domain.
+    slots: HashMap<ItemId, (OwnedSemaphorePermit, Room)>,
     /// Running attempts whose edge has to be asked.
     in_doubt: HashSet<ItemId>,
     /// Domains that had their attempt in this round.
     tried: HashSet<Domain>,
+    /// Whether it comes before its time, for recipients that had no attempt yet.
+    early: bool,
+    /// Domains that have no room for an attempt now.
+    full: HashSet<Domain>,
     /// Edges that took no order, until their link comes up again.
     deaf: HashSet<String>,
     /// Whether the state says more than its record.
@@ -80,7 +92,7 @@ pub(super) async fn carry<O: Outbound, A: Accounts>(
         Err(QueueError::Spool(spool::SpoolError::NoItem(_))) => Ending::Gone,
         Err(error) => {
             tracing::error!(%item, %error, "a queued message can't be read; it is tried again");
-            Ending::Rests(Rest::Until(shared.after_pause()))
+            Ending::Rests(Rest::Until(shared.after_pause()), Turn::Patient)
         }
     }
 }
@@ -101,6 +113,8 @@ impl<O: Outbound, A: Accounts> Round<O, A> {
             slots: HashMap::new(),
             in_doubt,
             tried: HashSet::new(),
+            early: false,
+            full: HashSet::new(),
             deaf: HashSet::new(),
             unsaved: false,
         }
@@ -111,6 +125,10 @@ impl<O: Outbound, A: Accounts> Round<O, A> {
             self.shared.owners().insert(running.attempt, self.state.item);
             self.tried.extend(self.domain_of(running));
             self.shared.outbound.ask(&running.edge, running.attempt);
+        }
+        // What the operator wants comes before anything is tried.
+        while let Ok(note) = self.notes.try_recv() {
+            self.handle_note(note).await;
         }
         self.deliver_here().await;
         match self.deliver_abroad().await {
@@ -126,6 +144,9 @@ impl<O: Outbound, A: Accounts> Round<O, A> {
 
     /// Recipients of domains that are ours: straight into their mailboxes.
     async fn deliver_here(&mut self) {
+        if self.state.held {
+            return;
+        }
         let waiting = self.state.waiting_by_domain();
         let here: Vec<usize> = waiting
             .into_iter()
@@ -182,6 +203,8 @@ impl<O: Outbound, A: Accounts> Round<O, A> {
             // A round that only waits leaves its slot to others.
             self.slot = None;
             again = again.or_else(|| self.next_try());
+            let full = !self.full.is_empty();
+            let gone = self.gone_at();
             let slots = Arc::clone(&self.shared.slots);
             tokio::select! {
                 note = self.notes.recv() => match note {
@@ -193,6 +216,11 @@ impl<O: Outbound, A: Accounts> Round<O, A> {
                     again = None;
                     self.try_again().await;
                 }
+                // A slow domain must not keep the others waiting.
+                () = tokio::time::sleep(FULL_PAUSE), if full => self.full.clear(),
+                () = tokio::time::sleep(gone.unwrap_or_default()), if gone.is_some() => {
+                    self.give_up_on_gone_edges(self.shared.settings.edge_gone);
+                }
             }
         }
     }
@@ -200,8 +228,40 @@ impl<O: Outbound, A: Accounts> Round<O, A> {
     fn domains_to_try(&self) -> Vec<(Domain, Vec<usize>)> {
         let waiting = self.state.waiting_by_domain().into_iter();
         waiting
-            .filter(|(domain, _)| !self.tried.contains(domain) && !self.shared.accounts.is_local(domain))
+            .filter(|(domain, _)| !self.state.held && !self.tried.contains(domain))
+            .filter(|(domain, _)| !self.full.contains(domain) && !self.shared.accounts.is_local(domain))
             .collect()
+    }
+
+    /// How long until an attempt in doubt is not waited for any longer.
+    fn gone_at(&self) -> Option<Duration> {
+        let up = self.shared.outbound.up();
+        let gone = self.state.running.iter().filter(|running| self.in_doubt.contains(&running.attempt));
+        let first =
+            gone.filter(|running| !up.contains(&running.edge)).map(|running| running.started).min()?;
+        let at = first.0.saturating_add(super::micros(self.shared.settings.edge_gone));
+        Some(Duration::from_micros(at.saturating_sub(system::now().0)))
+    }
+
+    /// Gives up the attempts in doubt whose edge is away and that are at least this old: their recipients are
+    /// tried again, and may get the message twice.
+    fn give_up_on_gone_edges(&mut self, age: Duration) {
+        let (up, now) = (self.shared.outbound.up(), system::now());
+        let old = |started: UnixTime| now.0.saturating_sub(started.0) >= super::micros(age);
+        let running = self.state.running.iter().filter(|running| self.in_doubt.contains(&running.attempt));
+        let gone = running.filter(|running| !up.contains(&running.edge) && old(running.started));
+        let gone: Vec<(ItemId, String)> =
+            gone.map(|running| (running.attempt, running.edge.clone())).collect();
+        for (attempt, edge) in gone {
+            if let Some(running) = self.forget(attempt)
+                && let Some(domain) = self.domain_of(&running)
+            {
+                let detail =
+                    format!("attempt {attempt} for {domain}: {edge} is away too long; it may have delivered");
+                self.trace("given up", detail);
+                self.tried.remove(&domain);
+            }
+        }
     }
 
     /// When the recipients that had their attempt are tried again although the round is not over: an attempt
@@ -233,13 +293,23 @@ impl<O: Outbound, A: Accounts> Round<O, A> {
     async fn begin(&mut self, edge: &str, wanted: Vec<(Domain, Vec<usize>)>) -> Result<(), QueueError> {
         let mut begun = Vec::new();
         for (domain, recipients) in wanted {
+            let room = match self.shared.rooms.enter(&domain) {
+                Ok(room) => room,
+                Err(Full) => {
+                    self.full.insert(domain);
+                    continue;
+                }
+            };
             let slot = self.slot.take().or_else(|| Arc::clone(&self.shared.slots).try_acquire_owned().ok());
             let Some(slot) = slot else { break };
             let attempt = system::new_item_id();
             let edge = edge.to_owned();
             self.state.running.push(RunningAttempt { attempt, edge, recipients, started: system::now() });
-            self.slots.insert(attempt, slot);
+            self.slots.insert(attempt, (slot, room));
             begun.push((attempt, domain));
+        }
+        if begun.is_empty() {
+            return Ok(());
         }
         self.shared.queue.update(&self.state).await?;
         self.unsaved = false;
@@ -308,6 +378,22 @@ impl<O: Outbound, A: Accounts> Round<O, A> {
             }
             Note::Outcomes { edge, outcomes } => self.handle_outcomes(&edge, outcomes).await,
             Note::Known { edge, attempt, state } => self.handle_known(&edge, attempt, state),
+            Note::Room => {
+                self.early = system::now() < self.state.next_due;
+                if self.early {
+                    self.tried.extend(self.state.tried_domains());
+                }
+            }
+            Note::Hold(held, answer) => {
+                self.state.held = held;
+                if !held {
+                    self.give_up_on_gone_edges(Duration::ZERO);
+                }
+                let saved = self.shared.queue.update(&self.state).await;
+                self.trace(if held { "held" } else { "released" }, "by the operator".to_owned());
+                // Whoever asked may have gone.
+                let _ = answer.send(saved.map(drop));
+            }
         }
     }
 
@@ -324,7 +410,9 @@ impl<O: Outbound, A: Accounts> Round<O, A> {
             return;
         }
         if let Some(running) = self.state.take_running(attempt) {
-            self.slots.remove(&attempt);
+            if let Some((_slot, room)) = &mut self.slots.remove(&attempt) {
+                room.learn(&outcomes.outcomes);
+            }
             self.in_doubt.remove(&attempt);
             let mut outcomes = outcomes.outcomes.into_iter();
             for place in running.recipients {
@@ -392,26 +480,88 @@ impl<O: Outbound, A: Accounts> Round<O, A> {
     async fn conclude(mut self, abroad: &Abroad) -> Ending {
         let now = system::now();
         let deadline = self.shared.settings.deadline(self.state.submitted);
-        if now >= deadline {
+        if now >= deadline && !self.state.held {
+            self.say_why_it_waited();
             self.state.expire();
         }
         if self.state.is_settled() {
             return self.finish().await;
         }
-        let rest = match abroad {
-            Abroad::NoEdge => Rest::EdgeOrUntil(deadline),
-            Abroad::Tried => {
-                self.state.next_due = UnixTime(now.0.saturating_add(self.backoff())).min(deadline);
-                self.unsaved = true;
-                Rest::Until(self.state.next_due)
-            }
-        };
+        self.tell_of_a_delay(now, deadline).await;
+        let rest = self.rest(abroad, now, deadline);
         if self.unsaved
             && let Err(error) = self.shared.queue.update(&self.state).await
         {
             return self.rest_a_while("record a round", &error);
         }
-        Ending::Rests(rest)
+        Ending::Rests(rest, self.state.turn())
+    }
+
+    /// What it waits for: whatever comes first of the next try, the report on a delay, and the end.
+    fn rest(&mut self, abroad: &Abroad, now: UnixTime, deadline: UnixTime) -> Rest {
+        if self.state.held {
+            return Rest::Held;
+        }
+        let delay = self.shared.settings.delay(self.state.submitted);
+        let latest = if self.state.delay_told || delay <= now { deadline } else { deadline.min(delay) };
+        if matches!(abroad, Abroad::NoEdge) {
+            return Rest::EdgeOrUntil(latest);
+        }
+        let waiting = self.state.waiting_by_domain();
+        let full = waiting.keys().find(|domain| self.full.contains(*domain)).cloned();
+        if waiting.keys().all(|domain| self.full.contains(domain))
+            && let Some(domain) = full
+        {
+            // The operator wanted it tried before its time: so it is due when there is room.
+            if !self.early && self.state.next_due > now {
+                self.state.next_due = now;
+                self.unsaved = true;
+            }
+            return Rest::RoomOrUntil(domain, latest);
+        }
+        if !self.early {
+            self.state.next_due = UnixTime(now.0.saturating_add(self.backoff())).min(deadline);
+            self.unsaved = true;
+        }
+        match full {
+            Some(domain) => Rest::RoomOrUntil(domain, self.state.next_due),
+            None => Rest::Until(self.state.next_due),
+        }
+    }
+
+    /// Recipients that had no attempt of their own, since their domain rested: why it did.
+    fn say_why_it_waited(&mut self) {
+        for queued in &mut self.state.recipients {
+            if queued.state == RecipientState::Pending && queued.last.is_none() {
+                queued.last = self.shared.rooms.why(queued.recipient.address.domain());
+            }
+        }
+    }
+
+    /// Tells the sender once that a message is late.
+    async fn tell_of_a_delay(&mut self, now: UnixTime, deadline: UnixTime) {
+        if self.state.held || self.state.delay_told || now < self.shared.settings.delay(self.state.submitted)
+        {
+            return;
+        }
+        self.say_why_it_waited();
+        let Some(submitted) = self.state.submitted() else { return };
+        let told = match self.shared.queue.body(self.state.item) {
+            Ok(original) => bounce::report_delay(submitted, original, deadline, &self.mailboxes()).await,
+            Err(error) => Err(error.to_string()),
+        };
+        match told {
+            Ok(told) => {
+                if told {
+                    self.trace("delayed", format!("reported to {}", self.state.envelope.reverse_path));
+                }
+                self.state.delay_told = true;
+                self.unsaved = true;
+            }
+            Err(error) => {
+                tracing::error!(item = %self.state.item, %error, "a sender could not be told of a delay; he is in the next round");
+            }
+        }
     }
 
     /// Nothing is owed to any recipient: tells the sender, then removes the item.
@@ -439,12 +589,15 @@ impl<O: Outbound, A: Accounts> Round<O, A> {
     async fn report(&self) -> Result<Option<mail::dsn::Action>, String> {
         let Some(submitted) = self.state.submitted() else { return Ok(None) };
         let original = self.shared.queue.body(self.state.item).map_err(|error| error.to_string())?;
-        let mailboxes = Mailboxes {
+        bounce::report(submitted, original, &self.mailboxes()).await
+    }
+
+    fn mailboxes(&self) -> Mailboxes<'_> {
+        Mailboxes {
             store: &self.shared.store,
             postmaster: self.shared.accounts.postmaster(),
-            is_local: &|address| self.shared.accounts.is_local(address.domain()),
-        };
-        bounce::report(submitted, original, &mailboxes).await
+            is_local: Box::new(|address| self.shared.accounts.is_local(address.domain())),
+        }
     }
 
     /// A report could not be committed: the original stays, with all that is known of it.
@@ -458,6 +611,6 @@ impl<O: Outbound, A: Accounts> Round<O, A> {
 
     fn rest_a_while(&self, what: &str, error: &dyn std::fmt::Display) -> Ending {
         tracing::error!(item = %self.state.item, %error, "could not {what}; the message stays and is tried again");
-        Ending::Rests(Rest::Until(self.shared.after_pause()))
+        Ending::Rests(Rest::Until(self.shared.after_pause()), Turn::Patient)
     }
 }

@@ -33,7 +33,28 @@ pub struct QueueState {
     /// Attempts that were ordered and whose outcome is not known.
     #[serde(default)]
     pub running: Vec<RunningAttempt>,
+    /// Whether it was written for many: a list's or a newsletter's mail.
+    #[serde(default)]
+    pub bulk: bool,
+    /// Whether the operator keeps it back.
+    #[serde(default)]
+    pub held: bool,
+    /// Whether the sender knows that it takes long.
+    #[serde(default)]
+    pub delay_told: bool,
 }
+
+/// Who goes first of those that are due.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Turn {
+    /// A message from one person to a few, not tried yet: somebody waits for it.
+    Prompt,
+    /// Everything else.
+    Patient,
+}
+
+/// Most recipients of a message that counts as one from person to person.
+const PROMPT_RECIPIENTS_MAX: usize = 10;
 
 /// One recipient.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -116,7 +137,17 @@ impl QueueState {
             recipients,
             next_due: submitted,
             running: Vec::new(),
+            bulk: false,
+            held: false,
+            delay_told: false,
         }
+    }
+
+    /// Whether it goes before others.
+    pub fn turn(&self) -> Turn {
+        let few = self.recipients.len() <= PROMPT_RECIPIENTS_MAX;
+        let fresh = self.recipients.iter().all(|queued| queued.attempts == 0);
+        if few && fresh && !self.bulk { Turn::Prompt } else { Turn::Patient }
     }
 
     /// The record as it lies in the spool.
@@ -155,6 +186,15 @@ impl QueueState {
             }
         }
         domains
+    }
+
+    /// Domains whose recipients that wait have all had an attempt.
+    pub fn tried_domains(&self) -> Vec<Domain> {
+        let tried = |places: &[usize]| {
+            places.iter().filter_map(|place| self.recipients.get(*place)).all(|queued| queued.attempts > 0)
+        };
+        let waiting = self.waiting_by_domain().into_iter();
+        waiting.filter(|(_, places)| tried(places)).map(|(domain, _)| domain).collect()
     }
 
     /// The envelope of an attempt for the recipients at these places.
