@@ -20,6 +20,11 @@ struct World {
 
 impl World {
     fn new() -> Self {
+        Self::with("")
+    }
+
+    /// With more for Home's configuration.
+    fn with(home_config: &str) -> Self {
         let postfix = Postfix::start("remote.test");
         let name_server = NameServer::start(&[
             ("remote.test", Record::Mx(10, "mx.remote.test".to_owned())),
@@ -27,7 +32,7 @@ impl World {
         ]);
         let options = PairOptions {
             edge_config: format!("[outbound]\nport = {}", postfix.address().port()),
-            home_config: "[queue]\nretry = [\"1s\"]".to_owned(),
+            home_config: format!("[queue]\nretry = [\"1s\"]\n{home_config}"),
             outbound: true,
             name_server: Some(name_server.address()),
             places: None,
@@ -144,4 +149,63 @@ fn a_home_that_was_not_told_to_send_refuses_to() {
     let output = swaks(&pair, "alice@example.org", "you@remote.test");
     let said = String::from_utf8_lossy(&output.stdout).into_owned();
     assert!(!output.status.success() && said.contains("550 5."), "{said}");
+}
+
+#[test]
+fn a_stolen_password_sends_little_and_the_operator_is_told() {
+    let _alone = alone();
+    let world = World::with("[sending]\nrecipients_per_hour = 3");
+    let send = |to: &[&str]| {
+        let message = message::simple("alice@example.org", to[0], "an offer");
+        msmtp(&world.pair, to, &message)
+    };
+    assert!(send(&["a@remote.test", "b@remote.test"]).status.success());
+    let refused = send(&["a@remote.test", "b@remote.test"]);
+    let said = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert!(!refused.status.success() && said.contains("3 recipients in an hour is your limit"), "{said}");
+    assert!(send(&["bob@example.org"]).status.success(), "who is here costs nothing");
+    assert!(send(&["c@remote.test"]).status.success());
+    assert!(!send(&["d@remote.test"]).status.success());
+    let postmaster = world.pair.account("alice");
+    until("the notice", PATIENCE, || (postmaster.count("INBOX") > 0).then_some(()));
+    let notices = postmaster.messages("INBOX");
+    let text = String::from_utf8_lossy(&notices[0]).into_owned();
+    assert_eq!(notices.len(), 1, "once a day");
+    assert!(text.contains("alice@example.org reached the sending limit"), "{text}");
+    assert!(text.contains("postern user password alice@example.org"), "{text}");
+    for name in ["a", "b", "c"] {
+        assert_eq!(world.wait_for(name, 1).len(), 1, "{name}");
+    }
+    assert!(world.postfix.messages("d").is_empty());
+}
+
+#[test]
+fn what_the_operator_holds_stays_until_it_is_released() {
+    let _alone = alone();
+    let world = World::new();
+    // Without an edge it waits, so that there is time to hold it.
+    world.pair.edge.signal(rustix::process::Signal::STOP);
+    assert!(
+        msmtp(
+            &world.pair,
+            &["you@remote.test"],
+            &message::simple("alice@example.org", "you@remote.test", "x")
+        )
+        .status
+        .success()
+    );
+    let list = || {
+        let printed = world.pair.home.command_ok(&["queue", "list", "--json"], "");
+        testkit::imap::json(&printed)
+    };
+    let id = list()[0]["item"].as_str().unwrap().to_owned();
+    world.pair.home.command_ok(&["queue", "hold", &id], "");
+    assert_eq!(list()[0]["held"], true);
+    world.pair.edge.signal(rustix::process::Signal::CONT);
+    let none = world.pair.home.command(&["queue", "hold", "01m87e396635w9ac1rq1z2p1by"], "");
+    let said = String::from_utf8_lossy(&none.stderr).into_owned();
+    assert!(!none.status.success() && said.contains("postern queue list"), "{said}");
+    world.pair.home.command_ok(&["queue", "release", &id], "");
+    assert_eq!(world.wait_for("you", 1).len(), 1);
+    until("the queue is empty", PATIENCE, || (world.pair.home.status()?["queue"] == 0).then_some(()));
 }

@@ -23,7 +23,7 @@ impl PosternPair {
         let edge_config = sink.map(|sink| format!("[outbound]\nport = {}", sink.address().port()));
         let pair = Pair::with(&PairOptions {
             edge_config: edge_config.unwrap_or_default(),
-            home_config: "[queue]\nretry = [\"24h\"]".to_owned(),
+            home_config: "[queue]\nretry = [\"24h\"]\n[sending]\nrecipients_per_hour = 100000000\nrecipients_per_day = 100000000".to_owned(),
             outbound: sink.is_some(),
             name_server: Some(name_server),
             places: None,

@@ -1,6 +1,7 @@
 //! Home: the home MTA. What it is made of, and how it starts and stops.
 
 pub mod accounts;
+mod allowance;
 mod arrive;
 mod bounce;
 pub mod directory;
@@ -8,6 +9,7 @@ mod dispatch;
 mod edges;
 mod filters;
 mod mailboxes;
+mod notices;
 mod outgoing_header;
 mod password;
 mod quarantine;
@@ -258,6 +260,7 @@ impl Home {
             queue: self.queue.clone(),
             edges: self.edges.clone(),
             trace: trace.clone(),
+            notices: notices::Notices::new(self.directory.clone(), Arc::clone(&self.store)),
             scratch: scratch.clone(),
             memory: Arc::new(Semaphore::new(half_in_kib(self.config.limits.body_memory.0))),
         }))?;

@@ -41,6 +41,9 @@ pub struct HomeConfig {
     /// The outbound queue.
     #[serde(default)]
     pub queue: QueueConfig,
+    /// How much users may send.
+    #[serde(default)]
+    pub sending: SendingConfig,
     /// The reverse-paths of users' mail.
     #[serde(default)]
     pub return_path: ReturnPathConfig,
@@ -110,6 +113,22 @@ impl Default for Limits {
             sessions: 500,
             queue: Octets(10 << 30),
         }
+    }
+}
+
+/// `[sending]`
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct SendingConfig {
+    /// Recipients abroad to which one account may send in an hour. Default 200.
+    pub recipients_per_hour: u32,
+    /// The same in a day. Default 1,000.
+    pub recipients_per_day: u32,
+}
+
+impl Default for SendingConfig {
+    fn default() -> Self {
+        Self { recipients_per_hour: 200, recipients_per_day: 1000 }
     }
 }
 

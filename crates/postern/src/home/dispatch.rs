@@ -6,6 +6,7 @@
 
 mod carry;
 mod destinations;
+mod health;
 mod local;
 mod room;
 mod schedule;
@@ -24,6 +25,7 @@ use tokio::task::{AbortHandle, Id, JoinError, JoinSet};
 use tokio_util::sync::CancellationToken;
 
 use self::carry::{Ending, Note, carry};
+use self::health::Health;
 pub(crate) use self::local::{LocalMessage, Octets};
 use self::room::{Freed, Rooms};
 use self::schedule::{Rest, Schedule};
@@ -169,6 +171,7 @@ pub(crate) struct Shared<O, A> {
     trace: Trace,
     settings: Settings,
     rooms: Rooms,
+    health: Mutex<Health>,
     /// One for each attempt under way, and for each round that may begin one.
     slots: Arc<Semaphore>,
     /// The item of each attempt that is running.
@@ -178,6 +181,10 @@ pub(crate) struct Shared<O, A> {
 impl<O, A> Shared<O, A> {
     fn owners(&self) -> MutexGuard<'_, HashMap<ItemId, ItemId>> {
         self.owners.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn health(&self) -> MutexGuard<'_, Health> {
+        self.health.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn after_pause(&self) -> UnixTime {
@@ -220,8 +227,10 @@ pub async fn run<O: Outbound, A: Accounts>(
     let slots = Arc::new(Semaphore::new(settings.attempts.max(1)));
     let owners = Mutex::default();
     let (rooms, freed) = Rooms::new(settings.clone());
+    let health = Mutex::default();
     let shared =
-        Arc::new(Shared { queue, outbound, accounts, sign, store, trace, settings, rooms, slots, owners });
+        Shared { queue, outbound, accounts, sign, store, trace, settings, rooms, health, slots, owners };
+    let shared = Arc::new(shared);
     let mut dispatcher = Dispatcher::new(shared);
     dispatcher.recall().await?;
     dispatcher.run(commands, from_edges, freed, &stop).await;

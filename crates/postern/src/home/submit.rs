@@ -19,8 +19,10 @@ use spool::SpoolError;
 use tokio::sync::Semaphore;
 
 use self::message::Message;
+use super::allowance::{Allowance, Exceeded};
 use super::directory::{AccountId, Directory};
 use super::edges::Edges;
+use super::notices::Notices;
 use super::outgoing_header::{self, Facts};
 use super::queue::{Queue, QueueError, QueueState};
 use crate::config::Switch;
@@ -36,6 +38,8 @@ pub struct Submit {
     queue: Queue,
     edges: Edges,
     trace: Trace,
+    allowance: Allowance,
+    notices: Notices,
     /// Where bodies go that are too large for memory.
     scratch: PathBuf,
     /// Memory for bodies, in KiB.
@@ -52,6 +56,8 @@ pub struct Parts {
     pub edges: Edges,
     /// The trace.
     pub trace: Trace,
+    /// For what the operator should know.
+    pub notices: Notices,
     /// A directory for files without a name.
     pub scratch: PathBuf,
     /// Memory for bodies, in KiB; the one budget of the role.
@@ -61,13 +67,21 @@ pub struct Parts {
 impl Submit {
     /// The service behind the submission port.
     pub fn new(parts: Parts) -> Arc<Self> {
-        let Parts { directory, queue, edges, trace, scratch, memory } = parts;
-        Arc::new(Self { directory, queue, edges, trace, scratch, memory })
+        let Parts { directory, queue, edges, trace, notices, scratch, memory } = parts;
+        let allowance = Allowance::default();
+        Arc::new(Self { directory, queue, edges, trace, allowance, notices, scratch, memory })
     }
 
     /// The service of one session with the client at `ip`.
     pub fn session(self: &Arc<Self>, ip: IpAddr) -> Submission {
-        Submission { submit: Arc::clone(self), ip, account: None, recipients_octets: 0, transaction: None }
+        Submission {
+            submit: Arc::clone(self),
+            ip,
+            account: None,
+            recipients_octets: 0,
+            abroad: 0,
+            transaction: None,
+        }
     }
 }
 
@@ -78,6 +92,8 @@ pub struct Submission {
     account: Option<AccountId>,
     /// What the recipients so far take of a frame on the link.
     recipients_octets: usize,
+    /// How many of them are not here.
+    abroad: u32,
     transaction: Option<Transaction>,
 }
 
@@ -107,7 +123,7 @@ impl Service for Submission {
 
     async fn mail(&mut self, client: &Client, from: &MailFrom) -> Reply {
         self.transaction = None;
-        self.recipients_octets = 0;
+        (self.recipients_octets, self.abroad) = (0, 0);
         let Some(account) = self.account.as_ref().filter(|_| client.login.is_some()) else {
             return log_in_first();
         };
@@ -135,6 +151,14 @@ impl Service for Submission {
                 (5, 7, 1),
                 "sending to the world is off: the operator turns it on with outbound = \"on\" in home.toml",
             );
+        }
+        if !here && let Some(account) = &self.account {
+            self.abroad += 1;
+            let limits = &directory.policy().sending;
+            let room = self.submit.allowance.check(limits, account.as_str(), self.abroad, system::now());
+            if let Err(exceeded) = room {
+                return self.submit.too_much(account, &exceeded).await;
+            }
         }
         self.recipients_octets += link::recipient_octets(recipient);
         if self.recipients_octets > link::RECIPIENTS_OCTETS_MAX {
@@ -176,6 +200,39 @@ impl Service for Submission {
 }
 
 impl Submit {
+    /// An account wants to send more than it may: the reply, and a word to the operator, once a day.
+    async fn too_much(&self, account: &AccountId, exceeded: &Exceeded) -> Reply {
+        let Exceeded { limit, hours, until, news } = exceeded;
+        let until = until.rfc5322();
+        let span = if *hours == 1 { "an hour".to_owned() } else { format!("{hours} hours") };
+        if *news {
+            let accounts = self.directory.accounts().into_iter();
+            let mut address =
+                accounts.filter(|(id, _)| id == account).map(|(_, address)| address.to_string());
+            let account = address.next().unwrap_or_else(|| account.to_string());
+            tracing::warn!(%account, limit, hours, %until, "an account reached its sending limit");
+            self.trace.event(None, "limited", format!("{account} sent to {limit} recipients in {span}"));
+            self.notices
+                .tell(
+                    &format!("{account} reached the sending limit"),
+                    &format!(
+                        "The account {account} has sent to {limit} recipients in {span} and wants to send more.\n\
+                         It may go on at {until}.\n\n\
+                         If this is its owner: raise [sending] in home.toml and send SIGHUP.\n\
+                         If not, the password is in other hands: change it now with\n\n\
+                         \x20   postern user password {account}\n\n\
+                         and look with 'postern queue list' at what waits to be sent."
+                    ),
+                )
+                .await;
+        }
+        Reply::new(
+            450,
+            (4, 7, 1),
+            format!("{limit} recipients in {span} is your limit; go on at {until}, or ask your operator"),
+        )
+    }
+
     /// Checks the message, makes it fit to leave, and queues it: the reply either way.
     async fn take(&self, transaction: Transaction) -> Result<Reply, Reply> {
         let Transaction { account, envelope, message } = transaction;
@@ -187,9 +244,16 @@ impl Submit {
             random: u128::from_le_bytes(system::random()),
             smtputf8: envelope.smtputf8,
         };
+        let abroad = envelope.recipients.iter().map(|recipient| recipient.address.domain());
+        let abroad = abroad.filter(|domain| !self.directory.is_local_domain(domain)).count();
+        let abroad = u32::try_from(abroad).unwrap_or(u32::MAX);
         let may_send_as = |address: &mail::Address| self.directory.may_send_as(&account, address);
         let is_local = |domain: &mail::Domain| self.directory.is_local_domain(domain);
         let header = outgoing_header::rewrite(&message.header, &facts, may_send_as, is_local)?;
+        let limits = &self.directory.policy().sending;
+        if let Err(exceeded) = self.allowance.spend(limits, account.as_str(), abroad, facts.now) {
+            return Err(self.too_much(&account, &exceeded).await);
+        }
         let item = facts.item;
         let mut state = QueueState::new(item, account.to_string(), envelope, facts.now);
         state.utf8_header = !header.is_ascii();

@@ -13,6 +13,7 @@ use mail::{Domain, EnhancedCode, ItemId, Outcome, UnixTime};
 use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
 use tokio::time::Instant;
 
+use super::destinations::Sign;
 use super::local::{LocalMessage, Octets};
 use super::room::{Full, Room};
 use super::schedule::Rest;
@@ -286,7 +287,8 @@ impl<O: Outbound, A: Accounts> Round<O, A> {
     }
 
     fn edge(&self) -> Option<String> {
-        self.shared.outbound.up().into_iter().find(|edge| !self.deaf.contains(edge))
+        let up = self.shared.health().order(self.shared.outbound.up(), system::now());
+        up.into_iter().find(|edge| !self.deaf.contains(edge))
     }
 
     /// Records attempts for as many domains as there are slots, then orders them.
@@ -410,6 +412,9 @@ impl<O: Outbound, A: Accounts> Round<O, A> {
             return;
         }
         if let Some(running) = self.state.take_running(attempt) {
+            if let Some(sign) = Sign::of(&outcomes.outcomes) {
+                self.shared.health().learn(edge, sign, system::now());
+            }
             if let Some((_slot, room)) = &mut self.slots.remove(&attempt) {
                 room.learn(&outcomes.outcomes);
             }

@@ -1,0 +1,50 @@
+//! Notices to the operator: messages in the postmaster's INBOX, for what he should know and would not look for.
+
+use std::sync::Arc;
+
+use mail::{Domain, ReversePath};
+use store::Store;
+
+use super::directory::Directory;
+use super::dispatch::{LocalMessage, Octets};
+use crate::system;
+
+/// Writes notices.
+#[derive(Clone)]
+pub struct Notices {
+    directory: Directory,
+    store: Arc<Store>,
+}
+
+impl Notices {
+    /// Into these mailboxes.
+    pub fn new(directory: Directory, store: Arc<Store>) -> Self {
+        Self { directory, store }
+    }
+
+    /// Commits a notice. What can't be committed is in the log all the same: that it was written there is the
+    /// caller's part. `text` has LF line ends.
+    pub async fn tell(&self, subject: &str, text: &str) {
+        let policy = self.directory.policy();
+        let (Some(account), Some(domain)) = (self.directory.postmaster(), policy.domains.first()) else {
+            return;
+        };
+        let item = system::new_item_id();
+        let octets = Octets::Memory(message(domain, &item.to_string(), subject, text).into());
+        let message = LocalMessage { item, reverse_path: ReversePath::Null, octets };
+        let head = b"Return-Path: <>\r\n".to_vec();
+        if let Err(error) = message.deliver_to(&self.store, account.as_str(), head).await {
+            tracing::error!(%error, %subject, "a notice to the operator could not be put into a mailbox");
+        }
+    }
+}
+
+fn message(domain: &Domain, id: &str, subject: &str, text: &str) -> String {
+    let text = text.replace('\n', "\r\n");
+    format!(
+        "Date: {}\r\nFrom: Postern <postmaster@{domain}>\r\nTo: postmaster@{domain}\r\nSubject: {subject}\r\n\
+         Message-ID: <{id}@{domain}>\r\nAuto-Submitted: auto-generated\r\nMIME-Version: 1.0\r\n\
+         Content-Type: text/plain; charset=utf-8\r\nContent-Transfer-Encoding: 8bit\r\n\r\n{text}\r\n",
+        system::now().rfc5322()
+    )
+}
