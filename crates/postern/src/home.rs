@@ -274,7 +274,12 @@ impl Home {
             sign: Box::new(move |path| signer.sign(path, system::now())),
             store: Arc::clone(&self.store),
             trace: trace.clone(),
-            settings: dispatch::Settings::new(&self.config.queue, scratch),
+            settings: dispatch::Settings::new(
+                &self.config.queue,
+                &self.config.sending,
+                &self.config.data,
+                scratch,
+            ),
         };
         Ok(tokio::spawn(dispatch::run(parts, self.stop.clone())))
     }

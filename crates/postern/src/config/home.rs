@@ -9,7 +9,7 @@ use serde::Deserialize;
 use super::{Checked, FilterConfig, Octets, Seconds, TlsConfig};
 
 /// Everything that Home reads from its file. Users and aliases are not here: `postern user`, `postern alias`.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct HomeConfig {
     /// The domains whose mail lives here.
@@ -117,18 +117,22 @@ impl Default for Limits {
 }
 
 /// `[sending]`
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct SendingConfig {
     /// Recipients abroad to which one account may send in an hour. Default 200.
     pub recipients_per_hour: u32,
     /// The same in a day. Default 1,000.
     pub recipients_per_day: u32,
+    /// Recipients that a new edge sends to on its first day. Default 0: as many as there are.
+    pub warm_up: u32,
+    /// By how much the next day's are more. Default 1.5.
+    pub warm_up_growth: f64,
 }
 
 impl Default for SendingConfig {
     fn default() -> Self {
-        Self { recipients_per_hour: 200, recipients_per_day: 1000 }
+        Self { recipients_per_hour: 200, recipients_per_day: 1000, warm_up: 0, warm_up_growth: 1.5 }
     }
 }
 
@@ -235,6 +239,9 @@ impl Checked for HomeConfig {
         }
         if !(1..=self.queue.attempts).contains(&self.queue.per_domain) {
             return Err("[queue] per_domain has to be 1 to attempts".to_owned());
+        }
+        if !(1.1..=10.0).contains(&self.sending.warm_up_growth) {
+            return Err("[sending] warm_up_growth has to be 1.1 to 10".to_owned());
         }
         let unsigned = &self.return_path.unsigned;
         if unsigned.len() > UNSIGNED_MAX {

@@ -105,7 +105,8 @@ mod tests {
 
     #[test]
     fn an_account_sends_so_much_in_an_hour_and_in_a_day_and_no_more() {
-        let limits = SendingConfig { recipients_per_hour: 10, recipients_per_day: 15 };
+        let limits =
+            SendingConfig { recipients_per_hour: 10, recipients_per_day: 15, ..SendingConfig::default() };
         let allowance = Allowance::default();
         allowance.spend(&limits, "alice", 10, at(0)).unwrap();
         let hour = Exceeded { limit: 10, hours: 1, until: at(HOUR), news: true };

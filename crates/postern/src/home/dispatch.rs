@@ -12,9 +12,10 @@ mod room;
 mod schedule;
 #[cfg(test)]
 mod tests;
+mod warm_up;
 
 use std::collections::{HashMap, HashSet};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -29,10 +30,11 @@ use self::health::Health;
 pub(crate) use self::local::{LocalMessage, Octets};
 use self::room::{Freed, Rooms};
 use self::schedule::{Rest, Schedule};
+use self::warm_up::WarmUp;
 use super::directory::{AccountId, Directory};
 use super::edges::{Edges, FromEdge};
 use super::queue::{Command, Queue, QueueError, Turn};
-use crate::config::QueueConfig;
+use crate::config::{QueueConfig, SendingConfig};
 use crate::problem::Problem;
 use crate::system;
 use crate::trace::Trace;
@@ -118,6 +120,10 @@ pub struct Settings {
     pub attempts: usize,
     /// The same to one domain.
     pub per_domain: usize,
+    /// How much a new edge sends.
+    pub sending: SendingConfig,
+    /// Where it is kept how far the edges are with that.
+    pub warm_up_file: PathBuf,
     /// How long an item rests when a step of our own failed.
     pub pause: Duration,
     /// A directory for files without a name.
@@ -126,7 +132,7 @@ pub struct Settings {
 
 impl Settings {
     /// From the operator's file.
-    pub fn new(config: &QueueConfig, scratch: PathBuf) -> Self {
+    pub fn new(config: &QueueConfig, sending: &SendingConfig, data: &Path, scratch: PathBuf) -> Self {
         Self {
             retry: config.retry.iter().map(|wait| Duration::from_secs(wait.0)).collect(),
             expire: Duration::from_secs(config.expire.0),
@@ -134,6 +140,8 @@ impl Settings {
             edge_gone: Duration::from_secs(config.edge_gone.0),
             attempts: config.attempts,
             per_domain: config.per_domain,
+            sending: sending.clone(),
+            warm_up_file: data.join("warm_up.json"),
             pause: PAUSE,
             scratch,
         }
@@ -172,6 +180,7 @@ pub(crate) struct Shared<O, A> {
     settings: Settings,
     rooms: Rooms,
     health: Mutex<Health>,
+    warm_up: WarmUp,
     /// One for each attempt under way, and for each round that may begin one.
     slots: Arc<Semaphore>,
     /// The item of each attempt that is running.
@@ -228,8 +237,21 @@ pub async fn run<O: Outbound, A: Accounts>(
     let owners = Mutex::default();
     let (rooms, freed) = Rooms::new(settings.clone());
     let health = Mutex::default();
-    let shared =
-        Shared { queue, outbound, accounts, sign, store, trace, settings, rooms, health, slots, owners };
+    let warm_up = WarmUp::new(&settings.sending, settings.warm_up_file.clone());
+    let shared = Shared {
+        queue,
+        outbound,
+        accounts,
+        sign,
+        store,
+        trace,
+        settings,
+        rooms,
+        health,
+        warm_up,
+        slots,
+        owners,
+    };
     let shared = Arc::new(shared);
     let mut dispatcher = Dispatcher::new(shared);
     dispatcher.recall().await?;

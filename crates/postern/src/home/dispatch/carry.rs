@@ -75,6 +75,8 @@ pub(super) struct Round<O, A> {
     early: bool,
     /// Domains that have no room for an attempt now.
     full: HashSet<Domain>,
+    /// When the edge may send more: it is new and has had its share of today.
+    cold: Option<UnixTime>,
     /// Edges that took no order, until their link comes up again.
     deaf: HashSet<String>,
     /// Whether the state says more than its record.
@@ -116,6 +118,7 @@ impl<O: Outbound, A: Accounts> Round<O, A> {
             tried: HashSet::new(),
             early: false,
             full: HashSet::new(),
+            cold: None,
             deaf: HashSet::new(),
             unsaved: false,
         }
@@ -302,6 +305,11 @@ impl<O: Outbound, A: Accounts> Round<O, A> {
                     continue;
                 }
             };
+            if let Err(until) = self.shared.warm_up.take(edge, recipients.len(), system::now()) {
+                self.cold = Some(until);
+                self.full.insert(domain);
+                continue;
+            }
             let slot = self.slot.take().or_else(|| Arc::clone(&self.shared.slots).try_acquire_owned().ok());
             let Some(slot) = slot else { break };
             let attempt = system::new_item_id();
@@ -511,6 +519,16 @@ impl<O: Outbound, A: Accounts> Round<O, A> {
         let latest = if self.state.delay_told || delay <= now { deadline } else { deadline.min(delay) };
         if matches!(abroad, Abroad::NoEdge) {
             return Rest::EdgeOrUntil(latest);
+        }
+        if let Some(until) = self.cold {
+            let until = until.min(latest);
+            self.trace(
+                "held back",
+                format!("the edge is new and has sent its share of today; until {}", until.rfc5322()),
+            );
+            self.state.next_due = until;
+            self.unsaved = true;
+            return Rest::Until(until);
         }
         let waiting = self.state.waiting_by_domain();
         let full = waiting.keys().find(|domain| self.full.contains(*domain)).cloned();

@@ -242,6 +242,8 @@ impl Settings {
             edge_gone: expire,
             attempts: 3,
             per_domain: 3,
+            sending: SendingConfig::default(),
+            warm_up_file: PathBuf::new(),
             pause: Duration::from_millis(50),
             scratch: PathBuf::new(),
         }

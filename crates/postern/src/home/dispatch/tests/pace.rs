@@ -182,3 +182,25 @@ async fn an_edge_that_is_gone_is_waited_for_as_long_as_configured_or_until_relea
     bench.settled().await;
     bench.gone(item).await;
 }
+
+#[tokio::test]
+async fn a_new_edge_sends_no_more_than_its_share_of_the_day() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("warm_up.json");
+    let mut bench = with(|settings| {
+        settings.sending.warm_up = 3;
+        settings.warm_up_file = file.clone();
+    });
+    for number in 0..5 {
+        bench.send(&[&format!("bob@d{number}.test")]).await;
+    }
+    for attempt in [bench.started().await.1, bench.started().await.1, bench.started().await.1] {
+        bench.outcomes("one", attempt.attempt, vec![delivered()]);
+        bench.settled().await;
+    }
+    bench.quiet().await;
+    let waiting = bench.queue.list().await;
+    assert_eq!(waiting.len(), 2);
+    assert!(waiting.iter().all(|entry| entry.next_due > system::now()), "{waiting:?}");
+    assert!(file.exists());
+}
