@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use testkit::dns::{NameServer, Record};
 
+use crate::figures::destinations;
 use crate::load::{Load, Sink};
 use crate::meter;
 use crate::postern_pair::PosternPair;
@@ -34,7 +35,9 @@ impl Bench {
             ("mx.dead.test", Record::A(Ipv4Addr::new(127, 0, 0, 9))),
         ];
         let signed = SignedMessage::make();
-        let zone: Vec<(&str, Record)> = zone.into_iter().chain(signed.records()).collect();
+        let many = destinations::records();
+        let many = many.iter().map(|(name, record)| (name.as_str(), record.clone()));
+        let zone: Vec<(&str, Record)> = zone.into_iter().chain(signed.records()).chain(many).collect();
         let name_server = NameServer::start_at(([127, 0, 0, 1], 53).into(), &zone);
         Self { quick, rounds, name_server, signed }
     }

@@ -1,5 +1,6 @@
 //! The figures, each in a file of its own.
 
+pub(crate) mod destinations;
 mod drain;
 mod growth;
 mod inbound;
@@ -29,6 +30,7 @@ pub(crate) const ALL: &[Figure] = &[
     Figure { name: "sealed", measure: sealed::measure },
     Figure { name: "drain", measure: drain::measure },
     Figure { name: "outbound", measure: outbound::measure },
+    Figure { name: "destinations", measure: destinations::measure },
     Figure { name: "large", measure: large::measure },
     Figure { name: "growth", measure: growth::measure },
 ];

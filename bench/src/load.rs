@@ -96,7 +96,8 @@ impl Sink {
         let log = dir.path().join("counters");
         let mut command = process::command(None, "smtp-sink");
         // It wants to be nobody rather than root.
-        command.args(["-u", "nobody", "-c", &address.to_string(), "1000"]);
+        // A domain's connections wait a moment for more, and there are many domains: not only its usual 256.
+        command.args(["-u", "nobody", "-m", "5000", "-c", &address.to_string(), "1000"]);
         let process = Process::start(command, &log);
         until("smtp-sink listens", Duration::from_secs(10), || std::net::TcpStream::connect(address).ok());
         Self { address, _process: process, log, _dir: dir }
