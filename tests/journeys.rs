@@ -15,6 +15,7 @@ mod mailboxes;
 mod network;
 mod operator;
 mod outbound;
+mod outbound_crashes;
 mod real_dns;
 mod stages;
 mod store_crash;
