@@ -16,6 +16,7 @@ mod network;
 mod operator;
 mod outbound;
 mod real_dns;
+mod signing;
 mod store_crash;
 mod suites;
 

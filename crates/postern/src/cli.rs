@@ -1,5 +1,6 @@
 //! The command line.
 
+mod dkim;
 mod print;
 
 pub use print::{readable as print_event, text as print_text};
@@ -48,6 +49,9 @@ enum Command {
     /// Mail that a filter kept from its recipients
     #[command(subcommand)]
     Quarantine(QuarantineCommand),
+    /// The keys that sign what users send
+    #[command(subcommand)]
+    Dkim(dkim::DkimCommand),
     /// Both roles and a pretend internet on loopback; a mail each way
     Demo {
         /// End when both messages were read back
@@ -282,6 +286,7 @@ pub fn run(cli: Cli) -> Result<(), Problem> {
             daemon::block_on(check::check_message(&arguments))?
         }
         Command::Quarantine(command) => quarantine(command),
+        Command::Dkim(command) => dkim::run(command),
         Command::Demo { once } => crate::demo::run(once),
         Command::Status { config, json } => status(&config, json),
         Command::Trace { what, config, json } => print_trace(&what, &config, json),

@@ -15,7 +15,9 @@ use mail::header;
 use super::body::{BodyHashes, FinishedHashes};
 use super::canonical::{self, Canonicalization, Hasher};
 use super::fields::HeaderFields;
-use super::signature::{Algorithm, domain as valid_domain, selector as valid_selector};
+use super::key::KeyRecord;
+use super::signature::{Algorithm, base64, domain as valid_domain, selector as valid_selector};
+use super::tag_list::TagList;
 
 /// Fields that are signed once more than they are there, so that nobody can add one (RFC 6376 section 8.15).
 /// They are what people see and what a reply goes to.
@@ -155,6 +157,32 @@ impl SigningKey {
             KeyPair::Ed25519(pair) => Ok(pair.sign(digest.as_ref()).as_ref().to_vec()),
         }
     }
+}
+
+/// Octets of a domain that signs, at most: its keys' names have to fit into 253 (RFC 1035 section 2.3.4).
+const DOMAIN_OCTETS_MAX: usize = 220;
+
+/// Whether a domain can have keys: it has two labels or more and room for a selector in front.
+#[must_use]
+pub fn can_sign_for(domain: &str) -> bool {
+    domain.len() <= DOMAIN_OCTETS_MAX && valid_domain(domain).is_some()
+}
+
+/// Whether a TXT record gives receivers the key of `record`, which [`SigningKey::record`] made. It may be written
+/// otherwise: in another order, with spaces, without the tags that have a default.
+#[must_use]
+pub fn publishes(text: &[u8], record: &str) -> bool {
+    let key = |text: &[u8]| {
+        let tags = TagList::parse(text).ok()?;
+        let kind = tags.value("k").unwrap_or("rsa").to_owned();
+        let usable = match kind.as_str() {
+            "ed25519" => KeyRecord::parse(text, Algorithm::Ed25519Sha256).is_ok(),
+            _ => KeyRecord::parse(text, Algorithm::RsaSha256).is_ok(),
+        };
+        tags.value("p").and_then(base64).filter(|_| usable).map(|octets| (kind, octets))
+    };
+    let wanted = key(record.as_bytes());
+    wanted.is_some() && key(text) == wanted
 }
 
 /// What is to be fed with the body of a message that will be signed.
@@ -400,6 +428,41 @@ mod tests {
         assert_eq!(key.sign(&hash).unwrap(), printed.mark.octets);
         let body = &message[header::body_offset(&message)..];
         assert_eq!(hashed(body).relaxed().unwrap().as_ref(), printed.scope.body_hash);
+    }
+
+    #[test]
+    fn a_record_is_known_however_it_is_written_and_no_other_is() {
+        for key in keys() {
+            let record = key.record().unwrap();
+            let (start, octets) = record.split_at(record.find("p=").unwrap() + 2);
+            let kind = if start.contains("ed25519") { "k=ed25519; " } else { "" };
+            let (one, two) = octets.split_at(20);
+            for other in [
+                record.clone(),
+                format!("{kind}p={octets}"),
+                format!("v=DKIM1;{kind} s=email; p={one} {two} ;"),
+            ] {
+                assert!(publishes(other.as_bytes(), &record), "{other}");
+            }
+            for other in [
+                "",
+                "v=spf1 -all",
+                "v=DKIM1; p=",
+                &format!("{kind}s=tls; p={octets}"),
+                &format!("k=x; p={octets}"),
+            ] {
+                assert!(!publishes(other.as_bytes(), &record), "{other}");
+            }
+        }
+        let [rsa, ed25519] = keys();
+        assert!(!publishes(rsa.record().unwrap().as_bytes(), &ed25519.record().unwrap()));
+    }
+
+    #[test]
+    fn a_domain_signs_up_to_the_longest_and_not_without_a_dot() {
+        let long = |octets: usize| format!("{}{}.org", "abc.".repeat(53), "x".repeat(octets - 216));
+        assert!(can_sign_for("example.org") && can_sign_for(&long(DOMAIN_OCTETS_MAX)));
+        assert!(!can_sign_for("localhost") && !can_sign_for(&long(DOMAIN_OCTETS_MAX + 1)));
     }
 
     #[test]

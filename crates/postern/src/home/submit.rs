@@ -5,6 +5,7 @@
 //! hand. Whether and when anything is tried is not decided here.
 
 mod message;
+mod sign;
 
 use std::net::IpAddr;
 use std::path::PathBuf;
@@ -20,8 +21,9 @@ use tokio::sync::Semaphore;
 
 use self::message::Message;
 use super::directory::{AccountId, Directory};
+use super::dkim::DomainKeys;
 use super::edges::Edges;
-use super::outgoing_header::{self, Facts};
+use super::outgoing_header::{self, Facts, Rewritten};
 use super::queue::{Queue, QueueError, QueueState};
 use crate::config::Switch;
 use crate::system;
@@ -35,6 +37,7 @@ pub struct Submit {
     directory: Directory,
     queue: Queue,
     edges: Edges,
+    keys: DomainKeys,
     trace: Trace,
     /// Where bodies go that are too large for memory.
     scratch: PathBuf,
@@ -50,6 +53,8 @@ pub struct Parts {
     pub queue: Queue,
     /// For the host name in the trace field.
     pub edges: Edges,
+    /// What signs the messages.
+    pub keys: DomainKeys,
     /// The trace.
     pub trace: Trace,
     /// A directory for files without a name.
@@ -61,8 +66,8 @@ pub struct Parts {
 impl Submit {
     /// The service behind the submission port.
     pub fn new(parts: Parts) -> Arc<Self> {
-        let Parts { directory, queue, edges, trace, scratch, memory } = parts;
-        Arc::new(Self { directory, queue, edges, trace, scratch, memory })
+        let Parts { directory, queue, edges, keys, trace, scratch, memory } = parts;
+        Arc::new(Self { directory, queue, edges, keys, trace, scratch, memory })
     }
 
     /// The service of one session with the client at `ip`.
@@ -189,7 +194,9 @@ impl Submit {
         };
         let may_send_as = |address: &mail::Address| self.directory.may_send_as(&account, address);
         let is_local = |domain: &mail::Domain| self.directory.is_local_domain(domain);
-        let header = outgoing_header::rewrite(&message.header, &facts, may_send_as, is_local)?;
+        let Rewritten { header, author } =
+            outgoing_header::rewrite(&message.header, &facts, may_send_as, is_local)?;
+        let header = sign::signed(&self.keys, author.domain(), header, message.hashes, facts.now).await?;
         let item = facts.item;
         let mut state = QueueState::new(item, account.to_string(), envelope, facts.now);
         state.utf8_header = !header.is_ascii();
