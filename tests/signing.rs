@@ -42,19 +42,16 @@ impl World {
             places: None,
         });
         let records = records(&pair, &["signing"]);
-        let zone: Vec<(&str, Record)> =
-            records.iter().map(|(name, text)| (name.as_str(), Record::Txt(text.clone()))).collect();
-        let keys = NameServer::start_at(keys_at, &zone);
+        let keys = NameServer::start_at(keys_at, &zone(&records));
         Self { pair, postfix, opendkim, records, _names: [names, keys] }
     }
 
     /// Hands in a message; gives what the other MTA stored of it.
     fn send(&self, to: &str, sent: &[u8]) -> Vec<u8> {
-        let before = self.postfix.messages(to).len();
+        let before = self.postfix.messages(to);
         submit(&self.pair, &format!("{to}@remote.test"), sent);
         until("the message has come", PATIENCE, || {
-            let mut messages = self.postfix.messages(to);
-            (messages.len() > before).then(|| messages.pop()).flatten()
+            self.postfix.messages(to).into_iter().find(|message| !before.contains(message))
         })
     }
 }
@@ -132,25 +129,80 @@ fn messages_of_all_kinds_hold_with_both_keys_at_other_verifiers() {
     assert!(files.into_iter().all(|name| name != "dkim"), "keys are at Home only");
 }
 
+/// Runs `postern dkim rotate` and asks this server for the new keys.
+fn rotate(pair: &Pair, server: &NameServer) -> std::process::Output {
+    let server = server.address().to_string();
+    pair.home.command(&["dkim", "rotate", "example.org", "--json", "--resolver", &server], "")
+}
+
+fn printed(output: &std::process::Output) -> Value {
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    json(std::str::from_utf8(&output.stdout).unwrap())
+}
+
+fn zone(records: &[(String, String)]) -> Vec<(&str, Record)> {
+    records.iter().map(|(name, text)| (name.as_str(), Record::Txt(text.clone()))).collect()
+}
+
 #[test]
-fn a_rotation_signs_with_the_old_keys_until_the_new_ones_are_switched_to() {
+fn a_rotation_signs_with_the_old_keys_until_the_new_ones_are_published() {
     let _alone = alone();
     let mut world = World::new();
-    let rotate =
-        |world: &World| json(&world.pair.home.command_ok(&["dkim", "rotate", "example.org", "--json"], ""));
     let sent = message::simple("alice@example.org", "you@remote.test", "rotation");
     let old = world.records.clone();
-    assert_eq!(rotate(&world)["step"], "publish");
+    let old_zone = NameServer::start(&zone(&old));
+    assert_eq!(printed(&rotate(&world.pair, &old_zone))["step"], "publish");
     let new = records(&world.pair, &["next"]);
     assert_eq!(new.len(), 2);
     both_pass(&world, "published", &world.send("you", &sent));
+    let refused = rotate(&world.pair, &old_zone);
+    let said = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert!(refused.status.code() == Some(2) && said.contains(&new[0].0), "{said}");
     world.pair.home.restart();
     world.pair.wait_for_link();
     assert_eq!(records(&world.pair, &["next"]), new, "they survive a restart");
-    assert_eq!(rotate(&world)["step"], "switched");
+    let all = [old.clone(), new.clone()].concat();
+    assert_eq!(printed(&rotate(&world.pair, &NameServer::start(&zone(&all))))["step"], "switched");
     assert_eq!((records(&world.pair, &["signing"]), records(&world.pair, &["kept"])), (new.clone(), old));
     world.records = new;
     let stored = signed_part(&world.send("you", &sent));
     let said = dkim::verify(&stored, &world.records);
     assert!(said.len() == 2 && said.iter().all(|line| line.ends_with(" pass")), "{said:?}");
+}
+
+#[test]
+fn an_operator_sees_every_record_and_which_of_them_is_not_there() {
+    let _alone = alone();
+    let pair = Pair::start();
+    let zone = pair.home.command_ok(&["dns", "--format", "zone"], "");
+    assert!(zone.contains("example.org. 3600 IN MX 10 mx.example.org.\n"), "{zone}");
+    assert!(zone.contains("_dmarc.example.org. 3600 IN TXT \"v=DMARC1; p=quarantine\"\n"), "{zone}");
+    let check = |server: &NameServer| {
+        let server = server.address().to_string();
+        let output = pair.home.command(&["dns", "--check", "--json", "--resolver", &server], "");
+        let found = json(std::str::from_utf8(&output.stdout).unwrap());
+        let states: Vec<String> = found
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|found| found["state"].as_str().unwrap().to_owned())
+            .collect();
+        (output.status.code(), states.join(" "))
+    };
+    let (code, states) = check(&NameServer::start(&[]));
+    assert_eq!((code, states.as_str()), (Some(1), "missing wrong missing wrong missing missing missing"));
+    let keys = records(&pair, &["signing"]);
+    let mut complete = vec![
+        ("mx.example.org", Record::A(Ipv4Addr::new(192, 0, 2, 1))),
+        ("mx.example.org", Record::Txt("v=spf1 a -all".to_owned())),
+        ("example.org", Record::Mx(10, "mx.example.org".to_owned())),
+        ("example.org", Record::Txt("v=spf1 ip4:192.0.2.1 ~all".to_owned())),
+        ("_dmarc.example.org", Record::Txt("v=DMARC1; p=none".to_owned())),
+        (keys[0].0.as_str(), Record::Txt(keys[0].1.clone())),
+    ];
+    let (code, states) = check(&NameServer::start(&complete));
+    assert_eq!((code, states.as_str()), (Some(1), "good good good good good missing good"));
+    complete.push((keys[1].0.as_str(), Record::Txt(keys[1].1.clone())));
+    let (code, states) = check(&NameServer::start(&complete));
+    assert_eq!((code, states.as_str()), (Some(0), "good good good good good good good"));
 }

@@ -14,16 +14,14 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use mail::{Domain, UnixTime};
 use mailauth::dkim::sign::{self, KeyKind, SignError, SigningKey};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::files;
 use crate::problem::Problem;
 
-pub use command::{answer, command};
-pub use rotation::Published;
-#[cfg(test)]
-use rotation::Stage;
+pub use command::{answer, command, status};
 use rotation::{Key, Rotation, RotationError};
+pub use rotation::{Published, Stage};
 
 /// The directory in the data directory.
 const DIR: &str = "dkim";
@@ -39,7 +37,7 @@ pub const fn keep_secs(expire_secs: u64) -> u64 {
 }
 
 /// A domain and its keys, as they are to be in DNS.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct DomainRecords {
     /// The domain.
     pub domain: String,

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 
-use super::{DomainKeys, keep_secs};
+use super::{DomainKeys, DomainRecords, keep_secs};
 use crate::config::{self, HomeConfig};
 use crate::control::{self, Refusal, Request};
 use crate::problem::Problem;
@@ -41,4 +41,13 @@ pub async fn command(config_path: &Path, request: &Request) -> Result<Value, Pro
     let arguments: Vec<&str> = request.arguments.iter().map(String::as_str).collect();
     answer(&keys, &config, &request.command, &arguments)
         .map_err(|(what, advice)| Problem::setup(what, advice))
+}
+
+/// `dkim status`, as a value.
+pub async fn status(config_path: &Path) -> Result<Vec<DomainRecords>, Problem> {
+    let status = command(config_path, &Request::new("dkim status", [])).await?;
+    serde_json::from_value(status).map_err(|error| {
+        let advice = "program and daemon differ: restart the daemon";
+        Problem::failed(format!("the daemon's answer can't be read: {error}"), advice)
+    })
 }

@@ -34,7 +34,7 @@ struct Retired {
 }
 
 /// What is to be done with a key's record.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Stage {
     /// To be published: it signs after the next `rotate`.
@@ -48,7 +48,7 @@ pub enum Stage {
 }
 
 /// A key as DNS is to have it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Published {
     /// `s=`.
     pub selector: String,
