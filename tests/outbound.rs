@@ -104,6 +104,40 @@ fn a_message_reaches_the_other_mta_once_and_tells_nothing_of_the_home() {
 }
 
 #[test]
+fn a_field_that_names_the_users_computer_is_refused_and_the_operator_told() {
+    let _alone = alone();
+    let mut world = World::new();
+    let with = |field: &str| {
+        format!(
+            "From: alice@example.org\r\nTo: you@remote.test\r\nSubject: laptop.home.lan\r\n{field}\r\nx\r\n"
+        )
+    };
+    let output = msmtp(&world.pair, &["you@remote.test"], with("X-Odd: by laptop.home.lan\r\n").as_bytes());
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(!output.status.success() && said.contains("its field X-Odd would tell"), "{said}");
+    let log = world.pair.home.log();
+    assert!(log.contains("ERROR") && log.contains("X-Odd") && !log.contains("laptop.home.lan"), "{log}");
+    let trace = world.pair.home.command_ok(&["trace", "X-Odd"], "");
+    assert!(trace.contains("refused"), "{trace}");
+    world.pair.home.configure("[submission]\non_leak = \"log\"");
+    world.pair.home.signal(rustix::process::Signal::HUP);
+    until("the configuration is read", PATIENCE, || {
+        world.pair.home.log().contains("configuration reloaded").then_some(())
+    });
+    let output = msmtp(&world.pair, &["you@remote.test"], with("X-Odd: by laptop.home.lan\r\n").as_bytes());
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    // What stays in the house tells nobody; what the user writes is his.
+    world.pair.home.configure("[submission]\non_leak = \"refuse\"");
+    world.pair.home.restart();
+    world.pair.wait_for_link();
+    let output = msmtp(&world.pair, &["bob@example.org"], with("X-Odd: by laptop.home.lan\r\n").as_bytes());
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let output = msmtp(&world.pair, &["you@remote.test"], with("").as_bytes());
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    assert_eq!(world.wait_for("you", 2).len(), 2);
+}
+
+#[test]
 fn a_permanent_failure_comes_back_to_the_sender_as_a_report() {
     let _alone = alone();
     let world = World::new();

@@ -10,6 +10,7 @@ mod edges;
 mod filters;
 mod mailboxes;
 mod outgoing_header;
+mod own_host;
 mod password;
 mod quarantine;
 mod queue;
