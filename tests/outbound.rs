@@ -109,6 +109,40 @@ fn a_message_reaches_the_other_mta_once_and_tells_nothing_of_the_home() {
 }
 
 #[test]
+fn a_field_that_names_the_users_computer_is_refused_and_the_operator_told() {
+    let _alone = alone();
+    let mut world = World::new();
+    let with = |field: &str| {
+        format!(
+            "From: alice@example.org\r\nTo: you@remote.test\r\nSubject: laptop.home.lan\r\n{field}\r\nx\r\n"
+        )
+    };
+    let output = msmtp(&world.pair, &["you@remote.test"], with("X-Odd: by laptop.home.lan\r\n").as_bytes());
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(!output.status.success() && said.contains("its field X-Odd would tell"), "{said}");
+    let log = world.pair.home.log();
+    assert!(log.contains("ERROR") && log.contains("X-Odd") && !log.contains("laptop.home.lan"), "{log}");
+    let trace = world.pair.home.command_ok(&["trace", "X-Odd"], "");
+    assert!(trace.contains("refused"), "{trace}");
+    world.pair.home.configure("[submission]\non_leak = \"log\"");
+    world.pair.home.signal(rustix::process::Signal::HUP);
+    until("the configuration is read", PATIENCE, || {
+        world.pair.home.log().contains("configuration reloaded").then_some(())
+    });
+    let output = msmtp(&world.pair, &["you@remote.test"], with("X-Odd: by laptop.home.lan\r\n").as_bytes());
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    // What stays in the house tells nobody; what the user writes is his.
+    world.pair.home.configure("[submission]\non_leak = \"refuse\"");
+    world.pair.home.restart();
+    world.pair.wait_for_link();
+    let output = msmtp(&world.pair, &["bob@example.org"], with("X-Odd: by laptop.home.lan\r\n").as_bytes());
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let output = msmtp(&world.pair, &["you@remote.test"], with("").as_bytes());
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    assert_eq!(world.wait_for("you", 2).len(), 2);
+}
+
+#[test]
 fn a_permanent_failure_comes_back_to_the_sender_as_a_report() {
     let _alone = alone();
     let world = World::new();
@@ -182,9 +216,10 @@ fn a_stolen_password_sends_little_and_the_operator_is_told() {
 #[test]
 fn what_the_operator_holds_stays_until_it_is_released() {
     let _alone = alone();
-    let world = World::new();
+    let mut world = World::new();
     // Without an edge it waits, so that there is time to hold it.
-    world.pair.edge.signal(rustix::process::Signal::STOP);
+    world.pair.edge.kill();
+    world.pair.wait_for_no_link();
     assert!(
         msmtp(
             &world.pair,
@@ -194,14 +229,13 @@ fn what_the_operator_holds_stays_until_it_is_released() {
         .status
         .success()
     );
-    let list = || {
-        let printed = world.pair.home.command_ok(&["queue", "list", "--json"], "");
-        testkit::imap::json(&printed)
-    };
-    let id = list()[0]["item"].as_str().unwrap().to_owned();
+    let list = |pair: &Pair| testkit::imap::json(&pair.home.command_ok(&["queue", "list", "--json"], ""));
+    let id = list(&world.pair)[0]["item"].as_str().unwrap().to_owned();
     world.pair.home.command_ok(&["queue", "hold", &id], "");
-    assert_eq!(list()[0]["held"], true);
-    world.pair.edge.signal(rustix::process::Signal::CONT);
+    world.pair.edge.start();
+    world.pair.wait_for_link();
+    let held = list(&world.pair);
+    assert_eq!((&held[0]["held"], &held[0]["running"]), (&true.into(), &0.into()), "{held}");
     let none = world.pair.home.command(&["queue", "hold", "01m87e396635w9ac1rq1z2p1by"], "");
     let said = String::from_utf8_lossy(&none.stderr).into_owned();
     assert!(!none.status.success() && said.contains("postern queue list"), "{said}");

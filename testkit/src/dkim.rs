@@ -1,4 +1,4 @@
-//! Keys of domains, as they are published, and Debian's python3-dkim, which signs with them.
+//! Keys of domains, as they are published, and Debian's python3-dkim, which signs with them and verifies.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -9,6 +9,18 @@ use crate::process;
 
 const PATIENCE: Duration = Duration::from_secs(60);
 const SIGN: &str = include_str!("dkim_sign.py");
+
+const VERIFY: &str = include_str!("dkim_verify.py");
+
+/// What python3-dkim says of each signature of a message, from the top: `DOMAIN SELECTOR pass`, or why not. The
+/// records are those of DNS: name and text.
+#[must_use]
+pub fn verify(message: &[u8], records: &[(String, String)]) -> Vec<String> {
+    let mut python = process::command(None, "/usr/bin/python3");
+    python.arg("-c").arg(VERIFY);
+    python.args(records.iter().map(|(name, text)| format!("{name}={text}")));
+    process::run_ok(python, message, PATIENCE).lines().map(str::to_owned).collect()
+}
 
 /// What kind of key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -24,6 +24,23 @@ impl Postfix {
     /// When it does not start.
     #[must_use]
     pub fn start(domain: &str) -> Self {
+        Self::receiver(domain, "")
+    }
+
+    /// As [`Self::start`], and it shows what comes to a milter.
+    ///
+    /// # Panics
+    /// When it does not start.
+    #[must_use]
+    pub fn with_milter(domain: &str, milter: SocketAddr) -> Self {
+        let (ip, port) = (milter.ip(), milter.port());
+        Self::receiver(
+            domain,
+            &format!("smtpd_milters = inet:{ip}:{port}\nmilter_default_action = tempfail\n"),
+        )
+    }
+
+    fn receiver(domain: &str, more: &str) -> Self {
         let postfix = Self::prepare();
         let task = format!(
             "myhostname = mx.remote.test\nmynetworks =\nvirtual_mailbox_domains = {domain}\n\
@@ -33,7 +50,7 @@ impl Postfix {
              reject_unauth_destination\n",
             mail = postfix.path("mail").display(),
         );
-        postfix.launch(&task)
+        postfix.launch(&(task + more))
     }
 
     /// Starts one by the name of `host` that shows what comes from this host to a milter and sends it on to

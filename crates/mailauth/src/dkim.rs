@@ -1,8 +1,8 @@
-//! Signatures of domains over messages: DKIM (RFC 6376, RFC 8301, RFC 8463), verification only.
+//! Signatures of domains over messages: DKIM (RFC 6376, RFC 8301, RFC 8463).
 //!
 //! A message is verified in the order in which it comes in: [`Signatures::parse`] reads its header section,
 //! [`Signatures::keys`] asks DNS while [`BodyHashes`] takes the body, and [`Signatures::verify`] puts the two
-//! together into a [`DkimVerdict`] for each signature. The parts that ARC shares (tag lists, canonical forms,
+//! together into a [`DkimVerdict`] for each signature. [`sign`] makes them. The parts that ARC shares (tag lists, canonical forms,
 //! keys, body hashes) are in the modules below.
 
 mod body;
@@ -10,6 +10,7 @@ pub(crate) mod canonical;
 pub(crate) mod fields;
 pub(crate) mod join;
 mod key;
+pub mod sign;
 pub(crate) mod signature;
 pub(crate) mod tag_list;
 #[cfg(test)]

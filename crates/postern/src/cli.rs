@@ -1,5 +1,7 @@
 //! The command line.
 
+mod dkim;
+mod dns;
 mod print;
 
 pub use print::{readable as print_event, text as print_text};
@@ -48,6 +50,11 @@ enum Command {
     /// Mail that a filter kept from its recipients
     #[command(subcommand)]
     Quarantine(QuarantineCommand),
+    /// The keys that sign what users send
+    #[command(subcommand)]
+    Dkim(dkim::DkimCommand),
+    /// Every DNS record that the domains need, and whether it is there
+    Dns(dns::DnsArguments),
     /// Both roles and a pretend internet on loopback; a mail each way
     Demo {
         /// End when both messages were read back
@@ -296,6 +303,8 @@ pub fn run(cli: Cli) -> Result<(), Problem> {
             daemon::block_on(check::check_message(&arguments))?
         }
         Command::Quarantine(command) => quarantine(command),
+        Command::Dkim(command) => dkim::run(command),
+        Command::Dns(arguments) => dns::run(&arguments),
         Command::Demo { once } => crate::demo::run(once),
         Command::Status { config, json } => status(&config, json),
         Command::Trace { what, config, json } => print_trace(&what, &config, json),

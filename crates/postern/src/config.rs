@@ -16,7 +16,7 @@ pub use edge::{
     DmarcPolicy, DoorConfig, EdgeConfig, ListConfig, OnDnsFailure, PolicyConfig, ScoreConfig, tenths,
 };
 pub use filter::{Direction, FilterConfig, Kind as FilterKind, OnFailure, TIMEOUT_MAX as FILTER_TIMEOUT_MAX};
-pub use home::{EdgePin, HomeConfig, Limits as HomeLimits, QueueConfig, SendingConfig, Switch};
+pub use home::{EdgePin, HomeConfig, Limits as HomeLimits, OnLeak, QueueConfig, SendingConfig, Switch};
 pub use units::{Octets, Seconds};
 
 use crate::problem::Problem;

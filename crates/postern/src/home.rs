@@ -6,11 +6,13 @@ mod arrive;
 mod bounce;
 pub mod directory;
 mod dispatch;
+pub mod dkim;
 mod edges;
 mod filters;
 mod mailboxes;
 mod notices;
 mod outgoing_header;
+mod own_host;
 mod password;
 mod quarantine;
 mod queue;
@@ -49,6 +51,7 @@ use crate::{files, system};
 
 use arrive::{Arrivals, Unsealers};
 use directory::Directory;
+use dkim::DomainKeys;
 use edges::{Edges, FromEdge};
 use filters::{Filters, Trainer};
 use mailboxes::Accounts;
@@ -69,6 +72,7 @@ struct Home {
     queue: Queue,
     edges: Edges,
     signer: Signer,
+    keys: DomainKeys,
     quarantine: Quarantine,
     filters: Option<Arc<Filters>>,
     trainer: Option<Trainer>,
@@ -103,6 +107,7 @@ pub async fn run(config_path: &Path) -> Result<(), Problem> {
         quarantine: &quarantine,
     })?;
     let signer = Signer::open(&config.data, directory.clone(), system::now())?;
+    let keys = DomainKeys::open(&config.data, &config.domains, system::now())?;
     let snapshots = SnapshotSource {
         directory: directory.clone(),
         signer: signer.clone(),
@@ -124,6 +129,7 @@ pub async fn run(config_path: &Path) -> Result<(), Problem> {
         queue,
         edges,
         signer,
+        keys,
         quarantine,
         filters,
         trainer,
@@ -259,6 +265,7 @@ impl Home {
             directory: self.directory.clone(),
             queue: self.queue.clone(),
             edges: self.edges.clone(),
+            keys: self.keys.clone(),
             trace: trace.clone(),
             notices: notices::Notices::new(self.directory.clone(), Arc::clone(&self.store)),
             scratch: scratch.clone(),
@@ -303,6 +310,9 @@ impl Home {
             Ok(config) => config,
             Err(problem) => return tracing::error!(%problem, "not reloaded: the old configuration stays"),
         };
+        if let Err(problem) = self.keys.adopt(&config.domains, system::now()) {
+            return tracing::error!(%problem, "not reloaded: the old configuration stays");
+        }
         match self.identity.reload(&config.tls.files(&self.config.data)) {
             Ok(()) => tracing::info!("certificate reloaded"),
             Err(error) => tracing::error!(%error, "not reloaded: the old certificate stays"),
@@ -390,6 +400,9 @@ impl Handler for Home {
             ("queue remove", [id]) => {
                 self.queue.remove(item(id)?).await.map_err(|error| queue_refusal(&error))?;
                 Ok(json!({}))
+            }
+            (command, arguments) if command.starts_with("dkim ") => {
+                tokio::task::block_in_place(|| dkim::answer(&self.keys, &self.config, command, arguments))
             }
             (command, arguments) if command.starts_with("quarantine ") => self.quarantine(command, arguments),
             (command, arguments) if command.starts_with("user ") || command.starts_with("alias ") => {

@@ -13,6 +13,7 @@ mod files;
 mod home;
 mod live;
 mod problem;
+mod records;
 mod sealed;
 mod system;
 mod trace;

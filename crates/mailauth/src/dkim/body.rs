@@ -66,6 +66,11 @@ pub struct FinishedHashes {
 }
 
 impl FinishedHashes {
+    /// The hash of the relaxed form; `None` when the body was not hashed this way.
+    pub(crate) const fn relaxed(&self) -> Option<&Digest> {
+        self.relaxed.as_ref()
+    }
+
     /// Whether the body has this hash; not when it was not hashed this way.
     pub(crate) fn matches(&self, form: Canonicalization, hash: &[u8]) -> bool {
         let digest = match form {

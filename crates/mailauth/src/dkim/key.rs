@@ -42,7 +42,7 @@ pub(crate) struct KeyRecord {
 
 impl KeyRecord {
     /// Reads a record for a signature with `algorithm`.
-    fn parse(text: &[u8], algorithm: Algorithm) -> Result<Self, &'static str> {
+    pub(crate) fn parse(text: &[u8], algorithm: Algorithm) -> Result<Self, &'static str> {
         if text.len() > RECORD_OCTETS_MAX {
             return Err("key record is too long");
         }

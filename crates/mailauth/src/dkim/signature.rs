@@ -270,7 +270,7 @@ pub(crate) fn domain(value: &str) -> Option<String> {
 }
 
 /// One label or more. An underscore is not in the grammar but in use.
-fn selector(value: &str) -> Option<String> {
+pub(crate) fn selector(value: &str) -> Option<String> {
     let valid = value.len() <= NAME_OCTETS_MAX && value.split('.').all(is_label);
     valid.then(|| value.to_owned())
 }

@@ -44,6 +44,9 @@ pub struct HomeConfig {
     /// How much users may send.
     #[serde(default)]
     pub sending: SendingConfig,
+    /// Mail that users hand in.
+    #[serde(default)]
+    pub submission: SubmissionConfig,
     /// The reverse-paths of users' mail.
     #[serde(default)]
     pub return_path: ReturnPathConfig,
@@ -165,6 +168,35 @@ impl Default for QueueConfig {
             edge_gone: Seconds(86_400),
             attempts: 400,
             per_domain: 100,
+        }
+    }
+}
+
+/// `[submission]`
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct SubmissionConfig {
+    /// What is done with a message whose header still names the house. Default `"refuse"`.
+    pub on_leak: OnLeak,
+}
+
+/// `"refuse"` or `"log"`.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum OnLeak {
+    /// It is not taken, and the log says so.
+    #[default]
+    Refuse,
+    /// It is sent, and the log says so.
+    Log,
+}
+
+impl OnLeak {
+    /// As it is written.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Refuse => "refuse",
+            Self::Log => "log",
         }
     }
 }

@@ -204,6 +204,11 @@ impl Directory {
         self.view().accounts.iter().map(|(id, account)| (id.clone(), account.address.clone())).collect()
     }
 
+    /// An account's own address.
+    pub fn address_of(&self, account: &AccountId) -> Option<Address> {
+        self.view().accounts.get(account).map(|account| account.address.clone())
+    }
+
     /// Adds targets to an alias. `alias` is an address, or `*@domain` for the catch-all.
     pub fn add_alias(&self, alias: &str, targets: &[Address]) -> Result<(), Problem> {
         let canonical = self.checked_alias(alias)?;

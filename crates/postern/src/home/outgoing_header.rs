@@ -65,6 +65,15 @@ pub struct Facts<'a> {
     pub smtputf8: bool,
 }
 
+/// A header section that may leave.
+#[derive(Debug)]
+pub struct Rewritten {
+    /// With its empty line.
+    pub header: Vec<u8>,
+    /// The first author, an address of the user's.
+    pub author: Address,
+}
+
 /// Checks and rewrites a header section. `header` ends with its empty line, or lacks it; the result has it.
 /// Lines that are no field are left out: no program can rely on what they would mean.
 ///
@@ -75,7 +84,7 @@ pub fn rewrite(
     facts: &Facts<'_>,
     may_send_as: impl Fn(&Address) -> bool,
     is_local: impl Fn(&Domain) -> bool,
-) -> Result<Vec<u8>, Reply> {
+) -> Result<Rewritten, Reply> {
     let author = check_author(header, &may_send_as)?;
     check_sender(header, &may_send_as)?;
     let message_id = MessageId::of(header, &is_local);
@@ -95,7 +104,7 @@ pub fn rewrite(
         out.extend_from_slice(line.as_bytes());
     }
     out.extend_from_slice(b"\r\n");
-    Ok(out)
+    Ok(Rewritten { header: out, author })
 }
 
 /// What becomes of the message's own `Message-ID`.
@@ -238,7 +247,7 @@ mod tests {
             ["a@example.org", "b@example.org", "\"a b\"@example.org"].contains(&address.canonical().as_str())
         };
         let local = |domain: &Domain| domain.as_str() == "example.org";
-        rewrite(header.as_bytes(), &facts, mine, local).map(|octets| String::from_utf8(octets).unwrap())
+        rewrite(header.as_bytes(), &facts, mine, local).map(|out| String::from_utf8(out.header).unwrap())
     }
 
     #[test]

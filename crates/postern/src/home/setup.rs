@@ -9,6 +9,7 @@ use mail::Domain;
 use net::link_key::LinkKey;
 use net::link_transport::Dialer;
 
+use super::dkim::DomainKeys;
 use crate::config::{self, Checked as _, HomeConfig};
 use crate::edge::to_hex;
 use crate::problem::Problem;
@@ -104,6 +105,7 @@ pub fn setup(arguments: &SetupArguments) -> Result<(), Problem> {
     parsed.check().map_err(|what| Problem::setup(what, "correct the arguments"))?;
     files::make_private_dir(&arguments.data)?;
     let secrets = Secrets::ensure(&arguments.data)?;
+    DomainKeys::open(&arguments.data, &arguments.domain, system::now())?;
     let hostname = daemon::block_on(pair_with(&code, &secrets.link_key, &arguments.domain))??;
     if let Some(dir) = arguments.config.parent() {
         std::fs::create_dir_all(dir).map_err(|error| files::write_problem(dir, &error))?;
@@ -117,6 +119,7 @@ pub fn setup(arguments: &SetupArguments) -> Result<(), Problem> {
         first(&arguments.domain),
         arguments.config.display()
     );
+    println!("DNS records: postern dns --config {}", arguments.config.display());
     println!("Start it:    postern home run --config {}", arguments.config.display());
     Ok(())
 }

@@ -4,7 +4,9 @@
 //! addresses only, in the envelope and in the header. The reply is positive only with the queue's receipt in
 //! hand. Whether and when anything is tried is not decided here.
 
+mod leak;
 mod message;
+mod sign;
 
 use std::net::IpAddr;
 use std::path::PathBuf;
@@ -21,11 +23,13 @@ use tokio::sync::Semaphore;
 use self::message::Message;
 use super::allowance::{Allowance, Exceeded};
 use super::directory::{AccountId, Directory};
+use super::dkim::DomainKeys;
 use super::edges::Edges;
 use super::notices::Notices;
-use super::outgoing_header::{self, Facts};
+use super::outgoing_header::{self, Facts, Rewritten};
+use super::own_host;
 use super::queue::{Queue, QueueError, QueueState};
-use crate::config::Switch;
+use crate::config::{OnLeak, Switch};
 use crate::system;
 use crate::trace::Trace;
 
@@ -37,9 +41,11 @@ pub struct Submit {
     directory: Directory,
     queue: Queue,
     edges: Edges,
+    keys: DomainKeys,
     trace: Trace,
     allowance: Allowance,
     notices: Notices,
+    own_host: own_host::Remembered,
     /// Where bodies go that are too large for memory.
     scratch: PathBuf,
     /// Memory for bodies, in KiB.
@@ -54,6 +60,8 @@ pub struct Parts {
     pub queue: Queue,
     /// For the host name in the trace field.
     pub edges: Edges,
+    /// What signs the messages.
+    pub keys: DomainKeys,
     /// The trace.
     pub trace: Trace,
     /// For what the operator should know.
@@ -67,9 +75,9 @@ pub struct Parts {
 impl Submit {
     /// The service behind the submission port.
     pub fn new(parts: Parts) -> Arc<Self> {
-        let Parts { directory, queue, edges, trace, notices, scratch, memory } = parts;
-        let allowance = Allowance::default();
-        Arc::new(Self { directory, queue, edges, trace, allowance, notices, scratch, memory })
+        let Parts { directory, queue, edges, keys, trace, notices, scratch, memory } = parts;
+        let (allowance, own_host) = (Allowance::default(), own_host::Remembered::default());
+        Arc::new(Self { directory, queue, edges, keys, trace, allowance, notices, own_host, scratch, memory })
     }
 
     /// The service of one session with the client at `ip`.
@@ -249,11 +257,14 @@ impl Submit {
         let abroad = u32::try_from(abroad).unwrap_or(u32::MAX);
         let may_send_as = |address: &mail::Address| self.directory.may_send_as(&account, address);
         let is_local = |domain: &mail::Domain| self.directory.is_local_domain(domain);
-        let header = outgoing_header::rewrite(&message.header, &facts, may_send_as, is_local)?;
+        let Rewritten { header, author } =
+            outgoing_header::rewrite(&message.header, &facts, may_send_as, is_local)?;
+        self.check_leaks(&header, &account, &envelope, &facts)?;
         let limits = &self.directory.policy().sending;
         if let Err(exceeded) = self.allowance.spend(limits, account.as_str(), abroad, facts.now) {
             return Err(self.too_much(&account, &exceeded).await);
         }
+        let header = sign::signed(&self.keys, author.domain(), header, message.hashes, facts.now).await?;
         let item = facts.item;
         let mut state = QueueState::new(item, account.to_string(), envelope, facts.now);
         state.utf8_header = !header.is_ascii();
@@ -277,6 +288,65 @@ impl Submit {
             detail,
         });
         Ok(Reply::new(250, (2, 0, 0), format!("queued as {}", receipt.id())))
+    }
+}
+
+impl Submit {
+    /// Refuses a header section that leaves the house and still names it, and tells the operator.
+    fn check_leaks(
+        &self,
+        header: &[u8],
+        account: &AccountId,
+        envelope: &Envelope,
+        facts: &Facts<'_>,
+    ) -> Result<(), Reply> {
+        let leaves = |recipient: &Recipient| !self.directory.is_local_domain(recipient.address.domain());
+        if !envelope.recipients.iter().any(leaves) {
+            return Ok(());
+        }
+        let policy = self.directory.policy();
+        let client = envelope.client.as_ref();
+        let login = self.directory.address_of(account);
+        let shown = |address: &&mail::Address| {
+            envelope.reverse_path.address().is_some_and(|path| path == *address)
+                || envelope.recipients.iter().any(|recipient| recipient.address == **address)
+        };
+        let login = login.as_ref().filter(|address| !shown(address)).map(ToString::to_string);
+        let edges = policy.edges.iter().map(|pin| &*pin.name).chain([facts.edge_hostname]);
+        let domains = policy.domains.iter().map(mail::Domain::as_str);
+        let public: Vec<String> = edges.chain(domains).map(str::to_ascii_lowercase).collect();
+        let private = leak::Private {
+            own: &self.own_host.at(facts.now),
+            client: client.map(|client| client.ip),
+            helo: client.map_or("", |client| &client.helo),
+            account: login.as_deref(),
+            public: &public,
+        };
+        let Some((field, what)) = leak::find(header, &private) else { return Ok(()) };
+        let name: String =
+            field.name.escape_ascii().to_string().chars().take(LOGGED_NAME_CHARS_MAX).collect();
+        tracing::error!(
+            %account,
+            field = name,
+            what = what.as_str(),
+            action = policy.submission.on_leak.as_str(),
+            "a message would tell what it must not; its program writes that field: switch it off there, or see \
+             [submission] on_leak"
+        );
+        if policy.submission.on_leak == OnLeak::Log {
+            return Ok(());
+        }
+        self.trace.write(Event {
+            at: facts.now,
+            role: Role::Home,
+            edge: None,
+            item: Some(facts.item),
+            step: "refused".to_owned(),
+            detail: format!("the field {name} of {account}'s message tells {}", what.as_str()),
+        });
+        // Ours is not the user's to mend.
+        let text = format!("not sent, because its field {name} would tell everybody {}", what.as_str());
+        Err(if field.is("Received") { try_later() } else { Reply::new(550, (5, 7, 1), text) })
     }
 }
 

@@ -8,6 +8,8 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use mail::Reply;
+use mailauth::dkim::sign;
+use mailauth::dkim::{BodyHashes, FinishedHashes};
 use tokio::fs::File;
 use tokio::io::AsyncWriteExt as _;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -28,6 +30,8 @@ pub(super) struct Finished {
     pub(super) content: Content,
     /// Whether octets above 127 occur in the body.
     pub(super) eight_bit: bool,
+    /// What its signatures say of the body.
+    pub(super) hashes: FinishedHashes,
     /// The memory it holds.
     _memory: Vec<OwnedSemaphorePermit>,
 }
@@ -40,6 +44,8 @@ pub(super) struct Message {
     header: Vec<u8>,
     header_complete: bool,
     body: Body,
+    /// Behind a pointer: the futures of a session hold a message several times.
+    hashes: Box<BodyHashes>,
     eight_bit: bool,
     /// The reply it gets in the end, whatever else comes.
     refusal: Option<Reply>,
@@ -52,7 +58,7 @@ enum Body {
 
 impl Message {
     /// An empty message. Files are made in `scratch`; `budget` counts KiB.
-    pub(super) const fn new(scratch: PathBuf, budget: Arc<Semaphore>) -> Self {
+    pub(super) fn new(scratch: PathBuf, budget: Arc<Semaphore>) -> Self {
         Self {
             scratch,
             budget,
@@ -60,6 +66,7 @@ impl Message {
             header: Vec::new(),
             header_complete: false,
             body: Body::Memory { pieces: Vec::new(), octets: 0 },
+            hashes: Box::new(sign::body_hashes()),
             eight_bit: false,
             refusal: None,
         }
@@ -101,6 +108,7 @@ impl Message {
             return Ok(());
         }
         self.eight_bit |= !piece.is_ascii();
+        self.hashes.update(&piece);
         let fits = match &self.body {
             Body::Memory { octets, .. } => {
                 octets + piece.len() <= MEMORY_OCTETS_MAX && self.reserve(piece.len())
@@ -163,7 +171,13 @@ impl Message {
                 Content::File(file.into_std().await)
             }
         };
-        Ok(Finished { header: self.header, content, eight_bit: self.eight_bit, _memory: self.memory })
+        Ok(Finished {
+            header: self.header,
+            content,
+            eight_bit: self.eight_bit,
+            hashes: self.hashes.finish(),
+            _memory: self.memory,
+        })
     }
 }
 
@@ -204,7 +218,7 @@ mod tests {
         for piece in pieces {
             message.push(Bytes::copy_from_slice(piece)).await;
         }
-        let Finished { header, content, eight_bit, _memory } = message.finish().await?;
+        let Finished { header, content, eight_bit, hashes: _, _memory } = message.finish().await?;
         let (body, in_file) = match content {
             Content::Memory(pieces) => (pieces.concat(), false),
             Content::File(mut file) => {

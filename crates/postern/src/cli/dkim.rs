@@ -1,0 +1,62 @@
+//! `postern dkim`: the keys that sign, and how they take turns.
+
+use std::net::SocketAddr;
+use std::path::Path;
+
+use clap::Subcommand;
+
+use super::{Common, dns, print};
+use crate::control::Request;
+use crate::problem::Problem;
+use crate::{daemon, home};
+
+#[derive(Debug, Subcommand)]
+pub enum DkimCommand {
+    /// The keys of each domain and what is to be done with their DNS records
+    Status {
+        #[command(flatten)]
+        common: Common,
+    },
+    /// The next step of a rotation: make keys to publish; run again, sign with them
+    Rotate {
+        /// A domain of this home
+        domain: String,
+        /// Sign with the new keys whatever DNS says of their records
+        #[arg(long)]
+        force: bool,
+        /// Ask this name server for the new keys' records instead of the system's
+        #[arg(long, value_name = "ADDR:PORT")]
+        resolver: Vec<SocketAddr>,
+        #[command(flatten)]
+        common: Common,
+    },
+}
+
+/// Carries it out.
+pub fn run(command: DkimCommand) -> Result<(), Problem> {
+    let (request, common) = match command {
+        DkimCommand::Status { common } => (Request::new("dkim status", []), common),
+        DkimCommand::Rotate { domain, force, resolver, common } => {
+            if !force {
+                daemon::block_on(check_published(&domain, &resolver, &common.config))??;
+            }
+            (Request::new("dkim rotate", [&domain]), common)
+        }
+    };
+    let value = daemon::block_on(home::dkim::command(&common.config, &request))??;
+    print::value(&value, common.json);
+    Ok(())
+}
+
+/// New keys sign only when DNS has their records: else what they sign would count as unsigned.
+async fn check_published(domain: &str, resolver: &[SocketAddr], config: &Path) -> Result<(), Problem> {
+    let keys = home::dkim::status(config).await?;
+    let missing = dns::unpublished(domain, &keys, resolver).await?;
+    if missing.is_empty() {
+        return Ok(());
+    }
+    let what = format!("DNS does not have the new keys yet: {}", missing.join(", "));
+    let advice =
+        "publish what 'postern dns' shows and run this again later, or take --force when they are there";
+    Err(Problem::setup(what, advice))
+}

@@ -1,0 +1,139 @@
+//! `postern dns`: the records that the domains need, and whether they are there.
+
+use std::net::SocketAddr;
+
+use clap::ValueEnum;
+use mail::Domain;
+use net::dns::{Dns, Questions};
+use serde_json::json;
+
+use super::{HOME_CONFIG, print};
+use crate::config::{self, HomeConfig};
+use crate::problem::Problem;
+use crate::records::ask::{Found, ask};
+use crate::records::{self, Purpose, Wanted};
+use crate::{daemon, home};
+
+/// Arguments of `postern dns`.
+#[derive(Debug, clap::Args)]
+pub struct DnsArguments {
+    /// Only what these domains of the home need
+    domain: Vec<Domain>,
+    /// Ask DNS which are there; exit code 1 when one is missing, wrong or can't be asked for
+    #[arg(long)]
+    check: bool,
+    /// How to print
+    #[arg(long, value_enum, default_value_t = Format::Table)]
+    format: Format,
+    /// The same as --format json
+    #[arg(long)]
+    json: bool,
+    /// Ask this name server instead of the system's
+    #[arg(long, value_name = "ADDR:PORT")]
+    resolver: Vec<SocketAddr>,
+    /// The configuration file of Home
+    #[arg(long, default_value = HOME_CONFIG)]
+    config: std::path::PathBuf,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Format {
+    /// A table
+    Table,
+    /// Lines for a zone file
+    Zone,
+    /// JSON
+    Json,
+}
+
+/// Carries it out.
+pub fn run(arguments: &DnsArguments) -> Result<(), Problem> {
+    daemon::block_on(show(arguments))?
+}
+
+async fn show(arguments: &DnsArguments) -> Result<(), Problem> {
+    let mut config: HomeConfig = config::load(&arguments.config)?;
+    if let Some(other) = arguments.domain.iter().find(|domain| !config.domains.contains(domain)) {
+        return Err(Problem::setup(format!("{other} is no domain of this home"), "see domains in home.toml"));
+    }
+    let keys = home::dkim::status(&arguments.config).await?;
+    if !arguments.domain.is_empty() {
+        config.domains.clone_from(&arguments.domain);
+    }
+    let wanted = records::wanted(&config, &keys);
+    let format = if arguments.json { Format::Json } else { arguments.format };
+    if !arguments.check {
+        print_wanted(&wanted, format);
+        return Ok(());
+    }
+    let found = ask_all(&questions(&arguments.resolver)?, wanted).await;
+    print_found(&found, format);
+    let faults = found.iter().filter(|found| found.state.is_fault()).count();
+    if faults == 0 {
+        return Ok(());
+    }
+    let what = format!("{faults} of {} records are missing, wrong or can't be asked for", found.len());
+    Err(Problem::failed(what, "publish them as 'postern dns --format zone' shows them; DNS may take an hour"))
+}
+
+/// Those of a domain's records that are to be there before its next keys sign, and are not.
+pub async fn unpublished(
+    domain: &str,
+    keys: &[home::dkim::DomainRecords],
+    resolver: &[SocketAddr],
+) -> Result<Vec<String>, Problem> {
+    let of_domain = keys.iter().filter(|of| of.domain.eq_ignore_ascii_case(domain));
+    let next = of_domain.flat_map(records::next_keys).collect();
+    let found = ask_all(&questions(resolver)?, next).await;
+    let missing = found.into_iter().filter(|found| found.state.is_fault());
+    Ok(missing.map(|found| format!("{} ({})", found.wanted.name, found.state.as_str())).collect())
+}
+
+fn questions(resolver: &[SocketAddr]) -> Result<Questions, Problem> {
+    let dns = Dns::new(resolver)
+        .map_err(|error| Problem::setup(error, "name a server with --resolver ADDR:PORT"))?;
+    Ok(dns.questions())
+}
+
+async fn ask_all(questions: &Questions, wanted: Vec<Wanted>) -> Vec<Found> {
+    let mut all = Vec::new();
+    for record in wanted {
+        all.push(ask(questions, record).await);
+    }
+    all
+}
+
+fn print_wanted(wanted: &[Wanted], format: Format) {
+    match format {
+        Format::Json => print::value(&json!(wanted), true),
+        Format::Zone => wanted.iter().for_each(|record| print::text(&record.zone())),
+        Format::Table => wanted.iter().for_each(|record| print::text(&row(record, ""))),
+    }
+}
+
+fn print_found(found: &[Found], format: Format) {
+    match format {
+        Format::Json => print::value(&json!(found), true),
+        Format::Zone => found.iter().for_each(|found| {
+            print::text(&format!("{} ; {}", found.wanted.zone(), found.state.as_str()));
+        }),
+        Format::Table => {
+            for found in found {
+                print::text(&row(&found.wanted, found.state.as_str()));
+                if found.state.is_fault() {
+                    found.found.iter().for_each(|line| print::text(&format!("          there is: {line}")));
+                }
+            }
+        }
+    }
+}
+
+fn row(record: &Wanted, state: &str) -> String {
+    let kind = match (record.purpose, record.kind) {
+        (Purpose::EdgeAddress, _) => "A/AAAA",
+        (_, records::Kind::Mx) => "MX",
+        _ => "TXT",
+    };
+    let value = if record.value.is_empty() { "the edge's address" } else { &record.value };
+    format!("{state:<8}  {}  {kind}  {value}\n          {}", record.name, record.action())
+}

@@ -1,0 +1,48 @@
+//! The signatures of a message that leaves. RSA takes most of a millisecond: not on a thread that serves sessions.
+
+use mail::{Domain, Reply, UnixTime};
+use mailauth::dkim::FinishedHashes;
+use mailauth::dkim::sign::{self, SignError};
+
+use super::try_later;
+use crate::home::dkim::DomainKeys;
+
+/// The header section with a signature of each of the domain's keys above it. The domain is that of the author,
+/// as DMARC wants it (RFC 9989 section 4.4). A domain that can have no keys signs nothing.
+///
+/// # Errors
+/// The reply that refuses the message.
+pub(super) async fn signed(
+    keys: &DomainKeys,
+    domain: &Domain,
+    header: Vec<u8>,
+    body: FinishedHashes,
+    now: UnixTime,
+) -> Result<Vec<u8>, Reply> {
+    if !sign::can_sign_for(domain.as_str()) {
+        return Ok(header);
+    }
+    let Some(keys) = keys.signing(domain) else {
+        tracing::error!(%domain, "a message is not signed and not sent: the domain has no DKIM keys; restart Home");
+        return Err(try_later());
+    };
+    let signing = tokio::task::spawn_blocking(move || {
+        let mut signed = sign::sign(&header, &body, keys.iter(), now)?;
+        signed.extend_from_slice(&header);
+        Ok(signed)
+    });
+    match signing.await {
+        Ok(Ok(signed)) => Ok(signed),
+        Ok(Err(error @ SignError::TooManyFields(_))) => {
+            Err(Reply::new(550, (5, 6, 0), format!("{error} (RFC 5322)")))
+        }
+        Ok(Err(error)) => {
+            tracing::error!(%domain, %error, "a message could not be signed; its sender was asked to try again");
+            Err(try_later())
+        }
+        Err(error) => {
+            tracing::error!(%domain, %error, "signing ended; the sender was asked to try again");
+            Err(try_later())
+        }
+    }
+}
