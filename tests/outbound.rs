@@ -85,7 +85,7 @@ fn a_message_reaches_the_other_mta_once_and_tells_nothing_of_the_home() {
     let _alone = alone();
     let world = World::new();
     let sent = b"From: Alice <alice@example.org>\r\nTo: you@remote.test\r\nBcc: hidden@remote.test\r\n\
-        Subject: hello\r\nX-Originating-IP: [192.168.77.5]\r\n\
+        Subject: hello\r\nX-Originating-IP: [192.168.77.5]\r\nIn-Reply-To: <1@laptop.home.lan>\r\n\
         Received: from laptop.home.lan ([192.168.77.5]) by localhost\r\n\r\n\
         The text.\r\n.a dot\r\n";
     let output = msmtp(&world.pair, &["you@remote.test", "hidden@remote.test"], sent);

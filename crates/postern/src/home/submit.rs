@@ -259,7 +259,7 @@ impl Submit {
         let is_local = |domain: &mail::Domain| self.directory.is_local_domain(domain);
         let Rewritten { header, author } =
             outgoing_header::rewrite(&message.header, &facts, may_send_as, is_local)?;
-        self.check_leaks(&header, &account, &envelope, &facts)?;
+        let header = self.without_leaks(header, &account, &envelope, &facts)?;
         let limits = &self.directory.policy().sending;
         if let Err(exceeded) = self.allowance.spend(limits, account.as_str(), abroad, facts.now) {
             return Err(self.too_much(&account, &exceeded).await);
@@ -292,17 +292,17 @@ impl Submit {
 }
 
 impl Submit {
-    /// Refuses a header section that leaves the house and still names it, and tells the operator.
-    fn check_leaks(
+    /// The header section as it may leave the house. One that still names it is refused, and the operator told.
+    fn without_leaks(
         &self,
-        header: &[u8],
+        header: Vec<u8>,
         account: &AccountId,
         envelope: &Envelope,
         facts: &Facts<'_>,
-    ) -> Result<(), Reply> {
+    ) -> Result<Vec<u8>, Reply> {
         let leaves = |recipient: &Recipient| !self.directory.is_local_domain(recipient.address.domain());
         if !envelope.recipients.iter().any(leaves) {
-            return Ok(());
+            return Ok(header);
         }
         let policy = self.directory.policy();
         let client = envelope.client.as_ref();
@@ -322,7 +322,8 @@ impl Submit {
             account: login.as_deref(),
             public: &public,
         };
-        let Some((field, what)) = leak::find(header, &private) else { return Ok(()) };
+        let header = leak::without_own_ids(header, &private);
+        let Some((field, what)) = leak::find(&header, &private) else { return Ok(header) };
         let name: String =
             field.name.escape_ascii().to_string().chars().take(LOGGED_NAME_CHARS_MAX).collect();
         tracing::error!(
@@ -334,7 +335,7 @@ impl Submit {
              [submission] on_leak"
         );
         if policy.submission.on_leak == OnLeak::Log {
-            return Ok(());
+            return Ok(header);
         }
         self.trace.write(Event {
             at: facts.now,

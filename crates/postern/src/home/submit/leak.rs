@@ -1,7 +1,7 @@
 //! The last look at a header section before it leaves: does it still name the house?
 //!
 //! [`outgoing_header`](crate::home::outgoing_header) removes the fields that are known to tell; this finds what a
-//! field tells that nobody knew. It never changes anything. What people write themselves is theirs: those fields
+//! field tells that nobody knew. It changes nothing but ids of the user's own earlier mail. What people write themselves is theirs: those fields
 //! are not looked at, and a name that is a common word counts only where a host name stands. See ADR 11.
 
 use std::net::IpAddr;
@@ -39,6 +39,9 @@ const OWN_WORDS: &[&str] = &[
 
 /// Fields that may show the account's own address.
 const ADDRESS_FIELDS: &[&str] = &["from", "sender", "reply-to", "to", "cc"];
+
+/// Fields of message ids.
+const THREADING: [&str; 2] = ["In-Reply-To", "References"];
 
 /// Names of a host that tell nothing.
 const PUBLIC_NAMES: &[&str] = &["localhost", "localhost.localdomain"];
@@ -100,6 +103,32 @@ pub(super) fn find<'a>(header: &'a [u8], private: &Private<'_>) -> Option<(Field
         };
         Some((field, what))
     })
+}
+
+/// The header section without the ids in In-Reply-To and References that name the house: ids that the user's
+/// program gave to mail of his own. They left under others (`outgoing_header`), so nobody misses them.
+pub(super) fn without_own_ids(header: Vec<u8>, private: &Private<'_>) -> Vec<u8> {
+    let names = Names::of(private);
+    let tells = |text: &str| names_address(text, private) || names.are_in(text);
+    let is_threading = |field: &Field<'_>| THREADING.iter().any(|name| field.is(name));
+    let is_told = |field: &Field<'_>| is_threading(field) && tells(&field.unfolded().to_ascii_lowercase());
+    let found: Vec<Field<'_>> = fields(&header).filter(is_told).collect();
+    if found.is_empty() {
+        return header;
+    }
+    let (mut out, mut at) = (Vec::with_capacity(header.len()), 0);
+    for field in found {
+        out.extend_from_slice(header.get(at..field.offset).unwrap_or_default());
+        at = field.offset + field.raw.len();
+        let text = String::from_utf8_lossy(field.value).into_owned();
+        let kept: Vec<&str> = text.split_whitespace().filter(|id| !tells(&id.to_ascii_lowercase())).collect();
+        if !kept.is_empty() {
+            out.extend_from_slice(field.name);
+            out.extend_from_slice(format!(": {}\r\n", kept.join("\r\n\t")).as_bytes());
+        }
+    }
+    out.extend_from_slice(header.get(at..).unwrap_or_default());
+    out
 }
 
 fn is_own_words(field: &Field<'_>) -> bool {
@@ -207,6 +236,24 @@ fn has_word(text: &str, word: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn ids_of_the_users_own_mail_that_name_his_computer_go_and_the_others_stay() {
+        let own = OwnHost::default();
+        let private =
+            Private { own: &own, client: None, helo: "laptop.home.lan", account: None, public: &[] };
+        let cleaned =
+            |header: &str| String::from_utf8(without_own_ids(header.as_bytes().to_vec(), &private)).unwrap();
+        let kept =
+            "From: a@b\r\nreferences : <1@x.example>\r\n  <2@y.example>\r\nSubject: laptop.home.lan\r\n\r\n";
+        assert_eq!(cleaned(kept), kept);
+        assert_eq!(
+            cleaned(
+                "A: 1\r\nIn-Reply-To: <1@laptop.home.lan>\r\nReferences: <1@x.example> <2@Laptop.home.lan>\r\n\t<3@y.example>\r\nB: 2\r\n\r\n"
+            ),
+            "A: 1\r\nReferences: <1@x.example>\r\n\t<3@y.example>\r\nB: 2\r\n\r\n"
+        );
+    }
 
     fn found(field: &str, helo: &str) -> Option<What> {
         let own = OwnHost {
