@@ -1,4 +1,4 @@
-//! DNS: which hosts take mail for a domain (RFC 5321 section 5.1, RFC 7505).
+//! DNS: which hosts take mail for a domain (RFC 5321 section 5.1, RFC 7505), and where they are.
 
 mod questions;
 
@@ -129,7 +129,8 @@ impl Dns {
         Ok(MailHosts::Hosts(hosts))
     }
 
-    /// The addresses of a host, IPv4 first; of an address literal, itself. Empty when it has none.
+    /// The addresses of a host, IPv6 and IPv4 by turns (RFC 8305 section 4), at most 8; of an address literal,
+    /// itself. Empty when it has none.
     ///
     /// # Errors
     /// [`DnsError`] when DNS gives no usable answer now.
@@ -140,15 +141,21 @@ impl Dns {
         }
         match self.resolver.lookup_ip(absolute(host)).await {
             Ok(found) => {
-                let mut addresses: Vec<IpAddr> = found.iter().collect();
-                addresses.sort_by_key(IpAddr::is_ipv6);
-                addresses.truncate(ADDRESSES_MAX);
-                Ok(addresses)
+                let (v6, v4): (Vec<_>, Vec<_>) = found.iter().partition(IpAddr::is_ipv6);
+                Ok(by_turns(v6, v4))
             }
             Err(error) if error.is_nx_domain() || error.is_no_records_found() => Ok(Vec::new()),
             Err(error) => Err(failed(host, &error)),
         }
     }
+}
+
+/// One of each family after the other, so that a family that does not work costs one pause only.
+fn by_turns(first: Vec<IpAddr>, second: Vec<IpAddr>) -> Vec<IpAddr> {
+    let longest = first.len().max(second.len());
+    let (mut first, mut second) = (first.into_iter(), second.into_iter());
+    let pairs = (0..longest).flat_map(|_| [first.next(), second.next()]).flatten();
+    pairs.take(ADDRESSES_MAX).collect()
 }
 
 fn name_server(address: &SocketAddr) -> NameServerConfig {
@@ -193,5 +200,15 @@ mod tests {
         let servers = ["127.0.0.1:9".parse().unwrap()];
         let dns = Dns::new(&servers).unwrap();
         assert!(matches!(dns.resolver.options().use_hosts_file, ResolveHosts::Never));
+    }
+
+    #[test]
+    fn addresses_of_both_families_take_turns_and_are_bounded() {
+        let v6: Vec<IpAddr> = ["2001:db8::1", "2001:db8::2"].iter().map(|a| a.parse().unwrap()).collect();
+        let v4: Vec<IpAddr> = (1..=20).map(|n| [192, 0, 2, n].into()).collect();
+        let all = by_turns(v6.clone(), v4.clone());
+        assert_eq!(all[..5], [v6[0], v4[0], v6[1], v4[1], v4[2]]);
+        assert_eq!(all.len(), ADDRESSES_MAX);
+        assert_eq!(by_turns(Vec::new(), v4[..2].to_vec()), v4[..2]);
     }
 }

@@ -5,6 +5,7 @@
 
 pub mod dns;
 pub mod endpoint;
+pub mod happy_eyeballs;
 pub mod http_client;
 pub mod imap_server;
 pub mod link_key;

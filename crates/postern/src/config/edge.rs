@@ -108,11 +108,14 @@ pub struct Outbound {
     pub port: u16,
     /// Connections to one domain at one time. Default 5.
     pub connections_per_domain: usize,
+    /// Whether mail is sent over IPv6 too. Default: no; turn it on when the IPv6 address has a name in DNS and
+    /// SPF allows it.
+    pub ipv6: bool,
 }
 
 impl Default for Outbound {
     fn default() -> Self {
-        Self { port: 25, connections_per_domain: 5 }
+        Self { port: 25, connections_per_domain: 5, ipv6: false }
     }
 }
 
