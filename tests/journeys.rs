@@ -18,6 +18,7 @@ mod outbound;
 mod real_dns;
 mod store_crash;
 mod suites;
+mod tls_policy;
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 

@@ -45,7 +45,8 @@ impl World {
     }
 }
 
-fn msmtp(pair: &Pair, to: &[&str], message: &[u8]) -> std::process::Output {
+/// Sends as alice.
+pub(crate) fn msmtp(pair: &Pair, to: &[&str], message: &[u8]) -> std::process::Output {
     let mut command = process::command(None, "msmtp");
     command.args([
         "--host",

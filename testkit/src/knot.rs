@@ -68,6 +68,15 @@ impl Knot {
         process::run_ok(command, b"", PATIENCE)
     }
 
+    /// The key that a zone is signed with, as a line of a file of trust anchors.
+    #[must_use]
+    pub fn trust_anchor(&self, zone: &str) -> String {
+        let keys = self.ask(zone, "DNSKEY", &["+short"]);
+        let fields: Vec<&str> = keys.split_whitespace().collect();
+        let [flags, protocol, algorithm, key @ ..] = &fields[..] else { panic!("no key of {zone}: {keys}") };
+        format!("{zone}. 60 IN DNSKEY {flags} {protocol} {algorithm} {}\n", key.concat())
+    }
+
     /// What it logged.
     #[must_use]
     pub fn log(&self) -> String {

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use tempfile::TempDir;
 
+use crate::certificates::Certificate;
 use crate::{ports, process, until};
 
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -32,6 +33,30 @@ impl Postfix {
              smtpd_recipient_restrictions = check_recipient_access inline:{{rejected@{domain}=REJECT}}, \
              reject_unauth_destination\n",
             mail = postfix.path("mail").display(),
+        );
+        postfix.launch(&task)
+    }
+
+    /// Starts one at an address that takes mail for these domains, with STARTTLS if it is given a certificate.
+    ///
+    /// # Panics
+    /// When it does not start.
+    #[must_use]
+    pub fn receiver(address: SocketAddr, domains: &[&str], certificate: Option<&Certificate>) -> Self {
+        let mut postfix = Self::prepare();
+        postfix.address = address;
+        if let Some(certificate) = certificate {
+            std::fs::copy(&certificate.chain, postfix.path("certificate.pem")).expect("a certificate");
+            std::fs::copy(&certificate.key, postfix.path("key.pem")).expect("a key");
+        }
+        let task = format!(
+            "myhostname = mx.remote.test\nmynetworks =\nvirtual_mailbox_domains = {domains}\n\
+             virtual_mailbox_base = {mail}\nvirtual_mailbox_maps = static:all/\n\
+             virtual_uid_maps = static:65534\nvirtual_gid_maps = static:65534\n\
+             smtpd_recipient_restrictions = reject_unauth_destination\n{tls}",
+            domains = domains.join(", "),
+            mail = postfix.path("mail").display(),
+            tls = if certificate.is_some() { "" } else { "smtpd_tls_security_level = none\n" },
         );
         postfix.launch(&task)
     }

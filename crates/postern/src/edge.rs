@@ -14,7 +14,7 @@ mod lists;
 mod pairing;
 mod receive;
 mod return_path;
-mod route;
+pub mod route;
 mod score;
 mod session;
 pub mod setup;
@@ -55,7 +55,7 @@ use lane::Lanes;
 use lists::Lists;
 use pairing::Pairing;
 use receive::{Receive, Reception};
-use route::{OwnPlaces, Router};
+use route::{Map, Router};
 use score::Table;
 use session::LinkContext;
 use visitor::Visitors;
@@ -174,15 +174,12 @@ fn build(config: EdgeConfig, config_path: &Path, key: &LinkKey) -> Result<(Arc<E
 }
 
 fn router(config: &EdgeConfig, dns: Dns, homes: Arc<Homes>) -> Result<Router, Problem> {
-    let connector = net::tls::opportunistic_connector()
-        .map_err(|error| Problem::failed(format!("TLS can't be set up: {error}"), ""))?;
+    let impossible = |error| Problem::failed(format!("TLS can't be set up: {error}"), "");
     Ok(Router {
-        dns,
-        connector,
+        map: Map::new(config, dns, Some(&config.data))?,
+        any_certificate: net::tls::opportunistic_connector().map_err(impossible)?,
+        public_roots: route::public_roots(config)?,
         settings: smtp::client::Settings::new(&config.hostname),
-        port: config.outbound.port,
-        ipv6: config.outbound.ipv6,
-        own: OwnPlaces::new(&config.hostname, &config.listen.smtp),
         homes,
     })
 }

@@ -1,40 +1,43 @@
-//! The way to a domain: which hosts take its mail, at which addresses, and a connection to the first that is
-//! willing.
+//! The way to a domain: a connection to the first of its mail hosts that is willing and meets what its domain
+//! demands of it.
 //!
-//! A host that is this Edge itself ends the list (RFC 5321 section 5.1), unless Edge is where the domain's mail
-//! belongs. What is sent over the connection is `edge/lane.rs`'s business.
+//! Where the hosts are and what is demanded says the [`Map`]. A host that is this Edge itself ends the list (RFC
+//! 5321 section 5.1), unless Edge is where the domain's mail belongs. What is sent over the connection is
+//! `edge/lane.rs`'s business.
 
+mod map;
+mod names;
 mod own;
+mod policies;
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use mail::{Domain, EnhancedCode, Outcome};
-use net::dns::{Dns, MailHost, MailHosts};
 use net::happy_eyeballs;
 use net::smtp_client::{Connection, OpenError};
 use net::tls::TlsConnector;
-use smtp::client::Settings;
+use smtp::client::{Settings, TlsUse};
+use tlspolicy::{Demand, Refusal};
+use tokio::net::TcpStream;
 
 use super::homes::Homes;
-use crate::system;
+use crate::config::EdgeConfig;
+use crate::problem::Problem;
 
-pub use own::OwnPlaces;
+pub use map::{Destination, Located, Map};
+pub use policies::Heard;
 
 /// What is needed to reach other MTAs.
 pub struct Router {
-    /// Where mail hosts and their addresses are asked for.
-    pub dns: Dns,
+    /// Where they are.
+    pub map: Map,
     /// TLS that takes any certificate.
-    pub connector: TlsConnector,
+    pub any_certificate: TlsConnector,
+    /// TLS that wants a certificate of the host's name from a public root.
+    pub public_roots: TlsConnector,
     /// How Edge introduces itself.
     pub settings: Settings,
-    /// The port of other MTAs.
-    pub port: u16,
-    /// Whether IPv6 is used.
-    pub ipv6: bool,
-    /// Names and addresses of this Edge.
-    pub own: OwnPlaces,
     /// Whose mail belongs here.
     pub homes: Arc<Homes>,
 }
@@ -47,10 +50,12 @@ pub struct Open {
     pub host: String,
 }
 
-/// A host and where it is.
-struct Located {
-    host: MailHost,
-    addresses: Result<Vec<SocketAddr>, Outcome>,
+/// TLS that believes the public roots and those that the configuration adds.
+pub fn public_roots(config: &EdgeConfig) -> Result<TlsConnector, Problem> {
+    let roots = net::mta_tls::public_roots(config.outbound.extra_roots.as_deref())
+        .map_err(|error| Problem::setup(error, "correct [outbound] extra_roots in edge.toml"))?;
+    net::mta_tls::verifying_connector(roots)
+        .map_err(|error| Problem::failed(format!("TLS can't be set up: {error}"), ""))
 }
 
 impl Router {
@@ -59,16 +64,19 @@ impl Router {
     /// # Errors
     /// What becomes of each recipient when there is none.
     pub async fn open(&self, domain: &Domain) -> Result<(Open, String), Outcome> {
-        let hosts = self.hosts(domain).await?;
+        let destination = self.map.destination(domain).await?;
         let belongs_here = self.homes.route(domain).is_some();
         let mut last = None;
-        for equal in hosts.chunk_by(|one, next| one.preference == next.preference) {
-            let located = self.locate(equal).await;
-            if !belongs_here && located.iter().any(|one| self.is_own(one)) {
+        for equal in destination.hosts.chunk_by(|one, next| one.preference == next.preference) {
+            let mut located = Vec::with_capacity(equal.len());
+            for host in equal {
+                located.push(self.map.locate(&destination, host).await);
+            }
+            if !belongs_here && located.iter().any(|one| one.own) {
                 return Err(last.unwrap_or_else(|| loops(domain)));
             }
-            for Located { host, addresses } in located {
-                match self.try_host(&host.name, addresses).await {
+            for one in located {
+                match self.try_host(domain, one).await {
                     Ok(open) => return Ok(open),
                     Err(outcome) => last = Some(outcome),
                 }
@@ -77,70 +85,83 @@ impl Router {
         Err(last.unwrap_or_else(|| Outcome::deferred(EnhancedCode(4, 4, 1), "no mail host has an address")))
     }
 
-    async fn hosts(&self, domain: &Domain) -> Result<Vec<MailHost>, Outcome> {
-        let failed = |status, cause: &str| Err(Outcome::failed(status, cause));
-        match self.dns.mail_hosts(domain, |_| system::random_u64()).await {
-            Ok(MailHosts::Hosts(hosts)) => Ok(hosts),
-            Ok(MailHosts::NullMx) => failed(EnhancedCode(5, 1, 10), "the domain takes no mail"),
-            Ok(MailHosts::NoSuchDomain) => {
-                failed(EnhancedCode(5, 1, 2), "the domain does not exist or takes no mail")
-            }
-            Err(error) => Err(Outcome::deferred(EnhancedCode(4, 4, 3), error.to_string())),
-        }
-    }
-
-    /// The addresses of hosts of one preference.
-    async fn locate(&self, hosts: &[MailHost]) -> Vec<Located> {
-        let mut located = Vec::with_capacity(hosts.len());
-        for host in hosts {
-            let addresses = match self.dns.addresses(&host.name).await {
-                Ok(addresses) => Ok(addresses.into_iter().map(|ip| (ip, self.port).into()).collect()),
-                Err(error) => Err(Outcome::deferred(EnhancedCode(4, 4, 3), error.to_string())),
-            };
-            located.push(Located { host: host.clone(), addresses });
-        }
-        located
-    }
-
-    fn is_own(&self, located: &Located) -> bool {
-        let addresses = located.addresses.as_deref().unwrap_or_default();
-        self.own.has_name(&located.host.name)
-            || addresses.iter().any(|address| self.own.has_address(*address))
-    }
-
-    /// Tries a host's addresses until one of them gives a session.
-    async fn try_host(
-        &self,
-        host: &str,
-        addresses: Result<Vec<SocketAddr>, Outcome>,
-    ) -> Result<(Open, String), Outcome> {
-        let mut left = addresses?;
-        left.retain(|address| self.ipv6 || address.is_ipv4());
+    /// Tries a host's addresses until one of them gives a session that meets the demand.
+    async fn try_host(&self, domain: &Domain, located: Located) -> Result<(Open, String), Outcome> {
+        let host = &located.host.name;
+        let mut left = match located.addresses {
+            Ok(addresses) => addresses,
+            Err(cause) => return Err(Outcome::deferred(EnhancedCode(4, 4, 3), cause)),
+        };
+        let demand = located.demand.map_err(|refusal| ruled_out(host, &refusal))?;
         let mut last = Outcome::deferred(EnhancedCode(4, 4, 1), format!("{host} has no address to send to"));
         while !left.is_empty() {
             let (stream, remote) = happy_eyeballs::connect(&left)
                 .await
                 .map_err(|error| Outcome::deferred(EnhancedCode(4, 4, 1), format!("{host} ({error})")))?;
-            left.retain(|address| *address != remote);
-            match Connection::open_opportunistic(stream, host, &self.settings, &self.connector).await {
-                Ok(connection) => return Ok(opened(connection, host, remote.ip())),
-                Err(error) => last = refused(host, remote.ip(), error),
+            left.retain(|address: &SocketAddr| *address != remote);
+            match self.session(stream, host, domain, &demand).await {
+                Ok(connection) => return Ok(opened(connection, host, remote.ip(), &demand)),
+                Err(error) => last = refused(host, remote.ip(), &demand, error),
             }
         }
         Err(last)
     }
+
+    /// Begins the session, with no less TLS than is demanded.
+    async fn session(
+        &self,
+        stream: TcpStream,
+        host: &str,
+        domain: &Domain,
+        demand: &Demand,
+    ) -> Result<Connection, OpenError> {
+        let dane;
+        let connector = match demand {
+            Demand::Opportunistic => {
+                let any = &self.any_certificate;
+                return Connection::open_opportunistic(stream, host, &self.settings, any).await;
+            }
+            Demand::Encrypted => &self.any_certificate,
+            Demand::PublicRoots => &self.public_roots,
+            Demand::Dane(records) => {
+                let made = net::mta_tls::dane_connector(records.clone(), domain.as_str());
+                dane = made.map_err(|error| OpenError::Tls(std::io::Error::other(error)))?;
+                &dane
+            }
+        };
+        let settings = Settings { tls: TlsUse::Required, ..self.settings.clone() };
+        Connection::open_on(stream, host, Arc::new(settings), connector).await
+    }
 }
 
-fn opened(connection: Connection, host: &str, ip: IpAddr) -> (Open, String) {
-    let about = format!("via {host} ({ip}), {}", connection.tls().unwrap_or("no TLS"));
+fn opened(connection: Connection, host: &str, ip: IpAddr, demand: &Demand) -> (Open, String) {
+    let tls = connection.tls().unwrap_or("no TLS");
+    let verified = match demand {
+        Demand::Opportunistic | Demand::Encrypted => "",
+        Demand::Dane(_) => ", verified by DANE",
+        Demand::PublicRoots => ", verified for MTA-STS",
+    };
+    let about = format!("via {host} ({ip}), {tls}{verified}");
     (Open { connection, host: host.to_owned() }, about)
 }
 
-fn refused(host: &str, ip: IpAddr, error: OpenError) -> Outcome {
+fn refused(host: &str, ip: IpAddr, demand: &Demand, error: OpenError) -> Outcome {
     match error {
         OpenError::Closed(closed) => closed.outcome(Some(host)),
+        OpenError::Tls(error) if *demand != Demand::Opportunistic => {
+            let cause = format!("{host} ({ip}) fails what {} demands: {error}", demand.as_str());
+            Outcome::deferred(EnhancedCode(4, 7, 5), cause)
+        }
         error => Outcome::deferred(EnhancedCode(4, 4, 1), format!("{host} ({ip}): {error}")),
     }
+}
+
+fn ruled_out(host: &str, refusal: &Refusal) -> Outcome {
+    let cause = match refusal {
+        Refusal::NotInPolicy => format!("{host} is not in the domain's MTA-STS policy"),
+        Refusal::DnsUnknown(cause) => format!("whether {host} has DANE records is not known: {cause}"),
+    };
+    Outcome::deferred(EnhancedCode(4, 7, 5), cause)
 }
 
 fn loops(domain: &Domain) -> Outcome {
