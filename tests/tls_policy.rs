@@ -44,6 +44,9 @@ impl Case {
     }
 }
 
+/// Zones of their own below `test`, each with a mail host whose TLSA record fits nothing.
+const CHILDREN: [&str; 3] = ["unsigned.test", "island.test", "forged.test"];
+
 /// `dane`, `wrong` and `clear-dane` have TLSA records; the certificate names `dane` and `named`.
 fn cases() -> Vec<Case> {
     let named = Some(("enforce", "named.test"));
@@ -60,6 +63,10 @@ fn cases() -> Vec<Case> {
         case("s-trial.test", "unnamed", Some(("testing", "named.test")), "TLS1.3"),
         case("s-none.test", "clear", Some(("none", "named.test")), "no TLS: 250"),
         case("plain.test", "clear", None, "no TLS: 250"),
+        // Zones below: not signed, signed without the parent's word for it, and signed by another key.
+        case("unsigned.test", "mx.unsigned.test.", None, "250"),
+        case("island.test", "mx.island.test.", None, "250"),
+        case("forged.test", "mx.forged.test.", None, "without a connection: 4.4.3").deferred(),
     ]
 }
 
@@ -70,7 +77,11 @@ fn zone(cases: &[Case], port: u16, good: &str) -> String {
          clear A {IN_THE_CLEAR}\nclear-dane A {IN_THE_CLEAR}\n_{port}._tcp.dane TLSA {good}\n\
          _{port}._tcp.wrong TLSA {bad}\n_{port}._tcp.clear-dane TLSA {good}\n"
     );
-    for case in cases {
+    for child in CHILDREN {
+        zone += &format!("{child}. NS ns.test.\n");
+    }
+    zone += &format!("forged DS 12345 13 2 {}\n", "00".repeat(32));
+    for case in cases.iter().filter(|case| !CHILDREN.contains(&case.domain)) {
         let label = case.domain.trim_end_matches(".test");
         zone += &format!("{label} MX 10 {}\n", case.host);
         if case.policy.is_some() {
@@ -108,7 +119,14 @@ impl World {
         let domains: Vec<&str> = cases.iter().map(|case| case.domain).collect();
         let encrypting = Postfix::receiver(address, &domains, Some(&certificate));
         let clear = Postfix::receiver((IN_THE_CLEAR, address.port()).into(), &domains, None);
-        let knot = Knot::start(&[("test", &zone(&cases, address.port(), &certificate.tlsa()))]);
+        let zone = zone(&cases, address.port(), &certificate.tlsa());
+        let child = format!(
+            "@ MX 10 mx\nmx A 127.0.0.1\n_{}._tcp.mx TLSA 3 1 1 {}\n",
+            address.port(),
+            "00".repeat(32)
+        );
+        let [unsigned, island, forged] = CHILDREN.map(|name| (name, child.as_str()));
+        let knot = Knot::start_with(&[("test", &zone), island, forged], &[unsigned]);
         let pair = Self::pair(&authority, &knot, address, &policies);
         Self { cases, pair, encrypting, clear, policies, knot }
     }
