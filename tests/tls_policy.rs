@@ -7,6 +7,7 @@ use std::time::Duration;
 use testkit::certificates::{Authority, PolicyServer};
 use testkit::imap::json;
 use testkit::knot::{Knot, txt};
+use testkit::pair::PASSWORD;
 use testkit::postfix::Postfix;
 use testkit::{Pair, PairOptions, message, ports, process, until};
 
@@ -207,6 +208,32 @@ fn the_strongest_of_what_a_domain_demands_of_tls_decides_whether_mail_is_sent() 
     assert_eq!(world.arrived(), delivered, "and nothing else");
     a_policy_outlives_a_restart_and_its_web_server(&mut world);
     what_would_happen_is_explained(&world);
+    a_message_that_requires_tls_goes_nowhere_without_it(&world);
+    assert_eq!(world.arrived(), delivered, "and nothing more");
+}
+
+/// Hands a message in that asks for REQUIRETLS.
+const REQUIRING: &str = "
+import smtplib, ssl, sys
+host, port, password, to = sys.argv[1:]
+context = ssl._create_unverified_context()
+with smtplib.SMTP_SSL(host, int(port), context=context) as client:
+    client.login('alice@example.org', password)
+    text = 'From: alice@example.org\\r\\nTo: ' + to + '\\r\\nSubject: third\\r\\n\\r\\nhello\\r\\n'
+    client.sendmail('alice@example.org', [to], text, mail_options=['REQUIRETLS'])
+";
+
+fn a_message_that_requires_tls_goes_nowhere_without_it(world: &World) {
+    let submission = world.pair.submission;
+    let told = [("d-match.test", "verified by DANE: 5.7.30"), ("plain.test", "without a connection: 5.7.10")];
+    for (domain, told) in told {
+        let mut python = process::command(None, "/usr/bin/python3");
+        python.args(["-c", REQUIRING, &submission.ip().to_string(), &submission.port().to_string()]);
+        python.args([PASSWORD, &format!("you@{domain}")]);
+        process::run_ok(python, b"", PATIENCE);
+        let attempts = world.attempts(domain, 2);
+        assert!(attempts.iter().any(|attempt| attempt.contains(told)), "{told}: {attempts:?}");
+    }
 }
 
 fn a_policy_outlives_a_restart_and_its_web_server(world: &mut World) {

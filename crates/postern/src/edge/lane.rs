@@ -13,7 +13,7 @@ use smtp::client::{Transaction, TransactionResult};
 use tokio::sync::Notify;
 
 use super::feed::Feed;
-use super::route::{Open, Router};
+use super::route::{Need, Open, Router};
 
 /// How long a connection waits for the next attempt.
 const LINGER: Duration = Duration::from_secs(2);
@@ -133,7 +133,8 @@ impl Worker {
         let Job { attempt, mut feed, done } = job;
         let transaction = transaction_of(&attempt);
         let recipients = attempt.envelope.recipients.len();
-        if let Some(mut open) = self.connection.take() {
+        let need = Need::of(&attempt.envelope);
+        if let Some(mut open) = self.connection.take().filter(|open| open.meets(need)) {
             let result = open.connection.send(transaction.clone(), &mut feed).await;
             if result.reusable || feed.begun || result.in_doubt || !all_deferred(&result) {
                 let about = format!("via {} again", open.host);
@@ -142,7 +143,7 @@ impl Worker {
             }
             // The host had closed the idle connection: nothing was said of this message yet.
         }
-        match self.lanes.router.open(&self.domain).await {
+        match self.lanes.router.open(&self.domain, need).await {
             Ok((mut open, about)) => {
                 let result = open.connection.send(transaction, &mut feed).await;
                 self.connection = Some(open).filter(|_| result.reusable);

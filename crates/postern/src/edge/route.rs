@@ -13,7 +13,7 @@ mod policies;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
-use mail::{Domain, EnhancedCode, Outcome};
+use mail::{Domain, EnhancedCode, Envelope, Outcome};
 use net::happy_eyeballs;
 use net::smtp_client::{Connection, OpenError};
 use net::tls::TlsConnector;
@@ -48,6 +48,31 @@ pub struct Open {
     pub connection: Connection,
     /// The host's name.
     pub host: String,
+    /// Whether its certificate was verified.
+    verified: bool,
+}
+
+/// What the message itself needs of a connection, whatever the domain demands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Need {
+    /// Nothing.
+    Nothing,
+    /// TLS with a certificate that was verified (RFC 8689 section 4.2.1).
+    VerifiedTls,
+}
+
+impl Need {
+    /// What the envelope says.
+    pub const fn of(envelope: &Envelope) -> Self {
+        if envelope.require_tls { Self::VerifiedTls } else { Self::Nothing }
+    }
+}
+
+impl Open {
+    /// Whether a message with this need may be sent over it.
+    pub fn meets(&self, need: Need) -> bool {
+        self.verified || need == Need::Nothing
+    }
 }
 
 /// TLS that believes the public roots and those that the configuration adds.
@@ -63,7 +88,7 @@ impl Router {
     ///
     /// # Errors
     /// What becomes of each recipient when there is none.
-    pub async fn open(&self, domain: &Domain) -> Result<(Open, String), Outcome> {
+    pub async fn open(&self, domain: &Domain, need: Need) -> Result<(Open, String), Outcome> {
         let destination = self.map.destination(domain).await?;
         let belongs_here = self.homes.route(domain).is_some();
         let mut last = None;
@@ -76,8 +101,10 @@ impl Router {
                 return Err(last.unwrap_or_else(|| loops(domain)));
             }
             for one in located {
-                match self.try_host(domain, one).await {
+                match self.try_host(domain, one, need).await {
                     Ok(open) => return Ok(open),
+                    // A host that was away may still take what the others never will.
+                    Err(Outcome::Failed(_)) if matches!(last, Some(Outcome::Deferred(_))) => {}
                     Err(outcome) => last = Some(outcome),
                 }
             }
@@ -86,13 +113,23 @@ impl Router {
     }
 
     /// Tries a host's addresses until one of them gives a session that meets the demand.
-    async fn try_host(&self, domain: &Domain, located: Located) -> Result<(Open, String), Outcome> {
+    async fn try_host(
+        &self,
+        domain: &Domain,
+        located: Located,
+        need: Need,
+    ) -> Result<(Open, String), Outcome> {
         let host = &located.host.name;
         let mut left = match located.addresses {
             Ok(addresses) => addresses,
             Err(cause) => return Err(Outcome::deferred(EnhancedCode(4, 4, 3), cause)),
         };
         let demand = located.demand.map_err(|refusal| ruled_out(host, &refusal))?;
+        if need == Need::VerifiedTls && !verifies(&demand) {
+            let cause =
+                format!("the sender asks for REQUIRETLS, and nothing says which certificate {host} has");
+            return Err(Outcome::failed(EnhancedCode(5, 7, 10), cause));
+        }
         let mut last = Outcome::deferred(EnhancedCode(4, 4, 1), format!("{host} has no address to send to"));
         while !left.is_empty() {
             let (stream, remote) = happy_eyeballs::connect(&left)
@@ -134,6 +171,10 @@ impl Router {
     }
 }
 
+const fn verifies(demand: &Demand) -> bool {
+    matches!(demand, Demand::Dane(_) | Demand::PublicRoots)
+}
+
 fn opened(connection: Connection, host: &str, ip: IpAddr, demand: &Demand) -> (Open, String) {
     let tls = connection.tls().unwrap_or("no TLS");
     let verified = match demand {
@@ -142,7 +183,7 @@ fn opened(connection: Connection, host: &str, ip: IpAddr, demand: &Demand) -> (O
         Demand::PublicRoots => ", verified for MTA-STS",
     };
     let about = format!("via {host} ({ip}), {tls}{verified}");
-    (Open { connection, host: host.to_owned() }, about)
+    (Open { connection, host: host.to_owned(), verified: verifies(demand) }, about)
 }
 
 fn refused(host: &str, ip: IpAddr, demand: &Demand, error: OpenError) -> Outcome {
