@@ -21,6 +21,7 @@ use hickory_resolver::proto::rr::{RData, RecordType};
 use mail::Domain;
 use tlspolicy::tlsa::Tlsa;
 
+pub use look_up::Validation;
 pub use questions::Questions;
 
 /// Most MX hosts that are looked at; more is no service but an attack.
@@ -132,11 +133,6 @@ impl Dns {
     #[must_use]
     pub fn questions(&self) -> Questions {
         Questions::new(self.resolver.clone())
-    }
-
-    /// Whether the name servers give what validation takes: the root's own records, signed.
-    pub async fn can_validate(&self) -> bool {
-        self.look_up(".", RecordType::SOA).await.is_ok_and(|found| found.secure)
     }
 
     /// The hosts that take mail for `domain`, best first; hosts of equal preference in the order `shuffle`

@@ -1,5 +1,6 @@
 //! One question to DNS, and what its answer or the lack of one means.
 
+use hickory_resolver::lookup::Lookup;
 use hickory_resolver::net::{DnsError as Said, NetError};
 use hickory_resolver::proto::dnssec::Proof;
 use hickory_resolver::proto::op::ResponseCode;
@@ -18,7 +19,23 @@ pub(super) struct Found {
     pub(super) secure: bool,
 }
 
+/// Whether the name servers give what validation takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Validation {
+    /// The root's own records came, and their signatures hold.
+    Works,
+    /// They came without signatures that hold, or the servers do not give them.
+    Stripped,
+    /// The servers said nothing.
+    Unknown,
+}
+
 impl Dns {
+    /// Whether the name servers give what validation takes.
+    pub async fn validation(&self) -> Validation {
+        validation_of(&self.resolver.lookup(".", RecordType::SOA).await)
+    }
+
     /// Asks. Names are asked as they are; aliases are followed.
     pub(super) async fn look_up(&self, name: &str, kind: RecordType) -> Result<Found, DnsError> {
         let failed = |cause: String| DnsError { name: format!("{name} ({kind})"), cause };
@@ -49,5 +66,44 @@ impl Dns {
             }
             Err(error) => Err(failed(error.to_string())),
         }
+    }
+}
+
+fn validation_of(answer: &Result<Lookup, NetError>) -> Validation {
+    match answer {
+        Ok(answer) => {
+            let soa = answer.answers().iter().find(|record| record.record_type() == RecordType::SOA);
+            match soa.map(|record| record.proof) {
+                Some(Proof::Secure) => Validation::Works,
+                _ => Validation::Stripped,
+            }
+        }
+        Err(NetError::Dns(_)) => Validation::Stripped,
+        Err(_) => Validation::Unknown,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use hickory_resolver::proto::op::Query;
+    use hickory_resolver::proto::rr::rdata::SOA;
+    use hickory_resolver::proto::rr::{Name, Record};
+
+    use super::*;
+
+    #[test]
+    fn name_servers_that_are_silent_are_not_taken_for_ones_that_strip_signatures() {
+        let soa = |proof| {
+            let data = RData::SOA(SOA::new(Name::root(), Name::root(), 1, 1, 1, 1, 1));
+            let mut record = Record::from_rdata(Name::root(), 60, data);
+            record.proof = proof;
+            Ok(Lookup::new_with_max_ttl(Query::query(Name::root(), RecordType::SOA), [record]))
+        };
+        assert_eq!(validation_of(&Err(NetError::Timeout)), Validation::Unknown);
+        assert_eq!(validation_of(&Err(NetError::Dns(Said::DnssecBogus))), Validation::Stripped);
+        let refused = Said::ResponseCode(ResponseCode::Refused);
+        assert_eq!(validation_of(&Err(NetError::Dns(refused))), Validation::Stripped);
+        assert_eq!(validation_of(&soa(Proof::Secure)), Validation::Works);
+        assert_eq!(validation_of(&soa(Proof::Insecure)), Validation::Stripped);
     }
 }

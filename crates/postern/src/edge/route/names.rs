@@ -2,13 +2,14 @@
 //!
 //! DANE needs DNSSEC, and not every name server passes its records on. One that gives not even the root's
 //! signatures makes no difference between a bad answer and none, and with it all mail would wait: then DANE is
-//! not heeded, which is logged, and it is looked again after an hour.
+//! not heeded, which is logged, and it is looked again after an hour. Servers that say nothing at all are no
+//! reason for that.
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use net::dns::Dns;
+use net::dns::{Dns, Validation};
 
 use crate::config::EdgeConfig;
 use crate::problem::Problem;
@@ -27,7 +28,8 @@ struct Validating {
     /// Whether answers can be validated. What was seen to work is never given up again: an attacker who makes
     /// it stop must not turn it off.
     works: AtomicBool,
-    looked: Mutex<Option<Instant>>,
+    /// When it was last seen that they can't.
+    stripped: Mutex<Option<Instant>>,
 }
 
 impl Names {
@@ -44,7 +46,7 @@ impl Names {
             .map_err(|error| Problem::setup(error, "correct [dns] servers and trust_anchors in edge.toml"))?;
         // With anchors of its own the operator has said that it works.
         let works = AtomicBool::new(anchors.is_some());
-        Ok(Self { plain, validating: Some(Validating { dns, works, looked: Mutex::new(None) }) })
+        Ok(Self { plain, validating: Some(Validating { dns, works, stripped: Mutex::new(None) }) })
     }
 
     /// The one to ask now.
@@ -61,27 +63,24 @@ impl Validating {
         if self.works.load(Ordering::Relaxed) {
             return true;
         }
-        if !self.is_time_to_look() {
+        if self.stripped().is_some_and(|at| at.elapsed() < LOOKED_AGAIN_AFTER) {
             return false;
         }
-        let works = self.dns.can_validate().await;
-        if works {
-            self.works.store(true, Ordering::Relaxed);
-        } else {
-            tracing::warn!(
-                "the name servers do not pass DNSSEC on: DANE is not heeded; run a validating one here"
-            );
+        match self.dns.validation().await {
+            Validation::Works => self.works.store(true, Ordering::Relaxed),
+            Validation::Unknown => {}
+            Validation::Stripped => {
+                *self.stripped() = Some(Instant::now());
+                tracing::warn!(
+                    "the name servers do not pass DNSSEC on: DANE is not heeded; run a validating one here"
+                );
+                return false;
+            }
         }
-        works
+        true
     }
 
-    /// True once in an hour.
-    fn is_time_to_look(&self) -> bool {
-        let mut looked = self.looked.lock().unwrap_or_else(PoisonError::into_inner);
-        let due = looked.is_none_or(|at| at.elapsed() > LOOKED_AGAIN_AFTER);
-        if due {
-            *looked = Some(Instant::now());
-        }
-        due
+    fn stripped(&self) -> MutexGuard<'_, Option<Instant>> {
+        self.stripped.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
