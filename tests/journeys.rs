@@ -21,6 +21,7 @@ mod signing;
 mod stages;
 mod store_crash;
 mod suites;
+mod tls_policy;
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 

@@ -29,6 +29,8 @@ impl World {
         let name_server = NameServer::start(&[
             ("remote.test", Record::Mx(10, "mx.remote.test".to_owned())),
             ("mx.remote.test", Record::A(Ipv4Addr::LOCALHOST)),
+            ("circle.test", Record::Mx(20, "mx.remote.test".to_owned())),
+            ("circle.test", Record::Mx(10, EDGE_NAME.to_owned())),
         ]);
         let options = PairOptions {
             edge_config: format!("[outbound]\nport = {}", postfix.address().port()),
@@ -48,7 +50,8 @@ impl World {
     }
 }
 
-fn msmtp(pair: &Pair, to: &[&str], message: &[u8]) -> std::process::Output {
+/// Sends as alice.
+pub(crate) fn msmtp(pair: &Pair, to: &[&str], message: &[u8]) -> std::process::Output {
     let mut command = process::command(None, "msmtp");
     command.args([
         "--host",
@@ -156,6 +159,18 @@ fn a_permanent_failure_comes_back_to_the_sender_as_a_report() {
     assert_eq!(reports.len(), 1);
     assert!(text.contains("multipart/report") && text.contains("message/delivery-status"), "{text}");
     assert!(text.contains("rejected@remote.test") && text.contains("Action: failed"), "{text}");
+}
+
+#[test]
+fn a_domain_whose_best_mail_host_is_this_edge_is_not_sent_to_in_a_circle() {
+    let _alone = alone();
+    let world = World::new();
+    let sent = message::simple("alice@example.org", "you@circle.test", "comes back");
+    assert!(msmtp(&world.pair, &["you@circle.test"], &sent).status.success());
+    let account = world.pair.account("alice");
+    until("the report", PATIENCE, || (account.count("INBOX") > 0).then_some(()));
+    let report = String::from_utf8_lossy(&account.messages("INBOX")[0]).into_owned();
+    assert!(report.contains("Status: 5.4.6") && report.contains("lead back to this host"), "{report}");
 }
 
 #[test]

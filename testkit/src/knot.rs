@@ -30,15 +30,25 @@ impl Knot {
     /// When it does not start, or can't read or sign a zone.
     #[must_use]
     pub fn start(zones: &[(&str, &str)]) -> Self {
+        Self::start_with(zones, &[])
+    }
+
+    /// As [`Self::start`], with further zones that are not signed.
+    ///
+    /// # Panics
+    /// When it does not start, or can't read or sign a zone.
+    #[must_use]
+    pub fn start_with(zones: &[(&str, &str)], unsigned: &[(&str, &str)]) -> Self {
         let dir = tempfile::Builder::new().prefix("postern-knot-").tempdir().expect("a directory");
         let address = ports::free();
-        for (name, records) in zones {
+        for (name, records) in zones.iter().chain(unsigned) {
             std::fs::write(dir.path().join(format!("{name}.zone")), zone_file(name, records))
                 .expect("a zone file");
         }
-        let names: Vec<&str> = zones.iter().map(|(name, _)| *name).collect();
+        let names = |zones: &[(&'_ str, &str)]| zones.iter().map(|(name, _)| (*name).to_owned()).collect();
+        let (names, unsigned): (Vec<String>, Vec<String>) = (names(zones), names(unsigned));
         let config = dir.path().join("knot.conf");
-        std::fs::write(&config, configuration(dir.path(), address, &names)).expect("a file");
+        std::fs::write(&config, configuration(dir.path(), address, &names, &unsigned)).expect("a file");
         let mut command = process::command(None, "knotd");
         command.arg("--config").arg(config);
         let mut process = Process::start(command, &dir.path().join("log"));
@@ -68,6 +78,15 @@ impl Knot {
         process::run_ok(command, b"", PATIENCE)
     }
 
+    /// The key that a zone is signed with, as a line of a file of trust anchors.
+    #[must_use]
+    pub fn trust_anchor(&self, zone: &str) -> String {
+        let keys = self.ask(zone, "DNSKEY", &["+short"]);
+        let fields: Vec<&str> = keys.split_whitespace().collect();
+        let [flags, protocol, algorithm, key @ ..] = &fields[..] else { panic!("no key of {zone}: {keys}") };
+        format!("{zone}. 60 IN DNSKEY {flags} {protocol} {algorithm} {}\n", key.concat())
+    }
+
     /// What it logged.
     #[must_use]
     pub fn log(&self) -> String {
@@ -93,9 +112,12 @@ fn zone_file(name: &str, records: &str) -> String {
 }
 
 /// One thread of each kind: there is one client. What it learns is not written back.
-fn configuration(dir: &Path, address: SocketAddr, zones: &[&str]) -> String {
+fn configuration(dir: &Path, address: SocketAddr, zones: &[String], unsigned: &[String]) -> String {
     let (ip, port, dir) = (address.ip(), address.port(), dir.display());
-    let domains: String = zones.iter().map(|name| format!("  - domain: \"{name}\"\n")).collect();
+    let mut domains: String = zones.iter().map(|name| format!("  - domain: \"{name}\"\n")).collect();
+    for name in unsigned {
+        domains += &format!("  - domain: \"{name}\"\n    dnssec-signing: off\n");
+    }
     format!(
         "server:\n  rundir: \"{dir}\"\n  listen: {ip}@{port}\n  udp-workers: 1\n  tcp-workers: 1\n  \
            background-workers: 1\n\

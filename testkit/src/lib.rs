@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "only tests use this crate")]
 
 pub mod binary;
+pub mod certificates;
 pub mod dkim;
 pub mod dns;
 pub mod filter;

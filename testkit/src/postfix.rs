@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use tempfile::TempDir;
 
+use crate::certificates::Certificate;
 use crate::{ports, process, until};
 
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -24,7 +25,7 @@ impl Postfix {
     /// When it does not start.
     #[must_use]
     pub fn start(domain: &str) -> Self {
-        Self::receiver(domain, "")
+        Self::receiving(domain, "")
     }
 
     /// As [`Self::start`], and it shows what comes to a milter.
@@ -34,13 +35,13 @@ impl Postfix {
     #[must_use]
     pub fn with_milter(domain: &str, milter: SocketAddr) -> Self {
         let (ip, port) = (milter.ip(), milter.port());
-        Self::receiver(
+        Self::receiving(
             domain,
             &format!("smtpd_milters = inet:{ip}:{port}\nmilter_default_action = tempfail\n"),
         )
     }
 
-    fn receiver(domain: &str, more: &str) -> Self {
+    fn receiving(domain: &str, more: &str) -> Self {
         let postfix = Self::prepare();
         let task = format!(
             "myhostname = mx.remote.test\nmynetworks =\nvirtual_mailbox_domains = {domain}\n\
@@ -51,6 +52,30 @@ impl Postfix {
             mail = postfix.path("mail").display(),
         );
         postfix.launch(&(task + more))
+    }
+
+    /// Starts one at an address that takes mail for these domains, with STARTTLS if it is given a certificate.
+    ///
+    /// # Panics
+    /// When it does not start.
+    #[must_use]
+    pub fn receiver(address: SocketAddr, domains: &[&str], certificate: Option<&Certificate>) -> Self {
+        let mut postfix = Self::prepare();
+        postfix.address = address;
+        if let Some(certificate) = certificate {
+            std::fs::copy(&certificate.chain, postfix.path("certificate.pem")).expect("a certificate");
+            std::fs::copy(&certificate.key, postfix.path("key.pem")).expect("a key");
+        }
+        let task = format!(
+            "myhostname = mx.remote.test\nmynetworks =\nvirtual_mailbox_domains = {domains}\n\
+             virtual_mailbox_base = {mail}\nvirtual_mailbox_maps = static:all/\n\
+             virtual_uid_maps = static:65534\nvirtual_gid_maps = static:65534\n\
+             smtpd_recipient_restrictions = reject_unauth_destination\n{tls}",
+            domains = domains.join(", "),
+            mail = postfix.path("mail").display(),
+            tls = if certificate.is_some() { "" } else { "smtpd_tls_security_level = none\n" },
+        );
+        postfix.launch(&task)
     }
 
     /// Starts one by the name of `host` that shows what comes from this host to a milter and sends it on to

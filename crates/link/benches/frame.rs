@@ -94,6 +94,7 @@ fn envelope(recipients: usize) -> Envelope {
         recipients: (0..recipients).map(recipient).collect(),
         body: BodyType::EightBitMime,
         smtputf8: false,
+        require_tls: false,
         ret: None,
         envid: None,
         client: Some(client),

@@ -20,6 +20,9 @@ pub struct Envelope {
     /// `SMTPUTF8` (RFC 6531).
     #[serde(default)]
     pub smtputf8: bool,
+    /// `REQUIRETLS` (RFC 8689): no hop without TLS whose certificate was verified.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub require_tls: bool,
     /// `RET=` (RFC 3461 section 4.3).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ret: Option<Ret>,

@@ -1,9 +1,13 @@
-//! DNS: which hosts take mail for a domain (RFC 5321 section 5.1, RFC 7505).
+//! DNS: which hosts take mail for a domain (RFC 5321 section 5.1, RFC 7505), where they are, and which
+//! certificates they have (RFC 7672). With DNSSEC, whether an answer can be believed.
 
+mod look_up;
 mod questions;
 
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
+use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use hickory_resolver::TokioResolver;
@@ -12,15 +16,20 @@ use hickory_resolver::config::{
 };
 use hickory_resolver::net::NetError;
 use hickory_resolver::net::runtime::TokioRuntimeProvider;
+use hickory_resolver::proto::dnssec::TrustAnchors;
 use hickory_resolver::proto::rr::{RData, RecordType};
 use mail::Domain;
+use tlspolicy::tlsa::Tlsa;
 
+pub use look_up::Validation;
 pub use questions::Questions;
 
 /// Most MX hosts that are looked at; more is no service but an attack.
 const HOSTS_MAX: usize = 20;
 /// Most addresses of one host that are tried.
 const ADDRESSES_MAX: usize = 8;
+/// Most TLSA records of one host that are looked at.
+const TLSA_RECORDS_MAX: usize = 32;
 /// Patience with one name server.
 const QUESTION_PATIENCE: Duration = Duration::from_secs(5);
 
@@ -50,6 +59,15 @@ pub enum MailHosts {
     NoSuchDomain,
 }
 
+/// What DNS said, and whether DNSSEC vouches for it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Answered<T> {
+    /// What it said.
+    pub value: T,
+    /// Whether every part of the answer has signatures that lead to a trust anchor. Never without DNSSEC.
+    pub secure: bool,
+}
+
 /// The question could not be answered; the caller tries later.
 #[derive(Debug, thiserror::Error)]
 #[error("DNS gave no answer for {name}: {cause}")]
@@ -66,6 +84,27 @@ impl Dns {
     /// # Errors
     /// When the system's resolver configuration can't be read.
     pub fn new(servers: &[SocketAddr]) -> Result<Self, DnsError> {
+        Self::build(servers, None)
+    }
+
+    /// A resolver that validates every answer. An answer with a signature that is wrong, or that is missing
+    /// where it should be, is an error. `anchors` is a file of DNSKEY records that are trusted instead of
+    /// those of the root.
+    ///
+    /// # Errors
+    /// As [`Dns::new`], and when the file can't be read.
+    pub fn validating(servers: &[SocketAddr], anchors: Option<&Path>) -> Result<Self, DnsError> {
+        let anchors = match anchors {
+            None => TrustAnchors::default(),
+            Some(path) => TrustAnchors::from_file(path).map_err(|error| DnsError {
+                name: format!("the trust anchors in {}", path.display()),
+                cause: error.to_string(),
+            })?,
+        };
+        Self::build(servers, Some(anchors))
+    }
+
+    fn build(servers: &[SocketAddr], anchors: Option<TrustAnchors>) -> Result<Self, DnsError> {
         let failed = |error: NetError| DnsError {
             name: "the system's name servers".to_owned(),
             cause: error.to_string(),
@@ -84,6 +123,9 @@ impl Dns {
         options.cache_size = 4096;
         // What this machine calls itself and its neighbours is not what the world is to be judged by.
         options.use_hosts_file = ResolveHosts::Never;
+        if let Some(anchors) = anchors {
+            builder = builder.with_trust_anchor(Arc::new(anchors));
+        }
         Ok(Self { resolver: builder.build().map_err(failed)? })
     }
 
@@ -102,53 +144,91 @@ impl Dns {
         &self,
         domain: &Domain,
         mut shuffle: impl FnMut(&MailHost) -> u64,
-    ) -> Result<MailHosts, DnsError> {
+    ) -> Result<Answered<MailHosts>, DnsError> {
+        let name = domain.as_str().to_owned();
         if domain.is_literal() {
-            let name = domain.as_str().to_owned();
-            return Ok(MailHosts::Hosts(vec![MailHost { preference: 0, name }]));
+            let value = MailHosts::Hosts(vec![MailHost { preference: 0, name }]);
+            return Ok(Answered { value, secure: false });
         }
-        let mut hosts = match self.resolver.lookup(absolute(domain.as_str()), RecordType::MX).await {
-            Ok(answer) => mx_hosts(answer.answers().iter().map(|record| &record.data)),
-            Err(error) if error.is_nx_domain() => return Ok(MailHosts::NoSuchDomain),
-            Err(error) if error.is_no_records_found() => Vec::new(),
-            Err(error) => return Err(failed(domain.as_str(), &error)),
-        };
+        let found = self.look_up(&name, RecordType::MX).await?;
+        let secure = found.secure;
+        if !found.name_exists {
+            return Ok(Answered { value: MailHosts::NoSuchDomain, secure });
+        }
+        let mut hosts = mx_hosts(found.records.iter());
         if hosts.iter().any(|host| host.name.is_empty()) {
-            return Ok(MailHosts::NullMx);
+            return Ok(Answered { value: MailHosts::NullMx, secure });
         }
         if hosts.is_empty() {
             // No MX: the domain itself is the host (RFC 5321 section 5.1), if it has an address.
-            let name = domain.as_str().to_owned();
-            if self.addresses(&name).await?.is_empty() {
-                return Ok(MailHosts::NoSuchDomain);
-            }
-            return Ok(MailHosts::Hosts(vec![MailHost { preference: 0, name }]));
+            let value = if self.addresses(&name).await?.value.is_empty() {
+                MailHosts::NoSuchDomain
+            } else {
+                MailHosts::Hosts(vec![MailHost { preference: 0, name }])
+            };
+            return Ok(Answered { value, secure });
         }
         hosts.sort_by_cached_key(|host| (host.preference, shuffle(host)));
         hosts.truncate(HOSTS_MAX);
-        Ok(MailHosts::Hosts(hosts))
+        Ok(Answered { value: MailHosts::Hosts(hosts), secure })
     }
 
-    /// The addresses of a host, IPv4 first; of an address literal, itself. Empty when it has none.
+    /// The addresses of a host, IPv6 and IPv4 by turns (RFC 8305 section 4), at most 8; of an address literal,
+    /// itself. Empty when it has none.
     ///
     /// # Errors
     /// [`DnsError`] when DNS gives no usable answer now.
-    pub async fn addresses(&self, host: &str) -> Result<Vec<IpAddr>, DnsError> {
+    pub async fn addresses(&self, host: &str) -> Result<Answered<Vec<IpAddr>>, DnsError> {
         if let Some(literal) = host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
             let literal = literal.strip_prefix("ipv6:").unwrap_or(literal);
-            return Ok(literal.parse().into_iter().collect());
+            return Ok(Answered { value: literal.parse().into_iter().collect(), secure: false });
         }
-        match self.resolver.lookup_ip(absolute(host)).await {
-            Ok(found) => {
-                let mut addresses: Vec<IpAddr> = found.iter().collect();
-                addresses.sort_by_key(IpAddr::is_ipv6);
-                addresses.truncate(ADDRESSES_MAX);
-                Ok(addresses)
-            }
-            Err(error) if error.is_nx_domain() || error.is_no_records_found() => Ok(Vec::new()),
-            Err(error) => Err(failed(host, &error)),
-        }
+        let (v6, v4) = tokio::join!(self.look_up(host, RecordType::AAAA), self.look_up(host, RecordType::A));
+        let (v6, v4) = match (v6, v4) {
+            // Servers that know no AAAA are not rare; what the other family has is enough.
+            (Err(_), Ok(v4)) if !v4.records.is_empty() => (look_up::Found::default(), v4),
+            (Ok(v6), Err(_)) if !v6.records.is_empty() => (v6, look_up::Found::default()),
+            (v6, v4) => (v6?, v4?),
+        };
+        // What can be connected to has to be vouched for, not that there is no more.
+        let mut some = [&v6, &v4].into_iter().filter(|found| !found.records.is_empty()).peekable();
+        let secure = some.peek().is_some() && some.all(|found| found.secure);
+        let first = v6.records.iter().filter_map(|data| match data {
+            RData::AAAA(address) => Some(IpAddr::V6(address.0)),
+            _ => None,
+        });
+        let second = v4.records.iter().filter_map(|data| match data {
+            RData::A(address) => Some(IpAddr::V4(address.0)),
+            _ => None,
+        });
+        Ok(Answered { value: by_turns(first.collect(), second.collect()), secure })
     }
+
+    /// The TLSA records of a host's port (RFC 7672 section 2.2), at most 32.
+    ///
+    /// # Errors
+    /// [`DnsError`] when DNS gives no usable answer now: whether there are any is not known.
+    pub async fn tlsa(&self, host: &str, port: u16) -> Result<Answered<Vec<Tlsa>>, DnsError> {
+        let found = self.look_up(&format!("_{port}._tcp.{host}"), RecordType::TLSA).await?;
+        let records = found.records.iter().filter_map(|data| match data {
+            RData::TLSA(tlsa) => Some(Tlsa {
+                usage: tlsa.cert_usage.into(),
+                selector: tlsa.selector.into(),
+                matching: tlsa.matching.into(),
+                data: tlsa.cert_data.clone(),
+            }),
+            _ => None,
+        });
+        Ok(Answered { value: records.take(TLSA_RECORDS_MAX).collect(), secure: found.secure })
+    }
+}
+
+/// One of each family after the other, so that a family that does not work costs one pause only.
+fn by_turns(first: Vec<IpAddr>, second: Vec<IpAddr>) -> Vec<IpAddr> {
+    let longest = first.len().max(second.len());
+    let (mut first, mut second) = (first.into_iter(), second.into_iter());
+    let pairs = (0..longest).flat_map(|_| [first.next(), second.next()]).flatten();
+    pairs.take(ADDRESSES_MAX).collect()
 }
 
 fn name_server(address: &SocketAddr) -> NameServerConfig {
@@ -177,10 +257,6 @@ fn absolute(name: &str) -> String {
     if name.ends_with('.') { name.to_owned() } else { format!("{name}.") }
 }
 
-fn failed(name: &str, error: &NetError) -> DnsError {
-    DnsError { name: name.to_owned(), cause: error.to_string() }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -193,5 +269,15 @@ mod tests {
         let servers = ["127.0.0.1:9".parse().unwrap()];
         let dns = Dns::new(&servers).unwrap();
         assert!(matches!(dns.resolver.options().use_hosts_file, ResolveHosts::Never));
+    }
+
+    #[test]
+    fn addresses_of_both_families_take_turns_and_are_bounded() {
+        let v6: Vec<IpAddr> = ["2001:db8::1", "2001:db8::2"].iter().map(|a| a.parse().unwrap()).collect();
+        let v4: Vec<IpAddr> = (1..=20).map(|n| [192, 0, 2, n].into()).collect();
+        let all = by_turns(v6.clone(), v4.clone());
+        assert_eq!(all[..5], [v6[0], v4[0], v6[1], v4[1], v4[2]]);
+        assert_eq!(all.len(), ADDRESSES_MAX);
+        assert_eq!(by_turns(Vec::new(), v4[..2].to_vec()), v4[..2]);
     }
 }

@@ -1,16 +1,20 @@
-//! A small HTTP/1.1 client (RFC 9112): one POST on one connection, and a bounded answer.
+//! A small HTTP/1.1 client (RFC 9112): one request on one connection, and a bounded answer.
 //!
-//! It is for services beside Home that speak HTTP, such as rspamd: no TLS, no redirects, no cookies, no reuse.
-//! The request's body is streamed; the answer's is kept in memory up to a limit.
+//! POST is for services beside Home that speak HTTP, such as rspamd, without TLS; GET fetches a small file from
+//! a stranger over TLS. No redirects, no cookies, no reuse. A request's body is streamed; the answer's is kept
+//! in memory up to a limit.
 
 mod answer;
+mod get;
 
 use std::io;
 
 use bytes::{Buf as _, BytesMut};
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt as _};
 
 pub use answer::{Answer, HEAD_OCTETS_MAX, HttpError};
+
+pub use get::{Get, get};
 
 use crate::endpoint::Endpoint;
 use crate::smtp_client::{BodyLost, BodySource};
@@ -58,21 +62,26 @@ pub async fn post(
         }
         writer.flush().await.map_err(HttpError::Broken)
     };
-    let reading = async {
-        let mut reading = Reading::new(request.answer_octets_max);
-        let mut input = BytesMut::new();
-        loop {
-            input.reserve(READ_OCTETS);
-            let octets = reader.read_buf(&mut input).await.map_err(HttpError::Broken)?;
-            if let Some(answer) = reading.advance(&mut input, octets == 0)? {
-                return Ok(answer);
-            }
-            if octets == 0 {
-                return Err(HttpError::Broken(io::ErrorKind::UnexpectedEof.into()));
-            }
+    exchange(sending, read_answer(&mut reader, request.answer_octets_max)).await
+}
+
+/// Reads an answer whose body has at most so many octets.
+async fn read_answer(
+    reader: &mut (impl AsyncRead + Unpin),
+    body_octets_max: usize,
+) -> Result<Answer, HttpError> {
+    let mut reading = Reading::new(body_octets_max);
+    let mut input = BytesMut::new();
+    loop {
+        input.reserve(READ_OCTETS);
+        let octets = reader.read_buf(&mut input).await.map_err(HttpError::Broken)?;
+        if let Some(answer) = reading.advance(&mut input, octets == 0)? {
+            return Ok(answer);
         }
-    };
-    exchange(sending, reading).await
+        if octets == 0 {
+            return Err(HttpError::Broken(io::ErrorKind::UnexpectedEof.into()));
+        }
+    }
 }
 
 /// Runs both until the answer is there. A server that refuses closes its side while the request is still being

@@ -5,12 +5,14 @@
 
 pub mod dns;
 pub mod endpoint;
+pub mod happy_eyeballs;
 pub mod http_client;
 pub mod imap_server;
 pub mod link_key;
 pub mod link_transport;
 pub mod listen;
 pub mod milter_client;
+pub mod mta_tls;
 pub mod smtp_client;
 pub mod smtp_server;
 pub mod tls;

@@ -71,8 +71,21 @@ impl Connection {
     ) -> Result<Self, OpenError> {
         let connect = tokio::time::timeout(CONNECT_PATIENCE, TcpStream::connect(remote));
         let stream = connect.await.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()));
-        let stream = stream.map_err(OpenError::Connect)?;
+        Self::open_on(stream.map_err(OpenError::Connect)?, mta, settings, connector).await
+    }
+
+    /// As [`Connection::open`] on a connection that is there.
+    ///
+    /// # Errors
+    /// [`OpenError`]; nothing was sent.
+    pub async fn open_on(
+        stream: TcpStream,
+        mta: &str,
+        settings: Arc<Settings>,
+        connector: &TlsConnector,
+    ) -> Result<Self, OpenError> {
         stream.set_nodelay(true).map_err(OpenError::Connect)?;
+        let remote = stream.peer_addr().map_err(OpenError::Connect)?;
         let session = Session::new(settings).with_mta(mta);
         let mut connection = Self { stream: Box::new(stream), session, input: BytesMut::new(), tls: None };
         loop {
@@ -89,17 +102,19 @@ impl Connection {
         }
     }
 
-    /// The opportunistic fallback of [`Connection::open`]: when TLS fails, once more without it (RFC 7435).
+    /// The opportunistic form of [`Connection::open_on`]: when TLS fails, a new connection to the same address
+    /// without it (RFC 7435).
     ///
     /// # Errors
     /// As [`Connection::open`].
     pub async fn open_opportunistic(
-        remote: SocketAddr,
+        stream: TcpStream,
         mta: &str,
         settings: &Settings,
         connector: &TlsConnector,
     ) -> Result<Self, OpenError> {
-        match Self::open(remote, mta, Arc::new(settings.clone()), connector).await {
+        let remote = stream.peer_addr().map_err(OpenError::Connect)?;
+        match Self::open_on(stream, mta, Arc::new(settings.clone()), connector).await {
             Err(OpenError::Tls(_) | OpenError::Closed(Closed::TlsFailed)) => {
                 let plain = Settings { tls: TlsUse::Never, ..settings.clone() };
                 Self::open(remote, mta, Arc::new(plain), connector).await

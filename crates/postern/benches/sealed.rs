@@ -72,6 +72,7 @@ fn open() -> Open {
         recipients: vec![address("bob@example.org").into()],
         body: mail::BodyType::SevenBit,
         smtputf8: false,
+        require_tls: false,
         ret: None,
         envid: None,
         client: None,

@@ -1,5 +1,7 @@
 //! `postern check`: what Edge would say of a client or a message, and the path that leads there.
 
+mod destination;
+
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 
@@ -12,6 +14,8 @@ use serde_json::{Value, json};
 use crate::cli::print_text;
 use crate::problem::Problem;
 use crate::system;
+
+pub use destination::{DestinationArguments, check_destination};
 
 /// Most octets of a message file that is checked.
 const MESSAGE_OCTETS_MAX: u64 = 256 * 1024 * 1024;

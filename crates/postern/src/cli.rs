@@ -89,6 +89,8 @@ enum CheckCommand {
     Spf(check::ClientArguments),
     /// SPF, DKIM, DMARC and ARC of a message
     Message(check::MessageArguments),
+    /// Where mail for a domain would go, and with which TLS: MX, DANE, MTA-STS
+    Destination(check::DestinationArguments),
 }
 
 #[derive(Debug, Subcommand)]
@@ -301,6 +303,9 @@ pub fn run(cli: Cli) -> Result<(), Problem> {
         Command::Check(CheckCommand::Spf(arguments)) => daemon::block_on(check::check_spf(&arguments))?,
         Command::Check(CheckCommand::Message(arguments)) => {
             daemon::block_on(check::check_message(&arguments))?
+        }
+        Command::Check(CheckCommand::Destination(arguments)) => {
+            daemon::block_on(check::check_destination(&arguments))?
         }
         Command::Quarantine(command) => quarantine(command),
         Command::Dkim(command) => dkim::run(command),

@@ -14,6 +14,7 @@ mod lists;
 mod pairing;
 mod receive;
 mod return_path;
+pub mod route;
 mod score;
 mod session;
 pub mod setup;
@@ -54,6 +55,7 @@ use lane::Lanes;
 use lists::Lists;
 use pairing::Pairing;
 use receive::{Receive, Reception};
+use route::{Map, Router};
 use score::Table;
 use session::LinkContext;
 use visitor::Visitors;
@@ -129,11 +131,8 @@ fn build(config: EdgeConfig, config_path: &Path, key: &LinkKey) -> Result<(Arc<E
         Problem::setup(error, "name the servers in [dns] servers of edge.toml, or mend /etc/resolv.conf")
     })?;
     let questions = dns.questions();
-    let connector = net::tls::opportunistic_connector()
-        .map_err(|error| Problem::failed(format!("TLS can't be set up: {error}"), ""))?;
-    let client = smtp::client::Settings::new(&config.hostname);
-    let outbound = &config.outbound;
-    let lanes = Lanes::new(dns, connector, client, outbound.port, outbound.connections_per_domain);
+    let router = router(&config, dns, Arc::clone(&homes))?;
+    let lanes = Lanes::new(router, config.outbound.connections_per_domain);
     let greylist = Arc::new(Greylist::open(&config.data)?);
     let deliveries = Deliveries::new(Arc::clone(&homes), lanes, trace.clone(), Arc::clone(&greylist));
     let session_slots = Arc::new(Semaphore::new(config.limits.sessions));
@@ -172,6 +171,17 @@ fn build(config: EdgeConfig, config_path: &Path, key: &LinkKey) -> Result<(Arc<E
         identity,
     };
     Ok((Arc::new(edge), trace))
+}
+
+fn router(config: &EdgeConfig, dns: Dns, homes: Arc<Homes>) -> Result<Router, Problem> {
+    let impossible = |error| Problem::failed(format!("TLS can't be set up: {error}"), "");
+    Ok(Router {
+        map: Map::new(config, dns, Some(&config.data))?,
+        any_certificate: net::tls::opportunistic_connector().map_err(impossible)?,
+        public_roots: route::public_roots(config)?,
+        settings: smtp::client::Settings::new(&config.hostname),
+        homes,
+    })
 }
 
 fn certificate_problem(error: net::tls::TlsError) -> Problem {

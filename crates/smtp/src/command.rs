@@ -72,6 +72,8 @@ pub struct MailFrom {
     pub body: BodyType,
     /// `SMTPUTF8` (RFC 6531).
     pub smtputf8: bool,
+    /// `REQUIRETLS` (RFC 8689).
+    pub require_tls: bool,
     /// `RET=` (RFC 3461).
     pub ret: Option<Ret>,
     /// `ENVID=` as the xtext that came (RFC 3461).
@@ -239,6 +241,7 @@ fn mail(argument: &str) -> Result<Mail, CommandError> {
         size: None,
         body: BodyType::SevenBit,
         smtputf8: false,
+        require_tls: false,
         ret: None,
         envid: None,
         prdr: false,
@@ -266,6 +269,9 @@ fn mail_parameter(from: &mut MailFrom, key: &str, value: Option<&str>) -> Result
     } else if key.eq_ignore_ascii_case("SMTPUTF8") {
         from.smtputf8 = value.is_none();
         return if from.smtputf8 { Ok(()) } else { Err(CommandError::Parameter) };
+    } else if key.eq_ignore_ascii_case("REQUIRETLS") {
+        from.require_tls = value.is_none();
+        return if from.require_tls { Ok(()) } else { Err(CommandError::Parameter) };
     } else if key.eq_ignore_ascii_case("PRDR") {
         from.prdr = value.is_none();
         return if from.prdr { Ok(()) } else { Err(CommandError::Parameter) };

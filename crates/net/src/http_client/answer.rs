@@ -34,6 +34,8 @@ pub enum HttpError {
 pub struct Answer {
     /// The status: 200 and so on.
     pub status: u16,
+    /// The media type as it was sent, when it was.
+    pub content_type: Option<String>,
     /// The body.
     pub body: Vec<u8>,
 }
@@ -56,6 +58,7 @@ enum State {
 pub(super) struct Reading {
     state: State,
     status: u16,
+    content_type: Option<String>,
     length: Option<usize>,
     chunked: bool,
     /// Octets of lines so far.
@@ -69,6 +72,7 @@ impl Reading {
         Self {
             state: State::Status,
             status: 0,
+            content_type: None,
             length: None,
             chunked: false,
             lines: 0,
@@ -110,7 +114,8 @@ impl Reading {
     }
 
     fn answer(&mut self) -> Answer {
-        Answer { status: self.status, body: std::mem::take(&mut self.body) }
+        let content_type = self.content_type.take();
+        Answer { status: self.status, content_type, body: std::mem::take(&mut self.body) }
     }
 
     /// A whole line, as long as all lines together are within their limit.
@@ -170,6 +175,8 @@ impl Reading {
             let digits = !text.is_empty() && text.bytes().all(|octet| octet.is_ascii_digit());
             let length = text.parse().ok().filter(|_| digits && self.length.is_none());
             self.length = Some(length.ok_or(HttpError::Malformed("a bad Content-Length"))?);
+        } else if name.eq_ignore_ascii_case(b"Content-Type") {
+            self.content_type = Some(String::from_utf8_lossy(value).into_owned());
         } else if name.eq_ignore_ascii_case(b"Transfer-Encoding") {
             if !value.eq_ignore_ascii_case(b"chunked") {
                 return Err(HttpError::Malformed("an unknown Transfer-Encoding"));
@@ -182,6 +189,7 @@ impl Reading {
     fn after_fields(&mut self) -> Result<State, HttpError> {
         if (100..200).contains(&self.status) {
             self.length = None;
+            self.content_type = None;
             return Ok(State::Status);
         }
         self.lines = 0;

@@ -102,7 +102,7 @@ async fn the_request_is_written_and_an_early_answer_is_taken() {
     };
     let mut pieces = Pieces(vec![Bytes::from_static(b"ab"), Bytes::from_static(b"c")]);
     let answer = post(&endpoint, &post_to, &mut pieces).await.unwrap();
-    assert_eq!(answer, Answer { status: 200, body: b"ok".to_vec() });
+    assert_eq!(answer, Answer { status: 200, content_type: None, body: b"ok".to_vec() });
     post_to.octets = 64 << 20;
     let mut endless = Pieces(vec![Bytes::from(vec![0; 1 << 20]); 64]);
     assert_eq!(post(&endpoint, &post_to, &mut endless).await.unwrap().status, 403);

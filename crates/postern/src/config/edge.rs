@@ -46,6 +46,25 @@ pub struct EdgeConfig {
     pub lists: Vec<ListConfig>,
 }
 
+impl EdgeConfig {
+    /// The defaults, for commands that need no Edge of their own.
+    pub fn of_nobody() -> Self {
+        Self {
+            hostname: "edge.invalid".to_owned(),
+            data: default_data(),
+            listen: Listen::default(),
+            tls: TlsConfig::default(),
+            dns: Dns::default(),
+            limits: Limits::default(),
+            outbound: Outbound::default(),
+            door: DoorConfig::default(),
+            score: ScoreConfig::default(),
+            policy: PolicyConfig::default(),
+            lists: Vec::new(),
+        }
+    }
+}
+
 fn default_data() -> PathBuf {
     PathBuf::from("/var/lib/postern/edge")
 }
@@ -73,6 +92,9 @@ impl Default for Listen {
 pub struct Dns {
     /// Name servers to ask, with port. Default: those of the system.
     pub servers: Vec<SocketAddr>,
+    /// A file of DNSKEY records that are trusted instead of those of the root. For tests and networks with a
+    /// root of their own.
+    pub trust_anchors: Option<PathBuf>,
 }
 
 /// `[limits]`
@@ -108,11 +130,30 @@ pub struct Outbound {
     pub port: u16,
     /// Connections to one domain at one time. Default 5.
     pub connections_per_domain: usize,
+    /// Whether mail is sent over IPv6 too. Default: no; turn it on when the IPv6 address has a name in DNS and
+    /// SPF allows it.
+    pub ipv6: bool,
+    /// Whether DANE is heeded (RFC 7672). Default: yes; it takes name servers that pass DNSSEC records on.
+    pub dane: bool,
+    /// Whether MTA-STS is heeded (RFC 8461). Default: yes.
+    pub mta_sts: bool,
+    /// The port that policies are fetched from. Anything but 443 is for tests.
+    pub mta_sts_port: u16,
+    /// PEM certificates of authorities that are believed besides the public ones.
+    pub extra_roots: Option<PathBuf>,
 }
 
 impl Default for Outbound {
     fn default() -> Self {
-        Self { port: 25, connections_per_domain: 5 }
+        Self {
+            port: 25,
+            connections_per_domain: 5,
+            ipv6: false,
+            dane: true,
+            mta_sts: true,
+            mta_sts_port: 443,
+            extra_roots: None,
+        }
     }
 }
 

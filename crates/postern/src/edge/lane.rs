@@ -4,20 +4,16 @@
 //! waits a moment for more before it says goodbye. A slow domain fills its own lane only.
 
 use std::collections::{HashMap, VecDeque};
-use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use link::Attempt;
-use mail::{Domain, EnhancedCode, Outcome};
-use net::dns::{Dns, MailHosts};
-use net::smtp_client::{Connection, OpenError};
-use net::tls::TlsConnector;
-use smtp::client::{Settings, Transaction, TransactionResult};
+use mail::{Domain, Outcome};
+use smtp::client::{Transaction, TransactionResult};
 use tokio::sync::Notify;
 
 use super::feed::Feed;
-use crate::system;
+use super::route::{Need, Open, Router};
 
 /// How long a connection waits for the next attempt.
 const LINGER: Duration = Duration::from_secs(2);
@@ -37,10 +33,7 @@ pub struct Job {
 
 /// All lanes of an Edge, and what they need to reach other MTAs.
 pub struct Lanes {
-    dns: Dns,
-    connector: TlsConnector,
-    settings: Settings,
-    port: u16,
+    router: Router,
     connections_max: usize,
     lanes: Mutex<HashMap<Domain, Lane>>,
 }
@@ -54,15 +47,9 @@ struct Lane {
 }
 
 impl Lanes {
-    /// Lanes that ask `dns` and connect to `port`.
-    pub fn new(
-        dns: Dns,
-        connector: TlsConnector,
-        settings: Settings,
-        port: u16,
-        connections_max: usize,
-    ) -> Arc<Self> {
-        Arc::new(Self { dns, connector, settings, port, connections_max, lanes: Mutex::default() })
+    /// Lanes with so many connections each, which `router` opens.
+    pub fn new(router: Router, connections_max: usize) -> Arc<Self> {
+        Arc::new(Self { router, connections_max, lanes: Mutex::default() })
     }
 
     fn lanes(&self) -> MutexGuard<'_, HashMap<Domain, Lane>> {
@@ -85,33 +72,12 @@ impl Lanes {
     }
 }
 
-impl Lanes {
-    async fn connect(&self, remote: SocketAddr, host: &str) -> Result<(Open, String), Outcome> {
-        match Connection::open_opportunistic(remote, host, &self.settings, &self.connector).await {
-            Ok(connection) => {
-                let about = format!("via {host} ({}), {}", remote.ip(), connection.tls().unwrap_or("no TLS"));
-                Ok((Open { connection, host: host.to_owned() }, about))
-            }
-            Err(OpenError::Closed(closed)) => Err(closed.outcome(Some(host))),
-            Err(error) => {
-                Err(Outcome::deferred(EnhancedCode(4, 4, 1), format!("{host} ({}): {error}", remote.ip())))
-            }
-        }
-    }
-}
-
 /// One connection's life in a lane.
 struct Worker {
     lanes: Arc<Lanes>,
     domain: Domain,
     more: Arc<Notify>,
     connection: Option<Open>,
-}
-
-/// A connection and the host it leads to.
-struct Open {
-    connection: Connection,
-    host: String,
 }
 
 impl Worker {
@@ -167,7 +133,8 @@ impl Worker {
         let Job { attempt, mut feed, done } = job;
         let transaction = transaction_of(&attempt);
         let recipients = attempt.envelope.recipients.len();
-        if let Some(mut open) = self.connection.take() {
+        let need = Need::of(&attempt.envelope);
+        if let Some(mut open) = self.connection.take().filter(|open| open.meets(need)) {
             let result = open.connection.send(transaction.clone(), &mut feed).await;
             if result.reusable || feed.begun || result.in_doubt || !all_deferred(&result) {
                 let about = format!("via {} again", open.host);
@@ -176,7 +143,7 @@ impl Worker {
             }
             // The host had closed the idle connection: nothing was said of this message yet.
         }
-        match self.open().await {
+        match self.lanes.router.open(&self.domain, need).await {
             Ok((mut open, about)) => {
                 let result = open.connection.send(transaction, &mut feed).await;
                 self.connection = Some(open).filter(|_| result.reusable);
@@ -184,42 +151,6 @@ impl Worker {
             }
             Err(outcome) => done(vec![outcome; recipients], "without a connection".to_owned()),
         }
-    }
-
-    /// Connects to the best host that answers.
-    async fn open(&mut self) -> Result<(Open, String), Outcome> {
-        self.connection = None;
-        let lanes = Arc::clone(&self.lanes);
-        let hosts = match lanes.dns.mail_hosts(&self.domain, |_| system::random_u64()).await {
-            Ok(MailHosts::Hosts(hosts)) => hosts,
-            Ok(MailHosts::NullMx) => {
-                return Err(Outcome::failed(EnhancedCode(5, 1, 10), "the domain takes no mail"));
-            }
-            Ok(MailHosts::NoSuchDomain) => {
-                return Err(Outcome::failed(
-                    EnhancedCode(5, 1, 2),
-                    "the domain does not exist or takes no mail",
-                ));
-            }
-            Err(error) => return Err(Outcome::deferred(EnhancedCode(4, 4, 3), error.to_string())),
-        };
-        let mut last = Outcome::deferred(EnhancedCode(4, 4, 1), "no mail host has an address");
-        for host in hosts {
-            let addresses = match lanes.dns.addresses(&host.name).await {
-                Ok(addresses) => addresses,
-                Err(error) => {
-                    last = Outcome::deferred(EnhancedCode(4, 4, 3), error.to_string());
-                    continue;
-                }
-            };
-            for address in addresses {
-                match lanes.connect((address, lanes.port).into(), &host.name).await {
-                    Ok(open) => return Ok(open),
-                    Err(outcome) => last = outcome,
-                }
-            }
-        }
-        Err(last)
     }
 }
 

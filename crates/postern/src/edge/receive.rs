@@ -585,6 +585,7 @@ mod tests {
             recipients: vec![recipient; most],
             body: mail::BodyType::SevenBit,
             smtputf8: false,
+            require_tls: false,
             ret: None,
             envid: None,
             client: None,

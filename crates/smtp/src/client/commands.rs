@@ -26,6 +26,9 @@ pub(super) fn mail(envelope: &Envelope, facts: &Facts, offered: &Extensions, out
     if facts.smtputf8 {
         out.put_slice(b" SMTPUTF8");
     }
+    if envelope.require_tls && offered.require_tls {
+        out.put_slice(b" REQUIRETLS");
+    }
     if offered.dsn {
         match envelope.ret {
             Some(Ret::Full) => out.put_slice(b" RET=FULL"),

@@ -21,6 +21,8 @@ pub struct Extensions {
     pub dsn: bool,
     /// STARTTLS (RFC 3207).
     pub starttls: bool,
+    /// REQUIRETLS (RFC 8689).
+    pub require_tls: bool,
     /// ENHANCEDSTATUSCODES (RFC 2034).
     pub enhanced_status_codes: bool,
 }
@@ -45,6 +47,7 @@ impl Extensions {
                 "SMTPUTF8" => offered.smtputf8 = true,
                 "CHUNKING" => offered.chunking = true,
                 "DSN" => offered.dsn = true,
+                "REQUIRETLS" => offered.require_tls = true,
                 "STARTTLS" => offered.starttls = true,
                 "ENHANCEDSTATUSCODES" => offered.enhanced_status_codes = true,
                 _ => {}

@@ -276,6 +276,10 @@ fn objection(transaction: &Transaction, offered: &super::Extensions, needs_utf8:
     if offered.size_max.is_some_and(|max| transaction.octets > max) {
         return Some(Outcome::failed(EnhancedCode(5, 3, 4), "the message is larger than the server takes"));
     }
+    if transaction.envelope.require_tls && !offered.require_tls {
+        let cause = "the sender asks for REQUIRETLS, which the server does not offer";
+        return Some(Outcome::failed(EnhancedCode(5, 7, 30), cause));
+    }
     if transaction.has_8bit && !offered.eight_bit_mime {
         let cause = "the message has 8-bit text, which the server does not take";
         return Some(Outcome::failed(EnhancedCode(5, 6, 3), cause));

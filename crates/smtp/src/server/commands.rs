@@ -173,6 +173,9 @@ impl Session {
         if mail.from.prdr && self.settings.mode != Mode::Mx {
             return self.refused(&CommandError::UnknownParameter.reply());
         }
+        if mail.from.require_tls && !(self.settings.mode == Mode::Submission && self.client.tls.is_some()) {
+            return self.refused(&CommandError::UnknownParameter.reply());
+        }
         if mail.international && !mail.from.smtputf8 {
             return self.refused(&replies::needs_smtputf8());
         }

@@ -26,7 +26,7 @@ pub(super) fn ehlo(settings: &Settings, encrypted: bool) -> Reply {
         text.push_str("\nSTARTTLS");
     }
     if settings.mode == Mode::Submission && encrypted {
-        text.push_str("\nAUTH PLAIN LOGIN");
+        text.push_str("\nAUTH PLAIN LOGIN\nREQUIRETLS");
     }
     Reply::bare(250, text)
 }

@@ -47,6 +47,7 @@ impl Transaction {
             recipients: std::mem::take(&mut self.recipients),
             body: self.from.body,
             smtputf8: self.from.smtputf8,
+            require_tls: self.from.require_tls,
             ret: self.from.ret,
             envid: self.from.envid.clone(),
             client: Some(client.clone()),

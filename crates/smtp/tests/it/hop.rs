@@ -15,6 +15,7 @@ pub(crate) fn envelope(from: &str, to: &[&str]) -> Envelope {
         recipients: to.iter().map(|to| Address::parse(to).unwrap().into()).collect(),
         body: BodyType::SevenBit,
         smtputf8: false,
+        require_tls: false,
         ret: None,
         envid: None,
         client: None,
@@ -61,6 +62,7 @@ impl Hop {
         }
         let to: Vec<&str> = key("to").unwrap_or("a@example.org").split(' ').collect();
         let mut envelope = envelope(key("from").unwrap_or("me@example.com"), &to);
+        envelope.require_tls = key("requiretls") == Some("yes");
         if key("dsn") == Some("yes") {
             envelope.ret = Some(Ret::Hdrs);
             envelope.envid = Some("QQ+2B1".to_owned());

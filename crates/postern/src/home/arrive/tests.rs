@@ -64,6 +64,7 @@ fn open(item: u8, recipients: &[&str]) -> Open {
         recipients,
         body,
         smtputf8: false,
+        require_tls: false,
         ret: None,
         envid: None,
         client: None,

@@ -257,6 +257,7 @@ fn new_state(item: ItemId, recipients: Vec<Recipient>, from: &str) -> QueueState
         recipients,
         body: mail::BodyType::SevenBit,
         smtputf8: false,
+        require_tls: false,
         ret: None,
         envid: None,
         client: None,

@@ -137,6 +137,7 @@ fn subject(message: &[u8]) -> Subject {
         recipients: vec![Recipient::from(at("bob@example.org")), Recipient::from(at("eve@example.org"))],
         body: BodyType::SevenBit,
         smtputf8: false,
+        require_tls: false,
         ret: None,
         envid: None,
         client: Some(client),

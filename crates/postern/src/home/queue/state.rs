@@ -257,6 +257,7 @@ mod tests {
             recipients: recipients.iter().map(|text| address(text).into()).collect(),
             body: BodyType::EightBitMime,
             smtputf8: true,
+            require_tls: true,
             ret: Some(mail::Ret::Full),
             envid: Some("x+3D".to_owned()),
             client: Some(mail::Client {

@@ -1,0 +1,109 @@
+//! One question to DNS, and what its answer or the lack of one means.
+
+use hickory_resolver::lookup::Lookup;
+use hickory_resolver::net::{DnsError as Said, NetError};
+use hickory_resolver::proto::dnssec::Proof;
+use hickory_resolver::proto::op::ResponseCode;
+use hickory_resolver::proto::rr::{RData, RecordType};
+
+use super::{Dns, DnsError, absolute};
+
+/// What was found.
+#[derive(Debug, Default)]
+pub(super) struct Found {
+    /// Records of the type asked for; none when there is none.
+    pub(super) records: Vec<RData>,
+    /// Whether the name has any records at all.
+    pub(super) name_exists: bool,
+    /// Whether DNSSEC vouches for the answer, or for that there is none.
+    pub(super) secure: bool,
+}
+
+/// Whether the name servers give what validation takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Validation {
+    /// The root's own records came, and their signatures hold.
+    Works,
+    /// They came without signatures that hold, or the servers do not give them.
+    Stripped,
+    /// The servers said nothing.
+    Unknown,
+}
+
+impl Dns {
+    /// Whether the name servers give what validation takes.
+    pub async fn validation(&self) -> Validation {
+        validation_of(&self.resolver.lookup(".", RecordType::SOA).await)
+    }
+
+    /// Asks. Names are asked as they are; aliases are followed.
+    pub(super) async fn look_up(&self, name: &str, kind: RecordType) -> Result<Found, DnsError> {
+        let failed = |cause: String| DnsError { name: format!("{name} ({kind})"), cause };
+        let validates = self.resolver.options().validate;
+        match self.resolver.lookup(absolute(name), kind).await {
+            Ok(answer) => {
+                let relevant =
+                    |of: RecordType| of == kind || of == RecordType::CNAME || of == RecordType::DNAME;
+                let answers = answer.answers().iter().filter(|record| relevant(record.record_type()));
+                // All but the worst would do for those before it on a chain of aliases.
+                let proof = answers.clone().map(|record| record.proof).min().unwrap_or_default();
+                if validates && matches!(proof, Proof::Bogus | Proof::Indeterminate) {
+                    return Err(failed(format!("the answer can't be validated ({proof})")));
+                }
+                let records = answers.filter(|record| record.record_type() == kind);
+                let records = records.map(|record| record.data.clone()).collect();
+                Ok(Found { records, name_exists: true, secure: proof == Proof::Secure })
+            }
+            Err(NetError::Dns(Said::NoRecordsFound(nothing))) => {
+                let name_exists = nothing.response_code != ResponseCode::NXDomain;
+                let denial = nothing.authorities.iter().flat_map(|records| records.iter());
+                let secure = denial.map(|record| record.proof).any(|proof| proof == Proof::Secure);
+                Ok(Found { records: Vec::new(), name_exists, secure })
+            }
+            Err(NetError::Dns(Said::Nsec { response, proof: Proof::Insecure, .. })) => {
+                let name_exists = response.metadata.response_code != ResponseCode::NXDomain;
+                Ok(Found { records: Vec::new(), name_exists, secure: false })
+            }
+            Err(error) => Err(failed(error.to_string())),
+        }
+    }
+}
+
+fn validation_of(answer: &Result<Lookup, NetError>) -> Validation {
+    match answer {
+        Ok(answer) => {
+            let soa = answer.answers().iter().find(|record| record.record_type() == RecordType::SOA);
+            match soa.map(|record| record.proof) {
+                Some(Proof::Secure) => Validation::Works,
+                _ => Validation::Stripped,
+            }
+        }
+        Err(NetError::Dns(_)) => Validation::Stripped,
+        Err(_) => Validation::Unknown,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use hickory_resolver::proto::op::Query;
+    use hickory_resolver::proto::rr::rdata::SOA;
+    use hickory_resolver::proto::rr::{Name, Record};
+
+    use super::*;
+
+    #[test]
+    fn name_servers_that_are_silent_are_not_taken_for_ones_that_strip_signatures() {
+        let soa = |proof| {
+            let data = RData::SOA(SOA::new(Name::root(), Name::root(), 1, 1, 1, 1, 1));
+            let mut record = Record::from_rdata(Name::root(), 60, data);
+            record.proof = proof;
+            Ok(Lookup::new_with_max_ttl(Query::query(Name::root(), RecordType::SOA), [record]))
+        };
+        assert_eq!(validation_of(&Err(NetError::Timeout)), Validation::Unknown);
+        assert_eq!(validation_of(&Err(NetError::Dns(Said::DnssecBogus))), Validation::Stripped);
+        let refused = Said::ResponseCode(ResponseCode::Refused);
+        assert_eq!(validation_of(&Err(NetError::Dns(refused))), Validation::Stripped);
+        assert_eq!(validation_of(&soa(Proof::Secure)), Validation::Works);
+        assert_eq!(validation_of(&soa(Proof::Insecure)), Validation::Stripped);
+    }
+}

@@ -1,0 +1,44 @@
+//! Fetching a small file over HTTPS.
+
+use std::io;
+use std::net::SocketAddr;
+
+use rustls::pki_types::ServerName;
+use tokio::io::AsyncWriteExt as _;
+use tokio_rustls::TlsConnector;
+
+use super::{Answer, HttpError, read_answer};
+use crate::happy_eyeballs;
+
+/// What is fetched.
+#[derive(Debug, Clone)]
+pub struct Get<'a> {
+    /// The host's name, for its certificate and the `Host` field. A domain, nothing else.
+    pub host: &'a str,
+    /// Where it is, in the order of trying.
+    pub addresses: &'a [SocketAddr],
+    /// The path, with its slash.
+    pub path: &'a str,
+    /// Octets of the answer's body that are taken.
+    pub answer_octets_max: usize,
+}
+
+/// Fetches it. `connector` checks the certificate. A redirect is an answer like any other and is not followed.
+/// The caller bounds the time.
+///
+/// # Errors
+/// [`HttpError`]: there is no answer. An answer that says no (such as 404) is one.
+pub async fn get(connector: &TlsConnector, request: &Get<'_>) -> Result<Answer, HttpError> {
+    let name = ServerName::try_from(request.host.to_owned())
+        .map_err(|_| HttpError::Connect(io::ErrorKind::InvalidInput.into()))?;
+    let (stream, _) =
+        happy_eyeballs::connect(request.addresses).await.map_err(|error| HttpError::Connect(error.cause))?;
+    let mut stream = connector.connect(name, stream).await.map_err(HttpError::Connect)?;
+    let head = format!(
+        "GET {} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\nAccept: text/plain\r\n\r\n",
+        request.path, request.host
+    );
+    stream.write_all(head.as_bytes()).await.map_err(HttpError::Broken)?;
+    stream.flush().await.map_err(HttpError::Broken)?;
+    read_answer(&mut stream, request.answer_octets_max).await
+}

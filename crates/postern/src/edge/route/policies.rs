@@ -1,0 +1,262 @@
+//! MTA-STS policies of other domains (RFC 8461): asked for, fetched, and kept on disk for as long as they hold.
+//!
+//! A policy that was heard of holds until it ends, whatever DNS or the web server say meanwhile (RFC 8461
+//! section 3.3): who wants to send mail in the clear would have to be in between for all that time.
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use mail::Domain;
+use mailauth::dns::{LookupError, texts};
+use net::dns::{Dns, Questions};
+use net::http_client::{Get, get};
+use net::tls::TlsConnector;
+use serde::{Deserialize, Serialize};
+use tlspolicy::mta_sts::{POLICY_OCTETS_MAX, Policy, record_id};
+
+use crate::files;
+use crate::problem::Problem;
+use crate::system;
+
+/// How long fetching a policy may take (RFC 8461 section 3.3 suggests a minute).
+const FETCH_PATIENCE: Duration = Duration::from_secs(60);
+/// A policy is fetched anew on use when it is older than this in seconds, so that it does not end unnoticed.
+const REFRESHED_AFTER_SECONDS: u64 = 86_400;
+/// So long a policy that could not be fetched is not fetched again, in seconds (RFC 8461 section 3.3).
+const FAILURE_SECONDS: u64 = 300;
+/// Most domains whose policies, or whose failures, are kept.
+const DOMAINS_MAX: usize = 10_000;
+
+/// The policies that Edge knows.
+pub struct Policies {
+    /// Where they are kept, if at all.
+    path: Option<PathBuf>,
+    questions: Questions,
+    connector: TlsConnector,
+    port: u16,
+    kept: Arc<Mutex<Kept>>,
+    /// One writes at a time.
+    writing: Arc<Mutex<()>>,
+}
+
+#[derive(Debug, Default, Serialize, Deserialize)]
+struct Kept {
+    policies: HashMap<String, Known>,
+    #[serde(skip)]
+    failures: HashMap<String, Failure>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+struct Known {
+    /// The record's.
+    id: String,
+    /// Seconds since 1970.
+    fetched: u64,
+    policy: Policy,
+}
+
+#[derive(Debug, Clone)]
+struct Failure {
+    at: u64,
+    cause: String,
+}
+
+/// What is known of a domain's policy.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Heard {
+    /// The policy that holds now.
+    pub policy: Option<Policy>,
+    /// Why there is none, or none that is newer, although the domain announces one.
+    pub failure: Option<String>,
+}
+
+impl Known {
+    fn holds(&self, now: u64) -> bool {
+        now < self.fetched.saturating_add(self.policy.max_age)
+    }
+}
+
+impl Kept {
+    fn policy(&self, domain: &str, now: u64) -> Option<&Known> {
+        self.policies.get(domain).filter(|known| known.holds(now))
+    }
+
+    /// Why it is not fetched again yet.
+    fn failure(&self, domain: &str, now: u64) -> Option<String> {
+        let failure = self.failures.get(domain)?;
+        (now < failure.at.saturating_add(FAILURE_SECONDS)).then(|| failure.cause.clone())
+    }
+
+    fn learn(&mut self, domain: &str, known: Known, now: u64) {
+        self.failures.remove(domain);
+        if self.policies.len() >= DOMAINS_MAX && !self.policies.contains_key(domain) {
+            self.policies.retain(|_, known| known.holds(now));
+        }
+        if self.policies.len() >= DOMAINS_MAX && !self.policies.contains_key(domain) {
+            let oldest = self.policies.iter().min_by_key(|(_, known)| known.fetched);
+            let oldest = oldest.map(|(domain, _)| domain.clone()).unwrap_or_default();
+            self.policies.remove(&oldest);
+        }
+        self.policies.insert(domain.to_owned(), known);
+    }
+
+    fn fail(&mut self, domain: &str, cause: String, now: u64) {
+        if self.failures.len() >= DOMAINS_MAX {
+            self.failures.retain(|_, failure| now < failure.at.saturating_add(FAILURE_SECONDS));
+        }
+        if self.failures.len() < DOMAINS_MAX {
+            self.failures.insert(domain.to_owned(), Failure { at: now, cause });
+        }
+    }
+}
+
+impl Policies {
+    /// Reads what was kept in the directory. `connector` checks the certificates of web servers.
+    ///
+    /// # Errors
+    /// When the file can't be read.
+    pub fn open(
+        dir: Option<&Path>,
+        questions: Questions,
+        connector: TlsConnector,
+        port: u16,
+    ) -> Result<Self, Problem> {
+        let path = dir.map(|dir| dir.join("mta-sts.json"));
+        let kept: Kept = match &path {
+            Some(path) => files::read_json(path)?.unwrap_or_default(),
+            None => Kept::default(),
+        };
+        let (kept, writing) = (Arc::new(Mutex::new(kept)), Arc::default());
+        Ok(Self { path, questions, connector, port, kept, writing })
+    }
+
+    fn kept(&self) -> MutexGuard<'_, Kept> {
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The policy of a domain, fetched when it is new or old. `dns` finds the web server.
+    pub async fn of(&self, domain: &Domain, dns: &Dns, ipv6: bool) -> Heard {
+        let (name, now) = (domain.as_str(), system::now().as_secs());
+        let (known, failure) = {
+            let kept = self.kept();
+            (kept.policy(name, now).cloned(), kept.failure(name, now))
+        };
+        let heard = |failure| Heard { policy: known.as_ref().map(|known| known.policy.clone()), failure };
+        let id = match texts(&self.questions, &format!("_mta-sts.{name}")).await {
+            Ok(records) => record_id(&records),
+            Err(LookupError::NoSuchName | LookupError::NoRecords) => None,
+            Err(error) => return heard(Some(format!("whether it has a policy is not known: {error}"))),
+        };
+        let Some(id) = id else { return heard(None) };
+        let fresh =
+            |known: &Known| known.id == id && now.saturating_sub(known.fetched) < REFRESHED_AFTER_SECONDS;
+        if known.as_ref().is_some_and(fresh) {
+            return heard(None);
+        }
+        if failure.is_some() {
+            return heard(failure);
+        }
+        match self.fetch(name, dns, ipv6).await {
+            Ok(policy) => {
+                self.kept().learn(name, Known { id, fetched: now, policy: policy.clone() }, now);
+                self.save().await;
+                Heard { policy: Some(policy), failure: None }
+            }
+            Err(cause) => {
+                tracing::info!(domain = name, %cause, "an MTA-STS policy could not be fetched");
+                self.kept().fail(name, cause.clone(), now);
+                heard(Some(cause))
+            }
+        }
+    }
+
+    async fn fetch(&self, domain: &str, dns: &Dns, ipv6: bool) -> Result<Policy, String> {
+        let host = format!("mta-sts.{domain}");
+        let addresses = dns.addresses(&host).await.map_err(|error| error.to_string())?.value;
+        let addresses = addresses.into_iter().filter(|ip| ipv6 || ip.is_ipv4());
+        let addresses: Vec<_> = addresses.map(|ip| (ip, self.port).into()).collect();
+        if addresses.is_empty() {
+            return Err(format!("{host} has no address to fetch the policy from"));
+        }
+        let request = Get {
+            host: &host,
+            addresses: &addresses,
+            path: "/.well-known/mta-sts.txt",
+            answer_octets_max: POLICY_OCTETS_MAX,
+        };
+        let answer = tokio::time::timeout(FETCH_PATIENCE, get(&self.connector, &request)).await;
+        let answer = answer.map_err(|_| format!("{host} took too long"))?;
+        let answer = answer.map_err(|error| format!("{host}: {error}"))?;
+        if answer.status != 200 {
+            return Err(format!("{host} answered {}", answer.status));
+        }
+        let kind = answer.content_type.as_deref().unwrap_or_default().split(';').next().unwrap_or_default();
+        if !kind.trim().eq_ignore_ascii_case("text/plain") {
+            return Err(format!("{host} did not send text/plain"));
+        }
+        Policy::parse(&answer.body).map_err(|error| format!("{host}: {error}"))
+    }
+
+    /// Writes what is known. What is lost in a crash is fetched again.
+    async fn save(&self) {
+        let Some(path) = self.path.clone() else { return };
+        let (kept, writing) = (Arc::clone(&self.kept), Arc::clone(&self.writing));
+        let written = tokio::task::spawn_blocking(move || {
+            let _one = writing.lock().unwrap_or_else(PoisonError::into_inner);
+            let text = serde_json::to_vec_pretty(&*kept.lock().unwrap_or_else(PoisonError::into_inner))?;
+            files::replace(&path, &text)
+        });
+        if let Ok(Err(error)) = written.await {
+            tracing::warn!(%error, "MTA-STS policies could not be written; they will be fetched again");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tlspolicy::mta_sts::Mode;
+
+    use super::*;
+
+    fn known(fetched: u64, max_age: u64) -> Known {
+        let policy = Policy { mode: Mode::Enforce, mx: vec!["mx.a.test".to_owned()], max_age };
+        Known { id: "1".to_owned(), fetched, policy }
+    }
+
+    #[test]
+    fn a_policy_holds_to_its_last_second_and_survives_a_restart() {
+        let mut kept = Kept::default();
+        kept.learn("a.test", known(1000, 60), 1000);
+        assert!(kept.policy("a.test", 1059).is_some() && kept.policy("a.test", 1060).is_none());
+        assert!(kept.policy("b.test", 1000).is_none());
+        let again: Kept = serde_json::from_slice(&serde_json::to_vec(&kept).unwrap()).unwrap();
+        assert_eq!(again.policies, kept.policies);
+    }
+
+    #[test]
+    fn a_failure_is_remembered_for_five_minutes_or_until_it_works() {
+        let mut kept = Kept::default();
+        kept.fail("a.test", "down".to_owned(), 1000);
+        assert_eq!(kept.failure("a.test", 1299).as_deref(), Some("down"));
+        assert_eq!(kept.failure("a.test", 1300), None);
+        kept.learn("a.test", known(1001, 60), 1001);
+        assert_eq!(kept.failure("a.test", 1002), None);
+    }
+
+    #[test]
+    fn the_number_of_domains_is_bounded_and_the_oldest_makes_room() {
+        let mut kept = Kept::default();
+        for number in 0..DOMAINS_MAX as u64 {
+            kept.learn(&format!("{number}.test"), known(number, 1_000_000), number);
+            kept.fail(&format!("{number}.bad"), String::new(), 0);
+        }
+        kept.learn("5.test", known(20_000, 1_000_000), 20_000);
+        kept.learn("new.test", known(20_000, 1_000_000), 20_000);
+        kept.fail("new.bad", String::new(), 0);
+        assert_eq!((kept.policies.len(), kept.failures.len()), (DOMAINS_MAX, DOMAINS_MAX));
+        assert!(kept.policy("0.test", 20_000).is_none());
+        assert!(kept.policy("5.test", 20_000).is_some() && kept.policy("new.test", 20_000).is_some());
+    }
+}

@@ -1,0 +1,102 @@
+//! The one thing DANE needs to find in a certificate: its public key.
+
+const SEQUENCE: u8 = 0x30;
+/// The version, which is there from version 2 on (RFC 5280 section 4.1).
+const VERSION: u8 = 0xa0;
+/// Serial number, signature algorithm, issuer, validity and subject stand before the key.
+const FIELDS_BEFORE_KEY: usize = 5;
+
+/// The SubjectPublicKeyInfo of a certificate in DER, tag and length included (RFC 5280 section 4.1).
+/// `None` when it is no certificate.
+#[must_use]
+pub fn subject_public_key_info(certificate: &[u8]) -> Option<&[u8]> {
+    let (signed, _) = content(certificate, SEQUENCE)?;
+    let (mut fields, _) = content(signed, SEQUENCE)?;
+    if fields.first() == Some(&VERSION) {
+        fields = element(fields)?.1;
+    }
+    for _ in 0..FIELDS_BEFORE_KEY {
+        fields = element(fields)?.1;
+    }
+    let (key, _) = element(fields)?;
+    (key.first() == Some(&SEQUENCE)).then_some(key)
+}
+
+/// The content of the first element, which has to have this tag, and what follows it.
+fn content(octets: &[u8], tag: u8) -> Option<(&[u8], &[u8])> {
+    let (head, length) = head(octets)?;
+    if octets.first() != Some(&tag) {
+        return None;
+    }
+    Some((octets.get(head..head.checked_add(length)?)?, octets.get(head.checked_add(length)?..)?))
+}
+
+/// The first element with its tag and length, and what follows it.
+fn element(octets: &[u8]) -> Option<(&[u8], &[u8])> {
+    let (head, length) = head(octets)?;
+    octets.split_at_checked(head.checked_add(length)?)
+}
+
+/// Octets of an element's tag and length, and of its content.
+fn head(octets: &[u8]) -> Option<(usize, usize)> {
+    let first = usize::from(*octets.get(1)?);
+    if first < 0x80 {
+        return Some((2, first));
+    }
+    // Certificates are DER: a definite length, and none needs more than four octets.
+    let octets_of_length = first & 0x7f;
+    if !(1..=4).contains(&octets_of_length) {
+        return None;
+    }
+    let digits = octets.get(2..2 + octets_of_length)?;
+    let length = digits.iter().fold(0_usize, |sum, digit| sum << 8 | usize::from(*digit));
+    Some((2 + octets_of_length, length))
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+
+    fn element_of(tag: u8, content: &[u8]) -> Vec<u8> {
+        let length = u16::try_from(content.len()).unwrap();
+        let mut out = vec![tag];
+        match u8::try_from(length) {
+            Ok(short @ 0..0x80) => out.push(short),
+            _ => out.extend([&[0x82][..], &length.to_be_bytes()].concat()),
+        }
+        out.extend_from_slice(content);
+        out
+    }
+
+    /// What stands in for a certificate: its shape, with this key.
+    pub(crate) fn shaped(key: &[u8], versioned: bool) -> Vec<u8> {
+        let version = if versioned { element_of(VERSION, &[2, 1, 2]) } else { Vec::new() };
+        let before = [
+            &[2, 1, 7][..],
+            &[SEQUENCE, 0],
+            &element_of(SEQUENCE, &[9; 300]),
+            &[SEQUENCE, 0],
+            &[SEQUENCE, 0],
+        ];
+        let signed = [version, before.concat(), element_of(SEQUENCE, key), vec![0xa3, 0]].concat();
+        element_of(SEQUENCE, &[element_of(SEQUENCE, &signed), vec![SEQUENCE, 0, 3, 1, 0]].concat())
+    }
+
+    #[test]
+    fn the_key_is_found_with_and_without_a_version() {
+        for versioned in [true, false] {
+            let certificate = shaped(b"the key", versioned);
+            assert_eq!(subject_public_key_info(&certificate), Some(&element_of(SEQUENCE, b"the key")[..]));
+        }
+    }
+
+    #[test]
+    fn what_is_cut_short_anywhere_before_the_end_of_the_key_has_none() {
+        let certificate = shaped(b"the key", true);
+        for octets in 0..certificate.len() {
+            assert_eq!(subject_public_key_info(&certificate[..octets]), None, "{octets} octets");
+        }
+        assert_eq!(subject_public_key_info(&[0x30, 0x84, 0xff, 0xff, 0xff, 0xff]), None);
+        assert_eq!(subject_public_key_info(&[0x30, 0x80, 0, 0]), None, "no indefinite length");
+    }
+}
