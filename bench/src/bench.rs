@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 
 use testkit::dns::{NameServer, Record};
 
-use crate::figures::destinations;
 use crate::load::{Load, Sink};
+use crate::many;
 use crate::meter;
 use crate::postern_pair::PosternPair;
 use crate::postfix_pair::{Equipment, PostfixPair};
@@ -35,9 +35,9 @@ impl Bench {
             ("mx.dead.test", Record::A(Ipv4Addr::new(127, 0, 0, 9))),
         ];
         let signed = SignedMessage::make();
-        let many = destinations::records();
-        let many = many.iter().map(|(name, record)| (name.as_str(), record.clone()));
-        let zone: Vec<(&str, Record)> = zone.into_iter().chain(signed.records()).chain(many).collect();
+        let domains = many::records();
+        let domains = domains.iter().map(|(name, record)| (name.as_str(), record.clone()));
+        let zone: Vec<(&str, Record)> = zone.into_iter().chain(signed.records()).chain(domains).collect();
         let name_server = NameServer::start_at(([127, 0, 0, 1], 53).into(), &zone);
         Self { quick, rounds, name_server, signed }
     }

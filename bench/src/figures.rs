@@ -1,6 +1,6 @@
 //! The figures, each in a file of its own.
 
-pub(crate) mod destinations;
+mod destinations;
 mod drain;
 mod growth;
 mod inbound;

@@ -14,6 +14,7 @@ mod figures;
 mod gateway;
 mod load;
 mod mailbox;
+mod many;
 mod meter;
 mod namespace;
 mod postern_pair;

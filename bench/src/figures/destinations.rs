@@ -1,9 +1,8 @@
 //! Many domains, some of which are dead or slow: what that costs the others.
 
-use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::net::{SocketAddr, TcpListener};
 use std::time::{Duration, Instant};
 
-use testkit::dns::Record;
 use testkit::pair::PASSWORD;
 use testkit::smtp::SmtpClient;
 use testkit::until;
@@ -11,46 +10,13 @@ use testkit::until;
 use crate::bench::Bench;
 use crate::gateway::Gateway;
 use crate::load::Sink;
+use crate::many::{DOMAINS, SILENT, State, domain, state};
 use crate::report::{Row, Target};
 
 const FIGURE: &str = "destinations";
-const DOMAINS: usize = 1000;
 /// Connections that hand mail in.
 const SESSIONS: usize = 20;
-/// Where somebody takes connections and says nothing.
-const SILENT: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 8);
 const PATIENCE: Duration = Duration::from_secs(300);
-
-/// What the bench's name server has to know for this figure.
-pub(crate) fn records() -> Vec<(String, Record)> {
-    let mx = |number: usize| match state(number) {
-        State::Healthy => "mx.remote.test",
-        State::Refuses => "mx.dead.test",
-        State::Silent => "mx.silent.test",
-    };
-    let domains = (0..DOMAINS).map(|number| (domain(number), Record::Mx(10, mx(number).to_owned())));
-    domains.chain([("mx.silent.test".to_owned(), Record::A(SILENT))]).collect()
-}
-
-#[derive(PartialEq, Eq)]
-enum State {
-    Healthy,
-    Refuses,
-    Silent,
-}
-
-/// One in twenty refuses connections, one in twenty takes them and says nothing.
-const fn state(number: usize) -> State {
-    match number % 20 {
-        3 => State::Refuses,
-        13 => State::Silent,
-        _ => State::Healthy,
-    }
-}
-
-fn domain(number: usize) -> String {
-    format!("d{number}.many.test")
-}
 
 pub(crate) fn measure(bench: &Bench) -> (Vec<Row>, String) {
     let each = bench.work(5, 1) as usize;
