@@ -181,6 +181,7 @@ fn router(config: &EdgeConfig, dns: Dns, homes: Arc<Homes>) -> Result<Router, Pr
         public_roots: route::public_roots(config)?,
         settings: smtp::client::Settings::new(&config.hostname),
         homes,
+        providers: route::Providers::new(config.outbound.connections_per_provider),
     })
 }
 

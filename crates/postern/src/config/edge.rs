@@ -130,6 +130,9 @@ pub struct Outbound {
     pub port: u16,
     /// Connections to one domain at one time. Default 5.
     pub connections_per_domain: usize,
+    /// Connections to the mail hosts of one provider at one time, whatever the domain: hosts whose names end alike.
+    /// Default 20.
+    pub connections_per_provider: usize,
     /// Whether mail is sent over IPv6 too. Default: no; turn it on when the IPv6 address has a name in DNS and
     /// SPF allows it.
     pub ipv6: bool,
@@ -148,6 +151,7 @@ impl Default for Outbound {
         Self {
             port: 25,
             connections_per_domain: 5,
+            connections_per_provider: 20,
             ipv6: false,
             dane: true,
             mta_sts: true,
@@ -348,6 +352,9 @@ impl Checked for EdgeConfig {
         }
         if !(1..=100).contains(&self.outbound.connections_per_domain) {
             return Err("[outbound] connections_per_domain has to be 1 to 100".to_owned());
+        }
+        if !(1..=1000).contains(&self.outbound.connections_per_provider) {
+            return Err("[outbound] connections_per_provider has to be 1 to 1000".to_owned());
         }
         self.check_scores()
     }

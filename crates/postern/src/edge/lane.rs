@@ -85,7 +85,7 @@ impl Worker {
         loop {
             match self.next_job() {
                 Some(job) => self.carry_out(job).await,
-                None if self.connection.is_some() && self.wait_for_more().await => {}
+                None if self.may_linger() && self.wait_for_more().await => {}
                 None => {
                     if self.retire() {
                         break;
@@ -100,6 +100,10 @@ impl Worker {
 
     fn next_job(&self) -> Option<Job> {
         self.lanes.lanes().get_mut(&self.domain)?.waiting.pop_front()
+    }
+
+    fn may_linger(&self) -> bool {
+        self.connection.as_ref().is_some_and(|open| !open.is_wanted())
     }
 
     async fn wait_for_more(&mut self) -> bool {

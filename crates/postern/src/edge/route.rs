@@ -9,6 +9,7 @@ mod map;
 mod names;
 mod own;
 mod policies;
+mod providers;
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -20,6 +21,7 @@ use net::tls::TlsConnector;
 use smtp::client::{Settings, TlsUse};
 use tlspolicy::{Demand, Refusal};
 use tokio::net::TcpStream;
+use tokio::sync::OwnedSemaphorePermit;
 
 use super::homes::Homes;
 use crate::config::EdgeConfig;
@@ -27,6 +29,7 @@ use crate::problem::Problem;
 
 pub use map::{Destination, Located, Map};
 pub use policies::Heard;
+pub use providers::Providers;
 
 /// What is needed to reach other MTAs.
 pub struct Router {
@@ -40,6 +43,8 @@ pub struct Router {
     pub settings: Settings,
     /// Whose mail belongs here.
     pub homes: Arc<Homes>,
+    /// How many connections each provider gets.
+    pub providers: Providers,
 }
 
 /// A connection and the host it leads to.
@@ -50,6 +55,8 @@ pub struct Open {
     pub host: String,
     /// Whether its certificate was verified.
     verified: bool,
+    /// The provider's room that it takes.
+    room: Option<OwnedSemaphorePermit>,
 }
 
 /// What the message itself needs of a connection, whatever the domain demands.
@@ -72,6 +79,11 @@ impl Open {
     /// Whether a message with this need may be sent over it.
     pub fn meets(&self, need: Need) -> bool {
         self.verified || need == Need::Nothing
+    }
+
+    /// Whether its provider gets no further connection: then it should not wait idly.
+    pub fn is_wanted(&self) -> bool {
+        self.room.as_ref().is_some_and(|room| room.semaphore().available_permits() == 0)
     }
 }
 
@@ -130,6 +142,7 @@ impl Router {
                 format!("the sender asks for REQUIRETLS, and nothing says which certificate {host} has");
             return Err(Outcome::failed(EnhancedCode(5, 7, 10), cause));
         }
+        let room = self.providers.enter(host).await;
         let mut last = Outcome::deferred(EnhancedCode(4, 4, 1), format!("{host} has no address to send to"));
         while !left.is_empty() {
             let (stream, remote) = happy_eyeballs::connect(&left)
@@ -137,7 +150,10 @@ impl Router {
                 .map_err(|error| Outcome::deferred(EnhancedCode(4, 4, 1), format!("{host} ({error})")))?;
             left.retain(|address: &SocketAddr| *address != remote);
             match self.session(stream, host, domain, &demand).await {
-                Ok(connection) => return Ok(opened(connection, host, remote.ip(), &demand)),
+                Ok(connection) => {
+                    let (open, about) = opened(connection, host, remote.ip(), &demand);
+                    return Ok((Open { room, ..open }, about));
+                }
                 Err(error) => last = refused(host, remote.ip(), &demand, error),
             }
         }
@@ -183,7 +199,7 @@ fn opened(connection: Connection, host: &str, ip: IpAddr, demand: &Demand) -> (O
         Demand::PublicRoots => ", verified for MTA-STS",
     };
     let about = format!("via {host} ({ip}), {tls}{verified}");
-    (Open { connection, host: host.to_owned(), verified: verifies(demand) }, about)
+    (Open { connection, host: host.to_owned(), verified: verifies(demand), room: None }, about)
 }
 
 fn refused(host: &str, ip: IpAddr, demand: &Demand, error: OpenError) -> Outcome {
