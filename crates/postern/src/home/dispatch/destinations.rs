@@ -7,7 +7,7 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
-use mail::{Domain, Outcome, UnixTime};
+use mail::{Domain, EnhancedCode, Outcome, UnixTime};
 
 /// Attempts that a domain begins with.
 const FIRST: usize = 2;
@@ -19,30 +19,34 @@ const KNOWN_MAX: usize = 10_000;
 pub(super) enum Sign {
     /// A host spoke with us and wants more, whatever it thinks of the message.
     Well,
-    /// A host is busy, or closes the door for now (421, 4.3.2).
+    /// A host is busy, closes the door for now (421, 4.3.2), or went away in the middle (4.4.2).
     Busy,
-    /// No host was reached.
+    /// No host was reached, or none that does what the domain demands.
     Dead,
 }
 
 impl Sign {
     /// Of the outcomes of one attempt. `None` when they say nothing.
     pub(super) fn of(outcomes: &[Outcome]) -> Option<Self> {
-        outcomes.iter().map(Self::of_one).min_by_key(|sign| *sign as u8)
+        outcomes.iter().filter_map(Self::of_one).min_by_key(|sign| *sign as u8)
     }
 
-    fn of_one(outcome: &Outcome) -> Self {
+    fn of_one(outcome: &Outcome) -> Option<Self> {
         let why = outcome.why();
-        match (outcome, &why.reply) {
-            (Outcome::Deferred(_), Some(reply)) if reply.code == 421 || reply.status() == BUSY => Self::Busy,
-            (Outcome::Deferred(_), None) => Self::Dead,
-            _ => Self::Well,
+        // The codes of RFC 3463 sections 3.4, 3.5 and 3.8; without a reply they are Edge's own.
+        match (outcome, &why.reply, why.status) {
+            (Outcome::Deferred(_), Some(reply), _) => {
+                let busy = reply.code == 421 || reply.status() == EnhancedCode(4, 3, 2);
+                Some(if busy { Self::Busy } else { Self::Well })
+            }
+            (Outcome::Deferred(_), None, EnhancedCode(_, 4, 2)) => Some(Self::Busy),
+            (Outcome::Deferred(_), None, EnhancedCode(_, 4 | 7, _)) => Some(Self::Dead),
+            // Edge itself would not, or could not.
+            (Outcome::Deferred(_), None, _) => None,
+            _ => Some(Self::Well),
         }
     }
 }
-
-/// RFC 3463 section 3.4: the system takes no messages now.
-const BUSY: mail::EnhancedCode = mail::EnhancedCode(4, 3, 2);
 
 /// Whether an attempt may begin.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -170,7 +174,7 @@ impl Destinations {
 
 #[cfg(test)]
 mod tests {
-    use mail::{EnhancedCode, Reply};
+    use mail::Reply;
 
     use super::*;
 
@@ -241,6 +245,9 @@ mod tests {
         for (outcomes, sign) in [
             (vec![], None),
             (vec![silent.clone()], Some(Sign::Dead)),
+            (vec![Outcome::deferred(EnhancedCode(4, 7, 5), "no DANE")], Some(Sign::Dead)),
+            (vec![Outcome::deferred(EnhancedCode(4, 4, 2), "hung up")], Some(Sign::Busy)),
+            (vec![Outcome::deferred(EnhancedCode(4, 3, 2), "too many attempts")], None),
             (vec![reply(421, (4, 3, 2), "busy"), silent.clone()], Some(Sign::Busy)),
             (vec![reply(450, (4, 3, 2), "not now")], Some(Sign::Busy)),
             (vec![full.clone()], Some(Sign::Well)),
