@@ -166,8 +166,9 @@ impl World {
     fn last_to(&self, domain: &str) -> String {
         let waiting = json(&self.pair.home.command_ok(&["queue", "list", "--json"], ""));
         let to = format!("you@{domain}");
-        let entries = waiting.as_array().unwrap().iter().filter(|entry| entry["waiting"][0] == to.as_str());
-        entries.last().unwrap()["item"].as_str().unwrap().to_owned()
+        let mut entries =
+            waiting.as_array().unwrap().iter().filter(|entry| entry["waiting"][0] == to.as_str());
+        entries.next_back().unwrap()["item"].as_str().unwrap().to_owned()
     }
 
     /// What the trace tells of the attempts to a domain, once there are so many.

@@ -264,7 +264,7 @@ impl Submit {
         if let Err(exceeded) = self.allowance.spend(limits, account.as_str(), abroad, facts.now) {
             return Err(self.too_much(&account, &exceeded).await);
         }
-        let header = sign::signed(&self.keys, author.domain(), header, message.hashes, facts.now)?;
+        let header = sign::signed(&self.keys, author.domain(), header, &message.hashes, facts.now)?;
         let item = facts.item;
         let mut state = QueueState::new(item, account.to_string(), envelope, facts.now);
         state.utf8_header = !header.is_ascii();

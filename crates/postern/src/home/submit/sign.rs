@@ -17,7 +17,7 @@ pub(super) fn signed(
     keys: &DomainKeys,
     domain: &Domain,
     header: Vec<u8>,
-    body: FinishedHashes,
+    body: &FinishedHashes,
     now: UnixTime,
 ) -> Result<Vec<u8>, Reply> {
     if !sign::can_sign_for(domain.as_str()) {
@@ -27,7 +27,7 @@ pub(super) fn signed(
         tracing::error!(%domain, "a message is not signed and not sent: the domain has no DKIM keys; restart Home");
         return Err(try_later());
     };
-    match sign::sign(&header, &body, keys.iter(), now) {
+    match sign::sign(&header, body, keys.iter(), now) {
         Ok(mut signed) => {
             signed.extend_from_slice(&header);
             Ok(signed)
