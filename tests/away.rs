@@ -38,7 +38,11 @@ fn ten_thousand_messages_wait_sealed_and_arrive_in_order_and_once() {
     let begun = std::time::Instant::now();
     let file = tempfile::NamedTempFile::new().unwrap();
     let text = format!("{MARKER} {}\n", "x".repeat(56)).repeat(12);
-    std::fs::write(file.path(), format!("Subject: {MARKER}\nTo: bob@example.org\n\n{text}")).unwrap();
+    std::fs::write(
+        file.path(),
+        format!("From: load@sender.test\nSubject: {MARKER}\nTo: bob@example.org\n\n{text}"),
+    )
+    .unwrap();
     let load =
         Load { messages: 9_900, sessions: 20, content: Content::File(file.path()), to: "bob@example.org" };
     smtp_source(None, pair.smtp, load);
