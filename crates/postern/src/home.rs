@@ -318,13 +318,14 @@ impl Home {
             Err(error) => tracing::error!(%error, "not reloaded: the old certificate stays"),
         }
         let fixed = |config: &HomeConfig| {
-            let HomeConfig { data, listen, limits, queue, filters, edges, .. } = config.clone();
+            let HomeConfig { data, listen, limits, queue, sending, filters, edges, .. } = config.clone();
             let limits = config::HomeLimits { message: self.config.limits.message, ..limits };
-            (data, listen, limits, queue, filters, edges)
+            let warm_up = (sending.warm_up, sending.warm_up_growth);
+            (data, listen, limits, queue, warm_up, filters, edges)
         };
         if fixed(&config) != fixed(&self.config) {
             tracing::warn!(
-                "changes of data, listen, limits, queue, filters and edges take effect after a restart"
+                "changes of data, listen, limits, queue, warm_up, filters and edges take effect after a restart"
             );
         }
         self.signer.adopt(&config, system::now());

@@ -73,6 +73,13 @@ impl Allowance {
         account.used.iter_mut().for_each(|(_, count)| *count = count.saturating_add(recipients));
         Ok(())
     }
+
+    /// A counted message was not taken after all.
+    pub fn give_back(&self, account: &str, recipients: u32) {
+        if let Some(account) = self.accounts().get_mut(account) {
+            account.used.iter_mut().for_each(|(_, count)| *count = count.saturating_sub(recipients));
+        }
+    }
 }
 
 impl Account {
@@ -113,6 +120,9 @@ mod tests {
         assert_eq!(allowance.check(&limits, "alice", 1, at(10)), Err(hour));
         assert_eq!(allowance.spend(&limits, "alice", 1, at(11)), Err(Exceeded { news: false, ..hour }));
         allowance.spend(&limits, "bob", 10, at(11)).unwrap();
+        allowance.give_back("bob", 4);
+        allowance.spend(&limits, "bob", 4, at(12)).unwrap();
+        assert!(allowance.check(&limits, "bob", 1, at(13)).is_err());
         allowance.spend(&limits, "alice", 5, at(HOUR)).unwrap();
         let day = Exceeded { limit: 15, hours: 24, until: at(DAY), news: false };
         assert_eq!(allowance.spend(&limits, "alice", 1, at(HOUR + 1)), Err(day));

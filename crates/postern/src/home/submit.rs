@@ -260,11 +260,11 @@ impl Submit {
         let Rewritten { header, author } =
             outgoing_header::rewrite(&message.header, &facts, may_send_as, is_local)?;
         let header = self.without_leaks(header, &account, &envelope, &facts)?;
+        let header = sign::signed(&self.keys, author.domain(), header, &message.hashes, facts.now)?;
         let limits = &self.directory.policy().sending;
         if let Err(exceeded) = self.allowance.spend(limits, account.as_str(), abroad, facts.now) {
             return Err(self.too_much(&account, &exceeded).await);
         }
-        let header = sign::signed(&self.keys, author.domain(), header, &message.hashes, facts.now)?;
         let item = facts.item;
         let mut state = QueueState::new(item, account.to_string(), envelope, facts.now);
         state.utf8_header = !header.is_ascii();
@@ -277,7 +277,10 @@ impl Submit {
             message_id_of(&header)
         );
         let receipt = self.queue.append(state, header, message.content).await;
-        let receipt = receipt.map_err(|error| refusal(&error))?;
+        let receipt = receipt.map_err(|error| {
+            self.allowance.give_back(account.as_str(), abroad);
+            refusal(&error)
+        })?;
         // Dated when it was taken: the first attempt may be traced before this line is.
         self.trace.write(Event {
             at: facts.now,

@@ -17,7 +17,7 @@ use tokio::time::Instant;
 
 use super::destinations::Sign;
 use super::local::{LocalMessage, Octets};
-use super::room::{Full, Room};
+use super::room::Room;
 use super::schedule::Rest;
 use super::{Accounts, Outbound, Shared};
 use crate::home::queue::{QueueError, QueueState, RunningAttempt, Turn};
@@ -240,6 +240,9 @@ impl<O: Outbound, A: Accounts> Round<O, A> {
 
     /// How long until an attempt in doubt is not waited for any longer.
     fn gone_at(&self) -> Option<Duration> {
+        if self.in_doubt.is_empty() {
+            return None;
+        }
         let up = self.shared.outbound.up();
         let gone = self.state.running.iter().filter(|running| self.in_doubt.contains(&running.attempt));
         let first =
@@ -299,20 +302,20 @@ impl<O: Outbound, A: Accounts> Round<O, A> {
     async fn begin(&mut self, edge: &str, wanted: Vec<(Domain, Vec<usize>)>) -> Result<(), QueueError> {
         let mut begun = Vec::new();
         for (domain, recipients) in wanted {
-            let room = match self.shared.rooms.enter(&domain) {
-                Ok(room) => room,
-                Err(Full) => {
-                    self.full.insert(domain);
-                    continue;
-                }
+            let slot = self.slot.take().or_else(|| Arc::clone(&self.shared.slots).try_acquire_owned().ok());
+            let Some(slot) = slot else { break };
+            let Ok(room) = self.shared.rooms.enter(&domain) else {
+                self.full.insert(domain);
+                self.slot = Some(slot);
+                continue;
             };
+            // Last, for it counts what is sent.
             if let Err(until) = self.shared.warm_up.take(edge, recipients.len(), system::now()) {
                 self.cold = Some(until);
                 self.full.insert(domain);
+                self.slot = Some(slot);
                 continue;
             }
-            let slot = self.slot.take().or_else(|| Arc::clone(&self.shared.slots).try_acquire_owned().ok());
-            let Some(slot) = slot else { break };
             let attempt = system::new_item_id();
             let edge = edge.to_owned();
             self.state.running.push(RunningAttempt { attempt, edge, recipients, started: system::now() });

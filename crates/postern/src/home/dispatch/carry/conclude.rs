@@ -41,21 +41,21 @@ impl<O: Outbound, A: Accounts> Round<O, A> {
         if matches!(abroad, Abroad::NoEdge) {
             return Rest::EdgeOrUntil(latest);
         }
-        if let Some(until) = self.cold {
+        let waiting = self.state.waiting_by_domain();
+        let full = waiting.keys().find(|domain| self.full.contains(*domain)).cloned();
+        let nothing_tried = waiting.keys().all(|domain| self.full.contains(domain));
+        if nothing_tried && let Some(until) = self.cold {
             let until = until.min(latest);
+            let until_text = until.rfc5322();
             self.trace(
                 "held back",
-                format!("the edge is new and has sent its share of today; until {}", until.rfc5322()),
+                format!("the edge is new and has sent its share of today; until {until_text}"),
             );
             self.state.next_due = until;
             self.unsaved = true;
             return Rest::Until(until);
         }
-        let waiting = self.state.waiting_by_domain();
-        let full = waiting.keys().find(|domain| self.full.contains(*domain)).cloned();
-        if waiting.keys().all(|domain| self.full.contains(domain))
-            && let Some(domain) = full
-        {
+        if nothing_tried && let Some(domain) = full {
             // The operator wanted it tried before its time: so it is due when there is room.
             if !self.early && self.state.next_due > now {
                 self.state.next_due = now;
@@ -68,8 +68,9 @@ impl<O: Outbound, A: Accounts> Round<O, A> {
             self.unsaved = true;
         }
         match full {
-            Some(domain) => Rest::RoomOrUntil(domain, self.state.next_due),
-            None => Rest::Until(self.state.next_due),
+            // Room would not help what a new edge may not send today.
+            Some(domain) if self.cold.is_none() => Rest::RoomOrUntil(domain, self.state.next_due),
+            _ => Rest::Until(self.state.next_due),
         }
     }
 
