@@ -11,6 +11,7 @@ mod frame;
 mod hello;
 mod return_path;
 mod snapshot;
+mod srs;
 mod trace;
 mod window;
 
@@ -23,6 +24,7 @@ pub use frame::{
 pub use hello::{Agreed, Hello, HelloError, VERSION};
 pub use return_path::{GRACE_DAYS, ReturnPathKey, ReturnPaths, TAG_DAYS, TagError, names_of};
 pub use snapshot::{Away, DomainPolicy, RecipientHash, RecipientKey, Snapshot, SnapshotDelivery};
+pub use srs::{SRS_DAYS, SecretsError, SrsError, SrsSecrets};
 pub use trace::{Event, Role};
 pub use window::{ReceiveWindow, SendWindow, WINDOW_OCTETS, WindowError};
 

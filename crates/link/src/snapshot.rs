@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use sha2::Sha256;
 
 use crate::return_path::{self, ReturnPaths, TagError};
+use crate::srs::{SrsError, SrsSecrets};
 
 /// Octets kept of each recipient's HMAC-SHA-256: too many to collide, too few to waste memory.
 const HASH_OCTETS: usize = 16;
@@ -97,6 +98,9 @@ pub struct Snapshot {
     /// How reverse-paths of the home's mail are signed; `None` from a home that knows of no such thing.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub return_paths: Option<ReturnPaths>,
+    /// With which rewritten reverse-paths of forwarded mail are checked; `None` from a home that forwards nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub srs: Option<SrsSecrets>,
 }
 
 /// How an address is known to a snapshot.
@@ -143,6 +147,16 @@ impl Snapshot {
     pub fn without_tag(&self, address: &Address) -> Address {
         let stripped = self.return_paths.as_ref().and_then(|paths| paths.strip(address));
         stripped.unwrap_or_else(|| address.clone())
+    }
+
+    /// Whether this is the rewritten reverse-path of a message that the home forwarded; `None` when it does not
+    /// have that form.
+    ///
+    /// # Errors
+    /// Why it leads nowhere.
+    #[must_use]
+    pub fn open_srs(&self, address: &Address, now: UnixTime) -> Option<Result<Address, SrsError>> {
+        self.srs.as_ref()?.open(address, now)
     }
 
     /// Whether a notification of a failure to this plain address is about mail that was not sent from here.
@@ -227,6 +241,7 @@ mod tests {
             message_octets_max: 1,
             outbound: false,
             return_paths: None,
+            srs: None,
         }
     }
 

@@ -1,9 +1,10 @@
-//! The chain of those who handled a message and vouch for what they saw: ARC (RFC 8617), verification only.
+//! The chain of those who handled a message and vouch for what they saw: ARC (RFC 8617), verified and sealed.
 //!
 //! The order of work is that of [`crate::dkim`], whose body hashes and keys are used: [`Chain::parse`] reads
 //! the header section, [`Chain::keys`] asks DNS while the body streams by, [`Chain::verify`] gives one
 //! [`ArcVerdict`] for the whole chain.
 
+mod seal;
 mod set;
 #[cfg(test)]
 mod tests;
@@ -19,6 +20,7 @@ use crate::dkim::signature::{Mark, Problem};
 use crate::dkim::{BodyHashes, DkimResult, FinishedHashes, Keys};
 use crate::dns::Resolver;
 
+pub use self::seal::seal;
 pub use self::set::INSTANCE_MAX;
 
 /// What became of the chain (RFC 8617 section 4.4).

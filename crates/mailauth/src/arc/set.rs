@@ -12,9 +12,9 @@ use crate::dkim::tag_list::{TagList, trim};
 /// The longest chain (RFC 8617 section 4.2.1).
 pub const INSTANCE_MAX: u8 = 50;
 
-const RESULTS: &str = "ARC-Authentication-Results";
-const MESSAGE: &str = "ARC-Message-Signature";
-const SEAL: &str = "ARC-Seal";
+pub(super) const RESULTS: &str = "ARC-Authentication-Results";
+pub(super) const MESSAGE: &str = "ARC-Message-Signature";
+pub(super) const SEAL: &str = "ARC-Seal";
 
 /// A field, kept as it came.
 #[derive(Debug, Clone)]

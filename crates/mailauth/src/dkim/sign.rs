@@ -140,14 +140,26 @@ impl SigningKey {
         })
     }
 
-    const fn algorithm(&self) -> Algorithm {
+    /// `s=`.
+    #[must_use]
+    pub fn selector(&self) -> &str {
+        &self.selector
+    }
+
+    /// Whether it is an RSA key, which every receiver can check.
+    #[must_use]
+    pub const fn is_rsa(&self) -> bool {
+        matches!(self.pair, KeyPair::Rsa(_))
+    }
+
+    pub(crate) const fn algorithm(&self) -> Algorithm {
         match self.pair {
             KeyPair::Rsa(_) => Algorithm::RsaSha256,
             KeyPair::Ed25519(_) => Algorithm::Ed25519Sha256,
         }
     }
 
-    fn sign(&self, digest: &Digest) -> Result<Vec<u8>, SignError> {
+    pub(crate) fn sign(&self, digest: &Digest) -> Result<Vec<u8>, SignError> {
         match &self.pair {
             KeyPair::Rsa(pair) => {
                 let mut octets = vec![0; pair.public_modulus_len()];
@@ -239,34 +251,41 @@ impl Signed<'_> {
         field.push_str(";\r\n\tbh=");
         field.push_str(&STANDARD.encode(self.body_hash.as_ref()));
         field.push_str(";\r\n\tb=");
-        let signature = STANDARD.encode(key.sign(&self.hash(&field))?);
-        let mut rest = signature.as_str();
-        while let Some((line, more)) = rest.split_at_checked(LINE_CHARS) {
-            field.push_str(line);
-            field.push_str("\r\n\t ");
-            rest = more;
-        }
-        field.push_str(rest);
-        field.push_str("\r\n");
+        let digest = header_hash(&self.fields, &self.names, &field);
+        put_signature(&key.sign(&digest)?, &mut field);
         Ok(field.into_bytes())
-    }
-
-    /// RFC 6376 section 3.7: the signed fields, then the signature's own with an empty `b=`.
-    fn hash(&self, own: &str) -> Digest {
-        let mut hasher = Hasher::new();
-        let names: Vec<String> = self.names.iter().map(|name| name.to_ascii_lowercase()).collect();
-        // Its own field is not in the header yet: no offset is that of it.
-        for field in self.fields.select(&names, usize::MAX) {
-            canonical::field(Canonicalization::Relaxed, field, &mut hasher);
-        }
-        if let Some(own) = header::fields(own.as_bytes()).next() {
-            canonical::signature_field(Canonicalization::Relaxed, &own, &(0..0), &mut hasher);
-        }
-        hasher.finish()
     }
 }
 
-fn names(header: &[u8]) -> Result<Vec<&'static str>, SignError> {
+/// RFC 6376 section 3.7: the signed fields, then the signature's own, `own`, which ends with an empty `b=`.
+pub(crate) fn header_hash(fields: &HeaderFields<'_>, names: &[&str], own: &str) -> Digest {
+    let mut hasher = Hasher::new();
+    let names: Vec<String> = names.iter().map(|name| name.to_ascii_lowercase()).collect();
+    // Its own field is not in the header yet: no offset is that of it.
+    for field in fields.select(&names, usize::MAX) {
+        canonical::field(Canonicalization::Relaxed, field, &mut hasher);
+    }
+    if let Some(own) = header::fields(own.as_bytes()).next() {
+        canonical::signature_field(Canonicalization::Relaxed, &own, &(0..0), &mut hasher);
+    }
+    hasher.finish()
+}
+
+/// Puts the value of `b=`, folded, and the line end behind a signature field.
+pub(crate) fn put_signature(signature: &[u8], field: &mut String) {
+    let signature = STANDARD.encode(signature);
+    let mut rest = signature.as_str();
+    while let Some((line, more)) = rest.split_at_checked(LINE_CHARS) {
+        field.push_str(line);
+        field.push_str("\r\n\t ");
+        rest = more;
+    }
+    field.push_str(rest);
+    field.push_str("\r\n");
+}
+
+/// The names of `h=`, one for each field that is signed.
+pub(crate) fn names(header: &[u8]) -> Result<Vec<&'static str>, SignError> {
     let mut names = Vec::new();
     for (name, more) in OVERSIGNED.map(|name| (name, 1)).into_iter().chain(SIGNED.map(|name| (name, 0))) {
         let count = header::count(header, name);
@@ -279,7 +298,7 @@ fn names(header: &[u8]) -> Result<Vec<&'static str>, SignError> {
 }
 
 /// `h=` with its names, folded.
-fn put_names(names: &[&str], field: &mut String) {
+pub(crate) fn put_names(names: &[&str], field: &mut String) {
     field.push_str("h=");
     let mut column = "h=".len();
     for (place, name) in names.iter().enumerate() {

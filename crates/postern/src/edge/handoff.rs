@@ -445,6 +445,7 @@ mod tests {
             message_octets_max: 1 << 20,
             outbound: false,
             return_paths: None,
+            srs: None,
         })
         .unwrap();
         let trace = Trace::open(&dir.path().join("trace"), link::Role::Edge).unwrap();

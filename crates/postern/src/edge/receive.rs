@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use link::{Open, SnapshotDelivery};
+use link::{Open, SnapshotDelivery, SrsError};
 use mail::{Address, Client, EnhancedCode, Envelope, Recipient, Reply, ReversePath, Sign, UnixTime, Verdict};
 use mailauth::spf::Spf;
 use net::smtp_server::{Answers, Early, Service};
@@ -149,22 +149,13 @@ impl Receive {
                 "This host takes no mail for that domain: relaying is not offered",
             );
         };
-        let tagged = kept.snapshot.open_tag(address, now);
-        let plain = match &tagged {
-            Some(Ok(plain)) => plain,
-            // Only a notification claims that we asked for it; anything else is for a name that nobody has.
-            Some(Err(error)) if self.transaction.is_notification() => return return_path::refuse_tag(*error),
-            Some(Err(_)) => return unknown_recipient(),
-            None => address,
+        let refusal = match kept.snapshot.open_srs(address, now) {
+            Some(opened) => self.refuse_rewritten(opened.err()),
+            None => self.refuse_named(address, &kept, now),
         };
-        if kept.snapshot.find(plain) == SnapshotDelivery::UnknownRecipient {
-            return unknown_recipient();
+        if let Some(refusal) = refusal {
+            return refusal;
         }
-        // Whoever only asks whether the address exists is answered; what the message is shows at its end.
-        self.transaction.untagged = tagged.is_none()
-            && self.transaction.is_notification()
-            && !judge::is_role(plain.local())
-            && kept.snapshot.expects_tag(plain, now);
         match &self.transaction.home {
             Some((first, _)) if !Arc::ptr_eq(first, &home) => {
                 Reply::new(452, (4, 5, 3), "Send to this recipient in a transaction of its own")
@@ -174,6 +165,39 @@ impl Receive {
                 Reply::new(250, (2, 1, 5), "Recipient ok")
             }
         }
+    }
+
+    /// Why the rewritten reverse-path of forwarded mail is no recipient: only what happened to that mail is told
+    /// to its sender through us.
+    fn refuse_rewritten(&mut self, error: Option<SrsError>) -> Option<Reply> {
+        if !self.transaction.is_notification() {
+            return Some(unknown_recipient());
+        }
+        self.transaction.untagged = false;
+        error.map(return_path::refuse_rewritten)
+    }
+
+    /// Why any other address is no recipient.
+    fn refuse_named(&mut self, address: &Address, kept: &Kept, now: UnixTime) -> Option<Reply> {
+        let tagged = kept.snapshot.open_tag(address, now);
+        let plain = match &tagged {
+            Some(Ok(plain)) => plain,
+            // Only a notification claims that we asked for it; anything else is for a name that nobody has.
+            Some(Err(error)) if self.transaction.is_notification() => {
+                return Some(return_path::refuse_tag(*error));
+            }
+            Some(Err(_)) => return Some(unknown_recipient()),
+            None => address,
+        };
+        if kept.snapshot.find(plain) == SnapshotDelivery::UnknownRecipient {
+            return Some(unknown_recipient());
+        }
+        // Whoever only asks whether the address exists is answered; what the message is shows at its end.
+        self.transaction.untagged = tagged.is_none()
+            && self.transaction.is_notification()
+            && !judge::is_role(plain.local())
+            && kept.snapshot.expects_tag(plain, now);
+        None
     }
 
     fn postmaster_home(&self) -> Option<(Arc<Home>, Arc<Kept>)> {
@@ -460,6 +484,7 @@ mod tests {
             message_octets_max: 1 << 20,
             outbound: false,
             return_paths: None,
+            srs: None,
         })
         .unwrap();
         let trace = Trace::open(&dir.join("trace"), link::Role::Edge).unwrap();
@@ -548,6 +573,25 @@ mod tests {
         assert_eq!(rcpt(&mut receive, sender, "bob@example.org"), (250, ok, false));
         for spared in ["list@example.org", "postmaster@example.org", "Abuse@example.org"] {
             assert_eq!(rcpt(&mut receive, NULL, spared), (250, ok, false), "{spared}");
+        }
+    }
+
+    #[test]
+    fn a_rewritten_reverse_path_takes_notifications_and_nothing_else() {
+        let dir = tempfile::tempdir().unwrap();
+        let (mut receive, _) = signing(dir.path());
+        let sender = ReversePath::Address(Address::parse("a@example.net").unwrap());
+        let ours = mail::Domain::parse("example.org").unwrap();
+        let srs = link::SrsSecrets::try_from(vec!["x".repeat(32)]).unwrap();
+        let rewrite = |now| srs.rewrite(sender.address().unwrap(), &ours, now).unwrap().to_string();
+        let (good, old) = (rewrite(system::now()), rewrite(LONG_AGO.plus_secs(86_400 * 7)));
+        assert_eq!(rcpt(&mut receive, NULL, &good), (550, NO_SUCH_RECIPIENT, false), "nothing is forwarded");
+        let home = receive.shared.homes.list().remove(0);
+        home.keep(link::Snapshot { srs: Some(srs), ..home.kept().unwrap().snapshot.clone() }).unwrap();
+        assert_eq!(rcpt(&mut receive, NULL, &good), (250, EnhancedCode(2, 1, 5), false));
+        assert_eq!(rcpt(&mut receive, sender.clone(), &good), (550, NO_SUCH_RECIPIENT, false));
+        for bad in [old, good.replace("=a@", "=b@")] {
+            assert_eq!(rcpt(&mut receive, NULL, &bad), (550, EnhancedCode(5, 7, 1), false), "{bad}");
         }
     }
 

@@ -4,7 +4,7 @@
 //! the null reverse-path goes to addresses that it found elsewhere, a header field for example, and is taken: read
 //! receipts (RFC 8098), vacation replies (RFC 3834), reports to the postmaster.
 
-use link::TagError;
+use link::{SrsError, TagError};
 use mail::{Reply, address_list, header};
 
 /// Whether a message with the null reverse-path, given as its header section, tells of a failed delivery: it is a
@@ -39,6 +39,15 @@ pub fn refuse_tag(error: TagError) -> Reply {
     let text = match error {
         TagError::Expired => "The signature of this reverse-path has expired: report failures sooner",
         TagError::Wrong => "The signature of this reverse-path is wrong: the message was not sent from here",
+    };
+    Reply::new(550, (5, 7, 1), text)
+}
+
+/// For a notification to the rewritten reverse-path of a forwarded message, when that is not good.
+pub fn refuse_rewritten(error: SrsError) -> Reply {
+    let text = match error {
+        SrsError::Expired => "This rewritten reverse-path has expired: report failures sooner",
+        SrsError::Wrong => "This rewritten reverse-path is wrong: the message was not forwarded from here",
     };
     Reply::new(550, (5, 7, 1), text)
 }
