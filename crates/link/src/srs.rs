@@ -243,10 +243,12 @@ mod tests {
             let forged = KNOWN.replacen(from, to, 1);
             assert_eq!(opened(&forged, NOW), Some(Err(SrsError::Wrong)), "{forged}");
         }
-        for short in ["SRS0=wXEk=JN=example.net=Bob+x@example.org", "SRS0==JN=example.net=Bob+x@example.org"] {
+        for short in ["SRS0=wXEk=JN=example.net=Bob+x@example.org", "SRS0==JN=example.net=Bob+x@example.org"]
+        {
             assert_eq!(opened(short, NOW), Some(Err(SrsError::Wrong)), "{short}");
         }
-        for other in ["bob@example.org", "SRS0@example.org", "SRS0=a=b@example.org", "srs=a=b=c@example.org"] {
+        for other in ["bob@example.org", "SRS0@example.org", "SRS0=a=b@example.org", "srs=a=b=c@example.org"]
+        {
             assert_eq!(opened(other, NOW), None, "{other}");
         }
         let other = SrsSecrets::try_from(vec!["y".repeat(16)]).unwrap();
@@ -258,7 +260,9 @@ mod tests {
     #[test]
     fn another_forwarders_address_goes_back_to_it_and_never_grows_again() {
         let again = rewritten("SRS0=HHHH=TT=a.example=al@fwd.example").unwrap();
-        assert!(again.starts_with("SRS1=") && again.ends_with("=fwd.example==HHHH=TT=a.example=al@example.org"));
+        assert!(
+            again.starts_with("SRS1=") && again.ends_with("=fwd.example==HHHH=TT=a.example=al@example.org")
+        );
         assert_eq!(opened(&again, NOW), Some(Ok("SRS0=HHHH=TT=a.example=al@fwd.example".to_owned())));
         let third = rewritten("SRS1=HHHH=fwd.example==HHHH=TT=a.example=al@second.example").unwrap();
         assert!(third.ends_with("=fwd.example==HHHH=TT=a.example=al@example.org"), "{third}");

@@ -9,6 +9,7 @@ mod dispatch;
 pub mod dkim;
 mod edges;
 mod filters;
+mod forward;
 mod mailboxes;
 mod notices;
 mod outgoing_header;
@@ -54,7 +55,9 @@ use directory::Directory;
 use dkim::DomainKeys;
 use edges::{Edges, FromEdge};
 use filters::{Filters, Trainer};
+use forward::{Forwarder, Srs};
 use mailboxes::Accounts;
+use notices::Notices;
 use quarantine::Quarantine;
 use queue::{Queue, QueueError};
 use return_path::Signer;
@@ -73,6 +76,8 @@ struct Home {
     edges: Edges,
     signer: Signer,
     keys: DomainKeys,
+    notices: Notices,
+    forwarder: Arc<Forwarder>,
     quarantine: Quarantine,
     filters: Option<Arc<Filters>>,
     trainer: Option<Trainer>,
@@ -97,6 +102,20 @@ pub async fn run(config_path: &Path) -> Result<(), Problem> {
     let quarantine = Quarantine::open(&config.data)?;
     let filters = Filters::new(&config.filters, &trace);
     let trainer = Trainer::start(filters::teachable(&config.filters)?, &store, &stop);
+    let signer = Signer::open(&config.data, directory.clone(), system::now())?;
+    let keys = DomainKeys::open(&config.data, &config.domains, system::now())?;
+    let (queue, commands) = Queue::new(open_queue(&config)?);
+    let srs = Srs::open(&config.data)?;
+    let notices = Notices::new(directory.clone(), Arc::clone(&store));
+    let forwarding = forward::Parts {
+        queue: queue.clone(),
+        directory: directory.clone(),
+        keys: keys.clone(),
+        srs: srs.clone(),
+        notices: notices.clone(),
+        trace: trace.clone(),
+    };
+    let forwarder = Forwarder::open(&config.data, forwarding)?;
     let arrivals = arrivals(ArrivalParts {
         config: &config,
         secrets: &secrets,
@@ -105,12 +124,12 @@ pub async fn run(config_path: &Path) -> Result<(), Problem> {
         trace: &trace,
         filters: filters.clone(),
         quarantine: &quarantine,
+        forwarder: &forwarder,
     })?;
-    let signer = Signer::open(&config.data, directory.clone(), system::now())?;
-    let keys = DomainKeys::open(&config.data, &config.domains, system::now())?;
     let snapshots = SnapshotSource {
         directory: directory.clone(),
         signer: signer.clone(),
+        srs,
         hash_secret: secrets.hash_secret,
         sealing_key: secrets.unseal.public(),
     };
@@ -118,7 +137,6 @@ pub async fn run(config_path: &Path) -> Result<(), Problem> {
     let pins = config.edges.clone();
     let (edges, from_edges) =
         Edges::new(pins, name, secrets.link_key, dialer, arrivals, snapshots, stop.clone());
-    let (queue, commands) = Queue::new(open_queue(&config)?);
     let identity = certificate(&config)?;
     let home = Arc::new(Home {
         config_path: config_path.to_owned(),
@@ -130,6 +148,8 @@ pub async fn run(config_path: &Path) -> Result<(), Problem> {
         edges,
         signer,
         keys,
+        notices,
+        forwarder,
         quarantine,
         filters,
         trainer,
@@ -172,6 +192,7 @@ struct ArrivalParts<'a> {
     trace: &'a Trace,
     filters: Option<Arc<Filters>>,
     quarantine: &'a Quarantine,
+    forwarder: &'a Arc<Forwarder>,
 }
 
 fn arrivals(parts: ArrivalParts<'_>) -> Result<Arc<Arrivals>, Problem> {
@@ -187,6 +208,7 @@ fn arrivals(parts: ArrivalParts<'_>) -> Result<Arc<Arrivals>, Problem> {
         trace: parts.trace.clone(),
         filters: parts.filters,
         quarantine: parts.quarantine.clone(),
+        forwarder: Arc::clone(parts.forwarder),
         unseal: parts.secrets.unseal.clone(),
         unsealers,
         drafts,
@@ -267,7 +289,7 @@ impl Home {
             edges: self.edges.clone(),
             keys: self.keys.clone(),
             trace: trace.clone(),
-            notices: notices::Notices::new(self.directory.clone(), Arc::clone(&self.store)),
+            notices: self.notices.clone(),
             scratch: scratch.clone(),
             memory: Arc::new(Semaphore::new(half_in_kib(self.config.limits.body_memory.0))),
         }))?;
@@ -279,6 +301,7 @@ impl Home {
             from_edges,
             accounts: self.directory.clone(),
             sign: Box::new(move |path| signer.sign(path, system::now())),
+            forwarder: Arc::clone(&self.forwarder),
             store: Arc::clone(&self.store),
             trace: trace.clone(),
             settings: dispatch::Settings::new(
@@ -357,6 +380,7 @@ impl Home {
             store: &self.store,
             directory: &self.directory,
             trace: &self.trace,
+            forwarder: &self.forwarder,
             drafts: &drafts,
         };
         tokio::task::block_in_place(|| self.quarantine.command(&parts, command, arguments))

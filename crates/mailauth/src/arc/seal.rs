@@ -35,7 +35,8 @@ pub fn seal(
     let before = sets.all();
     let closed = before.last().is_some_and(|set| set.seal.status == ChainStatus::Fail);
     let found = if before.is_empty() { ArcResult::None } else { found };
-    if closed || before.len() >= usize::from(INSTANCE_MAX) || (found == ArcResult::None && !before.is_empty()) {
+    if closed || before.len() >= usize::from(INSTANCE_MAX) || (found == ArcResult::None && !before.is_empty())
+    {
         return Ok(None);
     }
     let instance = before.len() + 1;

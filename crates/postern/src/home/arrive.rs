@@ -6,6 +6,7 @@
 
 mod buffer;
 mod deliver;
+mod head;
 mod plan;
 #[cfg(test)]
 mod tests;
@@ -28,6 +29,7 @@ pub use unsealers::Unsealers;
 
 use super::directory::Directory;
 use super::filters::Filters;
+use super::forward::Forwarder;
 use super::quarantine::Quarantine;
 use crate::sealed::UnsealWith;
 use crate::trace::Trace;
@@ -48,6 +50,8 @@ pub struct Arrivals {
     pub filters: Option<Arc<Filters>>,
     /// What the operator keeps.
     pub quarantine: Quarantine,
+    /// What is for elsewhere.
+    pub forwarder: Arc<Forwarder>,
     /// Opens sealed items.
     pub unseal: UnsealWith,
     /// The threads on which they are opened.

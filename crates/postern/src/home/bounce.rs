@@ -1,17 +1,17 @@
 //! Reports to senders: from what the queue remembers to a message in the sender's own INBOX.
 //!
-//! Only what was handed in with a login is reported on, so a report never leaves this Home. Its id is derived from the
+//! What was handed in with a login is reported on here, and never leaves this Home; what becomes of forwarded mail is
+//! told by [`super::forward`]. Its id is derived from the
 //! original's: the same report written again after a crash is dropped by the store.
 
 use std::sync::Arc;
 
 use mail::dsn::{Action, Original, Report, ReportedRecipient};
-use mail::{Address, EnhancedCode, ItemId, Notify, Outcome, Ret, UnixTime};
-use sha2::{Digest as _, Sha256};
+use mail::{Address, Domain, EnhancedCode, ItemId, Notify, Outcome, Ret, UnixTime};
 use store::{Store, StoreError};
 
 use super::dispatch::{LocalMessage, Octets};
-use super::queue::{QueueState, QueuedRecipient, RecipientState, Submitted};
+use super::queue::{QueueState, QueuedRecipient, RecipientState, Submitted, derived_id};
 use crate::system;
 
 /// Longest message that a report carries whole when the sender asked for that (`RET=FULL`).
@@ -76,42 +76,91 @@ enum Part {
     Header,
 }
 
-/// Commits a report with an id that follows from the original's and from `kind`. `false`: it would be for nobody.
+/// A report to be written.
+pub struct Reported<'a> {
+    /// What kind it is: its id follows from it and from the original's.
+    pub kind: &'a str,
+    /// In whose name it is written.
+    pub domain: &'a Domain,
+    /// For whom.
+    pub to: &'a Address,
+    /// What is told, of one recipient at least.
+    pub recipients: &'a [ReportedRecipient],
+}
+
+/// The report's id and octets, with the original's header.
+///
+/// # Errors
+/// Why the original can't be read.
+pub async fn compose(
+    state: &QueueState,
+    reported: &Reported<'_>,
+    original: spool::Body,
+) -> Result<(ItemId, Vec<u8>), String> {
+    put_together(state, reported, (original, Part::Header), system::now()).await
+}
+
+async fn put_together(
+    state: &QueueState,
+    reported: &Reported<'_>,
+    (original, part): (spool::Body, Part),
+    retry_until: UnixTime,
+) -> Result<(ItemId, Vec<u8>), String> {
+    let octets_max = if part == Part::Whole { usize::MAX } else { HEADER_OCTETS_MAX };
+    let octets = tokio::task::spawn_blocking(move || original.read(0, octets_max))
+        .await
+        .map_err(|error| error.to_string())?
+        .map_err(|error| error.to_string())?;
+    let item = derived_id(reported.kind, state.item);
+    let report = Report {
+        item,
+        domain: reported.domain,
+        to: reported.to,
+        now: system::now(),
+        arrived: state.submitted,
+        retry_until,
+        envid: state.envelope.envid.as_deref(),
+        recipients: reported.recipients,
+        original: if part == Part::Whole { Original::Full(&octets) } else { Original::Header(&octets) },
+        boundary: &format!("{:032x}", u128::from_le_bytes(system::random())),
+    };
+    Ok((item, report.to_message()))
+}
+
+/// Commits a report to the sender. `false`: it would be for nobody.
 async fn write(
     state: &QueueState,
     kind: &str,
     recipients: &[ReportedRecipient],
-    (original, part): (spool::Body, Part),
+    original: (spool::Body, Part),
     retry_until: UnixTime,
     mailboxes: &Mailboxes<'_>,
 ) -> Result<bool, String> {
     let Some(to) = state.envelope.reverse_path.address().filter(|_| !recipients.is_empty()) else {
         return Ok(false);
     };
-    let octets_max = if part == Part::Whole { usize::MAX } else { HEADER_OCTETS_MAX };
-    let octets = tokio::task::spawn_blocking(move || original.read(0, octets_max))
-        .await
-        .map_err(|error| error.to_string())?
-        .map_err(|error| error.to_string())?;
-    let item = report_id(kind, state.item);
-    let message = Report {
-        item,
-        domain: to.domain(),
-        to,
-        now: system::now(),
-        arrived: state.submitted,
-        retry_until,
-        envid: state.envelope.envid.as_deref(),
-        recipients,
-        original: if part == Part::Whole { Original::Full(&octets) } else { Original::Header(&octets) },
-        boundary: &format!("{:032x}", u128::from_le_bytes(system::random())),
+    let reported = Reported { kind, domain: to.domain(), to, recipients };
+    let (item, octets) = put_together(state, &reported, original, retry_until).await?;
+    commit(&local(item, octets), &state.account, mailboxes).await.map(|()| true)
+}
+
+fn local(item: ItemId, octets: Vec<u8>) -> LocalMessage {
+    LocalMessage { item, reverse_path: mail::ReversePath::Null, octets: Octets::Memory(octets.into()) }
+}
+
+/// Commits a report to the postmaster's INBOX.
+///
+/// # Errors
+/// Why it is not there.
+pub async fn commit_to_postmaster(
+    item: ItemId,
+    octets: Vec<u8>,
+    mailboxes: &Mailboxes<'_>,
+) -> Result<(), String> {
+    let Some(postmaster) = &mailboxes.postmaster else {
+        return Err("there is no account yet that could be told".to_owned());
     };
-    let message = LocalMessage {
-        item,
-        reverse_path: mail::ReversePath::Null,
-        octets: Octets::Memory(message.to_message().into()),
-    };
-    commit(&message, &state.account, mailboxes).await.map(|()| true)
+    commit(&local(item, octets), postmaster, mailboxes).await
 }
 
 async fn commit(message: &LocalMessage, account: &str, mailboxes: &Mailboxes<'_>) -> Result<(), String> {
@@ -125,14 +174,18 @@ async fn commit(message: &LocalMessage, account: &str, mailboxes: &Mailboxes<'_>
     result.map(drop).map_err(|error| error.to_string())
 }
 
-/// The id of a report on an item: its time, and octets that follow from its id and the kind of report.
-fn report_id(kind: &str, item: ItemId) -> ItemId {
-    let digest = Sha256::new().chain_update(kind).chain_update(item.as_bytes()).finalize();
-    let mut octets = *item.as_bytes();
-    for (octet, hashed) in octets.iter_mut().skip(6).zip(digest) {
-        *octet = hashed;
-    }
-    ItemId::from_bytes(octets)
+/// The recipients that a message failed for, whatever its sender wants to know.
+pub fn failed(state: &QueueState) -> Vec<ReportedRecipient> {
+    let failed = state.recipients.iter().filter_map(|queued| {
+        let action = match queued.state {
+            RecipientState::Failed => Action::Failed,
+            RecipientState::Expired => Action::Expired,
+            RecipientState::Pending | RecipientState::Delivered => return None,
+        };
+        let why = queued.last.as_ref().map(Outcome::why)?.clone();
+        Some(ReportedRecipient { recipient: queued.recipient.clone(), action, why })
+    });
+    failed.collect()
 }
 
 /// What is told of a recipient, if anything (RFC 3461 section 4.1: without NOTIFY, failures are).
@@ -166,15 +219,6 @@ const fn is_failure(action: Action) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn the_id_of_a_report_follows_from_the_originals_and_the_kind() {
-        let item = ItemId::new(UnixTime::from_secs(1_000), [7; 10]);
-        assert_eq!(report_id("a", item), report_id("a", item));
-        assert_ne!(report_id("a", item), item);
-        assert_ne!(report_id("a", item), report_id("b", item));
-        assert_ne!(report_id("a", report_id("a", item)), item);
-    }
 
     #[test]
     fn notify_says_what_is_told() {

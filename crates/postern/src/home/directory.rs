@@ -13,7 +13,7 @@ use rusqlite::Connection;
 use sha2::{Digest as _, Sha256};
 use tokio::sync::watch;
 
-use crate::config::HomeConfig;
+use crate::config::{HomeConfig, Switch};
 use crate::home::password::{self, Checker};
 use crate::problem::Problem;
 use crate::system;
@@ -22,6 +22,8 @@ use crate::system;
 const ALIAS_DEPTH_MAX: usize = 8;
 /// Shortest password that is taken.
 const PASSWORD_OCTETS_MIN: usize = 8;
+/// Addresses that one alias stands for, and that mail to one recipient is forwarded to.
+const TARGETS_MAX: usize = 100;
 /// Longest password that is looked at.
 const PASSWORD_OCTETS_MAX: usize = 1024;
 
@@ -59,6 +61,21 @@ impl fmt::Display for AccountId {
 impl fmt::Debug for AccountId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
+    }
+}
+
+/// Where mail to a recipient goes.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Destinations {
+    /// Accounts here.
+    pub accounts: Vec<AccountId>,
+    /// Addresses elsewhere, to which it is forwarded.
+    pub outside: Vec<Address>,
+}
+
+impl Destinations {
+    fn is_empty(&self) -> bool {
+        self.accounts.is_empty() && self.outside.is_empty()
     }
 }
 
@@ -213,22 +230,50 @@ impl Directory {
     pub fn add_alias(&self, alias: &str, targets: &[Address]) -> Result<(), Problem> {
         let canonical = self.checked_alias(alias)?;
         for target in targets {
-            if self.resolve(target).is_none() || target.canonical() == canonical {
-                return Err(Problem::setup(
-                    format!("{target} is no account or alias of this home"),
-                    "add it first with 'postern user add'; addresses elsewhere are not forwarded to yet",
-                ));
-            }
+            self.check_target(&canonical, target)?;
+        }
+        let known = self.view().aliases.get(&canonical).map_or(0, Vec::len);
+        if known + targets.len() > TARGETS_MAX {
+            return Err(Problem::setup(
+                format!("{alias} would stand for more than {TARGETS_MAX} addresses"),
+                "use a mailing list manager for more",
+            ));
         }
         self.change(|db| {
             let transaction = db.unchecked_transaction()?;
             for target in targets {
-                let row = (&canonical, target.canonical());
+                let target = if self.is_local_domain(target.domain()) {
+                    target.canonical()
+                } else {
+                    // What the case of a local part means is for its own host to say.
+                    target.to_string()
+                };
+                let row = (&canonical, target);
                 transaction.execute("INSERT OR IGNORE INTO alias (address, target) VALUES (?1, ?2)", row)?;
             }
             transaction.commit()?;
             Ok(targets.len())
         })?;
+        Ok(())
+    }
+
+    fn check_target(&self, alias: &str, target: &Address) -> Result<(), Problem> {
+        if !self.is_local_domain(target.domain()) {
+            return if self.policy().outbound == Switch::On {
+                Ok(())
+            } else {
+                Err(Problem::setup(
+                    format!("{target} is elsewhere, and this home does not send"),
+                    "set outbound = \"on\" in home.toml first",
+                ))
+            };
+        }
+        if self.resolve(target).is_none() || target.canonical() == alias {
+            return Err(Problem::setup(
+                format!("{target} is no account or alias of this home"),
+                "add it first with 'postern user add'",
+            ));
+        }
         Ok(())
     }
 
@@ -319,19 +364,39 @@ impl Directory {
         configured.or_else(|| view.accounts.keys().next()).cloned()
     }
 
-    /// The accounts that get mail for a local recipient; `None` when there is no such recipient.
-    pub fn resolve(&self, address: &Address) -> Option<Vec<AccountId>> {
+    /// Where mail to a local recipient goes; `None` when there is no such recipient. Forwarded is to the first
+    /// [`TARGETS_MAX`] addresses.
+    pub fn resolve(&self, address: &Address) -> Option<Destinations> {
         let view = self.view();
-        let mut accounts = Vec::new();
-        self.collect(&view, address, ALIAS_DEPTH_MAX, &mut accounts);
-        if accounts.is_empty() && address.local().eq_ignore_ascii_case("postmaster") {
-            accounts.extend(self.postmaster());
+        let mut found = Destinations::default();
+        self.collect(&view, address, ALIAS_DEPTH_MAX, &mut found);
+        if found.is_empty() && address.local().eq_ignore_ascii_case("postmaster") {
+            found.accounts.extend(self.postmaster());
         }
-        (!accounts.is_empty()).then_some(accounts)
+        (!found.is_empty()).then_some(found)
     }
 
-    fn collect(&self, view: &View, address: &Address, depth: usize, accounts: &mut Vec<AccountId>) {
-        if !self.is_local_domain(address.domain()) || depth == 0 {
+    /// To how many addresses elsewhere mail to this recipient goes.
+    pub fn abroad(&self, address: &Address) -> u32 {
+        if !self.is_local_domain(address.domain()) {
+            return 1;
+        }
+        let outside = self.resolve(address).map_or(0, |found| found.outside.len());
+        u32::try_from(outside).unwrap_or(u32::MAX)
+    }
+
+    fn collect(&self, view: &View, address: &Address, depth: usize, found: &mut Destinations) {
+        if !self.is_local_domain(address.domain()) {
+            // Only an alias leads here: recipients are asked about in domains of this home.
+            if depth < ALIAS_DEPTH_MAX
+                && found.outside.len() < TARGETS_MAX
+                && !found.outside.contains(address)
+            {
+                found.outside.push(address.clone());
+            }
+            return;
+        }
+        if depth == 0 {
             return;
         }
         let local = address.canonical_local();
@@ -341,13 +406,13 @@ impl Directory {
         for name in names.into_iter().flatten() {
             let canonical = format!("{name}@{domain}");
             if let Some(account) = view.by_address.get(&canonical) {
-                if !accounts.contains(account) {
-                    accounts.push(account.clone());
+                if !found.accounts.contains(account) {
+                    found.accounts.push(account.clone());
                 }
                 return;
             }
             if let Some(targets) = view.aliases.get(&canonical) {
-                targets.iter().for_each(|target| self.collect(view, target, depth - 1, accounts));
+                targets.iter().for_each(|target| self.collect(view, target, depth - 1, found));
                 return;
             }
         }
@@ -369,7 +434,7 @@ impl Directory {
             let canonical = format!("{name}@{domain}");
             view.by_address.contains_key(&canonical) || view.aliases.contains_key(&canonical)
         });
-        named && self.resolve(address).is_some_and(|accounts| accounts.contains(account))
+        named && self.resolve(address).is_some_and(|found| found.accounts.contains(account))
     }
 
     /// Every address that Edge has to know, and the domains with a catch-all.
@@ -450,8 +515,8 @@ mod tests {
         Address::parse(text).unwrap()
     }
 
-    fn names(accounts: Option<Vec<AccountId>>) -> Vec<String> {
-        accounts.unwrap_or_default().iter().map(ToString::to_string).collect()
+    fn names(found: Option<Destinations>) -> Vec<String> {
+        found.unwrap_or_default().accounts.iter().map(ToString::to_string).collect()
     }
 
     #[test]
@@ -497,6 +562,35 @@ mod tests {
         assert_eq!(names(directory.resolve(&at("eve@example.org"))), ["bob--example.org"]);
         assert_eq!(names(directory.resolve(&at("postmaster@example.org"))), ["alice--example.org"]);
         assert!(directory.resolve(&at("eve@example.com")).is_none());
+    }
+
+    #[test]
+    fn an_alias_leads_elsewhere_once_this_home_sends() {
+        let (_dir, directory) = directory();
+        let outside = at("Al.Ice@elsewhere.example");
+        assert!(directory.add_alias("sales@example.org", std::slice::from_ref(&outside)).is_err());
+        directory.adopt(HomeConfig { outbound: Switch::On, ..HomeConfig::clone(&directory.policy()) });
+        directory.add_alias("sales@example.org", &[outside.clone(), at("bob@example.org")]).unwrap();
+        directory.add_alias("all@example.org", &[at("sales@example.org"), at("alice@example.org")]).unwrap();
+        let found = directory.resolve(&at("all@example.org")).unwrap();
+        assert_eq!(found.outside, [outside]);
+        assert_eq!(names(Some(found)), ["alice--example.org", "bob--example.org"]);
+        assert!(directory.resolve(&at("Al.Ice@elsewhere.example")).is_none());
+        let alice = directory.login_blocking("alice@example.org", "correct horse").unwrap();
+        assert!(!directory.may_send_as(&alice, &at("al.ice@elsewhere.example")));
+    }
+
+    #[test]
+    fn an_alias_stands_for_a_hundred_addresses_and_not_for_one_more() {
+        let (_dir, directory) = directory();
+        directory.adopt(HomeConfig { outbound: Switch::On, ..HomeConfig::clone(&directory.policy()) });
+        let targets: Vec<Address> =
+            (0..=TARGETS_MAX).map(|n| at(&format!("n{n}@elsewhere.example"))).collect();
+        assert!(directory.add_alias("x@example.org", &targets).is_err());
+        directory.add_alias("x@example.org", &targets[1..]).unwrap();
+        assert!(directory.add_alias("x@example.org", &targets[..1]).is_err());
+        directory.add_alias("y@example.org", &[at("x@example.org"), targets[0].clone()]).unwrap();
+        assert_eq!(directory.resolve(&at("y@example.org")).unwrap().outside.len(), TARGETS_MAX);
     }
 
     #[test]

@@ -33,6 +33,7 @@ use self::schedule::{Rest, Schedule};
 use self::warm_up::WarmUp;
 use super::directory::{AccountId, Directory};
 use super::edges::{Edges, FromEdge};
+use super::forward::Forwarder;
 use super::queue::{Command, Queue, QueueError, Turn};
 use crate::config::{QueueConfig, SendingConfig};
 use crate::problem::Problem;
@@ -77,12 +78,21 @@ impl Outbound for Edges {
     }
 }
 
+/// Where mail to a recipient here goes.
+#[derive(Debug, Default)]
+pub struct Reached {
+    /// Accounts.
+    pub accounts: Vec<String>,
+    /// Addresses elsewhere that an alias stands for.
+    pub outside: Vec<Address>,
+}
+
 /// The accounts, as the dispatcher needs them.
 pub trait Accounts: Send + Sync + 'static {
     /// Whether mail to a domain stays here.
     fn is_local(&self, domain: &Domain) -> bool;
-    /// The accounts an address of a local domain leads to; `None` when it leads nowhere.
-    fn resolve(&self, address: &Address) -> Option<Vec<String>>;
+    /// Where an address of a local domain leads; `None` when it leads nowhere.
+    fn resolve(&self, address: &Address) -> Option<Reached>;
     /// The account that gets what nobody else can.
     fn postmaster(&self) -> Option<String>;
 }
@@ -92,9 +102,10 @@ impl Accounts for Directory {
         self.is_local_domain(domain)
     }
 
-    fn resolve(&self, address: &Address) -> Option<Vec<String>> {
-        let accounts = Self::resolve(self, address)?;
-        Some(accounts.iter().map(|account| account.as_str().to_owned()).collect())
+    fn resolve(&self, address: &Address) -> Option<Reached> {
+        let found = Self::resolve(self, address)?;
+        let accounts = found.accounts.iter().map(|account| account.as_str().to_owned()).collect();
+        Some(Reached { accounts, outside: found.outside })
     }
 
     fn postmaster(&self) -> Option<String> {
@@ -175,6 +186,7 @@ pub(crate) struct Shared<O, A> {
     outbound: O,
     accounts: A,
     sign: Sign,
+    forwarder: Arc<Forwarder>,
     store: Arc<Store>,
     trace: Trace,
     settings: Settings,
@@ -215,6 +227,8 @@ pub struct Parts<O, A> {
     pub accounts: A,
     /// The senders' names abroad.
     pub sign: Sign,
+    /// What becomes of forwarded mail.
+    pub forwarder: Arc<Forwarder>,
     /// The mailboxes.
     pub store: Arc<Store>,
     /// The trace.
@@ -232,7 +246,8 @@ pub async fn run<O: Outbound, A: Accounts>(
     parts: Parts<O, A>,
     stop: CancellationToken,
 ) -> Result<(), Problem> {
-    let Parts { queue, commands, outbound, from_edges, accounts, sign, store, trace, settings } = parts;
+    let Parts { queue, commands, outbound, from_edges, accounts, sign, forwarder, store, trace, settings } =
+        parts;
     let slots = Arc::new(Semaphore::new(settings.attempts.max(1)));
     let owners = Mutex::default();
     let (rooms, freed) = Rooms::new(settings.clone());
@@ -243,6 +258,7 @@ pub async fn run<O: Outbound, A: Accounts>(
         outbound,
         accounts,
         sign,
+        forwarder,
         store,
         trace,
         settings,

@@ -22,6 +22,7 @@ use crate::problem::Problem;
 use crate::trace::Trace;
 
 use super::directory::Directory;
+use super::forward::Forwarder;
 
 /// The mailbox of the postmaster's account that messages wait in.
 pub const QUARANTINE: &str = "Quarantine";
@@ -66,6 +67,8 @@ pub struct Parts<'a> {
     pub directory: &'a Directory,
     /// What happened.
     pub trace: &'a Trace,
+    /// What is for elsewhere.
+    pub forwarder: &'a Arc<Forwarder>,
     /// Where a large message waits that is released.
     pub drafts: &'a Path,
 }

@@ -6,7 +6,8 @@
 mod state;
 
 use std::fs::File;
-use std::io::{self, Read as _, Seek as _, Write as _};
+use std::io::{self, Write as _};
+use std::os::unix::fs::FileExt as _;
 
 use bytes::Bytes;
 use mail::ItemId;
@@ -14,7 +15,7 @@ use serde::Serialize;
 use spool::{Done, Receipt, Spool, SpoolError};
 use tokio::sync::{mpsc, oneshot};
 
-pub use state::{QueueState, QueuedRecipient, RecipientState, RunningAttempt, Submitted, Turn};
+pub use state::{QueueState, QueuedRecipient, RecipientState, RunningAttempt, Submitted, Turn, derived_id};
 
 /// Most entries that [`Queue::list`] gives, oldest first.
 pub const LISTED_MAX: usize = 10_000;
@@ -129,6 +130,11 @@ impl Queue {
         self.spool.has_room_for(octets)
     }
 
+    /// Whether it has this item.
+    pub fn has(&self, item: ItemId) -> bool {
+        self.spool.has(item)
+    }
+
     /// How many messages are in the queue.
     pub fn count(&self) -> usize {
         self.spool.count()
@@ -161,13 +167,13 @@ impl Queue {
         &self,
         mut state: QueueState,
         header: Vec<u8>,
-        mut file: File,
+        file: File,
     ) -> Result<Receipt, QueueError> {
         let spool = self.spool.clone();
         let (done, receipt) = durable();
         let written = tokio::task::spawn_blocking(move || -> Result<(), QueueError> {
             let mut draft = spool.draft(state.item)?;
-            let copied = draft.write_all(&header).and_then(|()| copy(&mut file, &mut draft));
+            let copied = draft.write_all(&header).and_then(|()| copy(&file, &mut draft));
             copied.map_err(|error| copy_error(&error, &spool))?;
             state.octets = draft.octets();
             spool.append_draft(draft, state.to_json(), done);
@@ -306,15 +312,17 @@ fn durable() -> (Done, Durable) {
     (done, rx)
 }
 
-fn copy(from: &mut File, to: &mut spool::Draft) -> io::Result<()> {
-    from.rewind()?;
+/// From the start, whatever others read of the same file meanwhile.
+fn copy(from: &File, to: &mut spool::Draft) -> io::Result<()> {
     let mut piece = vec![0; COPY_OCTETS];
+    let mut at = 0;
     loop {
-        let octets = from.read(&mut piece)?;
+        let octets = from.read_at(&mut piece, at)?;
         match piece.get(..octets) {
             None | Some([]) => return Ok(()),
             Some(read) => to.write_all(read)?,
         }
+        at += octets as u64;
     }
 }
 

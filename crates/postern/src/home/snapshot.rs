@@ -6,6 +6,7 @@ use sha2::{Digest as _, Sha256};
 use tokio::sync::watch;
 
 use super::directory::Directory;
+use super::forward::Srs;
 use super::return_path::Signer;
 use crate::config::{EdgePin, Switch};
 
@@ -16,6 +17,8 @@ pub struct SnapshotSource {
     pub directory: Directory,
     /// How reverse-paths are signed.
     pub signer: Signer,
+    /// How reverse-paths of forwarded mail are rewritten.
+    pub srs: Srs,
     /// From which each edge's own key for hashes is derived.
     pub hash_secret: [u8; 32],
     /// The sealing key's public half.
@@ -45,6 +48,7 @@ impl SnapshotSource {
             domains: domains.collect(),
             subaddress_separators: policy.subaddress_separators.clone(),
             return_paths: Some(self.signer.for_edge(&recipient_key)),
+            srs: Some(self.srs.secrets()),
             recipients: addresses.iter().map(|address| recipient_key.hash(address)).collect(),
             recipient_key,
             sealing_key: self.sealing_key.clone(),

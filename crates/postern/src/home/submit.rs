@@ -160,8 +160,11 @@ impl Service for Submission {
                 "sending to the world is off: the operator turns it on with outbound = \"on\" in home.toml",
             );
         }
-        if !here && let Some(account) = &self.account {
-            self.abroad += 1;
+        let abroad = directory.abroad(address);
+        if abroad > 0
+            && let Some(account) = &self.account
+        {
+            self.abroad = self.abroad.saturating_add(abroad);
             let limits = &directory.policy().sending;
             let room = self.submit.allowance.check(limits, account.as_str(), self.abroad, system::now());
             if let Err(exceeded) = room {
@@ -252,9 +255,8 @@ impl Submit {
             random: u128::from_le_bytes(system::random()),
             smtputf8: envelope.smtputf8,
         };
-        let abroad = envelope.recipients.iter().map(|recipient| recipient.address.domain());
-        let abroad = abroad.filter(|domain| !self.directory.is_local_domain(domain)).count();
-        let abroad = u32::try_from(abroad).unwrap_or(u32::MAX);
+        let abroad =
+            envelope.recipients.iter().map(|recipient| self.directory.abroad(&recipient.address)).sum();
         let may_send_as = |address: &mail::Address| self.directory.may_send_as(&account, address);
         let is_local = |domain: &mail::Domain| self.directory.is_local_domain(domain);
         let Rewritten { header, author } =
@@ -303,7 +305,7 @@ impl Submit {
         envelope: &Envelope,
         facts: &Facts<'_>,
     ) -> Result<Vec<u8>, Reply> {
-        let leaves = |recipient: &Recipient| !self.directory.is_local_domain(recipient.address.domain());
+        let leaves = |recipient: &Recipient| self.directory.abroad(&recipient.address) > 0;
         if !envelope.recipients.iter().any(leaves) {
             return Ok(header);
         }

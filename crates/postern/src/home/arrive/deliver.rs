@@ -6,14 +6,16 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
 use link::{Answer, Frame, Open};
-use mail::{Place, Reply, ReversePath, Verdict, header};
+use mail::{Place, Reply, Verdict, header};
 use store::{Delivery, FlagList, Receipt, StoreError};
 
 use super::buffer::Buffer;
-use super::plan::{Plan, Planned, plan};
-use super::{Arrivals, not_now, unknown};
+use super::head::{self, path};
+use super::plan::{Onward, Plan, Planned, plan};
+use super::{Arrivals, not_now};
 use crate::home::directory::AccountId;
 use crate::home::filters::{self, Action, Arrived, Contents, Filters, Judgement, Subject};
+use crate::home::forward::Forwarding;
 use crate::home::quarantine::{Entry, QUARANTINE, Quarantine};
 use crate::system;
 use crate::trace::Trace;
@@ -57,10 +59,18 @@ struct Whole {
 /// Takes a message that is whole. Without filters it goes straight to the store; with filters it waits for
 /// them beside the link, which goes on.
 pub(super) fn arrived(shared: &Arc<Arrivals>, arrival: Arrival, buffer: Buffer, frames: FrameSender) {
-    let plan = plan(&shared.directory, &arrival);
+    let mut plan = plan(&shared.directory, &shared.forwarder, &arrival);
+    if !plan.onward.is_empty() {
+        match buffer.contents().and_then(|contents| contents.header()) {
+            Ok(header) => plan.break_loops(&shared.directory, &header, arrival.sealed),
+            Err(error) => {
+                return unreadable(shared, Whole { arrival, plan, buffer, frames }, &error);
+            }
+        }
+    }
     let whole = Whole { arrival, plan, buffer, frames };
     match &shared.filters {
-        Some(filters) if !whole.plan.deliveries.is_empty() => judge(shared, filters, whole),
+        Some(filters) if !whole.plan.is_empty() => judge(shared, filters, whole),
         _ => deliver(shared, whole, &Judgement::default()),
     }
 }
@@ -100,7 +110,7 @@ fn deliver(shared: &Arc<Arrivals>, mut whole: Whole, judgement: &Judgement) {
     }
     match &action {
         Action::Accept => {}
-        Action::Junk => whole.plan.divert_to_junk(|account| junk_of(shared, account)),
+        Action::Junk => whole.plan.divert_to_junk(&shared.directory, |account| junk_of(shared, account)),
         Action::Quarantine => whole.plan.divert_to_quarantine(&shared.directory),
         Action::Defer(reply) | Action::Reject(reply) => return refuse(shared, whole, reply),
     }
@@ -158,18 +168,26 @@ fn rewrite(shared: &Arrivals, buffer: &mut Buffer, judgement: &Judgement) -> io:
 /// `kept` is why the operator gets it, when a filter wants that.
 fn commit(shared: &Arc<Arrivals>, whole: Whole, judgement: &Judgement, kept: Option<(String, Option<f64>)>) {
     let Whole { arrival, plan, mut buffer, frames } = whole;
+    let contents = match buffer.contents() {
+        Ok(contents) => contents,
+        Err(error) => return unreadable(shared, Whole { arrival, plan, buffer, frames }, &error),
+    };
     let pieces = std::mem::take(&mut buffer.pieces);
     let file = buffer.file.take();
     let item = arrival.open.item;
-    let mut answering = Answering::new(shared, arrival, frames, plan.deliveries.len());
+    let waiting = plan.deliveries.len() + plan.onward.len();
+    let mut answering = Answering::new(shared, arrival, frames, waiting);
     answering.message_id = message_id(pieces.first(), file.as_ref());
     answering.kept = kept;
     answering.buffer = Some(buffer);
-    answering.refuse_unknown(&plan.refused);
-    if plan.deliveries.is_empty() {
+    answering.refuse(plan.refused);
+    if waiting == 0 {
         return answering.send();
     }
     let answering = Arc::new(answering);
+    for onward in plan.onward {
+        forward(shared, &answering, onward, contents.clone());
+    }
     for planned in plan.deliveries {
         let body = match &file {
             Some(file) => match file.try_clone().and_then(|file| Ok((file.metadata()?.len(), file))) {
@@ -184,7 +202,7 @@ fn commit(shared: &Arc<Arrivals>, whole: Whole, judgement: &Judgement, kept: Opt
         let delivery = Delivery {
             item: Some(item),
             mailbox: planned.mailbox.clone(),
-            head: head(&answering.arrival, &planned, judgement),
+            head: head::above(&answering.arrival, &planned, judgement),
             body,
             flags: FlagList::default(),
             internal_date: system::now(),
@@ -198,6 +216,29 @@ fn commit(shared: &Arc<Arrivals>, whole: Whole, judgement: &Judgement, kept: Opt
             }
         });
     }
+}
+
+/// Queues the message for where a recipient leads.
+fn forward(shared: &Arrivals, answering: &Arc<Answering>, onward: Onward, contents: Contents) {
+    let Onward { recipient, targets, places } = onward;
+    let arrival = &answering.arrival;
+    let forwarding = Forwarding {
+        item: arrival.open.item,
+        received: head::received(arrival, &recipient.address),
+        recipient,
+        targets,
+        envelope: arrival.open.envelope.clone(),
+        verdict: arrival.verdict.clone(),
+        contents,
+    };
+    let answering = Arc::clone(answering);
+    shared.forwarder.forward(forwarding, move |result| {
+        if let Err(cause) = &result {
+            tracing::error!(item = %answering.arrival.open.item, %cause,
+                "a message could not be forwarded; its sender or Edge keeps it");
+        }
+        answering.reply(&places, result.is_ok());
+    });
 }
 
 /// Replies that are collected until every account has answered; the last one sends them.
@@ -237,11 +278,11 @@ impl Answering {
         self.send();
     }
 
-    fn refuse_unknown(&self, places: &[usize]) {
+    fn refuse(&self, refused: Vec<(usize, Reply)>) {
         let mut replies = self.replies.lock().unwrap_or_else(PoisonError::into_inner);
-        for place in places {
-            if let Some(reply) = replies.1.get_mut(*place) {
-                *reply = Some(if self.arrival.sealed { not_now() } else { unknown() });
+        for (place, reply) in refused {
+            if let Some(slot) = replies.1.get_mut(place) {
+                *slot = Some(if self.arrival.sealed { not_now() } else { reply });
             }
         }
     }
@@ -262,8 +303,7 @@ impl Answering {
     fn entry(&self, planned: &Planned, receipt: &Receipt) -> Entry {
         let envelope = &self.arrival.open.envelope;
         let recipients = planned.places.iter().filter_map(|place| envelope.recipients.get(*place));
-        let nobody = || ("nobody here has this address".to_owned(), None);
-        let (reason, score) = self.kept.clone().unwrap_or_else(nobody);
+        let (reason, score) = self.kept.clone().unwrap_or_else(|| (planned.reason.to_owned(), None));
         Entry {
             item: self.arrival.open.item,
             at: system::now(),
@@ -278,19 +318,23 @@ impl Answering {
     }
 
     fn settle(&self, planned: &Planned, result: Result<&Receipt, &str>) {
-        let reply = match result {
-            Ok(receipt) => {
-                self.tell(planned, receipt);
-                Reply::new(250, (2, 0, 0), format!("Delivered as {}", self.arrival.open.item))
-            }
-            Err(cause) => {
-                tracing::error!(item = %self.arrival.open.item, account = %planned.account, %cause,
-                    "a message could not be stored; its sender or Edge keeps it");
-                not_now()
-            }
+        match result {
+            Ok(receipt) => self.tell(planned, receipt),
+            Err(cause) => tracing::error!(item = %self.arrival.open.item, account = %planned.account, %cause,
+                "a message could not be stored; its sender or Edge keeps it"),
+        }
+        self.reply(&planned.places, result.is_ok());
+    }
+
+    /// One of those that were waited for is done; the last one sends the answer.
+    fn reply(&self, places: &[usize], is_kept: bool) {
+        let reply = if is_kept {
+            Reply::new(250, (2, 0, 0), format!("Delivered as {}", self.arrival.open.item))
+        } else {
+            not_now()
         };
         let mut replies = self.replies.lock().unwrap_or_else(PoisonError::into_inner);
-        for place in &planned.places {
+        for place in places {
             // An alias may lead to several accounts: one that failed makes the recipient's reply.
             if let Some(slot) =
                 replies.1.get_mut(*place).filter(|s| s.as_ref().is_none_or(Reply::is_positive))
@@ -356,49 +400,4 @@ fn worst(replies: Vec<Reply>) -> Reply {
     let failed = replies.iter().position(|reply| !reply.is_positive());
     let at = failed.unwrap_or(0);
     replies.into_iter().nth(at).unwrap_or_else(not_now)
-}
-
-/// The trace fields that go before the message: `Return-Path` and `Received` (RFC 5321 section 4.4) and
-/// `Delivered-To` (RFC 9228), and those of the filters.
-fn head(arrival: &Arrival, planned: &Planned, judgement: &Judgement) -> Vec<u8> {
-    let envelope = &arrival.open.envelope;
-    let client = envelope.client.as_ref();
-    let from = client.map_or_else(
-        || "unknown".to_owned(),
-        |client| {
-            let helo: String = client.helo.chars().map(|c| if is_helo_char(c) { c } else { '?' }).collect();
-            format!("{} ([{}])", if helo.is_empty() { "unknown" } else { &helo }, client.ip)
-        },
-    );
-    let with = client.map_or("SMTP", |client| client.protocol(envelope.smtputf8));
-    let tls = client.and_then(|client| client.tls.as_deref());
-    let tls = tls.map_or_else(String::new, |tls| format!(" ({tls})"));
-    let one = (envelope.recipients.len() == 1).then(|| format!("\r\n\tfor <{}>", planned.recipient));
-    let path = path(&envelope.reverse_path);
-    let mut head = format!("Return-Path: <{path}>\r\nDelivered-To: {}\r\n", planned.recipient).into_bytes();
-    // What was found out here stands above the last hop, so that it can be told from what came with the message.
-    judgement.fields.iter().for_each(|field| head.extend_from_slice(field.octets()));
-    let verdict = &arrival.verdict;
-    if !verdict.authserv_id.is_empty() {
-        let results = mailauth::results::write(&verdict.authserv_id, &verdict.findings);
-        head.extend_from_slice(results.as_bytes());
-    }
-    let received = format!(
-        "Received: from {from}\r\n\tby {edge} (Postern) with {with}{tls}\r\n\tid {id}{one};\r\n\t{date}\r\n",
-        edge = arrival.edge,
-        id = arrival.open.item,
-        one = one.unwrap_or_default(),
-        date = arrival.open.accepted.rfc5322(),
-    );
-    head.extend_from_slice(received.as_bytes());
-    head
-}
-
-/// The reverse-path without its brackets.
-fn path(path: &ReversePath) -> String {
-    path.address().map_or_else(String::new, ToString::to_string)
-}
-
-fn is_helo_char(c: char) -> bool {
-    c.is_ascii_alphanumeric() || ".-_:[]".contains(c)
 }

@@ -1,6 +1,7 @@
 //! Arrivals against a real store: who gets what, and what Edge is told.
 
 mod filtered;
+mod forwarded;
 
 use std::sync::atomic::Ordering;
 
@@ -8,6 +9,7 @@ use mail::{Address, Recipient, ReversePath, UnixTime};
 use tokio::sync::mpsc::UnboundedReceiver;
 
 use super::*;
+use crate::home::forward::tests::forwarder;
 use crate::home::quarantine::QUARANTINE;
 use crate::sealed::{SealTo, Sealing};
 use crate::wire::{self, FrameReader, Outgoing, PING_AFTER};
@@ -16,6 +18,7 @@ struct Fixture {
     _dir: tempfile::TempDir,
     shared: Arc<Arrivals>,
     arrivals: LinkArrivals,
+    outbound: crate::home::queue::Queue,
     queue: Option<UnboundedReceiver<Outgoing>>,
 }
 
@@ -27,18 +30,21 @@ fn fixture(memory_octets_max: u64) -> Fixture {
 fn fixture_with(memory_octets_max: u64, filters: Option<Arc<Filters>>) -> Fixture {
     let dir = tempfile::tempdir().unwrap();
     let data = dir.path().display().to_string();
-    let config = toml::from_str(&format!("domains = [\"example.org\"]\ndata = {data:?}\n")).unwrap();
+    let config = format!("domains = [\"example.org\"]\ndata = {data:?}\noutbound = \"on\"\n");
+    let config: crate::config::HomeConfig = toml::from_str(&config).unwrap();
     let directory = Directory::open(&config).unwrap();
     for name in ["alice", "bob"] {
         directory.add_account(&at(name), "correct horse").unwrap();
     }
     let store = Arc::new(crate::home::accounts::open_store(&config, &directory).unwrap());
+    let (forwarder, outbound) = forwarder(dir.path(), &directory, &store, &[]);
     let shared = Arc::new(Arrivals {
         store,
         directory,
         trace: Trace::open(&dir.path().join("trace"), link::Role::Home).unwrap(),
         filters,
         quarantine: Quarantine::open(dir.path()).unwrap(),
+        forwarder,
         unseal: UnsealWith::parse(&crate::sealed::generate_key().0).unwrap(),
         unsealers: Unsealers::start().unwrap(),
         drafts: dir.path().to_owned(),
@@ -48,7 +54,7 @@ fn fixture_with(memory_octets_max: u64, filters: Option<Arc<Filters>>) -> Fixtur
     });
     let (frames, queue) = wire::frame_queue();
     let arrivals = LinkArrivals::new(Arc::clone(&shared), frames, "mx.example.org".to_owned());
-    Fixture { _dir: dir, shared, arrivals, queue: Some(queue) }
+    Fixture { _dir: dir, shared, arrivals, outbound, queue: Some(queue) }
 }
 
 fn at(name: &str) -> Address {

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use link::{AttemptState, Outcomes};
-use mail::{Domain, EnhancedCode, ItemId, Outcome, UnixTime};
+use mail::{Domain, EnhancedCode, ItemId, Outcome, UnixTime, Why};
 use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
 use tokio::time::Instant;
 
@@ -20,6 +20,7 @@ use super::local::{LocalMessage, Octets};
 use super::room::Room;
 use super::schedule::Rest;
 use super::{Accounts, Outbound, Shared};
+use crate::home::forward::readdressed;
 use crate::home::queue::{QueueError, QueueState, RunningAttempt, Turn};
 use crate::system;
 
@@ -165,9 +166,17 @@ impl<O: Outbound, A: Accounts> Round<O, A> {
         for place in here {
             let Some(queued) = self.state.recipients.get(place) else { continue };
             let address = queued.recipient.address.clone();
+            let recipient = queued.recipient.clone();
             let outcome = match (&message, self.shared.accounts.resolve(&address)) {
-                (Ok(message), Some(accounts)) => {
-                    message.deliver(&self.shared.store, &address, &accounts).await
+                (Ok(message), Some(reached)) => {
+                    // The message is its sender's own: it goes on under his reverse-path, with nothing changed.
+                    let outside = reached.outside.iter().map(|to| readdressed(&recipient, to));
+                    self.state.add_recipients(outside);
+                    if reached.accounts.is_empty() {
+                        handed_on()
+                    } else {
+                        message.deliver(&self.shared.store, &address, &reached.accounts).await
+                    }
                 }
                 (Ok(_), None) => Outcome::failed(EnhancedCode(5, 1, 1), "there is no such address here"),
                 (Err(cause), _) => Outcome::deferred(EnhancedCode(4, 3, 0), cause.clone()),
@@ -346,7 +355,9 @@ impl<O: Outbound, A: Accounts> Round<O, A> {
         let places = running.map(|running| running.recipients.as_slice()).unwrap_or_default();
         let mut envelope = self.state.envelope_for(places);
         // Here and not when it was handed in: the tag's days begin with the attempt.
-        envelope.reverse_path = (self.shared.sign)(envelope.reverse_path);
+        if self.state.forwarded.is_none() {
+            envelope.reverse_path = (self.shared.sign)(envelope.reverse_path);
+        }
         let order = link::Attempt {
             attempt,
             item,
@@ -492,4 +503,10 @@ impl<O: Outbound, A: Accounts> Round<O, A> {
         }
         self.unsaved = false;
     }
+}
+
+/// For an alias that leads to addresses elsewhere only, which are recipients now.
+fn handed_on() -> Outcome {
+    let (status, cause) = (EnhancedCode(2, 1, 5), "an alias: handed on to where it leads".to_owned());
+    Outcome::Delivered(Why { mta: None, status, reply: None, cause })
 }

@@ -1,6 +1,6 @@
 //! The dispatcher between a real spool and store on one side and pretended edges on the other.
 
-use mail::{Envelope, Notify, Outcome, Recipient, Reply, ReversePath};
+use mail::{EnhancedCode, Envelope, Notify, Outcome, Recipient, Reply, ReversePath};
 use spool::{RealDisk, Spool};
 use tempfile::TempDir;
 use tokio::task::JoinHandle;
@@ -67,12 +67,17 @@ impl Accounts for FakeAccounts {
         domain.as_str() == "example.org"
     }
 
-    fn resolve(&self, address: &Address) -> Option<Vec<String>> {
-        (address.local() == "alice").then(|| vec![ALICE.to_owned()])
+    fn resolve(&self, address: &Address) -> Option<Reached> {
+        let outside = vec![Address::parse("al@elsewhere.example").unwrap()];
+        match address.local() {
+            "alice" => Some(Reached { accounts: vec![ALICE.to_owned()], outside: Vec::new() }),
+            "sales" => Some(Reached { accounts: vec![ALICE.to_owned()], outside }),
+            _ => None,
+        }
     }
 
     fn postmaster(&self) -> Option<String> {
-        None
+        Some(ALICE.to_owned())
     }
 }
 
@@ -80,6 +85,22 @@ fn signed(path: ReversePath) -> ReversePath {
     let signed =
         path.address().map(|address| Address::at(&format!("signed={}", address.local()), address.domain()));
     signed.map_or(path, |signed| ReversePath::Address(signed.unwrap()))
+}
+
+fn forwarder(dir: &TempDir, queue: &Queue, store: &Arc<Store>) -> Arc<Forwarder> {
+    use crate::home::{dkim::DomainKeys, forward, notices::Notices};
+    let data = dir.path().display().to_string();
+    let config = format!("domains = [\"example.org\"]\noutbound = \"on\"\ndata = {data:?}\n");
+    let directory = Directory::open(&toml::from_str(&config).unwrap()).unwrap();
+    let parts = forward::Parts {
+        queue: queue.clone(),
+        directory: directory.clone(),
+        keys: DomainKeys::open(dir.path(), &[], system::now()).unwrap(),
+        srs: forward::Srs::open(dir.path()).unwrap(),
+        notices: Notices::new(directory, Arc::clone(store)),
+        trace: Trace::open(&dir.path().join("forward-trace"), link::Role::Home).unwrap(),
+    };
+    Forwarder::open(dir.path(), parts).unwrap()
 }
 
 struct Bench {
@@ -115,6 +136,7 @@ impl Bench {
             from_edges,
             accounts: FakeAccounts,
             sign: Box::new(signed),
+            forwarder: forwarder(&dir, &queue, &store),
             store: Arc::clone(&store),
             trace: Trace::open(&dir.path().join("trace"), link::Role::Home).unwrap(),
             settings: Settings { scratch: dir.path().to_owned(), ..settings },
@@ -669,3 +691,75 @@ async fn a_body_that_was_kept_in_a_file_arrives_whole() {
 }
 
 mod pace;
+
+#[tokio::test]
+async fn what_a_user_sends_to_an_alias_goes_to_its_mailboxes_and_to_where_it_leads() {
+    let mut bench = Bench::new();
+    let item = bench.send(&["sales@example.org", "al@elsewhere.example"]).await;
+    let (edge, attempt) = bench.started().await;
+    let to: Vec<String> =
+        attempt.envelope.recipients.iter().map(|recipient| recipient.address.to_string()).collect();
+    assert_eq!(to, ["al@elsewhere.example"], "who is named twice gets it once");
+    assert_eq!(attempt.envelope.reverse_path.to_string(), "signed=alice@example.org");
+    bench.outcomes(&edge, attempt.attempt, vec![delivered()]);
+    bench.settled().await;
+    bench.gone(item).await;
+    assert_eq!(bench.inbox().len(), 1);
+}
+
+/// A message that is forwarded for `sales`.
+async fn forward(bench: &Bench, proven: bool) -> ItemId {
+    let item = system::new_item_id();
+    let mut state =
+        new_state(item, vec![Address::parse("al@elsewhere.example").unwrap().into()], "x@example.org");
+    state.account = String::new();
+    let address = |text: &str| Address::parse(text).unwrap();
+    state.forwarded = Some(crate::home::forward::Forwarded {
+        alias: address("sales@example.org"),
+        sender: ReversePath::Address(address("a@example.net")),
+        proven,
+    });
+    let content = Content::Memory(vec!["body\r\n".into()]);
+    bench.queue.append(state, b"Subject: hi\r\n\r\n".to_vec(), content).await.unwrap();
+    item
+}
+
+#[tokio::test]
+async fn a_forwarded_message_that_fails_is_reported_to_its_proven_sender_under_the_alias() {
+    let mut bench = Bench::new();
+    forward(&bench, true).await;
+    let (edge, attempt) = bench.started().await;
+    assert_eq!(attempt.envelope.reverse_path.to_string(), "x@example.org", "it is rewritten, not signed");
+    let full = Outcome::failed(EnhancedCode(5, 2, 2), "al's mailbox is full");
+    bench.outcomes(&edge, attempt.attempt, vec![full]);
+    bench.settled().await;
+    let report = loop {
+        if let [item] = bench.queue.ids(None, 10)[..]
+            && bench.queue.read(item).unwrap().forwarded.is_none()
+        {
+            break item;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    };
+    let state = bench.queue.read(report).unwrap();
+    assert_eq!(state.envelope.reverse_path, ReversePath::Null);
+    assert_eq!(state.recipients[0].recipient.address.to_string(), "a@example.net");
+    let text = bench.queue.body(report).unwrap().read(0, usize::MAX).unwrap();
+    let text = String::from_utf8(text.to_vec()).unwrap();
+    assert!(text.contains("sales@example.org") && text.contains("5.2.2"), "{text}");
+    assert!(!text.contains("elsewhere") && !text.contains("al's"), "where it leads is told: {text}");
+    assert!(bench.inbox().is_empty());
+}
+
+#[tokio::test]
+async fn a_forwarded_message_of_nobody_known_is_reported_to_the_operator() {
+    let mut bench = Bench::new();
+    let item = forward(&bench, false).await;
+    let (edge, attempt) = bench.started().await;
+    bench.outcomes(&edge, attempt.attempt, vec![Outcome::failed(EnhancedCode(5, 1, 1), "no such user")]);
+    bench.settled().await;
+    bench.gone(item).await;
+    let inbox = bench.inbox();
+    assert_eq!(inbox.len(), 1);
+    assert!(inbox[0].contains("al@elsewhere.example"), "{}", inbox[0]);
+}

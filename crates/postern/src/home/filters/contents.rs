@@ -52,7 +52,7 @@ impl Contents {
     }
 
     /// The octets from here on, as many as are read at one time; empty at the end. Blocks.
-    pub(super) fn read(&self, at: u64) -> io::Result<Bytes> {
+    pub(crate) fn read(&self, at: u64) -> io::Result<Bytes> {
         match self {
             Self::Memory(pieces) => {
                 let mut skip = usize::try_from(at).unwrap_or(usize::MAX);

@@ -7,8 +7,9 @@
 use std::fs::File;
 use std::io::{self, Write as _};
 use std::path::Path;
+use std::sync::Arc;
 
-use mail::{Address, ItemId};
+use mail::{Address, BodyType, Envelope, ItemId, Recipient, ReversePath, Verdict};
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 use store::{Body, Delivery, FlagList};
@@ -16,6 +17,8 @@ use store::{Body, Delivery, FlagList};
 use super::{Entry, Found, Parts, Quarantine, failed};
 use crate::control::Refusal;
 use crate::home::directory::AccountId;
+use crate::home::filters::Contents;
+use crate::home::forward::Forwarding;
 use crate::system;
 
 /// Octets of a message up to which it is kept in memory.
@@ -33,7 +36,7 @@ pub(super) fn release(
 ) -> Result<Value, Refusal> {
     let entry = quarantine.entry(item)?;
     let found = quarantine.located(parts.store, &entry)?;
-    let (accounts, unknown) = recipients(parts, &entry, to)?;
+    let Recipients { accounts, onward, unknown } = recipients(parts, &entry, to)?;
     let message = Message::read(&entry, &found, parts.drafts).map_err(|error| failed(&error))?;
     let mut delivered = Vec::new();
     for (account, recipient) in &accounts {
@@ -53,34 +56,86 @@ pub(super) fn release(
         parts.trace.event(Some(item), "released", detail);
         delivered.push(recipient.to_string());
     }
+    for (alias, targets) in onward {
+        forward(parts, &entry, &message, &alias, targets)?;
+        delivered.push(alias.to_string());
+    }
     quarantine.take_out(parts.store, &entry, found.mailbox)?;
     Ok(json!({ "delivered": delivered, "unknown": unknown }))
 }
 
-type Recipients = (Vec<(AccountId, Address)>, Vec<String>);
+/// Who gets it.
+#[derive(Default)]
+struct Recipients {
+    accounts: Vec<(AccountId, Address)>,
+    /// Aliases that lead elsewhere, and where.
+    onward: Vec<(Address, Vec<Address>)>,
+    /// What nobody here has.
+    unknown: Vec<String>,
+}
 
-/// The accounts that get it, and the recipients that nobody here has.
 fn recipients(parts: &Parts<'_>, entry: &Entry, to: Option<&str>) -> Result<Recipients, Refusal> {
     let wanted = to.map_or_else(|| entry.recipients.clone(), |to| vec![to.to_owned()]);
-    let (mut accounts, mut unknown) = (Vec::<(AccountId, Address)>::new(), Vec::new());
+    let mut found = Recipients::default();
     for text in wanted {
         let address = Address::parse(&text).ok();
         let resolved = address.and_then(|address| Some((parts.directory.resolve(&address)?, address)));
-        let Some((ids, address)) = resolved else {
-            unknown.push(text);
+        let Some((reached, address)) = resolved else {
+            found.unknown.push(text);
             continue;
         };
-        for id in ids {
-            if accounts.iter().all(|(known, _)| *known != id) {
-                accounts.push((id, address.clone()));
+        for id in reached.accounts {
+            if found.accounts.iter().all(|(known, _)| *known != id) {
+                found.accounts.push((id, address.clone()));
             }
         }
+        if !reached.outside.is_empty() {
+            found.onward.push((address, reached.outside));
+        }
     }
-    if accounts.is_empty() {
-        let what = format!("nobody here has the address {}", unknown.join(", "));
+    if found.accounts.is_empty() && found.onward.is_empty() {
+        let what = format!("nobody here has the address {}", found.unknown.join(", "));
         return Err((what, "name somebody who shall get it with --to ADDRESS".to_owned()));
     }
-    Ok((accounts, unknown))
+    Ok(found)
+}
+
+/// Queues the message for where an alias leads, and waits until it is. What was found of its sender when it came is
+/// not kept: what comes back goes to the operator.
+fn forward(
+    parts: &Parts<'_>,
+    entry: &Entry,
+    message: &Message,
+    alias: &Address,
+    targets: Vec<Address>,
+) -> Result<(), Refusal> {
+    let reverse_path = ReversePath::try_from(entry.reverse_path.clone()).unwrap_or(ReversePath::Null);
+    let recipient = Recipient::from(alias.clone());
+    let forwarding = Forwarding {
+        item: released_id(entry.item),
+        envelope: Envelope {
+            reverse_path,
+            recipients: vec![recipient.clone()],
+            body: BodyType::EightBitMime,
+            smtputf8: false,
+            require_tls: false,
+            ret: None,
+            envid: None,
+            client: None,
+        },
+        recipient,
+        targets,
+        verdict: Verdict::default(),
+        received: String::new(),
+        contents: message.contents().map_err(|error| failed(&error))?,
+    };
+    let (done, queued) = std::sync::mpsc::channel();
+    parts.forwarder.forward(forwarding, move |result| {
+        // Whoever waited may have gone.
+        let _ = done.send(result);
+    });
+    let queued = queued.recv().map_err(|error| failed(&error))?;
+    queued.map_err(|cause| failed(&cause))
 }
 
 /// The id under which an account gets a released message: another than that of its first arrival, because the
@@ -129,6 +184,13 @@ impl Message {
             }
         }
         Ok(file.map_or(Self::Memory(memory), |file| Self::File(file, octets)))
+    }
+
+    fn contents(&self) -> io::Result<Contents> {
+        Ok(match self {
+            Self::Memory(octets) => Contents::Memory(vec![octets.clone().into()]),
+            Self::File(file, octets) => Contents::File(Arc::new(file.try_clone()?), *octets),
+        })
     }
 
     fn body(&self) -> io::Result<Body> {

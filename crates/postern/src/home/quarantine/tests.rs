@@ -5,6 +5,8 @@ use store::{Body, Delivery, FlagList};
 
 use super::*;
 use crate::config::HomeConfig;
+use crate::home::forward::tests::forwarder;
+use crate::home::queue::Queue;
 use crate::system;
 
 struct Home {
@@ -13,6 +15,8 @@ struct Home {
     directory: Directory,
     trace: Trace,
     quarantine: Quarantine,
+    forwarder: Arc<Forwarder>,
+    outbound: Queue,
 }
 
 /// A home with alice, who is postmaster, and bob.
@@ -20,14 +24,19 @@ fn home() -> Home {
     let dir = tempfile::tempdir().unwrap();
     let data = dir.path().display().to_string();
     let config: HomeConfig =
-        toml::from_str(&format!("domains = [\"example.org\"]\ndata = {data:?}\n")).unwrap();
+        toml::from_str(&format!("domains = [\"example.org\"]\ndata = {data:?}\noutbound = \"on\"\n"))
+            .unwrap();
     let directory = Directory::open(&config).unwrap();
     for name in ["alice", "bob"] {
         let address = Address::parse(&format!("{name}@example.org")).unwrap();
         directory.add_account(&address, "correct horse").unwrap();
     }
+    let store = Arc::new(crate::home::accounts::open_store(&config, &directory).unwrap());
+    let (forwarder, outbound) = forwarder(dir.path(), &directory, &store, &[]);
     Home {
-        store: Arc::new(crate::home::accounts::open_store(&config, &directory).unwrap()),
+        store,
+        forwarder,
+        outbound,
         trace: Trace::open(&dir.path().join("trace"), link::Role::Home).unwrap(),
         quarantine: Quarantine::open(dir.path()).unwrap(),
         directory,
@@ -67,6 +76,7 @@ impl Home {
             store: &self.store,
             directory: &self.directory,
             trace: &self.trace,
+            forwarder: &self.forwarder,
             drafts: self.dir.path(),
         };
         self.quarantine.command(&parts, &format!("quarantine {command}"), arguments)
@@ -168,4 +178,22 @@ async fn what_the_operator_deletes_here_or_in_the_mailbox_is_gone() {
     assert!(home.command("show", &[&two.to_string()]).is_err());
     assert!(home.command("show", &["nonsense"]).is_err());
     assert!(home.messages("bob", "INBOX").is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_message_for_an_alias_that_leads_elsewhere_is_forwarded_when_it_is_released() {
+    let home = home();
+    let outside = Address::parse("al@elsewhere.example").unwrap();
+    home.directory.add_alias("sales@example.org", &[outside]).unwrap();
+    let item = system::new_item_id();
+    home.keep(item, &["sales"], b"Subject: x\r\n\r\nbody\r\n");
+    let released = home.command("release", &[&item.to_string()]).unwrap();
+    assert_eq!(released["delivered"], serde_json::json!(["sales@example.org"]));
+    assert_eq!(home.listed(), 0);
+    let queued = home.outbound.ids(None, 10);
+    assert_eq!(queued.len(), 1);
+    let body = home.outbound.body(queued[0]).unwrap().read(0, usize::MAX).unwrap();
+    assert_eq!(body, "Delivered-To: sales@example.org\r\nReceived: here\r\nSubject: x\r\n\r\nbody\r\n");
+    let state = home.outbound.read(queued[0]).unwrap();
+    assert!(!state.forwarded.unwrap().proven, "who sent it is not known any more");
 }

@@ -4,6 +4,9 @@ use std::collections::{BTreeMap, HashSet};
 
 use mail::{Domain, EnhancedCode, Envelope, ItemId, Outcome, Recipient, UnixTime};
 use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
+
+use crate::home::forward::Forwarded;
 
 /// One message on its way. Fields are added, never changed; older records are read with defaults.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -42,6 +45,20 @@ pub struct QueueState {
     /// Whether the sender knows that it takes long.
     #[serde(default)]
     pub delay_told: bool,
+    /// For what it is forwarded, when nobody here handed it in.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub forwarded: Option<Forwarded>,
+}
+
+/// An id that follows from an item's and from what is made of it: its time, and octets of a hash. What is made twice
+/// has the same.
+pub fn derived_id(kind: &str, item: ItemId) -> ItemId {
+    let digest = Sha256::new().chain_update(kind).chain_update(item.as_bytes()).finalize();
+    let mut octets = *item.as_bytes();
+    for (octet, hashed) in octets.iter_mut().skip(6).zip(digest) {
+        *octet = hashed;
+    }
+    ItemId::from_bytes(octets)
 }
 
 /// Who goes first of those that are due.
@@ -140,6 +157,7 @@ impl QueueState {
             bulk: false,
             held: false,
             delay_told: false,
+            forwarded: None,
         }
     }
 
@@ -206,6 +224,16 @@ impl QueueState {
         }
     }
 
+    /// Adds recipients that one of them leads to; those that it has already are not added again.
+    pub fn add_recipients(&mut self, recipients: impl IntoIterator<Item = Recipient>) {
+        for recipient in recipients {
+            if self.recipients.iter().all(|queued| queued.recipient.address != recipient.address) {
+                let state = RecipientState::Pending;
+                self.recipients.push(QueuedRecipient { recipient, state, last: None, attempts: 0 });
+            }
+        }
+    }
+
     /// Notes what came of an attempt for one recipient.
     pub fn apply(&mut self, place: usize, outcome: Outcome) {
         let Some(queued) = self.recipients.get_mut(place) else { return };
@@ -269,6 +297,24 @@ mod tests {
             }),
         };
         QueueState::new(ItemId::from_bytes([1; 16]), "a--example.org".to_owned(), envelope, UnixTime(5))
+    }
+
+    #[test]
+    fn a_derived_id_follows_from_the_items_and_the_kind() {
+        let item = ItemId::new(UnixTime::from_secs(1_000), [7; 10]);
+        assert_eq!(derived_id("a", item), derived_id("a", item));
+        assert_ne!(derived_id("a", item), item);
+        assert_ne!(derived_id("a", item), derived_id("b", item));
+        assert_ne!(derived_id("a", derived_id("a", item)), item);
+    }
+
+    #[test]
+    fn recipients_are_added_once() {
+        let mut state = state();
+        let address = |text: &str| Recipient::from(Address::parse(text).unwrap());
+        state.add_recipients([address("b@x.example"), address("e@x.example"), address("e@x.example")]);
+        assert_eq!(state.recipients.len(), 4);
+        assert_eq!(state.waiting_by_domain()[&Domain::parse("x.example").unwrap()], [0, 2, 3]);
     }
 
     #[test]

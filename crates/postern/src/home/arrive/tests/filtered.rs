@@ -133,6 +133,7 @@ async fn the_quarantine_knows_for_whom_a_message_was_and_why_it_is_there() {
         store: &shared.store,
         directory: &shared.directory,
         trace: &shared.trace,
+        forwarder: &shared.forwarder,
         drafts: &shared.drafts,
     };
     let listed = shared.quarantine.command(&parts, "quarantine list", &[]).unwrap();

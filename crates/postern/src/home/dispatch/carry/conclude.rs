@@ -115,7 +115,7 @@ impl<O: Outbound, A: Accounts> Round<O, A> {
         let item = self.state.item;
         match told {
             Ok(Some(action)) => {
-                self.trace("bounced", format!("{action:?} reported to {}", self.state.envelope.reverse_path));
+                self.trace("bounced", format!("{action:?} reported to {}", self.told()));
             }
             Ok(None) => {}
             Err(cause) => return self.keep(&cause).await,
@@ -132,9 +132,23 @@ impl<O: Outbound, A: Accounts> Round<O, A> {
     }
 
     async fn report(&self) -> Result<Option<mail::dsn::Action>, String> {
+        let original = || self.shared.queue.body(self.state.item).map_err(|error| error.to_string());
+        if let Some(forwarded) = &self.state.forwarded {
+            let forwarder = &self.shared.forwarder;
+            return forwarder.conclude(&self.state, forwarded, original()?, &self.mailboxes()).await;
+        }
         let Some(submitted) = self.state.submitted() else { return Ok(None) };
-        let original = self.shared.queue.body(self.state.item).map_err(|error| error.to_string())?;
+        let original = original()?;
         bounce::report(submitted, original, &self.mailboxes()).await
+    }
+
+    /// Who is told of a failure.
+    fn told(&self) -> String {
+        match &self.state.forwarded {
+            Some(forwarded) if forwarded.proven => forwarded.sender.to_string(),
+            Some(_) => "the postmaster".to_owned(),
+            None => self.state.envelope.reverse_path.to_string(),
+        }
     }
 
     fn mailboxes(&self) -> Mailboxes<'_> {

@@ -3,7 +3,7 @@
 use super::*;
 
 fn unreachable() -> Outcome {
-    Outcome::deferred(mail::EnhancedCode(4, 4, 1), "mx.dead.test: connection refused")
+    Outcome::deferred(EnhancedCode(4, 4, 1), "mx.dead.test: connection refused")
 }
 
 /// A bench with these times; retries wait a long time.

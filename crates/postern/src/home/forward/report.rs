@@ -1,0 +1,104 @@
+//! What is told when a forwarded message fails: its sender if that is proven, else the operator. Never both.
+
+use mail::dsn::{Action, ReportedRecipient};
+use mail::{Address, BodyType, Envelope, ReversePath, header};
+use mailauth::dkim::sign;
+
+use super::{Forwarded, Forwarder};
+use crate::home::bounce::{self, Mailboxes, Reported};
+use crate::home::queue::{Content, QueueState};
+use crate::system;
+
+impl Forwarder {
+    /// A forwarded message is settled: whoever is to know of a failure is told, durably, then the message is
+    /// remembered. Only after this may it leave the queue.
+    ///
+    /// # Errors
+    /// Why not; the message has to stay.
+    pub async fn conclude(
+        &self,
+        state: &QueueState,
+        forwarded: &Forwarded,
+        original: spool::Body,
+        mailboxes: &Mailboxes<'_>,
+    ) -> Result<Option<Action>, String> {
+        let failed = bounce::failed(state);
+        let action = failed.first().map(|recipient| recipient.action);
+        if action.is_some() {
+            match forwarded.sender.address().filter(|_| forwarded.proven) {
+                Some(sender) => self.tell_sender(state, forwarded, sender, &failed, original).await?,
+                None => self.tell_operator(state, forwarded, &failed, original, mailboxes).await?,
+            }
+        }
+        let (remembered, id) = (self.remembered.clone(), state.item);
+        let kept = tokio::task::spawn_blocking(move || remembered.insert(id, system::now())).await;
+        kept.map_err(|error| error.to_string())?.map_err(|error| error.to_string())?;
+        Ok(action)
+    }
+
+    /// Queues a report to the sender. It names the alias only: where that leads is not the sender's to know.
+    async fn tell_sender(
+        &self,
+        state: &QueueState,
+        forwarded: &Forwarded,
+        sender: &Address,
+        failed: &[ReportedRecipient],
+        original: spool::Body,
+    ) -> Result<(), String> {
+        if failed.iter().all(|recipient| recipient.recipient.notify.is_some_and(|notify| !notify.failure)) {
+            return Ok(());
+        }
+        let Some(first) = failed.first() else { return Ok(()) };
+        let mut named = first.clone();
+        named.recipient.address = forwarded.alias.clone();
+        named.why.cause = "an address that it was forwarded to does not take it".to_owned();
+        named.why.mta = None;
+        named.why.reply = None;
+        let domain = forwarded.alias.domain();
+        let reported = Reported {
+            kind: "postern forward report",
+            domain,
+            to: sender,
+            recipients: std::slice::from_ref(&named),
+        };
+        let (id, message) = bounce::compose(state, &reported, original).await?;
+        let (head, body) = message.split_at(header::body_offset(&message));
+        let mut hashes = sign::body_hashes();
+        hashes.update(body);
+        let keys = self.parts.keys.signing(domain).unwrap_or_default();
+        let signed = sign::sign(head, &hashes.finish(), keys.iter(), system::now());
+        let mut signed = signed.map_err(|error| error.to_string())?;
+        signed.extend_from_slice(head);
+        let envelope = Envelope {
+            reverse_path: ReversePath::Null,
+            recipients: vec![sender.clone().into()],
+            body: BodyType::SevenBit,
+            smtputf8: !sender.local().is_ascii(),
+            require_tls: false,
+            ret: None,
+            envid: None,
+            client: None,
+        };
+        let mut report = QueueState::new(id, String::new(), envelope, system::now());
+        report.utf8_header = !head.is_ascii();
+        report.eight_bit = !message.is_ascii();
+        let content = Content::Memory(vec![body.to_vec().into()]);
+        self.parts.queue.append(report, signed, content).await.map_err(|error| error.to_string())?;
+        Ok(())
+    }
+
+    async fn tell_operator(
+        &self,
+        state: &QueueState,
+        forwarded: &Forwarded,
+        failed: &[ReportedRecipient],
+        original: spool::Body,
+        mailboxes: &Mailboxes<'_>,
+    ) -> Result<(), String> {
+        let domain = forwarded.alias.domain();
+        let to = Address::at("postmaster", domain).map_err(|error| error.to_string())?;
+        let reported = Reported { kind: "postern forward report", domain, to: &to, recipients: failed };
+        let (id, message) = bounce::compose(state, &reported, original).await?;
+        bounce::commit_to_postmaster(id, message, mailboxes).await
+    }
+}
