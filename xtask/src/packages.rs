@@ -29,6 +29,7 @@ const PACKAGES: &[(&str, &str)] = &[
         "opendkim",
         "a milter that signs and verifies, also that of the Postfix pair that the bench compares with",
     ),
+    ("postsrsd", "rewrites reverse-paths, to be compared with ours"),
     ("rspamd", "the spam filter that Home asks and teaches"),
     ("clamav-daemon", "a virus scanner, with signatures of our own"),
     ("clamav-milter", "its milter"),

@@ -39,6 +39,9 @@ pub use fields::loops;
 use remembered::Remembered;
 pub use srs::Srs;
 
+/// Characters of a `Message-ID` that are traced.
+const TRACED_CHARS_MAX: usize = 256;
+
 /// What the queue remembers of a message that is forwarded.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Forwarded {
@@ -98,6 +101,8 @@ struct Composed {
     head: Vec<u8>,
     eight_bit: bool,
     utf8_header: bool,
+    /// For the trace.
+    message_id: String,
 }
 
 impl Forwarder {
@@ -167,7 +172,7 @@ impl Forwarder {
         let queued = self.queue(id, forwarding).await;
         match &queued {
             Ok(detail) => {
-                self.parts.trace.event(Some(item), "forwarded", format!("{alias} {detail} as {id}"));
+                self.parts.trace.event(Some(item), "forwarded", format!("{alias} as {id} {detail}"));
             }
             Err(_) => self.allowance.give_back(&alias.canonical(), many),
         }
@@ -208,7 +213,8 @@ impl Forwarder {
         state.utf8_header = composed.utf8_header;
         state.forwarded = Some(Forwarded { alias, sender, proven });
         self.parts.queue.append(state, composed.head, content).await.map_err(|error| error.to_string())?;
-        Ok(format!("to {} under <{reverse_path}>", targets.join(", ")))
+        let message_id = composed.message_id;
+        Ok(format!("to {} under <{reverse_path}>, message-id {message_id}", targets.join(", ")))
     }
 
     async fn too_much(&self, alias: &Address, exceeded: &Exceeded) -> String {
@@ -260,7 +266,15 @@ fn compose(keys: &DomainKeys, forwarding: &Forwarding) -> std::io::Result<Compos
     let (hashes, eight_bit_body) = hash_body(&forwarding.contents, header.len() as u64)?;
     let utf8_header = !header.is_ascii();
     let eight_bit = utf8_header || eight_bit_body;
-    Ok(Composed { head: fields::above(keys, forwarding, &header, &hashes), eight_bit, utf8_header })
+    let message_id =
+        mail::header::find(&header, "Message-ID").map(|field| field.unfolded()).unwrap_or_default();
+    let message_id = message_id.chars().filter(|c| !c.is_control()).take(TRACED_CHARS_MAX).collect();
+    Ok(Composed {
+        head: fields::above(keys, forwarding, &header, &hashes),
+        eight_bit,
+        utf8_header,
+        message_id,
+    })
 }
 
 fn hash_body(contents: &Contents, mut at: u64) -> std::io::Result<(FinishedHashes, bool)> {
