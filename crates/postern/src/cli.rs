@@ -179,11 +179,11 @@ enum UserCommand {
 
 #[derive(Debug, Subcommand)]
 enum AliasCommand {
-    /// Let an address lead to accounts; '*@domain' takes every unknown address of the domain
+    /// Let an address lead to others, here or elsewhere; '*@domain' takes every unknown address of the domain
     Add {
         /// name@domain or *@domain
         alias: String,
-        /// Accounts or aliases of this home
+        /// Accounts or aliases of this home, or addresses elsewhere
         #[arg(required = true)]
         targets: Vec<String>,
         #[command(flatten)]
