@@ -103,7 +103,7 @@ impl Connection {
     }
 
     /// The opportunistic form of [`Connection::open_on`]: when TLS fails, a new connection to the same address
-    /// without it (RFC 7435).
+    /// without it (RFC 7435). How it failed is told beside it.
     ///
     /// # Errors
     /// As [`Connection::open`].
@@ -112,14 +112,15 @@ impl Connection {
         mta: &str,
         settings: &Settings,
         connector: &TlsConnector,
-    ) -> Result<Self, OpenError> {
+    ) -> Result<(Self, Option<OpenError>), OpenError> {
         let remote = stream.peer_addr().map_err(OpenError::Connect)?;
         match Self::open_on(stream, mta, Arc::new(settings.clone()), connector).await {
-            Err(OpenError::Tls(_) | OpenError::Closed(Closed::TlsFailed)) => {
+            Err(failed @ (OpenError::Tls(_) | OpenError::Closed(Closed::TlsFailed))) => {
                 let plain = Settings { tls: TlsUse::Never, ..settings.clone() };
-                Self::open(remote, mta, Arc::new(plain), connector).await
+                let opened = Self::open(remote, mta, Arc::new(plain), connector).await;
+                opened.map(|connection| (connection, Some(failed)))
             }
-            other => other,
+            other => other.map(|connection| (connection, None)),
         }
     }
 

@@ -4,6 +4,7 @@ mod deliver;
 mod door;
 mod draft;
 mod drain;
+mod errands;
 mod feed;
 mod greylist;
 mod handoff;
@@ -47,6 +48,7 @@ use crate::wire::LinkFault;
 
 use deliver::Deliveries;
 use door::Door;
+use errands::Errands;
 use greylist::Greylist;
 use handoff::HandOffs;
 use homes::Homes;
@@ -73,6 +75,7 @@ struct Edge {
     homes: Arc<Homes>,
     reception: Arc<Reception>,
     deliveries: Arc<Deliveries>,
+    errands: Arc<Errands>,
     pairing: Pairing,
     identity: ServerIdentity,
     sessions: TaskTracker,
@@ -131,6 +134,7 @@ fn build(config: EdgeConfig, config_path: &Path, key: &LinkKey) -> Result<(Arc<E
         Problem::setup(error, "name the servers in [dns] servers of edge.toml, or mend /etc/resolv.conf")
     })?;
     let questions = dns.questions();
+    let errands = Errands::new(dns.clone(), route::public_roots(&config)?, config.outbound.ipv6);
     let router = router(&config, dns, Arc::clone(&homes))?;
     let lanes = Lanes::new(router, config.outbound.connections_per_domain);
     let greylist = Arc::new(Greylist::open(&config.data)?);
@@ -168,6 +172,7 @@ fn build(config: EdgeConfig, config_path: &Path, key: &LinkKey) -> Result<(Arc<E
         homes,
         reception: Arc::new(reception),
         deliveries,
+        errands,
         identity,
     };
     Ok((Arc::new(edge), trace))
@@ -179,6 +184,7 @@ fn router(config: &EdgeConfig, dns: Dns, homes: Arc<Homes>) -> Result<Router, Pr
         map: Map::new(config, dns, Some(&config.data))?,
         any_certificate: net::tls::opportunistic_connector().map_err(impossible)?,
         public_roots: route::public_roots(config)?,
+        roots: route::roots(config)?,
         settings: smtp::client::Settings::new(&config.hostname),
         homes,
         providers: route::Providers::new(config.outbound.connections_per_provider),
@@ -313,6 +319,7 @@ async fn accept_links(edge: Arc<Edge>, mut listener: LinkListener) {
     let context = LinkContext {
         hostname: edge.config.hostname.clone(),
         deliveries: Arc::clone(&edge.deliveries),
+        errands: Arc::clone(&edge.errands),
         stop: edge.stop.clone(),
     };
     let tasks = TaskTracker::new();

@@ -150,8 +150,8 @@ pub enum ResultType {
 
 impl AppliedPolicy {
     /// What holds for sessions with `host`, a mail host of `domain`: usable TLSA records, else an MTA-STS policy
-    /// in force or under test, else nothing. Records that nobody can believe are a policy as well: they rule the
-    /// host out.
+    /// in force or under test, else TLSA records that are of no use, else nothing. Records that nobody can
+    /// believe are a policy as well: they rule the host out.
     #[must_use]
     pub fn of(domain: &str, host: &str, dane: &Dane, policy: Option<&Policy>) -> Self {
         let policy = policy.filter(|policy| policy.mode != Mode::None);
@@ -160,6 +160,7 @@ impl AppliedPolicy {
             (Dane::Secure(records), _) if records.iter().any(|record| record.usable().is_some()) => {
                 Self::tlsa(host, dane)
             }
+            (Dane::Secure(records), None) if !records.is_empty() => Self::tlsa(host, dane),
             (_, Some(policy)) => Self {
                 policy_type: PolicyType::Sts,
                 policy_string: policy.lines().take(POLICY_STRINGS_MAX).collect(),
@@ -356,6 +357,7 @@ mod tests {
         assert_eq!(of(&Dane::Unknown(String::new()), None), (PolicyType::Tlsa, host(), 0));
         let unusable = Dane::Secure(vec![tlsa(0)]);
         assert_eq!(of(&unusable, Some(Mode::Testing)), (PolicyType::Sts, domain(), 4));
+        assert_eq!(of(&unusable, None), (PolicyType::Tlsa, host(), 1));
         for mode in [None, Some(Mode::None)] {
             assert_eq!(of(&Dane::Absent, mode), (PolicyType::NoPolicyFound, domain(), 0));
         }

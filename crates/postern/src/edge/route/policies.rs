@@ -11,10 +11,11 @@ use std::time::Duration;
 use mail::Domain;
 use mailauth::dns::{LookupError, texts};
 use net::dns::{Dns, Questions};
-use net::http_client::{Get, get};
+use net::http_client::{Get, HttpError, get};
 use net::tls::TlsConnector;
 use serde::{Deserialize, Serialize};
 use tlspolicy::mta_sts::{POLICY_OCTETS_MAX, Policy, record_id};
+use tlspolicy::report::ResultType;
 
 use crate::files;
 use crate::problem::Problem;
@@ -60,7 +61,27 @@ struct Known {
 #[derive(Debug, Clone)]
 struct Failure {
     at: u64,
-    cause: String,
+    what: PolicyFailure,
+}
+
+/// Why a policy is not known.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PolicyFailure {
+    /// In the words of reports; `None` when it is not known whether there is a policy.
+    pub result_type: Option<ResultType>,
+    /// For the operator.
+    pub cause: String,
+}
+
+impl PolicyFailure {
+    fn of(result_type: ResultType, cause: String) -> Self {
+        Self { result_type: Some(result_type), cause }
+    }
+
+    /// The web server could not be asked, or said nothing that is a policy.
+    fn fetch(cause: String) -> Self {
+        Self::of(ResultType::StsPolicyFetchError, cause)
+    }
 }
 
 /// What is known of a domain's policy.
@@ -69,7 +90,7 @@ pub struct Heard {
     /// The policy that holds now.
     pub policy: Option<Policy>,
     /// Why there is none, or none that is newer, although the domain announces one.
-    pub failure: Option<String>,
+    pub failure: Option<PolicyFailure>,
 }
 
 impl Known {
@@ -84,9 +105,9 @@ impl Kept {
     }
 
     /// Why it is not fetched again yet.
-    fn failure(&self, domain: &str, now: u64) -> Option<String> {
+    fn failure(&self, domain: &str, now: u64) -> Option<PolicyFailure> {
         let failure = self.failures.get(domain)?;
-        (now < failure.at.saturating_add(FAILURE_SECONDS)).then(|| failure.cause.clone())
+        (now < failure.at.saturating_add(FAILURE_SECONDS)).then(|| failure.what.clone())
     }
 
     fn learn(&mut self, domain: &str, known: Known, now: u64) {
@@ -102,12 +123,12 @@ impl Kept {
         self.policies.insert(domain.to_owned(), known);
     }
 
-    fn fail(&mut self, domain: &str, cause: String, now: u64) {
+    fn fail(&mut self, domain: &str, what: PolicyFailure, now: u64) {
         if self.failures.len() >= DOMAINS_MAX {
             self.failures.retain(|_, failure| now < failure.at.saturating_add(FAILURE_SECONDS));
         }
         if self.failures.len() < DOMAINS_MAX {
-            self.failures.insert(domain.to_owned(), Failure { at: now, cause });
+            self.failures.insert(domain.to_owned(), Failure { at: now, what });
         }
     }
 }
@@ -147,7 +168,10 @@ impl Policies {
         let id = match texts(&self.questions, &format!("_mta-sts.{name}")).await {
             Ok(records) => record_id(&records),
             Err(LookupError::NoSuchName | LookupError::NoRecords) => None,
-            Err(error) => return heard(Some(format!("whether it has a policy is not known: {error}"))),
+            Err(error) => {
+                let cause = format!("whether it has a policy is not known: {error}");
+                return heard(Some(PolicyFailure { result_type: None, cause }));
+            }
         };
         let Some(id) = id else { return heard(None) };
         let fresh =
@@ -164,21 +188,23 @@ impl Policies {
                 self.save().await;
                 Heard { policy: Some(policy), failure: None }
             }
-            Err(cause) => {
-                tracing::info!(domain = name, %cause, "an MTA-STS policy could not be fetched");
-                self.kept().fail(name, cause.clone(), now);
-                heard(Some(cause))
+            Err(failure) => {
+                tracing::info!(domain = name, cause = %failure.cause, "an MTA-STS policy could not be fetched");
+                self.kept().fail(name, failure.clone(), now);
+                heard(Some(failure))
             }
         }
     }
 
-    async fn fetch(&self, domain: &str, dns: &Dns, ipv6: bool) -> Result<Policy, String> {
+    async fn fetch(&self, domain: &str, dns: &Dns, ipv6: bool) -> Result<Policy, PolicyFailure> {
         let host = format!("mta-sts.{domain}");
-        let addresses = dns.addresses(&host).await.map_err(|error| error.to_string())?.value;
+        let addresses = dns.addresses(&host).await;
+        let addresses = addresses.map_err(|error| PolicyFailure::fetch(error.to_string()))?.value;
         let addresses = addresses.into_iter().filter(|ip| ipv6 || ip.is_ipv4());
         let addresses: Vec<_> = addresses.map(|ip| (ip, self.port).into()).collect();
         if addresses.is_empty() {
-            return Err(format!("{host} has no address to fetch the policy from"));
+            let cause = format!("{host} has no address to fetch the policy from");
+            return Err(PolicyFailure::fetch(cause));
         }
         let request = Get {
             host: &host,
@@ -187,16 +213,17 @@ impl Policies {
             answer_octets_max: POLICY_OCTETS_MAX,
         };
         let answer = tokio::time::timeout(FETCH_PATIENCE, get(&self.connector, &request)).await;
-        let answer = answer.map_err(|_| format!("{host} took too long"))?;
-        let answer = answer.map_err(|error| format!("{host}: {error}"))?;
+        let answer = answer.map_err(|_| PolicyFailure::fetch(format!("{host} took too long")))?;
+        let answer = answer.map_err(|error| not_fetched(&host, &error))?;
         if answer.status != 200 {
-            return Err(format!("{host} answered {}", answer.status));
+            return Err(PolicyFailure::fetch(format!("{host} answered {}", answer.status)));
         }
         let kind = answer.content_type.as_deref().unwrap_or_default().split(';').next().unwrap_or_default();
         if !kind.trim().eq_ignore_ascii_case("text/plain") {
-            return Err(format!("{host} did not send text/plain"));
+            return Err(PolicyFailure::fetch(format!("{host} did not send text/plain")));
         }
-        Policy::parse(&answer.body).map_err(|error| format!("{host}: {error}"))
+        Policy::parse(&answer.body)
+            .map_err(|error| PolicyFailure::of(ResultType::StsPolicyInvalid, format!("{host}: {error}")))
     }
 
     /// Writes what is known. What is lost in a crash is fetched again.
@@ -212,6 +239,17 @@ impl Policies {
             tracing::warn!(%error, "MTA-STS policies could not be written; they will be fetched again");
         }
     }
+}
+
+/// A certificate that is not valid has a word of its own (RFC 8460 section 4.3).
+fn not_fetched(host: &str, error: &HttpError) -> PolicyFailure {
+    let handshake = match error {
+        HttpError::Connect(error) => Some(net::mta_tls::result_type_of_handshake(error).0),
+        _ => None,
+    };
+    let bad_certificate = handshake.is_some_and(|result| result != ResultType::ValidationFailure);
+    let result = if bad_certificate { ResultType::StsWebpkiInvalid } else { ResultType::StsPolicyFetchError };
+    PolicyFailure::of(result, format!("{host}: {error}"))
 }
 
 #[cfg(test)]
@@ -238,8 +276,9 @@ mod tests {
     #[test]
     fn a_failure_is_remembered_for_five_minutes_or_until_it_works() {
         let mut kept = Kept::default();
-        kept.fail("a.test", "down".to_owned(), 1000);
-        assert_eq!(kept.failure("a.test", 1299).as_deref(), Some("down"));
+        let down = PolicyFailure::fetch("down".to_owned());
+        kept.fail("a.test", down.clone(), 1000);
+        assert_eq!(kept.failure("a.test", 1299), Some(down));
         assert_eq!(kept.failure("a.test", 1300), None);
         kept.learn("a.test", known(1001, 60), 1001);
         assert_eq!(kept.failure("a.test", 1002), None);
@@ -250,11 +289,11 @@ mod tests {
         let mut kept = Kept::default();
         for number in 0..DOMAINS_MAX as u64 {
             kept.learn(&format!("{number}.test"), known(number, 1_000_000), number);
-            kept.fail(&format!("{number}.bad"), String::new(), 0);
+            kept.fail(&format!("{number}.bad"), PolicyFailure::fetch(String::new()), 0);
         }
         kept.learn("5.test", known(20_000, 1_000_000), 20_000);
         kept.learn("new.test", known(20_000, 1_000_000), 20_000);
-        kept.fail("new.bad", String::new(), 0);
+        kept.fail("new.bad", PolicyFailure::fetch(String::new()), 0);
         assert_eq!((kept.policies.len(), kept.failures.len()), (DOMAINS_MAX, DOMAINS_MAX));
         assert!(kept.policy("0.test", 20_000).is_none());
         assert!(kept.policy("5.test", 20_000).is_some() && kept.policy("new.test", 20_000).is_some());

@@ -355,6 +355,7 @@ impl<O: Outbound, A: Accounts> Round<O, A> {
             octets: self.state.octets,
             eight_bit: self.state.eight_bit,
             utf8_header: self.state.utf8_header,
+            tls_optional: self.state.tls_optional,
         };
         self.shared.owners().insert(attempt, item);
         let started = self.shared.outbound.start(edge, order, body);

@@ -186,7 +186,7 @@ impl Bench {
     }
 
     fn outcomes(&self, edge: &str, attempt: ItemId, outcomes: Vec<Outcome>) {
-        let outcomes = link::Outcomes { attempt, outcomes };
+        let outcomes = link::Outcomes { attempt, outcomes, tls: Default::default() };
         self.edges.send(FromEdge::Outcomes { edge: edge.to_owned(), outcomes }).unwrap();
     }
 
