@@ -21,6 +21,7 @@ mod service;
 pub mod setup;
 mod snapshot;
 mod submit;
+mod tls_reports;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -62,6 +63,7 @@ use service::{Accepting, ImapService, Serve, SubmissionService};
 use setup::Secrets;
 use snapshot::SnapshotSource;
 use submit::Submit;
+use tls_reports::TlsReports;
 
 /// Everything that is shared while Home runs.
 struct Home {
@@ -76,6 +78,7 @@ struct Home {
     quarantine: Quarantine,
     filters: Option<Arc<Filters>>,
     trainer: Option<Trainer>,
+    tls_reports: TlsReports,
     trace: Trace,
     identity: ServerIdentity,
     sessions: TaskTracker,
@@ -119,6 +122,14 @@ pub async fn run(config_path: &Path) -> Result<(), Problem> {
     let (edges, from_edges) =
         Edges::new(pins, name, secrets.link_key, dialer, arrivals, snapshots, stop.clone());
     let (queue, commands) = Queue::new(open_queue(&config)?);
+    let reported_with = tls_reports::Parts {
+        directory: directory.clone(),
+        queue: queue.clone(),
+        edges: edges.clone(),
+        keys: keys.clone(),
+        trace: trace.clone(),
+    };
+    let tls_reports = TlsReports::open(&config.data, reported_with)?;
     let identity = certificate(&config)?;
     let home = Arc::new(Home {
         config_path: config_path.to_owned(),
@@ -133,6 +144,7 @@ pub async fn run(config_path: &Path) -> Result<(), Problem> {
         quarantine,
         filters,
         trainer,
+        tls_reports,
         trace: trace.clone(),
         identity,
         stop,
@@ -140,6 +152,7 @@ pub async fn run(config_path: &Path) -> Result<(), Problem> {
     home.serve_imap()?;
     let dispatching = home.start_sending(commands, from_edges, &trace)?;
     let links = tokio::spawn(home.edges.clone().run());
+    tokio::spawn(home.tls_reports.clone().run(home.stop.clone()));
     tokio::spawn(control::serve(socket, Arc::clone(&home), home.stop.clone()));
     trace.event(None, "started", "home");
     tracing::info!(accounts = home.directory.accounts().len(), edges = home.config.edges.len(), "home runs");
@@ -271,7 +284,7 @@ impl Home {
             scratch: scratch.clone(),
             memory: Arc::new(Semaphore::new(half_in_kib(self.config.limits.body_memory.0))),
         }))?;
-        let signer = self.signer.clone();
+        let (signer, tls_reports) = (self.signer.clone(), self.tls_reports.clone());
         let parts = dispatch::Parts {
             queue: self.queue.clone(),
             commands,
@@ -279,6 +292,7 @@ impl Home {
             from_edges,
             accounts: self.directory.clone(),
             sign: Box::new(move |path| signer.sign(path, system::now())),
+            count_tls: Box::new(move |domain, results| tls_reports.count(domain, results)),
             store: Arc::clone(&self.store),
             trace: trace.clone(),
             settings: dispatch::Settings::new(
@@ -345,7 +359,9 @@ impl Home {
             filters.stop().await;
         }
         let _ = tokio::time::timeout(Duration::from_secs(2), links).await;
-        match tokio::time::timeout(Duration::from_secs(2), dispatching).await {
+        let ended = tokio::time::timeout(Duration::from_secs(2), dispatching).await;
+        tokio::task::block_in_place(|| self.tls_reports.save());
+        match ended {
             Ok(Ok(ended)) => ended,
             _ => Ok(()),
         }
@@ -404,6 +420,9 @@ impl Handler for Home {
             }
             (command, arguments) if command.starts_with("dkim ") => {
                 tokio::task::block_in_place(|| dkim::answer(&self.keys, &self.config, command, arguments))
+            }
+            (command, arguments) if command.starts_with("tls-report ") => {
+                self.tls_reports.command(command, arguments).await
             }
             (command, arguments) if command.starts_with("quarantine ") => self.quarantine(command, arguments),
             (command, arguments) if command.starts_with("user ") || command.starts_with("alias ") => {

@@ -21,6 +21,7 @@ use std::time::Duration;
 
 use mail::{Address, Domain, ItemId, ReversePath, UnixTime};
 use store::Store;
+use tlspolicy::report::Results;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use tokio::task::{AbortHandle, Id, JoinError, JoinSet};
 use tokio_util::sync::CancellationToken;
@@ -102,6 +103,9 @@ impl Accounts for Directory {
     }
 }
 
+/// Takes note of the TLS sessions with a domain's mail hosts.
+pub type CountTls = Box<dyn Fn(&Domain, Results) + Send + Sync>;
+
 /// Gives the reverse-path under which mail with this one leaves for the world.
 pub type Sign = Box<dyn Fn(ReversePath) -> ReversePath + Send + Sync>;
 
@@ -175,6 +179,7 @@ pub(crate) struct Shared<O, A> {
     outbound: O,
     accounts: A,
     sign: Sign,
+    count_tls: CountTls,
     store: Arc<Store>,
     trace: Trace,
     settings: Settings,
@@ -215,6 +220,8 @@ pub struct Parts<O, A> {
     pub accounts: A,
     /// The senders' names abroad.
     pub sign: Sign,
+    /// What reports on TLS are made of.
+    pub count_tls: CountTls,
     /// The mailboxes.
     pub store: Arc<Store>,
     /// The trace.
@@ -232,7 +239,8 @@ pub async fn run<O: Outbound, A: Accounts>(
     parts: Parts<O, A>,
     stop: CancellationToken,
 ) -> Result<(), Problem> {
-    let Parts { queue, commands, outbound, from_edges, accounts, sign, store, trace, settings } = parts;
+    let Parts { queue, commands, outbound, from_edges, accounts, sign, count_tls, store, trace, settings } =
+        parts;
     let slots = Arc::new(Semaphore::new(settings.attempts.max(1)));
     let owners = Mutex::default();
     let (rooms, freed) = Rooms::new(settings.clone());
@@ -243,6 +251,7 @@ pub async fn run<O: Outbound, A: Accounts>(
         outbound,
         accounts,
         sign,
+        count_tls,
         store,
         trace,
         settings,

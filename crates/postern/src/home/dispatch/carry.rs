@@ -432,7 +432,8 @@ impl<O: Outbound, A: Accounts> Round<O, A> {
                 room.learn(&outcomes.outcomes);
             }
             self.in_doubt.remove(&attempt);
-            let mut outcomes = outcomes.outcomes.into_iter();
+            let domain = self.domain_of(&running);
+            let (mut outcomes, tls) = (outcomes.outcomes.into_iter(), outcomes.tls);
             for place in running.recipients {
                 let outcome = outcomes.next().unwrap_or_else(|| {
                     Outcome::deferred(EnhancedCode(4, 3, 0), "the edge gave no outcome for this recipient")
@@ -440,6 +441,9 @@ impl<O: Outbound, A: Accounts> Round<O, A> {
                 self.settle(place, outcome, edge);
             }
             self.save_in_the_end().await;
+            if let Some(domain) = domain {
+                (self.shared.count_tls)(&domain, tls);
+            }
             self.shared.owners().remove(&attempt);
         }
         self.shared.outbound.settled(edge, attempt);

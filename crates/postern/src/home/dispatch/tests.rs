@@ -115,6 +115,7 @@ impl Bench {
             from_edges,
             accounts: FakeAccounts,
             sign: Box::new(signed),
+            count_tls: Box::new(|_, _| {}),
             store: Arc::clone(&store),
             trace: Trace::open(&dir.path().join("trace"), link::Role::Home).unwrap(),
             settings: Settings { scratch: dir.path().to_owned(), ..settings },
