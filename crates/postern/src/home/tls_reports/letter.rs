@@ -59,7 +59,7 @@ pub(super) struct Letter {
 }
 
 /// The message that carries a compressed report to `to`. It is to arrive even where TLS fails: that is what it is
-/// about (RFC 8460 section 5.3, RFC 8689 section 5).
+/// about (RFC 8460 section 3, RFC 8689 section 5).
 pub(super) fn letter(
     entry: &Entry,
     submitter: &Submitter<'_>,
