@@ -125,7 +125,7 @@ pub async fn run(config_path: &Path) -> Result<(), Problem> {
     let reported_with = tls_reports::Parts {
         directory: directory.clone(),
         queue: queue.clone(),
-        edges: edges.clone(),
+        run_errand: errand_runner(&edges),
         keys: keys.clone(),
         trace: trace.clone(),
     };
@@ -166,6 +166,15 @@ pub async fn run(config_path: &Path) -> Result<(), Problem> {
 /// Arrivals and submissions share the memory for bodies half and half.
 fn half_in_kib(octets: u64) -> usize {
     usize::try_from(octets / 2048).unwrap_or(Semaphore::MAX_PERMITS).min(Semaphore::MAX_PERMITS)
+}
+
+/// The edges, as reports need them.
+fn errand_runner(edges: &Edges) -> tls_reports::RunErrand {
+    let edges = edges.clone();
+    Box::new(move |errand| {
+        let edges = edges.clone();
+        Box::pin(async move { edges.run_errand(errand).await })
+    })
 }
 
 fn open_queue(config: &HomeConfig) -> Result<Spool, Problem> {

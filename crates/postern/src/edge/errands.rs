@@ -111,3 +111,33 @@ impl Errands {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Nobody answers there.
+    fn errands() -> Arc<Errands> {
+        let dns = Dns::new(&["127.0.0.1:9".parse().unwrap()]).unwrap();
+        let roots = net::mta_tls::public_roots(None).unwrap();
+        Errands::new(dns, net::mta_tls::verifying_connector(roots).unwrap(), false)
+    }
+
+    #[tokio::test]
+    async fn a_stranger_can_not_have_edge_talk_to_an_address_or_without_tls() {
+        let errands = errands();
+        for uri in ["https://127.0.0.1/", "https://[::1]/", "http://a.example/", "mailto:a@b.example", ""] {
+            let errand = Errand::PostReport { uri: uri.to_owned(), report: Vec::new() };
+            let cause = errands.carry_out(errand).await.unwrap_err();
+            assert!(cause.ends_with("is no https URI that a report can go to"), "{uri}: {cause}");
+        }
+    }
+
+    #[tokio::test]
+    async fn an_address_literal_wants_no_report_and_dns_that_is_silent_is_a_failure() {
+        let errands = errands();
+        let find = |domain: &str| errands.carry_out(Errand::FindReporting(Domain::parse(domain).unwrap()));
+        assert_eq!(find("[192.0.2.1]").await, Ok(ErrandResult::Reporting(Vec::new())));
+        assert!(find("a.example").await.is_err());
+    }
+}

@@ -7,12 +7,16 @@
 mod ledger;
 mod letter;
 mod round;
+#[cfg(test)]
+mod tests;
 
 use std::collections::HashMap;
 use std::path::Path;
+use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use link::{Errand, ErrandResult};
 use mail::{Domain, UnixTime};
 use serde_json::{Value, json};
 use tlspolicy::report::Results;
@@ -22,7 +26,7 @@ use self::ledger::{DOMAINS_MAX, Entry, Ledger};
 use self::letter::Submitter;
 use super::directory::Directory;
 use super::dkim::DomainKeys;
-use super::edges::Edges;
+use super::edges::NoEdge;
 use super::queue::Queue;
 use crate::config::{HomeConfig, Switch};
 use crate::control::Refusal;
@@ -35,6 +39,10 @@ const WRITTEN_EVERY: Duration = Duration::from_secs(5);
 /// How often it is looked whether a report is due.
 const LOOKED_EVERY: Duration = Duration::from_secs(30);
 
+/// Has an edge do something in the world.
+pub type RunErrand =
+    Box<dyn Fn(Errand) -> Pin<Box<dyn Future<Output = Result<ErrandResult, NoEdge>> + Send>> + Send + Sync>;
+
 /// What reports are sent with.
 pub struct Parts {
     /// Whose they are, and whether any are wanted.
@@ -42,7 +50,7 @@ pub struct Parts {
     /// Where mail goes out.
     pub queue: Queue,
     /// Who asks and posts.
-    pub edges: Edges,
+    pub run_errand: RunErrand,
     /// What signs the messages.
     pub keys: DomainKeys,
     /// What happened.
@@ -120,7 +128,9 @@ impl TlsReports {
                 until_look = LOOKED_EVERY;
                 tokio::select! {
                     () = stop.cancelled() => break,
-                    _ = self.send_due(system::now()) => {}
+                    sent = self.send_due(system::now()) => if let Err(cause) = sent {
+                        tracing::debug!(%cause, "reports on TLS wait");
+                    },
                 }
             }
         }
@@ -169,7 +179,7 @@ impl TlsReports {
         let now = system::now();
         tokio::task::block_in_place(|| self.0.ledger.cut_short(now)).map_err(|error| failed(&error))?;
         let sent = self.send_due(now).await.map_err(|cause| {
-            (cause, "see 'postern status' for the edges and the log of Home, and try again".to_owned())
+            (cause, "see 'postern status'; update an edge that is older than this; try again".to_owned())
         })?;
         Ok(sent.iter().map(described).collect())
     }

@@ -109,7 +109,7 @@ impl TlsReports {
 
     /// Where a domain wants its report.
     async fn find_targets(&self, entry: &Entry) -> Result<Vec<String>, Stuck> {
-        match self.0.parts.edges.run_errand(Errand::FindReporting(entry.domain.clone())).await? {
+        match (self.0.parts.run_errand)(Errand::FindReporting(entry.domain.clone())).await? {
             ErrandResult::Reporting(records) => {
                 Ok(report_uris(&records).iter().map(ToString::to_string).collect())
             }
@@ -131,7 +131,7 @@ impl TlsReports {
             }
             Some(ReportUri::Https(uri)) => {
                 let (uri, report) = (uri.to_string(), report.to_vec());
-                match self.0.parts.edges.run_errand(Errand::PostReport { uri, report }).await? {
+                match (self.0.parts.run_errand)(Errand::PostReport { uri, report }).await? {
                     ErrandResult::Posted => Ok(()),
                     ErrandResult::Failed(cause) => Err(Stuck::Failed(cause)),
                     ErrandResult::Reporting(_) => Err(Stuck::Failed("Edge did something else".to_owned())),
