@@ -133,7 +133,7 @@ mod tests {
         }
     }
 
-    #[tokio::test]
+    #[tokio::test(start_paused = true)]
     async fn an_address_literal_wants_no_report_and_dns_that_is_silent_is_a_failure() {
         let errands = errands();
         let find = |domain: &str| errands.carry_out(Errand::FindReporting(Domain::parse(domain).unwrap()));
