@@ -149,7 +149,7 @@ pub enum ResultType {
 }
 
 impl AppliedPolicy {
-    /// What holds for sessions with `host`, a mail host of `domain`: usable TLSA records, else an MTA-STS policy
+    /// What holds for sessions with a mail host of `domain` whose TLSA records are at the name `host`: usable TLSA records, else an MTA-STS policy
     /// in force or under test, else TLSA records that are of no use, else nothing. Records that nobody can
     /// believe are a policy as well: they rule the host out.
     #[must_use]

@@ -145,7 +145,8 @@ impl Router {
             }
             for one in located {
                 let (host, dane) = (&one.host.name, &one.dane);
-                let trial = Trial { domain, host, dane, policy: destination.heard.policy.as_ref() };
+                let (tlsa_base, policy) = (&one.tlsa_base, destination.heard.policy.as_ref());
+                let trial = Trial { domain, host, dane, tlsa_base, policy };
                 match self.try_host(trial, &one, need, tls).await {
                     Ok(open) => return Ok(open),
                     // A host that was away may still take what the others never will.
@@ -217,7 +218,10 @@ impl Router {
             }
         };
         let settings = Settings { tls: TlsUse::Required, ..self.settings.clone() };
-        let opened = Connection::open_on(stream, trial.host, Arc::new(settings), connector).await;
+        // DANE's certificate is for the name that has the records (RFC 7672 section 3.2.2).
+        let tls_name = if matches!(demand, Demand::Dane(_)) { trial.tlsa_base } else { trial.host };
+        let names = (trial.host, tls_name);
+        let opened = Connection::open_as(stream, names, Arc::new(settings), connector).await;
         opened.map(|connection| (connection, None))
     }
 

@@ -26,6 +26,8 @@ pub(super) struct Trial<'a> {
     pub(super) host: &'a str,
     /// Its TLSA records.
     pub(super) dane: &'a Dane,
+    /// Whose they are.
+    pub(super) tlsa_base: &'a str,
     /// The domain's MTA-STS policy.
     pub(super) policy: Option<&'a Policy>,
 }
@@ -39,7 +41,7 @@ pub(super) struct Ends {
 
 impl Trial<'_> {
     fn applied(&self) -> AppliedPolicy {
-        AppliedPolicy::of(self.domain.as_str(), self.host, self.dane, self.policy)
+        AppliedPolicy::of(self.domain.as_str(), self.tlsa_base, self.dane, self.policy)
     }
 
     /// Whether sessions are held to a policy that is only being tested: failures are told and nothing else comes
@@ -65,7 +67,7 @@ impl Trial<'_> {
         let policy = self.applied();
         if self.has_unusable_records() {
             let unusable = details((ResultType::TlsaInvalid, "no TLSA record is usable".to_owned()));
-            tls.failure(AppliedPolicy::tlsa(self.host, self.dane), unusable);
+            tls.failure(AppliedPolicy::tlsa(self.tlsa_base, self.dane), unusable);
             if policy.policy_type == PolicyType::Tlsa {
                 return;
             }
@@ -149,7 +151,13 @@ mod tests {
 
     fn counted(dane: &Dane, mode: Option<Mode>, failure: Option<Failure>) -> Vec<(PolicyType, String)> {
         let (domain, policy) = (Domain::parse("a.test").unwrap(), mode.map(policy));
-        let trial = Trial { domain: &domain, host: "mx.b.test", dane, policy: policy.as_ref() };
+        let trial = Trial {
+            domain: &domain,
+            host: "mx.b.test",
+            tlsa_base: "mx.b.test",
+            dane,
+            policy: policy.as_ref(),
+        };
         let mut results = Results::default();
         trial.count(ENDS, failure.or_else(|| trial.objection()), &mut results);
         said(&results)
@@ -179,7 +187,13 @@ mod tests {
         let (domain, policy) = (Domain::parse("a.test").unwrap(), policy(Mode::Enforce));
         let unknown = Dane::Unknown("timed out".to_owned());
         let mut results = Results::default();
-        let trial = |dane| Trial { domain: &domain, host: "mx.b.test", dane, policy: Some(&policy) };
+        let trial = |dane| Trial {
+            domain: &domain,
+            host: "mx.b.test",
+            tlsa_base: "mx.b.test",
+            dane,
+            policy: Some(&policy),
+        };
         trial(&Dane::Absent).count_refusal(&Refusal::NotInPolicy, &mut results);
         trial(&unknown).count_refusal(&Refusal::DnsUnknown(String::new()), &mut results);
         let failure =
