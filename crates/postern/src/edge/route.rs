@@ -10,6 +10,7 @@ mod names;
 mod own;
 mod policies;
 mod providers;
+mod refresh;
 mod trial;
 
 use std::net::{IpAddr, SocketAddr};
@@ -36,11 +37,12 @@ use trial::{Ends, Failure, Trial};
 pub use map::{Destination, Located, Map};
 pub use policies::Heard;
 pub use providers::Providers;
+pub use refresh::refresh_policies;
 
 /// What is needed to reach other MTAs.
 pub struct Router {
     /// Where they are.
-    pub map: Map,
+    pub map: Arc<Map>,
     /// TLS that takes any certificate.
     pub any_certificate: TlsConnector,
     /// TLS that wants a certificate of the host's name from a public root.

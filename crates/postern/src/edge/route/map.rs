@@ -100,6 +100,19 @@ impl Map {
         Ok(Destination { hosts, secure: answered.secure, heard })
     }
 
+    /// Domains whose MTA-STS policies should be fetched anew, the most urgent first.
+    pub fn old_policies(&self, now: u64) -> Vec<Domain> {
+        self.policies.as_ref().map_or_else(Vec::new, |policies| policies.old(now))
+    }
+
+    /// Fetches a domain's policy if it is old. What goes wrong is logged.
+    pub async fn refresh_policy(&self, domain: &Domain) {
+        if let Some(policies) = &self.policies {
+            let dns = self.names.resolver().await;
+            policies.of(domain, dns, self.ipv6).await;
+        }
+    }
+
     /// Where one of the destination's hosts is, and what is demanded of it.
     pub async fn locate(&self, destination: &Destination, host: &MailHost) -> Located {
         let dns = self.names.resolver().await;

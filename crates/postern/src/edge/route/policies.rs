@@ -14,7 +14,7 @@ use net::dns::{Dns, Questions};
 use net::http_client::{Get, HttpError, get};
 use net::tls::TlsConnector;
 use serde::{Deserialize, Serialize};
-use tlspolicy::mta_sts::{POLICY_OCTETS_MAX, Policy, record_id};
+use tlspolicy::mta_sts::{Mode, POLICY_OCTETS_MAX, Policy, record_id};
 use tlspolicy::report::ResultType;
 
 use crate::files;
@@ -23,7 +23,7 @@ use crate::system;
 
 /// How long fetching a policy may take (RFC 8461 section 3.3 suggests a minute).
 const FETCH_PATIENCE: Duration = Duration::from_secs(60);
-/// A policy is fetched anew on use when it is older than this in seconds, so that it does not end unnoticed.
+/// A policy is fetched anew when it is older than this in seconds, so that it does not end unnoticed.
 const REFRESHED_AFTER_SECONDS: u64 = 86_400;
 /// So long a policy that could not be fetched is not fetched again, in seconds (RFC 8461 section 3.3).
 const FAILURE_SECONDS: u64 = 300;
@@ -104,6 +104,16 @@ impl Kept {
         self.policies.get(domain).filter(|known| known.holds(now))
     }
 
+    /// Domains whose policies hold and are to be fetched anew, those that were fetched first in front. One that was
+    /// withdrawn may end.
+    fn old(&self, now: u64) -> Vec<&str> {
+        let is_old = |known: &Known| now.saturating_sub(known.fetched) >= REFRESHED_AFTER_SECONDS;
+        let old = |known: &Known| known.holds(now) && is_old(known) && known.policy.mode != Mode::None;
+        let mut old: Vec<_> = self.policies.iter().filter(|(_, known)| old(known)).collect();
+        old.sort_by_key(|(_, known)| known.fetched);
+        old.into_iter().map(|(domain, _)| domain.as_str()).collect()
+    }
+
     /// Why it is not fetched again yet.
     fn failure(&self, domain: &str, now: u64) -> Option<PolicyFailure> {
         let failure = self.failures.get(domain)?;
@@ -157,6 +167,11 @@ impl Policies {
         self.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Domains whose policies are to be fetched anew, the most urgent first.
+    pub fn old(&self, now: u64) -> Vec<Domain> {
+        self.kept().old(now).into_iter().filter_map(|domain| Domain::parse(domain).ok()).collect()
+    }
+
     /// The policy of a domain, fetched when it is new or old. `dns` finds the web server.
     pub async fn of(&self, domain: &Domain, dns: &Dns, ipv6: bool) -> Heard {
         let (name, now) = (domain.as_str(), system::now().as_secs());
@@ -189,7 +204,14 @@ impl Policies {
                 Heard { policy: Some(policy), failure: None }
             }
             Err(failure) => {
-                tracing::info!(domain = name, cause = %failure.cause, "an MTA-STS policy could not be fetched");
+                let cause = &failure.cause;
+                match &known {
+                    Some(known) => {
+                        let days = now.saturating_sub(known.fetched) / 86_400;
+                        tracing::warn!(domain = name, %cause, days, "an MTA-STS policy could not be fetched anew; the old one holds");
+                    }
+                    None => tracing::info!(domain = name, %cause, "an MTA-STS policy could not be fetched"),
+                }
                 self.kept().fail(name, failure.clone(), now);
                 heard(Some(failure))
             }
@@ -254,8 +276,6 @@ fn not_fetched(host: &str, error: &HttpError) -> PolicyFailure {
 
 #[cfg(test)]
 mod tests {
-    use tlspolicy::mta_sts::Mode;
-
     use super::*;
 
     fn known(fetched: u64, max_age: u64) -> Known {
@@ -271,6 +291,19 @@ mod tests {
         assert!(kept.policy("b.test", 1000).is_none());
         let again: Kept = serde_json::from_slice(&serde_json::to_vec(&kept).unwrap()).unwrap();
         assert_eq!(again.policies, kept.policies);
+    }
+
+    #[test]
+    fn policies_are_old_after_a_day_as_long_as_they_hold() {
+        let mut kept = Kept::default();
+        let withdrawn = Policy { mode: Mode::None, ..known(0, 1_000_000).policy };
+        kept.learn("later.test", known(200, 1_000_000), 200);
+        kept.learn("first.test", known(100, 1_000_000), 200);
+        kept.learn("short.test", known(100, 86_400), 200);
+        kept.learn("withdrawn.test", Known { policy: withdrawn, ..known(100, 1) }, 200);
+        assert!(kept.old(100 + REFRESHED_AFTER_SECONDS - 1).is_empty());
+        assert_eq!(kept.old(100 + REFRESHED_AFTER_SECONDS), ["first.test"]);
+        assert_eq!(kept.old(200 + REFRESHED_AFTER_SECONDS), ["first.test", "later.test"]);
     }
 
     #[test]
