@@ -23,6 +23,7 @@ mod stages;
 mod store_crash;
 mod suites;
 mod tls_policy;
+mod tls_reports;
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 

@@ -56,6 +56,10 @@ fn cases() -> Vec<Case> {
         case("d-wrong.test", "wrong", None, "without a connection: 4.7.5").deferred(),
         case("d-clear.test", "clear-dane", None, "without a connection: 4.7.10").deferred(),
         case("d-first.test", "wrong", Some(("enforce", "wrong.test")), "a connection: 4.7.5").deferred(),
+        // Aliases: the records where they lead count first, then the alias's own.
+        case("d-alias.test", "alias-dane", None, "verified by DANE: 250"),
+        case("d-own.test", "alias-named", None, "verified by DANE: 250"),
+        case("d-led.test", "alias-wrong", None, "without a connection: 4.7.5").deferred(),
         case("s-good.test", "named", named, "verified for MTA-STS: 250"),
         case("s-wild.test", "named", Some(("enforce", "*.test")), "verified for MTA-STS: 250"),
         case("s-name.test", "unnamed", named, "without a connection: 4.7.5").deferred(),
@@ -76,7 +80,9 @@ fn zone(cases: &[Case], port: u16, good: &str) -> String {
     let mut zone = format!(
         "dane A 127.0.0.1\nwrong A 127.0.0.1\nnamed A 127.0.0.1\nunnamed A 127.0.0.1\n\
          clear A {IN_THE_CLEAR}\nclear-dane A {IN_THE_CLEAR}\n_{port}._tcp.dane TLSA {good}\n\
-         _{port}._tcp.wrong TLSA {bad}\n_{port}._tcp.clear-dane TLSA {good}\n"
+         _{port}._tcp.wrong TLSA {bad}\n_{port}._tcp.clear-dane TLSA {good}\n\
+         alias-dane CNAME dane\nalias-named CNAME named\n_{port}._tcp.alias-named TLSA {good}\n\
+         alias-wrong CNAME wrong\n_{port}._tcp.alias-wrong TLSA {good}\n"
     );
     for child in CHILDREN {
         zone += &format!("{child}. NS ns.test.\n");
@@ -204,7 +210,8 @@ fn the_strongest_of_what_a_domain_demands_of_tls_decides_whether_mail_is_sent() 
     for case in &world.cases {
         let told = world.attempts(case.domain, 1);
         if !told[0].contains(case.told) {
-            wrong.push(format!("{} has no '{}': {}", case.domain, case.told, told[0]));
+            let story = world.pair.home.command_ok(&["trace", case.domain], "");
+            wrong.push(format!("{} has no '{}': {story}", case.domain, case.told));
         }
     }
     assert!(wrong.is_empty(), "{}\n{}", wrong.join("\n"), world.pair.edge.log());

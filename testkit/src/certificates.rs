@@ -108,7 +108,7 @@ impl Certificate {
     }
 }
 
-/// A web server with MTA-STS policies. It ends when it is dropped.
+/// A web server with MTA-STS policies, which takes what is posted. It ends when it is dropped.
 #[derive(Debug)]
 pub struct PolicyServer {
     process: Process,
@@ -148,6 +148,21 @@ impl PolicyServer {
     /// When the file can't be written.
     pub fn publish(&self, host: &str, policy: &str) {
         std::fs::write(self.dir.path().join("hosts").join(host), policy).expect("a file");
+    }
+
+    /// What was posted to it, in the order it came.
+    ///
+    /// # Panics
+    /// When a file can't be read.
+    #[must_use]
+    pub fn posted(&self) -> Vec<Vec<u8>> {
+        let entries = std::fs::read_dir(self.dir.path().join("hosts")).expect("a directory");
+        let mut paths: Vec<PathBuf> = entries.map(|entry| entry.expect("an entry").path()).collect();
+        paths.retain(|path| {
+            path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"posted-"))
+        });
+        paths.sort();
+        paths.iter().map(|path| std::fs::read(path).expect("a file")).collect()
     }
 
     /// What it was asked for.

@@ -1,12 +1,14 @@
 """An HTTPS server that gives each host's MTA-STS policy: the file with the host's name in a directory.
 
 Arguments: address, port, certificate, key, directory. A file whose first line is "redirect" sends the client
-elsewhere.
+elsewhere. What is posted is kept in the directory, in files whose names begin with "posted-"; what is posted to
+/busy is refused.
 """
 import http.server
 import os
 import ssl
 import sys
+import time
 
 ADDRESS, PORT, CERTIFICATE, KEY, DIRECTORY = sys.argv[1:]
 
@@ -30,6 +32,19 @@ class Handler(http.server.BaseHTTPRequestHandler):
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
         self.wfile.write(body)
+
+    def do_POST(self):
+        body = self.rfile.read(int(self.headers["Content-Length"]))
+        print("posted", self.headers.get("Host"), self.path, self.headers.get("Content-Type"), flush=True)
+        if self.path == "/busy":
+            return self.send_error(503)
+        draft = os.path.join(DIRECTORY, "draft")
+        with open(draft, "wb") as file:
+            file.write(body)
+        os.rename(draft, os.path.join(DIRECTORY, f"posted-{time.monotonic_ns()}"))
+        self.send_response(201)
+        self.send_header("Content-Length", "0")
+        self.end_headers()
 
     def log_message(self, *_):
         pass

@@ -2,6 +2,7 @@
 
 use mail::{Domain, Envelope, ItemId, Outcome};
 use serde::{Deserialize, Serialize};
+use tlspolicy::report::Results;
 
 /// One attempt: one message, the recipients of one domain, one transaction.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -20,6 +21,10 @@ pub struct Attempt {
     pub eight_bit: bool,
     /// Whether they occur in its header, which needs SMTPUTF8 (RFC 6531).
     pub utf8_header: bool,
+    /// Whether the message is to arrive even where what its domain demands of TLS can't be met: it says
+    /// `TLS-Required: No` (RFC 8689 section 5). Its sessions are not reported on.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub tls_optional: bool,
 }
 
 /// What came of an attempt, one outcome per recipient in the attempt's order.
@@ -29,6 +34,9 @@ pub struct Outcomes {
     pub attempt: ItemId,
     /// One per recipient.
     pub outcomes: Vec<Outcome>,
+    /// The TLS sessions that were begun for it (RFC 8460). None when a connection was there already.
+    #[serde(default, skip_serializing_if = "Results::is_empty")]
+    pub tls: Results,
 }
 
 /// What Edge knows of an attempt that has no outcomes.
@@ -39,4 +47,22 @@ pub enum AttemptState {
     Running,
     /// Never heard of it, or Edge died before it had an outcome.
     Unknown,
+}
+
+#[cfg(test)]
+mod tests {
+    use tlspolicy::report::{AppliedPolicy, PolicyType};
+
+    use super::*;
+
+    #[test]
+    fn outcomes_of_an_older_edge_are_read_and_newer_fields_are_passed_over() {
+        let written = r#"{"attempt":"00000000000000000000000001","outcomes":[]}"#;
+        let mut outcomes: Outcomes = serde_json::from_str(written).unwrap();
+        assert!(outcomes.tls.is_empty());
+        assert_eq!(serde_json::to_string(&outcomes).unwrap(), written, "an older home sees nothing new");
+        outcomes.tls.success(AppliedPolicy::without_content(PolicyType::Sts, "a.example"));
+        let more = serde_json::to_string(&outcomes).unwrap().replace("\"tls\"", "\"future\":1,\"tls\"");
+        assert_eq!(serde_json::from_str::<Outcomes>(&more).unwrap(), outcomes);
+    }
 }

@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::attempt::{Attempt, AttemptState, Outcomes};
 use crate::code::{PairingRequest, PairingResult};
+use crate::errand::{Errand, ErrandResult};
 use crate::hello::Hello;
 use crate::snapshot::Snapshot;
 use crate::trace::Event;
@@ -111,6 +112,10 @@ pub enum Frame {
     Ask(ItemId),
     /// Edge to Home: the answer to [`Frame::Ask`] when there are no outcomes to send.
     Known(ItemId, AttemptState),
+    /// Home to Edge: do this in the world, now. Under [`crate::TLS_REPORTS`] only.
+    Errand(ItemId, Box<Errand>),
+    /// Edge to Home: what came of an errand.
+    ErrandDone(ItemId, ErrandResult),
     /// Edge to Home: events of Edge's trace, oldest first, the last one's sequence number.
     Trace(u64, Vec<Event>),
     /// Home to Edge: events up to this sequence number are in Home's journal.
@@ -189,6 +194,8 @@ kinds! {
     Settled = 35, ID_OCTETS;
     Ask = 36, ID_OCTETS;
     Known = 37, ID_OCTETS + 256;
+    Errand = 40, ID_OCTETS + CONTROL_FRAME_MAX;
+    ErrandDone = 41, ID_OCTETS + 64 * 1024;
     Trace = 48, CONTROL_FRAME_MAX;
     TraceKept = 49, 64;
     Pair = 64, 16 * 1024;
@@ -247,6 +254,14 @@ impl Frame {
                 out.put_slice(id.as_bytes());
                 json(out, state, Kind::Known)
             }
+            Self::Errand(id, errand) => {
+                out.put_slice(id.as_bytes());
+                json(out, errand, Kind::Errand)
+            }
+            Self::ErrandDone(id, result) => {
+                out.put_slice(id.as_bytes());
+                json(out, result, Kind::ErrandDone)
+            }
             Self::Trace(last, events) => json(out, &(last, events), Kind::Trace),
             Self::TraceKept(last) => json(out, last, Kind::TraceKept),
             Self::Pair(request) => json(out, request, Kind::Pair),
@@ -279,6 +294,8 @@ impl Frame {
             Kind::Settled => Self::Settled(take_id(kind, &mut payload)?),
             Kind::Ask => Self::Ask(take_id(kind, &mut payload)?),
             Kind::Known => Self::Known(take_id(kind, &mut payload)?, parse(kind, &payload)?),
+            Kind::Errand => Self::Errand(take_id(kind, &mut payload)?, parse(kind, &payload)?),
+            Kind::ErrandDone => Self::ErrandDone(take_id(kind, &mut payload)?, parse(kind, &payload)?),
             Kind::Trace => {
                 let (last, events) = parse(kind, &payload)?;
                 Self::Trace(last, events)
@@ -388,6 +405,11 @@ mod tests {
             Frame::Settled(id()),
             Frame::Ask(id()),
             Frame::Known(id(), AttemptState::Unknown),
+            Frame::Errand(
+                id(),
+                Box::new(Errand::FindReporting(mail::Domain::parse("remote.example").unwrap())),
+            ),
+            Frame::ErrandDone(id(), ErrandResult::Failed("no answer".to_owned())),
             Frame::SnapshotKept(3),
             Frame::Trace(4, vec![]),
             Frame::TraceKept(4),

@@ -3,6 +3,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::errand::TLS_REPORTS;
+
 /// The version of the frames that this build speaks.
 pub const VERSION: u32 = 1;
 
@@ -54,7 +56,7 @@ impl Hello {
             version_max: VERSION,
             software: concat!("postern ", env!("CARGO_PKG_VERSION")).to_owned(),
             hostname,
-            capabilities: Vec::new(),
+            capabilities: vec![TLS_REPORTS.to_owned()],
         }
     }
 

@@ -7,6 +7,7 @@
 
 mod attempt;
 mod code;
+mod errand;
 mod frame;
 mod hello;
 mod return_path;
@@ -17,6 +18,7 @@ mod window;
 
 pub use attempt::{Attempt, AttemptState, Outcomes};
 pub use code::{CodeError, PairingCode, PairingRequest, PairingResult, Proof, key_fingerprint};
+pub use errand::{Errand, ErrandResult, REPORT_OCTETS_MAX, TLS_REPORTS};
 pub use frame::{
     Answer, BODY_FRAME_MAX, CONTROL_FRAME_MAX, Decoder, Frame, FrameError, Open, OpenSealed,
     RECIPIENTS_OCTETS_MAX, SNAPSHOT_FRAME_MAX, recipient_octets,

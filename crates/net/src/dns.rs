@@ -21,7 +21,7 @@ use hickory_resolver::proto::rr::{RData, RecordType};
 use mail::Domain;
 use tlspolicy::tlsa::Tlsa;
 
-pub use look_up::Validation;
+pub use look_up::{Alias, Validation};
 pub use questions::Questions;
 
 /// Most MX hosts that are looked at; more is no service but an attack.
@@ -179,9 +179,21 @@ impl Dns {
     /// # Errors
     /// [`DnsError`] when DNS gives no usable answer now.
     pub async fn addresses(&self, host: &str) -> Result<Answered<Vec<IpAddr>>, DnsError> {
+        self.addresses_and_alias(host).await.map(|(addresses, _)| addresses)
+    }
+
+    /// As [`Dns::addresses`], and what the host is an alias of.
+    ///
+    /// # Errors
+    /// [`DnsError`] when DNS gives no usable answer now.
+    pub async fn addresses_and_alias(
+        &self,
+        host: &str,
+    ) -> Result<(Answered<Vec<IpAddr>>, Option<Alias>), DnsError> {
         if let Some(literal) = host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
             let literal = literal.strip_prefix("ipv6:").unwrap_or(literal);
-            return Ok(Answered { value: literal.parse().into_iter().collect(), secure: false });
+            let value = literal.parse().into_iter().collect();
+            return Ok((Answered { value, secure: false }, None));
         }
         let (v6, v4) = tokio::join!(self.look_up(host, RecordType::AAAA), self.look_up(host, RecordType::A));
         let (v6, v4) = match (v6, v4) {
@@ -191,8 +203,10 @@ impl Dns {
             (v6, v4) => (v6?, v4?),
         };
         // What can be connected to has to be vouched for, not that there is no more.
-        let mut some = [&v6, &v4].into_iter().filter(|found| !found.records.is_empty()).peekable();
-        let secure = some.peek().is_some() && some.all(|found| found.secure);
+        let secure = {
+            let mut some = [&v6, &v4].into_iter().filter(|found| !found.records.is_empty()).peekable();
+            some.peek().is_some() && some.all(|found| found.secure)
+        };
         let first = v6.records.iter().filter_map(|data| match data {
             RData::AAAA(address) => Some(IpAddr::V6(address.0)),
             _ => None,
@@ -201,7 +215,9 @@ impl Dns {
             RData::A(address) => Some(IpAddr::V4(address.0)),
             _ => None,
         });
-        Ok(Answered { value: by_turns(first.collect(), second.collect()), secure })
+        let value = by_turns(first.collect(), second.collect());
+        let alias = if v4.records.is_empty() { v6.alias } else { v4.alias };
+        Ok((Answered { value, secure }, alias))
     }
 
     /// The TLSA records of a host's port (RFC 7672 section 2.2), at most 32.

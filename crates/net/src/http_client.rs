@@ -1,11 +1,12 @@
 //! A small HTTP/1.1 client (RFC 9112): one request on one connection, and a bounded answer.
 //!
 //! POST is for services beside Home that speak HTTP, such as rspamd, without TLS; GET fetches a small file from
-//! a stranger over TLS. No redirects, no cookies, no reuse. A request's body is streamed; the answer's is kept
+//! a stranger over TLS, and `submit` posts one to him. No redirects, no cookies, no reuse. A request's body is streamed; the answer's is kept
 //! in memory up to a limit.
 
 mod answer;
 mod get;
+mod submit;
 
 use std::io;
 
@@ -15,6 +16,7 @@ use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt as _};
 pub use answer::{Answer, HEAD_OCTETS_MAX, HttpError};
 
 pub use get::{Get, get};
+pub use submit::{Submission, submit};
 
 use crate::endpoint::Endpoint;
 use crate::smtp_client::{BodyLost, BodySource};

@@ -1,6 +1,8 @@
 //! TLS towards other MTAs that proves something: a certificate of the host's name from a public root, or one
 //! that DANE vouches for (RFC 7672 section 3.1). Opportunistic TLS, which proves nothing, is in [`crate::tls`].
 
+mod testing;
+
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -9,11 +11,15 @@ use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, Server
 use rustls::crypto::{CryptoProvider, aws_lc_rs, verify_tls12_signature, verify_tls13_signature};
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
-use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, Error, RootCertStore, SignatureScheme};
+use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, SignatureScheme};
+use tlspolicy::report::ResultType;
 use tlspolicy::tlsa::{Tlsa, Usage};
 use tokio_rustls::TlsConnector;
 
 use crate::tls::TlsError;
+
+pub use rustls::{Error, RootCertStore};
+pub use testing::{Objection, testing_connector};
 
 /// The roots that browsers trust, as they were when this program was built, and those of a file.
 ///
@@ -64,6 +70,34 @@ pub fn dane_connector(records: Vec<Tlsa>, domain: &str) -> Result<TlsConnector, 
         .with_custom_certificate_verifier(Arc::new(verifier))
         .with_no_client_auth();
     Ok(TlsConnector::from(Arc::new(config)))
+}
+
+/// The word of RFC 8460 section 4.3 for what was wrong with a handshake, and the reason where the word does not
+/// say it: the same for the same fault, so that sessions can be counted by it.
+#[must_use]
+pub fn result_type(error: &Error) -> (ResultType, String) {
+    use CertificateError as Bad;
+    match error {
+        Error::InvalidCertificate(Bad::Expired | Bad::ExpiredContext { .. }) => {
+            (ResultType::CertificateExpired, String::new())
+        }
+        Error::InvalidCertificate(Bad::NotValidForName | Bad::NotValidForNameContext { .. }) => {
+            (ResultType::CertificateHostMismatch, String::new())
+        }
+        // What the verifier of DANE says.
+        Error::InvalidCertificate(Bad::ApplicationVerificationFailure) => {
+            (ResultType::CertificateNotTrusted, "no TLSA record matches".to_owned())
+        }
+        Error::InvalidCertificate(bad) => (ResultType::CertificateNotTrusted, format!("{bad:?}")),
+        other => (ResultType::ValidationFailure, other.to_string()),
+    }
+}
+
+/// As [`result_type`], of a handshake as it ended.
+#[must_use]
+pub fn result_type_of_handshake(error: &std::io::Error) -> (ResultType, String) {
+    let cause = error.get_ref().and_then(|cause| cause.downcast_ref::<Error>());
+    cause.map_or_else(|| (ResultType::ValidationFailure, error.to_string()), result_type)
 }
 
 #[derive(Debug)]

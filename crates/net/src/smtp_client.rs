@@ -84,13 +84,26 @@ impl Connection {
         settings: Arc<Settings>,
         connector: &TlsConnector,
     ) -> Result<Self, OpenError> {
+        Self::open_as(stream, (mta, mta), settings, connector).await
+    }
+
+    /// As [`Connection::open_on`] with a host that has another name in TLS.
+    ///
+    /// # Errors
+    /// [`OpenError`]; nothing was sent.
+    pub async fn open_as(
+        stream: TcpStream,
+        (mta, tls_name): (&str, &str),
+        settings: Arc<Settings>,
+        connector: &TlsConnector,
+    ) -> Result<Self, OpenError> {
         stream.set_nodelay(true).map_err(OpenError::Connect)?;
         let remote = stream.peer_addr().map_err(OpenError::Connect)?;
         let session = Session::new(settings).with_mta(mta);
         let mut connection = Self { stream: Box::new(stream), session, input: BytesMut::new(), tls: None };
         loop {
             match connection.session.advance(&mut connection.input) {
-                Step::StartTls => connection = connection.start_tls(mta, remote, connector).await?,
+                Step::StartTls => connection = connection.start_tls(tls_name, remote, connector).await?,
                 Step::Ready => return Ok(connection),
                 Step::Closed(reason) => {
                     let _ = connection.flush().await;
@@ -103,7 +116,7 @@ impl Connection {
     }
 
     /// The opportunistic form of [`Connection::open_on`]: when TLS fails, a new connection to the same address
-    /// without it (RFC 7435).
+    /// without it (RFC 7435). How it failed is told beside it.
     ///
     /// # Errors
     /// As [`Connection::open`].
@@ -112,14 +125,15 @@ impl Connection {
         mta: &str,
         settings: &Settings,
         connector: &TlsConnector,
-    ) -> Result<Self, OpenError> {
+    ) -> Result<(Self, Option<OpenError>), OpenError> {
         let remote = stream.peer_addr().map_err(OpenError::Connect)?;
         match Self::open_on(stream, mta, Arc::new(settings.clone()), connector).await {
-            Err(OpenError::Tls(_) | OpenError::Closed(Closed::TlsFailed)) => {
+            Err(failed @ (OpenError::Tls(_) | OpenError::Closed(Closed::TlsFailed))) => {
                 let plain = Settings { tls: TlsUse::Never, ..settings.clone() };
-                Self::open(remote, mta, Arc::new(plain), connector).await
+                let opened = Self::open(remote, mta, Arc::new(plain), connector).await;
+                opened.map(|connection| (connection, Some(failed)))
             }
-            other => other,
+            other => other.map(|connection| (connection, None)),
         }
     }
 
@@ -208,11 +222,12 @@ impl Connection {
     /// Upgrades the connection. Plaintext that came after the 220 was dropped by the session (CVE-2021-38371).
     async fn start_tls(
         mut self,
-        mta: &str,
+        tls_name: &str,
         remote: SocketAddr,
         connector: &TlsConnector,
     ) -> Result<Self, OpenError> {
-        let name = ServerName::try_from(mta.to_owned()).unwrap_or(ServerName::IpAddress(remote.ip().into()));
+        let name =
+            ServerName::try_from(tls_name.to_owned()).unwrap_or(ServerName::IpAddress(remote.ip().into()));
         let handshake = connector.connect(name, self.stream);
         match tokio::time::timeout(HANDSHAKE_PATIENCE, handshake).await {
             Ok(Ok(stream)) => {

@@ -3,6 +3,7 @@
 mod dkim;
 mod dns;
 mod print;
+mod tls_report;
 
 pub use print::{readable as print_event, text as print_text};
 
@@ -53,6 +54,9 @@ enum Command {
     /// The keys that sign what users send
     #[command(subcommand)]
     Dkim(dkim::DkimCommand),
+    /// What other domains are told of TLS with their mail hosts
+    #[command(subcommand)]
+    TlsReport(tls_report::TlsReportCommand),
     /// Every DNS record that the domains need, and whether it is there
     Dns(dns::DnsArguments),
     /// Both roles and a pretend internet on loopback; a mail each way
@@ -309,6 +313,7 @@ pub fn run(cli: Cli) -> Result<(), Problem> {
         }
         Command::Quarantine(command) => quarantine(command),
         Command::Dkim(command) => dkim::run(command),
+        Command::TlsReport(command) => tls_report::run(command),
         Command::Dns(arguments) => dns::run(&arguments),
         Command::Demo { once } => crate::demo::run(once),
         Command::Status { config, json } => status(&config, json),

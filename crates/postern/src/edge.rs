@@ -4,6 +4,7 @@ mod deliver;
 mod door;
 mod draft;
 mod drain;
+mod errands;
 mod feed;
 mod greylist;
 mod handoff;
@@ -47,6 +48,7 @@ use crate::wire::LinkFault;
 
 use deliver::Deliveries;
 use door::Door;
+use errands::Errands;
 use greylist::Greylist;
 use handoff::HandOffs;
 use homes::Homes;
@@ -73,6 +75,8 @@ struct Edge {
     homes: Arc<Homes>,
     reception: Arc<Reception>,
     deliveries: Arc<Deliveries>,
+    errands: Arc<Errands>,
+    map: Arc<Map>,
     pairing: Pairing,
     identity: ServerIdentity,
     sessions: TaskTracker,
@@ -96,6 +100,8 @@ pub async fn run(config_path: &Path) -> Result<(), Problem> {
     }
     let links = tokio::spawn(accept_links(Arc::clone(&edge), links));
     tokio::spawn(control::serve(socket, Arc::clone(&edge), edge.stop.clone()));
+    let (map, stop) = (Arc::clone(&edge.map), edge.stop.clone());
+    tokio::spawn(async move { route::refresh_policies(&map, stop).await });
     tokio::spawn(save_greylist(Arc::clone(&edge.reception.greylist), edge.stop.clone()));
     trace.event(None, "started", format!("edge {}", edge.config.hostname));
     tracing::info!(hostname = %edge.config.hostname, homes = edge.homes.list().len(), "edge runs");
@@ -131,7 +137,9 @@ fn build(config: EdgeConfig, config_path: &Path, key: &LinkKey) -> Result<(Arc<E
         Problem::setup(error, "name the servers in [dns] servers of edge.toml, or mend /etc/resolv.conf")
     })?;
     let questions = dns.questions();
-    let router = router(&config, dns, Arc::clone(&homes))?;
+    let errands = Errands::new(dns.clone(), route::public_roots(&config)?, config.outbound.ipv6);
+    let map = Arc::new(Map::new(&config, dns, Some(&config.data))?);
+    let router = router(&config, Arc::clone(&map), Arc::clone(&homes))?;
     let lanes = Lanes::new(router, config.outbound.connections_per_domain);
     let greylist = Arc::new(Greylist::open(&config.data)?);
     let deliveries = Deliveries::new(Arc::clone(&homes), lanes, trace.clone(), Arc::clone(&greylist));
@@ -168,17 +176,20 @@ fn build(config: EdgeConfig, config_path: &Path, key: &LinkKey) -> Result<(Arc<E
         homes,
         reception: Arc::new(reception),
         deliveries,
+        errands,
+        map,
         identity,
     };
     Ok((Arc::new(edge), trace))
 }
 
-fn router(config: &EdgeConfig, dns: Dns, homes: Arc<Homes>) -> Result<Router, Problem> {
+fn router(config: &EdgeConfig, map: Arc<Map>, homes: Arc<Homes>) -> Result<Router, Problem> {
     let impossible = |error| Problem::failed(format!("TLS can't be set up: {error}"), "");
     Ok(Router {
-        map: Map::new(config, dns, Some(&config.data))?,
+        map,
         any_certificate: net::tls::opportunistic_connector().map_err(impossible)?,
         public_roots: route::public_roots(config)?,
+        roots: route::roots(config)?,
         settings: smtp::client::Settings::new(&config.hostname),
         homes,
         providers: route::Providers::new(config.outbound.connections_per_provider),
@@ -313,6 +324,7 @@ async fn accept_links(edge: Arc<Edge>, mut listener: LinkListener) {
     let context = LinkContext {
         hostname: edge.config.hostname.clone(),
         deliveries: Arc::clone(&edge.deliveries),
+        errands: Arc::clone(&edge.errands),
         stop: edge.stop.clone(),
     };
     let tasks = TaskTracker::new();

@@ -22,6 +22,7 @@ mod service;
 pub mod setup;
 mod snapshot;
 mod submit;
+mod tls_reports;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -65,6 +66,7 @@ use service::{Accepting, ImapService, Serve, SubmissionService};
 use setup::Secrets;
 use snapshot::SnapshotSource;
 use submit::Submit;
+use tls_reports::TlsReports;
 
 /// Everything that is shared while Home runs.
 struct Home {
@@ -81,6 +83,7 @@ struct Home {
     quarantine: Quarantine,
     filters: Option<Arc<Filters>>,
     trainer: Option<Trainer>,
+    tls_reports: TlsReports,
     trace: Trace,
     identity: ServerIdentity,
     sessions: TaskTracker,
@@ -137,6 +140,14 @@ pub async fn run(config_path: &Path) -> Result<(), Problem> {
     let pins = config.edges.clone();
     let (edges, from_edges) =
         Edges::new(pins, name, secrets.link_key, dialer, arrivals, snapshots, stop.clone());
+    let reported_with = tls_reports::Parts {
+        directory: directory.clone(),
+        queue: queue.clone(),
+        run_errand: errand_runner(&edges),
+        keys: keys.clone(),
+        trace: trace.clone(),
+    };
+    let tls_reports = TlsReports::open(&config.data, reported_with)?;
     let identity = certificate(&config)?;
     let home = Arc::new(Home {
         config_path: config_path.to_owned(),
@@ -153,6 +164,7 @@ pub async fn run(config_path: &Path) -> Result<(), Problem> {
         quarantine,
         filters,
         trainer,
+        tls_reports,
         trace: trace.clone(),
         identity,
         stop,
@@ -160,6 +172,7 @@ pub async fn run(config_path: &Path) -> Result<(), Problem> {
     home.serve_imap()?;
     let dispatching = home.start_sending(commands, from_edges, &trace)?;
     let links = tokio::spawn(home.edges.clone().run());
+    tokio::spawn(home.tls_reports.clone().run(home.stop.clone()));
     tokio::spawn(control::serve(socket, Arc::clone(&home), home.stop.clone()));
     trace.event(None, "started", "home");
     tracing::info!(accounts = home.directory.accounts().len(), edges = home.config.edges.len(), "home runs");
@@ -173,6 +186,15 @@ pub async fn run(config_path: &Path) -> Result<(), Problem> {
 /// Arrivals and submissions share the memory for bodies half and half.
 fn half_in_kib(octets: u64) -> usize {
     usize::try_from(octets / 2048).unwrap_or(Semaphore::MAX_PERMITS).min(Semaphore::MAX_PERMITS)
+}
+
+/// The edges, as reports need them.
+fn errand_runner(edges: &Edges) -> tls_reports::RunErrand {
+    let edges = edges.clone();
+    Box::new(move |errand| {
+        let edges = edges.clone();
+        Box::pin(async move { edges.run_errand(errand).await })
+    })
 }
 
 fn open_queue(config: &HomeConfig) -> Result<Spool, Problem> {
@@ -293,7 +315,7 @@ impl Home {
             scratch: scratch.clone(),
             memory: Arc::new(Semaphore::new(half_in_kib(self.config.limits.body_memory.0))),
         }))?;
-        let signer = self.signer.clone();
+        let (signer, tls_reports) = (self.signer.clone(), self.tls_reports.clone());
         let parts = dispatch::Parts {
             queue: self.queue.clone(),
             commands,
@@ -302,6 +324,7 @@ impl Home {
             accounts: self.directory.clone(),
             sign: Box::new(move |path| signer.sign(path, system::now())),
             forwarder: Arc::clone(&self.forwarder),
+            count_tls: Box::new(move |domain, results| tls_reports.count(domain, results)),
             store: Arc::clone(&self.store),
             trace: trace.clone(),
             settings: dispatch::Settings::new(
@@ -368,7 +391,9 @@ impl Home {
             filters.stop().await;
         }
         let _ = tokio::time::timeout(Duration::from_secs(2), links).await;
-        match tokio::time::timeout(Duration::from_secs(2), dispatching).await {
+        let ended = tokio::time::timeout(Duration::from_secs(2), dispatching).await;
+        tokio::task::block_in_place(|| self.tls_reports.save());
+        match ended {
             Ok(Ok(ended)) => ended,
             _ => Ok(()),
         }
@@ -428,6 +453,9 @@ impl Handler for Home {
             }
             (command, arguments) if command.starts_with("dkim ") => {
                 tokio::task::block_in_place(|| dkim::answer(&self.keys, &self.config, command, arguments))
+            }
+            (command, arguments) if command.starts_with("tls-report ") => {
+                self.tls_reports.command(command, arguments).await
             }
             (command, arguments) if command.starts_with("quarantine ") => self.quarantine(command, arguments),
             (command, arguments) if command.starts_with("user ") || command.starts_with("alias ") => {

@@ -104,6 +104,18 @@ impl Policy {
         Ok(Self { mode, mx, max_age })
     }
 
+    /// Its lines, as a policy file has them.
+    pub fn lines(&self) -> impl Iterator<Item = String> {
+        let mode = match self.mode {
+            Mode::Enforce => "enforce",
+            Mode::Testing => "testing",
+            Mode::None => "none",
+        };
+        let mx = self.mx.iter().map(|host| format!("mx: {host}"));
+        let first = ["version: STSv1".to_owned(), format!("mode: {mode}")];
+        first.into_iter().chain(mx).chain([format!("max_age: {}", self.max_age)])
+    }
+
     /// Whether it allows a mail host of this name: exactly, or by a wildcard for its first label
     /// (RFC 8461 section 4.1).
     #[must_use]

@@ -4,7 +4,7 @@ use hickory_resolver::lookup::Lookup;
 use hickory_resolver::net::{DnsError as Said, NetError};
 use hickory_resolver::proto::dnssec::Proof;
 use hickory_resolver::proto::op::ResponseCode;
-use hickory_resolver::proto::rr::{RData, RecordType};
+use hickory_resolver::proto::rr::{Name, RData, Record, RecordType};
 
 use super::{Dns, DnsError, absolute};
 
@@ -17,7 +17,21 @@ pub(super) struct Found {
     pub(super) name_exists: bool,
     /// Whether DNSSEC vouches for the answer, or for that there is none.
     pub(super) secure: bool,
+    /// Where the name led, when it is an alias.
+    pub(super) alias: Option<Alias>,
 }
+
+/// What a name that is an alias stands for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Alias {
+    /// The name at the end of the chain, without the last dot.
+    pub target: String,
+    /// Whether DNSSEC vouches for the first step of it, whatever comes after.
+    pub secure: bool,
+}
+
+/// Most steps of a chain of aliases that are followed.
+const ALIASES_MAX: usize = 16;
 
 /// Whether the name servers give what validation takes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -50,23 +64,42 @@ impl Dns {
                 if validates && matches!(proof, Proof::Bogus | Proof::Indeterminate) {
                     return Err(failed(format!("the answer can't be validated ({proof})")));
                 }
+                let alias = alias_of(name, &answers.clone().collect::<Vec<_>>());
                 let records = answers.filter(|record| record.record_type() == kind);
                 let records = records.map(|record| record.data.clone()).collect();
-                Ok(Found { records, name_exists: true, secure: proof == Proof::Secure })
+                Ok(Found { records, name_exists: true, secure: proof == Proof::Secure, alias })
             }
             Err(NetError::Dns(Said::NoRecordsFound(nothing))) => {
                 let name_exists = nothing.response_code != ResponseCode::NXDomain;
                 let denial = nothing.authorities.iter().flat_map(|records| records.iter());
                 let secure = denial.map(|record| record.proof).any(|proof| proof == Proof::Secure);
-                Ok(Found { records: Vec::new(), name_exists, secure })
+                Ok(Found { name_exists, secure, ..Found::default() })
             }
             Err(NetError::Dns(Said::Nsec { response, proof: Proof::Insecure, .. })) => {
                 let name_exists = response.metadata.response_code != ResponseCode::NXDomain;
-                Ok(Found { records: Vec::new(), name_exists, secure: false })
+                Ok(Found { name_exists, ..Found::default() })
             }
             Err(error) => Err(failed(error.to_string())),
         }
     }
+}
+
+/// Follows a name through the aliases of its answer.
+fn alias_of(name: &str, answers: &[&Record]) -> Option<Alias> {
+    let step = |from: &Name| {
+        let mut answers = answers.iter().filter(|record| record.name == *from);
+        answers.find_map(|record| match &record.data {
+            RData::CNAME(to) => Some((to.0.clone(), record.proof)),
+            _ => None,
+        })
+    };
+    let (mut target, proof) = step(&Name::from_ascii(absolute(name)).ok()?)?;
+    for _ in 1..ALIASES_MAX {
+        let Some((next, _)) = step(&target) else { break };
+        target = next;
+    }
+    let target = target.to_ascii().trim_end_matches('.').to_ascii_lowercase();
+    Some(Alias { target, secure: proof == Proof::Secure })
 }
 
 fn validation_of(answer: &Result<Lookup, NetError>) -> Validation {
@@ -86,10 +119,28 @@ fn validation_of(answer: &Result<Lookup, NetError>) -> Validation {
 #[cfg(test)]
 mod tests {
     use hickory_resolver::proto::op::Query;
-    use hickory_resolver::proto::rr::rdata::SOA;
-    use hickory_resolver::proto::rr::{Name, Record};
+    use hickory_resolver::proto::rr::rdata::{CNAME, SOA};
 
     use super::*;
+
+    #[test]
+    fn an_alias_is_followed_to_its_end_and_a_circle_for_a_while() {
+        let name = |text: &str| Name::from_ascii(format!("{text}.")).unwrap();
+        let cname = |from: &str, to: &str, proof| {
+            let mut record = Record::from_rdata(name(from), 60, RData::CNAME(CNAME(name(to))));
+            record.proof = proof;
+            record
+        };
+        let chain = [
+            cname("b.test", "C.test", Proof::Insecure),
+            cname("a.test", "b.test", Proof::Secure),
+            cname("x.test", "x.test", Proof::Insecure),
+        ];
+        let of = |text: &str| alias_of(text, &chain.iter().collect::<Vec<_>>());
+        let is = |target: &str, secure| Some(Alias { target: target.to_owned(), secure });
+        assert_eq!((of("A.test"), of("b.test")), (is("c.test", true), is("c.test", false)));
+        assert_eq!((of("x.test"), of("c.test")), (is("x.test", false), None));
+    }
 
     #[test]
     fn name_servers_that_are_silent_are_not_taken_for_ones_that_strip_signatures() {

@@ -5,7 +5,9 @@ use std::net::SocketAddr;
 
 use rustls::pki_types::ServerName;
 use tokio::io::AsyncWriteExt as _;
+use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
 
 use super::{Answer, HttpError, read_answer};
 use crate::happy_eyeballs;
@@ -29,11 +31,7 @@ pub struct Get<'a> {
 /// # Errors
 /// [`HttpError`]: there is no answer. An answer that says no (such as 404) is one.
 pub async fn get(connector: &TlsConnector, request: &Get<'_>) -> Result<Answer, HttpError> {
-    let name = ServerName::try_from(request.host.to_owned())
-        .map_err(|_| HttpError::Connect(io::ErrorKind::InvalidInput.into()))?;
-    let (stream, _) =
-        happy_eyeballs::connect(request.addresses).await.map_err(|error| HttpError::Connect(error.cause))?;
-    let mut stream = connector.connect(name, stream).await.map_err(HttpError::Connect)?;
+    let mut stream = connect(connector, request.host, request.addresses).await?;
     let head = format!(
         "GET {} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\nAccept: text/plain\r\n\r\n",
         request.path, request.host
@@ -41,4 +39,17 @@ pub async fn get(connector: &TlsConnector, request: &Get<'_>) -> Result<Answer, 
     stream.write_all(head.as_bytes()).await.map_err(HttpError::Broken)?;
     stream.flush().await.map_err(HttpError::Broken)?;
     read_answer(&mut stream, request.answer_octets_max).await
+}
+
+/// Connects to the first address that answers, and begins TLS.
+pub(super) async fn connect(
+    connector: &TlsConnector,
+    host: &str,
+    addresses: &[SocketAddr],
+) -> Result<TlsStream<TcpStream>, HttpError> {
+    let name = ServerName::try_from(host.to_owned())
+        .map_err(|_| HttpError::Connect(io::ErrorKind::InvalidInput.into()))?;
+    let (stream, _) =
+        happy_eyeballs::connect(addresses).await.map_err(|error| HttpError::Connect(error.cause))?;
+    connector.connect(name, stream).await.map_err(HttpError::Connect)
 }

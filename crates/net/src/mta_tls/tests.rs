@@ -50,6 +50,11 @@ impl Chain {
 
     /// Whether a client that connects to the host `mx.a.test` is content.
     async fn contents(&self, connector: TlsConnector) -> bool {
+        self.failure(connector).await.is_none()
+    }
+
+    /// How it fails for such a client.
+    async fn failure(&self, connector: TlsConnector) -> Option<std::io::Error> {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let acceptor = self.acceptor();
@@ -59,9 +64,9 @@ impl Chain {
         });
         let stream = TcpStream::connect(address).await.unwrap();
         let name = ServerName::try_from("mx.a.test").unwrap();
-        let content = connector.connect(name, stream).await.is_ok();
+        let failure = connector.connect(name, stream).await.err();
         server.await.unwrap();
-        content
+        failure
     }
 
     async fn passes(&self, records: Vec<Tlsa>) -> bool {
@@ -118,4 +123,33 @@ async fn a_public_root_vouches_for_the_hosts_name_only() {
     std::fs::write(&file, "nothing").unwrap();
     let error = public_roots(Some(&file)).unwrap_err().to_string();
     assert!(error.contains("roots.pem: it holds no PEM certificate"), "{error}");
+}
+
+#[tokio::test]
+async fn a_policy_under_test_takes_any_certificate_and_tells_what_is_wrong_with_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("roots.pem");
+    for (name, expired, known, wanted) in [
+        ("mx.a.test", false, true, None),
+        ("mx.b.test", false, true, Some(ResultType::CertificateHostMismatch)),
+        ("mx.a.test", true, true, Some(ResultType::CertificateExpired)),
+        ("mx.a.test", false, false, Some(ResultType::CertificateNotTrusted)),
+    ] {
+        let chain = Chain::new(name, expired);
+        std::fs::write(&file, &chain.issuer_pem).unwrap();
+        let roots = public_roots(Some(&file).filter(|_| known).map(|file| file.as_path())).unwrap();
+        let (connector, objection) = testing_connector(Arc::clone(&roots)).unwrap();
+        assert!(chain.contents(connector).await, "{name} {expired} {known}");
+        assert_eq!(
+            objection.take().as_ref().map(|error| result_type(error).0),
+            wanted,
+            "{name} {expired} {known}"
+        );
+        let failed = chain.failure(verifying_connector(roots).unwrap()).await;
+        assert_eq!(
+            failed.as_ref().map(|error| result_type_of_handshake(error).0),
+            wanted,
+            "{name} {expired} {known}"
+        );
+    }
 }

@@ -105,7 +105,7 @@ fn warnings(destination: &Destination, hosts: &[Located]) -> Vec<String> {
             Err(Refusal::DnsUnknown(cause)) => warnings.push(format!("{name} is not used: {cause}")),
         }
     }
-    warnings.extend(destination.heard.failure.clone());
+    warnings.extend(destination.heard.failure.as_ref().map(|failure| failure.cause.clone()));
     warnings
 }
 

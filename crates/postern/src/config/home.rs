@@ -50,6 +50,9 @@ pub struct HomeConfig {
     /// The reverse-paths of users' mail.
     #[serde(default)]
     pub return_path: ReturnPathConfig,
+    /// Reports on TLS to the domains that ask for them.
+    #[serde(default)]
+    pub tls_reports: TlsReportsConfig,
     /// Content filters, asked in this order.
     #[serde(default, rename = "filter")]
     pub filters: Vec<FilterConfig>,
@@ -222,6 +225,28 @@ impl Default for ReturnPathConfig {
 /// Most addresses in `unsigned`: each message's sender is compared with them.
 const UNSIGNED_MAX: usize = 1000;
 
+/// `[tls_reports]`
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct TlsReportsConfig {
+    /// Whether domains that ask for it are told how TLS with their mail hosts went (RFC 8460). Default `"on"`;
+    /// without `outbound` there is nothing to tell.
+    pub send: Switch,
+    /// Where their questions go. Default: `postmaster` of the first domain.
+    pub contact: Option<Address>,
+    /// What the reporter is called. Default: the first domain.
+    pub organization: Option<String>,
+}
+
+impl Default for TlsReportsConfig {
+    fn default() -> Self {
+        Self { send: Switch::On, contact: None, organization: None }
+    }
+}
+
+/// Most octets of `organization`.
+const ORGANIZATION_OCTETS_MAX: usize = 255;
+
 /// `[[edge]]`
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -281,6 +306,13 @@ impl Checked for HomeConfig {
         }
         if let Some(other) = unsigned.iter().find(|address| !self.domains.contains(address.domain())) {
             return Err(format!("[return_path] unsigned: {other} is not of a domain in domains"));
+        }
+        let organization = self.tls_reports.organization.as_deref().unwrap_or("a name");
+        let fits = (1..=ORGANIZATION_OCTETS_MAX).contains(&organization.len());
+        if !fits || organization.contains(char::is_control) {
+            return Err(format!(
+                "[tls_reports] organization has to be 1 to {ORGANIZATION_OCTETS_MAX} octets of text"
+            ));
         }
         super::filter::check(&self.filters)?;
         if let Some(pin) = self.edges.iter().find(|pin| pin.fingerprint().is_none()) {

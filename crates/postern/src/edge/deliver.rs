@@ -9,12 +9,13 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use bytes::Bytes;
 use link::{Attempt, AttemptState, Frame, Outcomes, ReceiveWindow};
 use mail::{EnhancedCode, ItemId, Outcome};
+use tlspolicy::report::Results;
 use tokio::sync::{mpsc, oneshot};
 
 use super::feed::Feed;
 use super::greylist::Greylist;
 use super::homes::{Home, Homes};
-use super::lane::{Job, Lanes};
+use super::lane::{Ended, Job, Lanes};
 use crate::trace::Trace;
 use crate::wire::{FrameSender, LinkFault};
 
@@ -63,13 +64,13 @@ impl Deliveries {
         }
         if let Err(outcome) = self.may_send(home, &attempt) {
             let outcomes = vec![outcome; attempt.envelope.recipients.len()];
-            return frames.send(Frame::Outcomes(Outcomes { attempt: id, outcomes }));
+            return frames.send(Frame::Outcomes(Outcomes { attempt: id, outcomes, tls: Results::default() }));
         }
         let Some(feed) = self.enter(home, &attempt) else { return };
         self.remember_correspondents(&attempt);
         let (deliveries, home, order) = (Arc::clone(self), Arc::clone(home), attempt.clone());
-        let done = Box::new(move |outcomes: Vec<Outcome>, about: String| {
-            tokio::spawn(async move { deliveries.conclude(&home, &order, outcomes, &about).await });
+        let done = Box::new(move |ended| {
+            tokio::spawn(async move { deliveries.conclude(&home, &order, ended).await });
         });
         self.lanes.add(Job { attempt, feed, done });
     }
@@ -197,9 +198,12 @@ impl Deliveries {
     }
 
     /// An attempt is over: outcome durable, then told, then traced.
-    async fn conclude(&self, home: &Arc<Home>, attempt: &Attempt, outcomes: Vec<Outcome>, about: &str) {
+    async fn conclude(&self, home: &Arc<Home>, attempt: &Attempt, ended: Ended) {
+        let Ended { outcomes, about, tls } = ended;
         let id = attempt.attempt;
-        let told = Outcomes { attempt: id, outcomes: shortened(outcomes) };
+        // A message that can do without TLS says nothing of what its domain demands.
+        let tls = if attempt.tls_optional { Results::default() } else { fitting(tls) };
+        let told = Outcomes { attempt: id, outcomes: shortened(outcomes), tls };
         if let Err(error) = journal(home, &told).await {
             tracing::error!(attempt = %id, %error, "an outcome could not be made durable; it is told all the same");
         }
@@ -219,6 +223,8 @@ impl Deliveries {
 
 /// Octets of text that all outcomes of an attempt may have: with every octet escaped they fit a frame.
 const TEXT_OCTETS_MAX: usize = 384 * 1024;
+/// Octets that the results of TLS sessions may take beside them.
+const TLS_OCTETS_MAX: usize = 64 * 1024;
 /// Codes that one line of the trace names.
 const CODES_MAX: usize = 10;
 
@@ -233,6 +239,12 @@ fn shortened(mut outcomes: Vec<Outcome>) -> Vec<Outcome> {
         }
     }
     outcomes
+}
+
+/// Results that fit beside the outcomes; a policy that is larger than any known one is not worth a lost outcome.
+fn fitting(tls: Results) -> Results {
+    let octets = serde_json::to_vec(&tls).map_or(usize::MAX, |written| written.len());
+    if octets > TLS_OCTETS_MAX { Results::default() } else { tls }
 }
 
 fn cut(text: &mut String, octets: usize) {
@@ -278,6 +290,7 @@ async fn journal(home: &Home, outcomes: &Outcomes) -> Result<(), String> {
 #[cfg(test)]
 mod tests {
     use mail::Reply;
+    use tlspolicy::report::{AppliedPolicy, PolicyType};
 
     use super::*;
 
@@ -286,7 +299,17 @@ mod tests {
         let reply = Reply::new(550, (5, 1, 1), "\"\\".repeat(2048));
         let outcomes = vec![Outcome::from_reply(Some("m".repeat(255)), &reply); 1000];
         assert_eq!(codes_of(&outcomes), format!("{} and 990 more", ["550 5.1.1"; 10].join(", ")));
-        let told = Outcomes { attempt: ItemId::from_bytes([1; 16]), outcomes: shortened(outcomes) };
+        let mut tls = Results::default();
+        let policy = |text: &str| AppliedPolicy {
+            policy_string: vec![text.repeat(200); 32],
+            ..AppliedPolicy::without_content(PolicyType::Sts, text)
+        };
+        (0..8).for_each(|number| tls.success(policy(&number.to_string())));
+        let attempt = ItemId::from_bytes([1; 16]);
+        let told = Outcomes { attempt, outcomes: shortened(outcomes), tls: fitting(tls.clone()) };
+        assert!(!told.tls.is_empty());
+        ["a", "b", "c", "d"].iter().for_each(|text| tls.success(policy(text)));
+        assert!(fitting(tls).is_empty(), "and what would not fit is left out");
         let mut wire = bytes::BytesMut::new();
         Frame::Outcomes(told).encode(&mut wire).unwrap();
         let one = shortened(vec![Outcome::from_reply(None, &reply)]);

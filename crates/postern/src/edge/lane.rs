@@ -10,6 +10,7 @@ use std::time::Duration;
 use link::Attempt;
 use mail::{Domain, Outcome};
 use smtp::client::{Transaction, TransactionResult};
+use tlspolicy::report::Results;
 use tokio::sync::Notify;
 
 use super::feed::Feed;
@@ -18,8 +19,18 @@ use super::route::{Need, Open, Router};
 /// How long a connection waits for the next attempt.
 const LINGER: Duration = Duration::from_secs(2);
 
-/// Called once with the outcomes, one per recipient, and a note on how the attempt went.
-pub type Done = Box<dyn FnOnce(Vec<Outcome>, String) + Send>;
+/// How an attempt ended.
+pub struct Ended {
+    /// One per recipient.
+    pub outcomes: Vec<Outcome>,
+    /// How it went, for the trace.
+    pub about: String,
+    /// The TLS sessions that were begun for it.
+    pub tls: Results,
+}
+
+/// Called once.
+pub type Done = Box<dyn FnOnce(Ended) + Send>;
 
 /// An attempt to be carried out.
 pub struct Job {
@@ -137,24 +148,29 @@ impl Worker {
         let Job { attempt, mut feed, done } = job;
         let transaction = transaction_of(&attempt);
         let recipients = attempt.envelope.recipients.len();
-        let need = Need::of(&attempt.envelope);
+        let need = Need::of(&attempt);
         if let Some(mut open) = self.connection.take().filter(|open| open.meets(need)) {
             let result = open.connection.send(transaction.clone(), &mut feed).await;
             if result.reusable || feed.begun || result.in_doubt || !all_deferred(&result) {
                 let about = format!("via {} again", open.host);
                 self.connection = Some(open).filter(|_| result.reusable);
-                return done(result.outcomes, about);
+                // A session is counted with the attempt that it was begun for.
+                return done(Ended { outcomes: result.outcomes, about, tls: Results::default() });
             }
             // The host had closed the idle connection: nothing was said of this message yet.
         }
-        match self.lanes.router.open(&self.domain, need).await {
+        let mut tls = Results::default();
+        let ended = match self.lanes.router.open(&self.domain, need, &mut tls).await {
             Ok((mut open, about)) => {
                 let result = open.connection.send(transaction, &mut feed).await;
                 self.connection = Some(open).filter(|_| result.reusable);
-                done(result.outcomes, about);
+                Ended { outcomes: result.outcomes, about, tls }
             }
-            Err(outcome) => done(vec![outcome; recipients], "without a connection".to_owned()),
-        }
+            Err(outcome) => {
+                Ended { outcomes: vec![outcome; recipients], about: "without a connection".to_owned(), tls }
+            }
+        };
+        done(ended);
     }
 }
 

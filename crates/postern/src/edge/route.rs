@@ -10,15 +10,20 @@ mod names;
 mod own;
 mod policies;
 mod providers;
+mod refresh;
+mod trial;
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
-use mail::{Domain, EnhancedCode, Envelope, Outcome};
+use link::Attempt;
+use mail::{Domain, EnhancedCode, Outcome};
 use net::happy_eyeballs;
+use net::mta_tls::{Objection, RootCertStore};
 use net::smtp_client::{Connection, OpenError};
 use net::tls::TlsConnector;
 use smtp::client::{Settings, TlsUse};
+use tlspolicy::report::Results;
 use tlspolicy::{Demand, Refusal};
 use tokio::net::TcpStream;
 use tokio::sync::OwnedSemaphorePermit;
@@ -27,18 +32,23 @@ use super::homes::Homes;
 use crate::config::EdgeConfig;
 use crate::problem::Problem;
 
+use trial::{Ends, Failure, Trial};
+
 pub use map::{Destination, Located, Map};
 pub use policies::Heard;
 pub use providers::Providers;
+pub use refresh::refresh_policies;
 
 /// What is needed to reach other MTAs.
 pub struct Router {
     /// Where they are.
-    pub map: Map,
+    pub map: Arc<Map>,
     /// TLS that takes any certificate.
     pub any_certificate: TlsConnector,
     /// TLS that wants a certificate of the host's name from a public root.
     pub public_roots: TlsConnector,
+    /// The public roots, for policies that are being tested.
+    pub roots: Arc<RootCertStore>,
     /// How Edge introduces itself.
     pub settings: Settings,
     /// Whose mail belongs here.
@@ -55,6 +65,8 @@ pub struct Open {
     pub host: String,
     /// Whether its certificate was verified.
     verified: bool,
+    /// Whether it may not be what its domain demands.
+    heedless: bool,
     /// The provider's room that it takes.
     room: Option<OwnedSemaphorePermit>,
 }
@@ -66,19 +78,29 @@ pub enum Need {
     Nothing,
     /// TLS with a certificate that was verified (RFC 8689 section 4.2.1).
     VerifiedTls,
+    /// To arrive, whatever the domain demands of TLS (RFC 8689 section 5).
+    Arrival,
 }
 
 impl Need {
-    /// What the envelope says.
-    pub const fn of(envelope: &Envelope) -> Self {
-        if envelope.require_tls { Self::VerifiedTls } else { Self::Nothing }
+    /// What the order says. REQUIRETLS is the stronger word (RFC 8689 section 5).
+    pub const fn of(attempt: &Attempt) -> Self {
+        match (attempt.envelope.require_tls, attempt.tls_optional) {
+            (true, _) => Self::VerifiedTls,
+            (false, true) => Self::Arrival,
+            (false, false) => Self::Nothing,
+        }
     }
 }
 
 impl Open {
     /// Whether a message with this need may be sent over it.
     pub fn meets(&self, need: Need) -> bool {
-        self.verified || need == Need::Nothing
+        match need {
+            Need::Nothing => !self.heedless,
+            Need::VerifiedTls => self.verified,
+            Need::Arrival => true,
+        }
     }
 
     /// Whether its provider gets no further connection: then it should not wait idly.
@@ -89,19 +111,30 @@ impl Open {
 
 /// TLS that believes the public roots and those that the configuration adds.
 pub fn public_roots(config: &EdgeConfig) -> Result<TlsConnector, Problem> {
-    let roots = net::mta_tls::public_roots(config.outbound.extra_roots.as_deref())
-        .map_err(|error| Problem::setup(error, "correct [outbound] extra_roots in edge.toml"))?;
-    net::mta_tls::verifying_connector(roots)
+    net::mta_tls::verifying_connector(roots(config)?)
         .map_err(|error| Problem::failed(format!("TLS can't be set up: {error}"), ""))
 }
 
+/// The public roots and those that the configuration adds.
+pub fn roots(config: &EdgeConfig) -> Result<Arc<RootCertStore>, Problem> {
+    net::mta_tls::public_roots(config.outbound.extra_roots.as_deref())
+        .map_err(|error| Problem::setup(error, "correct [outbound] extra_roots in edge.toml"))
+}
+
 impl Router {
-    /// Connects to the best host of the domain that is willing, and says for the trace how.
+    /// Connects to the best host of the domain that is willing, and says for the trace how. What comes of TLS on
+    /// the way there is counted in `tls`.
     ///
     /// # Errors
     /// What becomes of each recipient when there is none.
-    pub async fn open(&self, domain: &Domain, need: Need) -> Result<(Open, String), Outcome> {
+    pub async fn open(
+        &self,
+        domain: &Domain,
+        need: Need,
+        tls: &mut Results,
+    ) -> Result<(Open, String), Outcome> {
         let destination = self.map.destination(domain).await?;
+        trial::count_unknown_policy(domain, &destination.heard, tls);
         let belongs_here = self.homes.route(domain).is_some();
         let mut last = None;
         for equal in destination.hosts.chunk_by(|one, next| one.preference == next.preference) {
@@ -113,7 +146,10 @@ impl Router {
                 return Err(last.unwrap_or_else(|| loops(domain)));
             }
             for one in located {
-                match self.try_host(domain, one, need).await {
+                let (host, dane) = (&one.host.name, &one.dane);
+                let (tlsa_base, policy) = (&one.tlsa_base, destination.heard.policy.as_ref());
+                let trial = Trial { domain, host, dane, tlsa_base, policy };
+                match self.try_host(trial, &one, need, tls).await {
                     Ok(open) => return Ok(open),
                     // A host that was away may still take what the others never will.
                     Err(Outcome::Failed(_)) if matches!(last, Some(Outcome::Deferred(_))) => {}
@@ -127,21 +163,17 @@ impl Router {
     /// Tries a host's addresses until one of them gives a session that meets the demand.
     async fn try_host(
         &self,
-        domain: &Domain,
-        located: Located,
+        trial: Trial<'_>,
+        located: &Located,
         need: Need,
+        tls: &mut Results,
     ) -> Result<(Open, String), Outcome> {
-        let host = &located.host.name;
-        let mut left = match located.addresses {
-            Ok(addresses) => addresses,
+        let host = trial.host;
+        let mut left = match &located.addresses {
+            Ok(addresses) => addresses.clone(),
             Err(cause) => return Err(Outcome::deferred(EnhancedCode(4, 4, 3), cause)),
         };
-        let demand = located.demand.map_err(|refusal| ruled_out(host, &refusal))?;
-        if need == Need::VerifiedTls && !verifies(&demand) {
-            let cause =
-                format!("the sender asks for REQUIRETLS, and nothing says which certificate {host} has");
-            return Err(Outcome::failed(EnhancedCode(5, 7, 10), cause));
-        }
+        let demand = demand_of(trial, located, need, tls)?;
         let room = self.providers.enter(host).await;
         let mut last = Outcome::deferred(EnhancedCode(4, 4, 1), format!("{host} has no address to send to"));
         while !left.is_empty() {
@@ -149,42 +181,96 @@ impl Router {
                 .await
                 .map_err(|error| Outcome::deferred(EnhancedCode(4, 4, 1), format!("{host} ({error})")))?;
             left.retain(|address: &SocketAddr| *address != remote);
-            match self.session(stream, host, domain, &demand).await {
-                Ok(connection) => {
-                    let (open, about) = opened(connection, host, remote.ip(), &demand);
-                    return Ok((Open { room, ..open }, about));
+            let ours = stream.local_addr().ok().map(|address| address.ip());
+            let ends = Ends { ours, theirs: remote.ip() };
+            match self.session(stream, trial, demand).await {
+                Ok((connection, failure)) => {
+                    trial.count(ends, failure, tls);
+                    let (open, about) = opened(connection, host, remote.ip(), demand);
+                    let heedless = located.demand.as_ref() != Ok(demand);
+                    return Ok((Open { room, heedless, ..open }, about));
                 }
-                Err(error) => last = refused(host, remote.ip(), &demand, error),
+                Err(error) => {
+                    if let Some(failure) = trial::failure_of(&error) {
+                        trial.count(ends, Some(failure), tls);
+                    }
+                    last = refused(host, remote.ip(), demand, error);
+                }
             }
         }
         Err(last)
     }
 
-    /// Begins the session, with no less TLS than is demanded.
+    /// Begins the session, with no less TLS than is demanded. A failure beside it is one that nobody minds.
     async fn session(
         &self,
         stream: TcpStream,
-        host: &str,
-        domain: &Domain,
+        trial: Trial<'_>,
         demand: &Demand,
-    ) -> Result<Connection, OpenError> {
+    ) -> Result<(Connection, Option<Failure>), OpenError> {
         let dane;
         let connector = match demand {
-            Demand::Opportunistic => {
-                let any = &self.any_certificate;
-                return Connection::open_opportunistic(stream, host, &self.settings, any).await;
-            }
+            Demand::Opportunistic => return self.opportunistic_session(stream, trial).await,
             Demand::Encrypted => &self.any_certificate,
             Demand::PublicRoots => &self.public_roots,
             Demand::Dane(records) => {
-                let made = net::mta_tls::dane_connector(records.clone(), domain.as_str());
+                let made = net::mta_tls::dane_connector(records.clone(), trial.domain.as_str());
                 dane = made.map_err(|error| OpenError::Tls(std::io::Error::other(error)))?;
                 &dane
             }
         };
         let settings = Settings { tls: TlsUse::Required, ..self.settings.clone() };
-        Connection::open_on(stream, host, Arc::new(settings), connector).await
+        // DANE's certificate is for the name that has the records (RFC 7672 section 3.2.2).
+        let tls_name = if matches!(demand, Demand::Dane(_)) { trial.tlsa_base } else { trial.host };
+        let names = (trial.host, tls_name);
+        let opened = Connection::open_as(stream, names, Arc::new(settings), connector).await;
+        opened.map(|connection| (connection, None))
     }
+
+    /// TLS if it is there, with any certificate; under a policy that is being tested it is looked at all the same.
+    async fn opportunistic_session(
+        &self,
+        stream: TcpStream,
+        trial: Trial<'_>,
+    ) -> Result<(Connection, Option<Failure>), OpenError> {
+        let made = if trial.is_test() {
+            net::mta_tls::testing_connector(Arc::clone(&self.roots))
+        } else {
+            Ok((self.any_certificate.clone(), Objection::default()))
+        };
+        let (connector, objection) = made.map_err(|error| OpenError::Tls(std::io::Error::other(error)))?;
+        let opened = Connection::open_opportunistic(stream, trial.host, &self.settings, &connector).await;
+        let (connection, failed) = opened?;
+        let failure = match failed {
+            Some(error) => trial::failure_of(&error),
+            None if connection.tls().is_none() => Some(trial::not_offered()),
+            None => objection.take().as_ref().map(net::mta_tls::result_type).or_else(|| trial.objection()),
+        };
+        Ok((connection, failure))
+    }
+}
+
+/// What a connection to the host has to be like, for the domain and for the message.
+fn demand_of<'a>(
+    trial: Trial<'_>,
+    located: &'a Located,
+    need: Need,
+    tls: &mut Results,
+) -> Result<&'a Demand, Outcome> {
+    let host = trial.host;
+    let demand = match &located.demand {
+        _ if need == Need::Arrival => return Ok(&Demand::Opportunistic),
+        Ok(demand) => demand,
+        Err(refusal) => {
+            trial.count_refusal(refusal, tls);
+            return Err(ruled_out(host, refusal));
+        }
+    };
+    if need == Need::VerifiedTls && !verifies(demand) {
+        let cause = format!("the sender asks for REQUIRETLS, and nothing says which certificate {host} has");
+        return Err(Outcome::failed(EnhancedCode(5, 7, 10), cause));
+    }
+    Ok(demand)
 }
 
 const fn verifies(demand: &Demand) -> bool {
@@ -199,7 +285,10 @@ fn opened(connection: Connection, host: &str, ip: IpAddr, demand: &Demand) -> (O
         Demand::PublicRoots => ", verified for MTA-STS",
     };
     let about = format!("via {host} ({ip}), {tls}{verified}");
-    (Open { connection, host: host.to_owned(), verified: verifies(demand), room: None }, about)
+    (
+        Open { connection, host: host.to_owned(), verified: verifies(demand), heedless: false, room: None },
+        about,
+    )
 }
 
 fn refused(host: &str, ip: IpAddr, demand: &Demand, error: OpenError) -> Outcome {

@@ -9,6 +9,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::deliver::Deliveries;
 use super::drain;
+use super::errands::Errands;
 use super::homes::{Home, to_hex};
 use crate::live::Live;
 use crate::wire::{self, FrameReader, FrameSender, LinkFault, PING_AFTER, Silence};
@@ -20,6 +21,8 @@ pub struct LinkContext {
     pub hostname: String,
     /// Attempts.
     pub deliveries: Arc<Deliveries>,
+    /// What else a home wants done.
+    pub errands: Arc<Errands>,
     /// Ends the link.
     pub stop: CancellationToken,
 }
@@ -100,6 +103,7 @@ fn take_frame(
         Frame::Abort(attempt) => context.deliveries.abort(home, attempt),
         Frame::Ask(attempt) => context.deliveries.ask(home, attempt, frames),
         Frame::Settled(attempt) => context.deliveries.settled(home, attempt),
+        Frame::Errand(id, errand) => context.errands.run(home, id, *errand, frames),
         Frame::TraceKept(sequence) => home.unsent.confirm(sequence),
         _ => return Err(LinkFault::Protocol("a frame that only Edge sends")),
     }

@@ -21,6 +21,7 @@ use std::time::Duration;
 
 use mail::{Address, Domain, ItemId, ReversePath, UnixTime};
 use store::Store;
+use tlspolicy::report::Results;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use tokio::task::{AbortHandle, Id, JoinError, JoinSet};
 use tokio_util::sync::CancellationToken;
@@ -113,6 +114,9 @@ impl Accounts for Directory {
     }
 }
 
+/// Takes note of the TLS sessions with a domain's mail hosts.
+pub type CountTls = Box<dyn Fn(&Domain, Results) + Send + Sync>;
+
 /// Gives the reverse-path under which mail with this one leaves for the world.
 pub type Sign = Box<dyn Fn(ReversePath) -> ReversePath + Send + Sync>;
 
@@ -187,6 +191,7 @@ pub(crate) struct Shared<O, A> {
     accounts: A,
     sign: Sign,
     forwarder: Arc<Forwarder>,
+    count_tls: CountTls,
     store: Arc<Store>,
     trace: Trace,
     settings: Settings,
@@ -229,6 +234,8 @@ pub struct Parts<O, A> {
     pub sign: Sign,
     /// What becomes of forwarded mail.
     pub forwarder: Arc<Forwarder>,
+    /// What reports on TLS are made of.
+    pub count_tls: CountTls,
     /// The mailboxes.
     pub store: Arc<Store>,
     /// The trace.
@@ -246,8 +253,19 @@ pub async fn run<O: Outbound, A: Accounts>(
     parts: Parts<O, A>,
     stop: CancellationToken,
 ) -> Result<(), Problem> {
-    let Parts { queue, commands, outbound, from_edges, accounts, sign, forwarder, store, trace, settings } =
-        parts;
+    let Parts {
+        queue,
+        commands,
+        outbound,
+        from_edges,
+        accounts,
+        sign,
+        forwarder,
+        count_tls,
+        store,
+        trace,
+        settings,
+    } = parts;
     let slots = Arc::new(Semaphore::new(settings.attempts.max(1)));
     let owners = Mutex::default();
     let (rooms, freed) = Rooms::new(settings.clone());
@@ -259,6 +277,7 @@ pub async fn run<O: Outbound, A: Accounts>(
         accounts,
         sign,
         forwarder,
+        count_tls,
         store,
         trace,
         settings,

@@ -1,10 +1,12 @@
 //! The edges of this home: one link to each, kept up, dialled out.
 
+mod errands;
+
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use link::{Attempt, AttemptState, BODY_FRAME_MAX, Frame, Hello, Outcomes, WINDOW_OCTETS};
+use link::{Attempt, AttemptState, BODY_FRAME_MAX, ErrandResult, Frame, Hello, Outcomes, WINDOW_OCTETS};
 use mail::ItemId;
 use net::link_key::LinkKey;
 use net::link_transport::{Dialer, LinkStream, Transport};
@@ -13,12 +15,14 @@ use tokio::io::AsyncRead;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
+use self::errands::Errands;
+pub use self::errands::NoEdge;
 use super::arrive::{Arrivals, LinkArrivals};
 use super::snapshot::SnapshotSource;
 use crate::config::EdgePin;
 use crate::live::{LinkDown, Live};
 use crate::system;
-use crate::wire::{self, FrameReader, LinkFault, PING_AFTER, Silence};
+use crate::wire::{self, FrameReader, FrameSender, LinkFault, PING_AFTER, Silence};
 
 /// First wait before a link is dialled again.
 const BACKOFF_MIN: Duration = Duration::from_millis(500);
@@ -72,6 +76,8 @@ struct Link {
     live: Arc<Live>,
     transport: Transport,
     snapshot_kept: u64,
+    /// None with an edge that runs none.
+    errands: Option<Arc<Errands>>,
 }
 
 impl Edges {
@@ -145,6 +151,20 @@ impl Edges {
         self.live(edge).map(|live| live.frames.send(Frame::Settled(attempt))).is_some()
     }
 
+    /// The first edge that is up and runs errands.
+    fn errand_runner(&self) -> Option<(FrameSender, Arc<Errands>)> {
+        let links = self.links();
+        let up = self.0.pins.iter().filter_map(|pin| links.get(&pin.name));
+        up.filter_map(|link| Some((link.live.frames.clone(), Arc::clone(link.errands.as_ref()?)))).next()
+    }
+
+    fn errand_done(&self, edge: &str, id: ItemId, result: ErrandResult) {
+        let errands = self.links().get(edge).and_then(|link| link.errands.clone());
+        if let Some(errands) = errands {
+            errands.done(id, result);
+        }
+    }
+
     /// For `status`.
     pub fn status(&self) -> Value {
         let links = self.links();
@@ -207,11 +227,13 @@ impl Edges {
         let mut reader = FrameReader::new(reader);
         let ours = Hello::ours(None);
         frames.send(Frame::Hello(ours.clone()));
-        reader.expect_hello(&ours).await?;
+        let theirs = reader.expect_hello(&ours).await?;
+        let runs_errands = theirs.capabilities.iter().any(|ability| ability == link::TLS_REPORTS);
         let mut changes = self.0.snapshots.changes();
         frames.send(Frame::Snapshot(Box::new(self.0.snapshots.snapshot(pin, system::now()))));
         let live = Live::new(frames.clone());
-        let link = Link { live: Arc::clone(&live), transport, snapshot_kept: 0 };
+        let errands = runs_errands.then(Arc::default);
+        let link = Link { live: Arc::clone(&live), transport, snapshot_kept: 0, errands };
         self.links().insert(pin.name.clone(), link);
         tracing::info!(edge = %pin.name, %remote, transport = transport.as_str(), "link up");
         let _ = self.0.events.send(FromEdge::Up(pin.name.clone()));
@@ -304,6 +326,7 @@ impl Session<'_> {
             Frame::Trace(sequence, events) => self.keep_trace(sequence, events),
             Frame::Outcomes(outcomes) => self.outcomes(outcomes),
             Frame::OutcomesSealed(attempt, sealed) => self.outcomes_sealed(attempt, &sealed),
+            Frame::ErrandDone(id, result) => self.edges.errand_done(&self.pin.name, id, result),
             Frame::Known(attempt, state) => {
                 let edge = self.pin.name.clone();
                 let _ = self.edges.0.events.send(FromEdge::Known { edge, attempt, state });

@@ -29,6 +29,7 @@ use super::directory::Directory;
 use super::dkim::DomainKeys;
 use super::filters::Contents;
 use super::notices::Notices;
+use super::outgoing_header;
 use super::queue::{Content, Queue, QueueState, derived_id};
 use crate::config::Switch;
 use crate::problem::Problem;
@@ -101,6 +102,7 @@ struct Composed {
     head: Vec<u8>,
     eight_bit: bool,
     utf8_header: bool,
+    tls_optional: bool,
     /// For the trace.
     message_id: String,
 }
@@ -211,6 +213,7 @@ impl Forwarder {
             composing.await.map_err(|error| error.to_string())?.map_err(|error| error.to_string())?;
         state.eight_bit = composed.eight_bit;
         state.utf8_header = composed.utf8_header;
+        state.tls_optional = composed.tls_optional && !state.envelope.require_tls;
         state.forwarded = Some(Forwarded { alias, sender, proven });
         self.parts.queue.append(state, composed.head, content).await.map_err(|error| error.to_string())?;
         let message_id = composed.message_id;
@@ -269,10 +272,12 @@ fn compose(keys: &DomainKeys, forwarding: &Forwarding) -> std::io::Result<Compos
     let message_id =
         mail::header::find(&header, "Message-ID").map(|field| field.unfolded()).unwrap_or_default();
     let message_id = message_id.chars().filter(|c| !c.is_control()).take(TRACED_CHARS_MAX).collect();
+    let tls_optional = outgoing_header::is_tls_optional(&header);
     Ok(Composed {
         head: fields::above(keys, forwarding, &header, &hashes),
         eight_bit,
         utf8_header,
+        tls_optional,
         message_id,
     })
 }

@@ -205,6 +205,14 @@ pub fn is_bulk(header: &[u8]) -> bool {
             .is_some_and(|word| ["bulk", "list", "junk"].iter().any(|bulk| word.eq_ignore_ascii_case(bulk)))
 }
 
+/// Whether its sender would rather have it arrive than be protected: `TLS-Required: No` (RFC 8689 section 5). A
+/// field that is there twice, or says anything else, says nothing.
+pub fn is_tls_optional(header: &[u8]) -> bool {
+    let mut found = fields(header).filter(|field| field.is("TLS-Required"));
+    let (Some(field), None) = (found.next(), found.next()) else { return false };
+    field.unfolded().trim().eq_ignore_ascii_case("no")
+}
+
 fn is_removed(field: &Field<'_>) -> bool {
     REMOVED.iter().any(|pattern| match pattern.strip_suffix('*') {
         Some(start) => {
@@ -260,6 +268,19 @@ mod tests {
             ("Subject: List-Id: x\r\n\r\n", false),
         ] {
             assert_eq!(is_bulk(header.as_bytes()), bulk, "{header}");
+        }
+    }
+
+    #[test]
+    fn one_field_that_says_no_makes_tls_optional() {
+        for (header, optional) in [
+            ("TLS-Required: No\r\n\r\n", true),
+            ("tls-required:\r\n no\r\n", true),
+            ("TLS-Required: Yes\r\n", false),
+            ("TLS-Required: No\r\nTLS-Required: No\r\n", false),
+            ("Subject: x\r\n\r\nTLS-Required: No\r\n", false),
+        ] {
+            assert_eq!(is_tls_optional(header.as_bytes()), optional, "{header}");
         }
     }
 

@@ -271,6 +271,7 @@ impl Submit {
         let mut state = QueueState::new(item, account.to_string(), envelope, facts.now);
         state.utf8_header = !header.is_ascii();
         state.bulk = outgoing_header::is_bulk(&header);
+        state.tls_optional = outgoing_header::is_tls_optional(&header) && !state.envelope.require_tls;
         state.eight_bit = state.utf8_header || message.eight_bit;
         let detail = format!(
             "from <{}> to {} recipients{}",

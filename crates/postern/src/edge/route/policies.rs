@@ -11,10 +11,11 @@ use std::time::Duration;
 use mail::Domain;
 use mailauth::dns::{LookupError, texts};
 use net::dns::{Dns, Questions};
-use net::http_client::{Get, get};
+use net::http_client::{Get, HttpError, get};
 use net::tls::TlsConnector;
 use serde::{Deserialize, Serialize};
-use tlspolicy::mta_sts::{POLICY_OCTETS_MAX, Policy, record_id};
+use tlspolicy::mta_sts::{Mode, POLICY_OCTETS_MAX, Policy, record_id};
+use tlspolicy::report::ResultType;
 
 use crate::files;
 use crate::problem::Problem;
@@ -22,7 +23,7 @@ use crate::system;
 
 /// How long fetching a policy may take (RFC 8461 section 3.3 suggests a minute).
 const FETCH_PATIENCE: Duration = Duration::from_secs(60);
-/// A policy is fetched anew on use when it is older than this in seconds, so that it does not end unnoticed.
+/// A policy is fetched anew when it is older than this in seconds, so that it does not end unnoticed.
 const REFRESHED_AFTER_SECONDS: u64 = 86_400;
 /// So long a policy that could not be fetched is not fetched again, in seconds (RFC 8461 section 3.3).
 const FAILURE_SECONDS: u64 = 300;
@@ -60,7 +61,27 @@ struct Known {
 #[derive(Debug, Clone)]
 struct Failure {
     at: u64,
-    cause: String,
+    what: PolicyFailure,
+}
+
+/// Why a policy is not known.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PolicyFailure {
+    /// In the words of reports; `None` when it is not known whether there is a policy.
+    pub result_type: Option<ResultType>,
+    /// For the operator.
+    pub cause: String,
+}
+
+impl PolicyFailure {
+    fn of(result_type: ResultType, cause: String) -> Self {
+        Self { result_type: Some(result_type), cause }
+    }
+
+    /// The web server could not be asked, or said nothing that is a policy.
+    fn fetch(cause: String) -> Self {
+        Self::of(ResultType::StsPolicyFetchError, cause)
+    }
 }
 
 /// What is known of a domain's policy.
@@ -69,7 +90,7 @@ pub struct Heard {
     /// The policy that holds now.
     pub policy: Option<Policy>,
     /// Why there is none, or none that is newer, although the domain announces one.
-    pub failure: Option<String>,
+    pub failure: Option<PolicyFailure>,
 }
 
 impl Known {
@@ -83,10 +104,20 @@ impl Kept {
         self.policies.get(domain).filter(|known| known.holds(now))
     }
 
+    /// Domains whose policies hold and are to be fetched anew, those that were fetched first in front. One that was
+    /// withdrawn may end.
+    fn old(&self, now: u64) -> Vec<&str> {
+        let is_old = |known: &Known| now.saturating_sub(known.fetched) >= REFRESHED_AFTER_SECONDS;
+        let old = |known: &Known| known.holds(now) && is_old(known) && known.policy.mode != Mode::None;
+        let mut old: Vec<_> = self.policies.iter().filter(|(_, known)| old(known)).collect();
+        old.sort_by_key(|(_, known)| known.fetched);
+        old.into_iter().map(|(domain, _)| domain.as_str()).collect()
+    }
+
     /// Why it is not fetched again yet.
-    fn failure(&self, domain: &str, now: u64) -> Option<String> {
+    fn failure(&self, domain: &str, now: u64) -> Option<PolicyFailure> {
         let failure = self.failures.get(domain)?;
-        (now < failure.at.saturating_add(FAILURE_SECONDS)).then(|| failure.cause.clone())
+        (now < failure.at.saturating_add(FAILURE_SECONDS)).then(|| failure.what.clone())
     }
 
     fn learn(&mut self, domain: &str, known: Known, now: u64) {
@@ -102,12 +133,12 @@ impl Kept {
         self.policies.insert(domain.to_owned(), known);
     }
 
-    fn fail(&mut self, domain: &str, cause: String, now: u64) {
+    fn fail(&mut self, domain: &str, what: PolicyFailure, now: u64) {
         if self.failures.len() >= DOMAINS_MAX {
             self.failures.retain(|_, failure| now < failure.at.saturating_add(FAILURE_SECONDS));
         }
         if self.failures.len() < DOMAINS_MAX {
-            self.failures.insert(domain.to_owned(), Failure { at: now, cause });
+            self.failures.insert(domain.to_owned(), Failure { at: now, what });
         }
     }
 }
@@ -136,6 +167,11 @@ impl Policies {
         self.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Domains whose policies are to be fetched anew, the most urgent first.
+    pub fn old(&self, now: u64) -> Vec<Domain> {
+        self.kept().old(now).into_iter().filter_map(|domain| Domain::parse(domain).ok()).collect()
+    }
+
     /// The policy of a domain, fetched when it is new or old. `dns` finds the web server.
     pub async fn of(&self, domain: &Domain, dns: &Dns, ipv6: bool) -> Heard {
         let (name, now) = (domain.as_str(), system::now().as_secs());
@@ -147,7 +183,10 @@ impl Policies {
         let id = match texts(&self.questions, &format!("_mta-sts.{name}")).await {
             Ok(records) => record_id(&records),
             Err(LookupError::NoSuchName | LookupError::NoRecords) => None,
-            Err(error) => return heard(Some(format!("whether it has a policy is not known: {error}"))),
+            Err(error) => {
+                let cause = format!("whether it has a policy is not known: {error}");
+                return heard(Some(PolicyFailure { result_type: None, cause }));
+            }
         };
         let Some(id) = id else { return heard(None) };
         let fresh =
@@ -164,21 +203,30 @@ impl Policies {
                 self.save().await;
                 Heard { policy: Some(policy), failure: None }
             }
-            Err(cause) => {
-                tracing::info!(domain = name, %cause, "an MTA-STS policy could not be fetched");
-                self.kept().fail(name, cause.clone(), now);
-                heard(Some(cause))
+            Err(failure) => {
+                let cause = &failure.cause;
+                match &known {
+                    Some(known) => {
+                        let days = now.saturating_sub(known.fetched) / 86_400;
+                        tracing::warn!(domain = name, %cause, days, "an MTA-STS policy could not be fetched anew; the old one holds");
+                    }
+                    None => tracing::info!(domain = name, %cause, "an MTA-STS policy could not be fetched"),
+                }
+                self.kept().fail(name, failure.clone(), now);
+                heard(Some(failure))
             }
         }
     }
 
-    async fn fetch(&self, domain: &str, dns: &Dns, ipv6: bool) -> Result<Policy, String> {
+    async fn fetch(&self, domain: &str, dns: &Dns, ipv6: bool) -> Result<Policy, PolicyFailure> {
         let host = format!("mta-sts.{domain}");
-        let addresses = dns.addresses(&host).await.map_err(|error| error.to_string())?.value;
+        let addresses = dns.addresses(&host).await;
+        let addresses = addresses.map_err(|error| PolicyFailure::fetch(error.to_string()))?.value;
         let addresses = addresses.into_iter().filter(|ip| ipv6 || ip.is_ipv4());
         let addresses: Vec<_> = addresses.map(|ip| (ip, self.port).into()).collect();
         if addresses.is_empty() {
-            return Err(format!("{host} has no address to fetch the policy from"));
+            let cause = format!("{host} has no address to fetch the policy from");
+            return Err(PolicyFailure::fetch(cause));
         }
         let request = Get {
             host: &host,
@@ -187,16 +235,17 @@ impl Policies {
             answer_octets_max: POLICY_OCTETS_MAX,
         };
         let answer = tokio::time::timeout(FETCH_PATIENCE, get(&self.connector, &request)).await;
-        let answer = answer.map_err(|_| format!("{host} took too long"))?;
-        let answer = answer.map_err(|error| format!("{host}: {error}"))?;
+        let answer = answer.map_err(|_| PolicyFailure::fetch(format!("{host} took too long")))?;
+        let answer = answer.map_err(|error| not_fetched(&host, &error))?;
         if answer.status != 200 {
-            return Err(format!("{host} answered {}", answer.status));
+            return Err(PolicyFailure::fetch(format!("{host} answered {}", answer.status)));
         }
         let kind = answer.content_type.as_deref().unwrap_or_default().split(';').next().unwrap_or_default();
         if !kind.trim().eq_ignore_ascii_case("text/plain") {
-            return Err(format!("{host} did not send text/plain"));
+            return Err(PolicyFailure::fetch(format!("{host} did not send text/plain")));
         }
-        Policy::parse(&answer.body).map_err(|error| format!("{host}: {error}"))
+        Policy::parse(&answer.body)
+            .map_err(|error| PolicyFailure::of(ResultType::StsPolicyInvalid, format!("{host}: {error}")))
     }
 
     /// Writes what is known. What is lost in a crash is fetched again.
@@ -214,10 +263,19 @@ impl Policies {
     }
 }
 
+/// A certificate that is not valid has a word of its own (RFC 8460 section 4.3).
+fn not_fetched(host: &str, error: &HttpError) -> PolicyFailure {
+    let handshake = match error {
+        HttpError::Connect(error) => Some(net::mta_tls::result_type_of_handshake(error).0),
+        _ => None,
+    };
+    let bad_certificate = handshake.is_some_and(|result| result != ResultType::ValidationFailure);
+    let result = if bad_certificate { ResultType::StsWebpkiInvalid } else { ResultType::StsPolicyFetchError };
+    PolicyFailure::of(result, format!("{host}: {error}"))
+}
+
 #[cfg(test)]
 mod tests {
-    use tlspolicy::mta_sts::Mode;
-
     use super::*;
 
     fn known(fetched: u64, max_age: u64) -> Known {
@@ -236,10 +294,24 @@ mod tests {
     }
 
     #[test]
+    fn policies_are_old_after_a_day_as_long_as_they_hold() {
+        let mut kept = Kept::default();
+        let withdrawn = Policy { mode: Mode::None, ..known(0, 1_000_000).policy };
+        kept.learn("later.test", known(200, 1_000_000), 200);
+        kept.learn("first.test", known(100, 1_000_000), 200);
+        kept.learn("short.test", known(100, 86_400), 200);
+        kept.learn("withdrawn.test", Known { policy: withdrawn, ..known(100, 1) }, 200);
+        assert!(kept.old(100 + REFRESHED_AFTER_SECONDS - 1).is_empty());
+        assert_eq!(kept.old(100 + REFRESHED_AFTER_SECONDS), ["first.test"]);
+        assert_eq!(kept.old(200 + REFRESHED_AFTER_SECONDS), ["first.test", "later.test"]);
+    }
+
+    #[test]
     fn a_failure_is_remembered_for_five_minutes_or_until_it_works() {
         let mut kept = Kept::default();
-        kept.fail("a.test", "down".to_owned(), 1000);
-        assert_eq!(kept.failure("a.test", 1299).as_deref(), Some("down"));
+        let down = PolicyFailure::fetch("down".to_owned());
+        kept.fail("a.test", down.clone(), 1000);
+        assert_eq!(kept.failure("a.test", 1299), Some(down));
         assert_eq!(kept.failure("a.test", 1300), None);
         kept.learn("a.test", known(1001, 60), 1001);
         assert_eq!(kept.failure("a.test", 1002), None);
@@ -250,11 +322,11 @@ mod tests {
         let mut kept = Kept::default();
         for number in 0..DOMAINS_MAX as u64 {
             kept.learn(&format!("{number}.test"), known(number, 1_000_000), number);
-            kept.fail(&format!("{number}.bad"), String::new(), 0);
+            kept.fail(&format!("{number}.bad"), PolicyFailure::fetch(String::new()), 0);
         }
         kept.learn("5.test", known(20_000, 1_000_000), 20_000);
         kept.learn("new.test", known(20_000, 1_000_000), 20_000);
-        kept.fail("new.bad", String::new(), 0);
+        kept.fail("new.bad", PolicyFailure::fetch(String::new()), 0);
         assert_eq!((kept.policies.len(), kept.failures.len()), (DOMAINS_MAX, DOMAINS_MAX));
         assert!(kept.policy("0.test", 20_000).is_none());
         assert!(kept.policy("5.test", 20_000).is_some() && kept.policy("new.test", 20_000).is_some());

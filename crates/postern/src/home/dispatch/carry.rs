@@ -366,6 +366,7 @@ impl<O: Outbound, A: Accounts> Round<O, A> {
             octets: self.state.octets,
             eight_bit: self.state.eight_bit,
             utf8_header: self.state.utf8_header,
+            tls_optional: self.state.tls_optional,
         };
         self.shared.owners().insert(attempt, item);
         let started = self.shared.outbound.start(edge, order, body);
@@ -442,7 +443,8 @@ impl<O: Outbound, A: Accounts> Round<O, A> {
                 room.learn(&outcomes.outcomes);
             }
             self.in_doubt.remove(&attempt);
-            let mut outcomes = outcomes.outcomes.into_iter();
+            let domain = self.domain_of(&running);
+            let (mut outcomes, tls) = (outcomes.outcomes.into_iter(), outcomes.tls);
             for place in running.recipients {
                 let outcome = outcomes.next().unwrap_or_else(|| {
                     Outcome::deferred(EnhancedCode(4, 3, 0), "the edge gave no outcome for this recipient")
@@ -450,6 +452,9 @@ impl<O: Outbound, A: Accounts> Round<O, A> {
                 self.settle(place, outcome, edge);
             }
             self.save_in_the_end().await;
+            if let Some(domain) = domain {
+                (self.shared.count_tls)(&domain, tls);
+            }
             self.shared.owners().remove(&attempt);
         }
         self.shared.outbound.settled(edge, attempt);

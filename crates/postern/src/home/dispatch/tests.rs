@@ -137,6 +137,7 @@ impl Bench {
             accounts: FakeAccounts,
             sign: Box::new(signed),
             forwarder: forwarder(&dir, &queue, &store),
+            count_tls: Box::new(|_, _| {}),
             store: Arc::clone(&store),
             trace: Trace::open(&dir.path().join("trace"), link::Role::Home).unwrap(),
             settings: Settings { scratch: dir.path().to_owned(), ..settings },
@@ -208,7 +209,7 @@ impl Bench {
     }
 
     fn outcomes(&self, edge: &str, attempt: ItemId, outcomes: Vec<Outcome>) {
-        let outcomes = link::Outcomes { attempt, outcomes };
+        let outcomes = link::Outcomes { attempt, outcomes, tls: Default::default() };
         self.edges.send(FromEdge::Outcomes { edge: edge.to_owned(), outcomes }).unwrap();
     }
 

@@ -39,6 +39,9 @@ pub struct QueueState {
     /// Whether it was written for many: a list's or a newsletter's mail.
     #[serde(default)]
     pub bulk: bool,
+    /// Whether it is to arrive even where what its domain demands of TLS can't be met (RFC 8689 section 5).
+    #[serde(default)]
+    pub tls_optional: bool,
     /// Whether the operator keeps it back.
     #[serde(default)]
     pub held: bool,
@@ -155,6 +158,7 @@ impl QueueState {
             next_due: submitted,
             running: Vec::new(),
             bulk: false,
+            tls_optional: false,
             held: false,
             delay_told: false,
             forwarded: None,

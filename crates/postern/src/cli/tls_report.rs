@@ -1,0 +1,50 @@
+//! `postern tls-report`: what other domains are told of TLS with their mail hosts.
+
+use clap::Subcommand;
+
+use super::{Common, print};
+use crate::config::{self, HomeConfig};
+use crate::control::{self, Request};
+use crate::daemon;
+use crate::problem::Problem;
+
+#[derive(Debug, Subcommand)]
+pub enum TlsReportCommand {
+    /// List the reports of the last days: sessions, and how far each report is
+    List {
+        #[command(flatten)]
+        common: Common,
+    },
+    /// Show what a domain is told, as it is sent
+    Show {
+        /// The domain that mail went to
+        domain: String,
+        #[command(flatten)]
+        common: Common,
+    },
+    /// Send the reports on the days so far now, today's too
+    Send {
+        #[command(flatten)]
+        common: Common,
+    },
+}
+
+/// Asks the running daemon.
+pub fn run(command: TlsReportCommand) -> Result<(), Problem> {
+    let (request, common, as_it_is) = match command {
+        TlsReportCommand::List { common } => (Request::new("tls-report list", []), common, false),
+        TlsReportCommand::Show { domain, common } => {
+            (Request::new("tls-report show", [&domain]), common, true)
+        }
+        TlsReportCommand::Send { common } => (Request::new("tls-report send", []), common, false),
+    };
+    let config: HomeConfig = config::load(&common.config)?;
+    let value = daemon::block_on(control::demand(&config.data, &request))??;
+    if as_it_is && !common.json {
+        let document = serde_json::to_string_pretty(&value).unwrap_or_default();
+        print::text(&document);
+    } else {
+        print::value(&value, common.json);
+    }
+    Ok(())
+}
