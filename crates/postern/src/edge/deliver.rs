@@ -1,14 +1,14 @@
 //! Outbound at Edge: single attempts that a home orders, and their outcomes until the home has settled them.
 //!
-//! Edge decides nothing about retries. It carries out each attempt once, makes the outcome durable (sealed to
-//! the home's key), tells the home, and forgets it when the home says so.
+//! Edge decides nothing about retries. It carries out each attempt once, makes the outcome durable (what others wrote
+//! is sealed to the home's key), tells the home, and forgets it when the home says so.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 use link::{Attempt, AttemptState, Frame, Outcomes, ReceiveWindow};
-use mail::{EnhancedCode, ItemId, Outcome};
+use mail::{EnhancedCode, ItemId, Outcome, Reply, Why};
 use tlspolicy::report::Results;
 use tokio::sync::{mpsc, oneshot};
 
@@ -164,8 +164,8 @@ impl Deliveries {
             frames.send(Frame::Known(attempt, AttemptState::Running));
         } else if let Some(outcomes) = state.unsettled.get(&attempt) {
             frames.send(Frame::Outcomes(outcomes.clone()));
-        } else if let Some(sealed) = sealed_outcomes(home, attempt) {
-            frames.send(Frame::OutcomesSealed(attempt, sealed));
+        } else if let Some(kept) = journalled(home, attempt) {
+            frames.send(kept);
         } else {
             frames.send(Frame::Known(attempt, AttemptState::Unknown));
         }
@@ -268,18 +268,44 @@ fn code_of(outcome: &Outcome) -> String {
     }
 }
 
-fn sealed_outcomes(home: &Home, attempt: ItemId) -> Option<Bytes> {
+/// What the journal has of an attempt, as it is told.
+fn journalled(home: &Home, attempt: ItemId) -> Option<Frame> {
     let body = home.outcomes.body(attempt).ok()?;
-    body.read(0, link::CONTROL_FRAME_MAX).ok()
+    let record = body.read(0, link::CONTROL_FRAME_MAX).ok()?;
+    // A sealed record begins with the name of its format, which is no JSON.
+    Some(match serde_json::from_slice::<Outcomes>(&record) {
+        Ok(outcomes) if outcomes.attempt == attempt => Frame::Outcomes(outcomes),
+        _ => Frame::OutcomesSealed(attempt, record),
+    })
 }
 
+/// The outcomes without anything that other servers wrote, if all are deliveries: then nothing is left that Edge's
+/// files must not hold, and no text is missed.
+fn wordless(told: &Outcomes) -> Option<Outcomes> {
+    let delivered = told.outcomes.iter().map(|outcome| match outcome {
+        Outcome::Delivered(why) => {
+            let reply = why.reply.as_ref().map(|reply| Reply { text: String::new(), ..reply.clone() });
+            Some(Outcome::Delivered(Why { mta: None, status: why.status, reply, cause: String::new() }))
+        }
+        Outcome::Deferred(_) | Outcome::Failed(_) => None,
+    });
+    let outcomes = delivered.collect::<Option<Vec<Outcome>>>().filter(|_| told.tls.is_empty())?;
+    Some(Outcomes { attempt: told.attempt, outcomes, tls: Results::default() })
+}
+
+/// Makes outcomes durable. What other servers wrote may name mailboxes, so that is sealed.
 async fn journal(home: &Home, outcomes: &Outcomes) -> Result<(), String> {
-    let kept = home.kept().ok_or("the home has no sealing key")?;
-    let record = serde_json::to_vec(outcomes).map_err(|error| error.to_string())?;
-    let sealed = kept.seal_to.seal(&record).map_err(|error| error.to_string())?;
+    let json = |outcomes: &Outcomes| serde_json::to_vec(outcomes).map_err(|error| error.to_string());
+    let record = match wordless(outcomes) {
+        Some(wordless) => json(&wordless)?,
+        None => {
+            let kept = home.kept().ok_or("the home has no sealing key")?;
+            kept.seal_to.seal(&json(outcomes)?).map_err(|error| error.to_string())?
+        }
+    };
     let (sender, receipt) = oneshot::channel();
     let done = Box::new(move |result| drop(sender.send(result)));
-    home.outcomes.append(outcomes.attempt, Vec::new(), vec![sealed.into()], done);
+    home.outcomes.append(outcomes.attempt, Vec::new(), vec![record.into()], done);
     match receipt.await {
         Ok(Ok(_)) => Ok(()),
         Ok(Err(error)) => Err(error.to_string()),
@@ -289,7 +315,6 @@ async fn journal(home: &Home, outcomes: &Outcomes) -> Result<(), String> {
 
 #[cfg(test)]
 mod tests {
-    use mail::Reply;
     use tlspolicy::report::{AppliedPolicy, PolicyType};
 
     use super::*;
@@ -314,5 +339,25 @@ mod tests {
         Frame::Outcomes(told).encode(&mut wire).unwrap();
         let one = shortened(vec![Outcome::from_reply(None, &reply)]);
         assert_eq!(one[0].why().reply, Some(reply));
+    }
+
+    #[test]
+    fn only_deliveries_are_written_in_clear_and_nothing_that_another_server_said() {
+        let reply = Reply::new(250, (2, 1, 5), "queued for bob@example.net");
+        let delivered = Outcome::from_reply(Some("mx.example.net".to_owned()), &reply);
+        let attempt = ItemId::from_bytes([1; 16]);
+        let told = |outcomes: Vec<Outcome>| Outcomes { attempt, outcomes, tls: Results::default() };
+        let kept = wordless(&told(vec![delivered.clone(), delivered.clone()])).unwrap();
+        let text = serde_json::to_string(&kept).unwrap();
+        assert!(!text.contains("bob") && !text.contains("example"), "{text}");
+        assert_eq!(codes_of(&kept.outcomes), "250 2.1.5, 250 2.1.5");
+        for other in
+            [Outcome::failed(EnhancedCode(5, 1, 1), "x"), Outcome::deferred(EnhancedCode(4, 2, 2), "x")]
+        {
+            assert_eq!(wordless(&told(vec![delivered.clone(), other])), None);
+        }
+        let mut with_tls = told(vec![delivered]);
+        with_tls.tls.success(AppliedPolicy::without_content(PolicyType::Sts, "example.net"));
+        assert_eq!(wordless(&with_tls), None);
     }
 }
