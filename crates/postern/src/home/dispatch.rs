@@ -35,7 +35,7 @@ use self::warm_up::WarmUp;
 use super::directory::{AccountId, Directory};
 use super::edges::{Edges, FromEdge};
 use super::forward::Forwarder;
-use super::queue::{Command, Queue, QueueError, Turn};
+use super::queue::{Command, Queue, QueueError, QueueState, Turn};
 use crate::config::{QueueConfig, SendingConfig};
 use crate::problem::Problem;
 use crate::system;
@@ -45,6 +45,8 @@ use crate::trace::Trace;
 const START_STEP: usize = 1000;
 /// How long an item rests when a step of our own failed.
 const PAUSE: Duration = Duration::from_secs(60);
+/// Records that are kept in memory until their first round, which then reads nothing.
+const FRESH_MAX: usize = 1000;
 /// How long an item rests when an edge is up and yet took no order.
 const DEAF_PAUSE_SECS: u64 = 1;
 
@@ -309,6 +311,8 @@ struct Dispatcher<O, A> {
     items: HashMap<Id, ItemId>,
     /// Items whose records can't be read. While there are any, no outcome counts as nobody's.
     unreadable: HashSet<ItemId>,
+    /// Records of items that were just added.
+    fresh: HashMap<ItemId, Box<QueueState>>,
 }
 
 impl<O: Outbound, A: Accounts> Dispatcher<O, A> {
@@ -320,6 +324,7 @@ impl<O: Outbound, A: Accounts> Dispatcher<O, A> {
             rounds: JoinSet::new(),
             items: HashMap::new(),
             unreadable: HashSet::new(),
+            fresh: HashMap::new(),
         }
     }
 
@@ -405,12 +410,13 @@ impl<O: Outbound, A: Accounts> Dispatcher<O, A> {
         if self.active.contains_key(&item) {
             return;
         }
+        let fresh = self.fresh.remove(&item);
         let (notes, told) = mpsc::unbounded_channel();
         if let Some(first) = first {
             // The receiver is here.
             let _ = notes.send(first);
         }
-        let task = self.rounds.spawn(carry(Arc::clone(&self.shared), item, slot, told));
+        let task = self.rounds.spawn(carry(Arc::clone(&self.shared), item, fresh, slot, told));
         self.items.insert(task.id(), item);
         self.active.insert(item, Active { notes, task });
     }
@@ -462,7 +468,12 @@ impl<O: Outbound, A: Accounts> Dispatcher<O, A> {
     fn handle_command(&mut self, command: Command) {
         let now = system::now();
         match command {
-            Command::Added(item, turn) => self.schedule.put(item, Rest::Until(now), turn),
+            Command::Added(item, turn, state) => {
+                let state =
+                    state.filter(|_| self.fresh.len() < FRESH_MAX && !self.active.contains_key(&item));
+                self.fresh.extend(state.map(|state| (item, state)));
+                self.schedule.put(item, Rest::Until(now), turn);
+            }
             Command::Retry(which, answer) => {
                 self.shared.rooms.wake_all();
                 let count = match which {
@@ -491,6 +502,7 @@ impl<O: Outbound, A: Accounts> Dispatcher<O, A> {
     fn remove(&mut self, item: ItemId, answer: oneshot::Sender<Result<(), spool::SpoolError>>) {
         self.schedule.take(item);
         self.unreadable.remove(&item);
+        self.fresh.remove(&item);
         if let Some(active) = self.active.remove(&item) {
             active.task.abort();
         }

@@ -59,8 +59,8 @@ pub enum Content {
 /// What the dispatcher is told.
 #[derive(Debug)]
 pub enum Command {
-    /// An item is in the spool.
-    Added(ItemId, Turn),
+    /// An item is in the spool. With what its record says when it is one that is tried at once, most likely.
+    Added(ItemId, Turn, Option<Box<QueueState>>),
     /// The operator wants one item, or all that wait, tried now. The answer is how many that were.
     Retry(Option<ItemId>, oneshot::Sender<usize>),
     /// The operator wants an item kept back, or let go again. The answer comes when that is durable.
@@ -151,15 +151,19 @@ impl Queue {
         content: Content,
     ) -> Result<Receipt, QueueError> {
         let (item, turn) = (state.item, state.turn());
-        let receipt = match content {
+        let (receipt, state) = match content {
             Content::Memory(mut pieces) => {
                 pieces.insert(0, header.into());
                 state.octets = pieces.iter().map(|piece| piece.len() as u64).sum();
-                self.when_durable(|done| self.spool.append(item, state.to_json(), pieces, done)).await?
+                let receipt =
+                    self.when_durable(|done| self.spool.append(item, state.to_json(), pieces, done)).await?;
+                // What is forwarded may have been there before, and its record then says more.
+                let fresh = turn == Turn::Prompt && state.forwarded.is_none();
+                (receipt, fresh.then(|| Box::new(state)))
             }
-            Content::File(file) => self.append_file(state, header, file).await?,
+            Content::File(file) => (self.append_file(state, header, file).await?, None),
         };
-        self.tell(Command::Added(item, turn));
+        self.tell(Command::Added(item, turn, state));
         Ok(receipt)
     }
 

@@ -85,14 +85,20 @@ pub(super) struct Round<O, A> {
     unsaved: bool,
 }
 
-/// Reads an item and carries it through one round. `slot` is missing for an item that is in doubt at start.
+/// Carries an item through one round, which reads its record unless that is `fresh`. `slot` is missing for an item
+/// that is in doubt at start.
 pub(super) async fn carry<O: Outbound, A: Accounts>(
     shared: Arc<Shared<O, A>>,
     item: ItemId,
+    fresh: Option<Box<QueueState>>,
     slot: Option<OwnedSemaphorePermit>,
     notes: mpsc::UnboundedReceiver<Note>,
 ) -> Ending {
-    match shared.queue.show(item).await {
+    let state = match fresh {
+        Some(state) => Ok(*state),
+        None => shared.queue.show(item).await,
+    };
+    match state {
         Ok(state) => Box::pin(Round::new(shared, state, slot, notes).run()).await,
         Err(QueueError::Spool(spool::SpoolError::NoItem(_))) => Ending::Gone,
         Err(error) => {
