@@ -132,6 +132,7 @@ fn as_json(domain: &Domain, destination: &Destination, hosts: &[Located]) -> Val
             "addresses": addresses.iter().map(SocketAddr::ip).collect::<Vec<_>>(),
             "dnssec": dnssec,
             "tlsa": records,
+            "tlsa_base": one.tlsa_base,
             "policy": demand_of(one),
             "self": one.own,
         })
@@ -165,6 +166,9 @@ fn print_readable(domain: &Domain, destination: &Destination, hosts: &[Located])
         let addresses = one.addresses.as_deref().unwrap_or_default();
         addresses.iter().for_each(|address| print_text(&format!("          {}", address.ip())));
         let (_, records) = records_of(&one.dane);
+        if !records.is_empty() && one.tlsa_base != one.host.name {
+            print_text(&format!("          alias of {}", printable(&one.tlsa_base)));
+        }
         records.iter().for_each(|record| print_text(&format!("          TLSA {record}")));
         print_text(&format!("          TLS: {}", demand_of(one)));
     }

@@ -63,12 +63,28 @@ pub struct Open {
     pub connection: Connection,
     /// The host's name.
     pub host: String,
-    /// Whether its certificate was verified.
-    verified: bool,
-    /// Whether it may not be what its domain demands.
-    heedless: bool,
+    terms: Terms,
     /// The provider's room that it takes.
     room: Option<OwnedSemaphorePermit>,
+}
+
+/// What a connection was made under.
+#[derive(Debug, Clone, Copy)]
+struct Terms {
+    /// Whether its certificate was verified.
+    verified: bool,
+    /// Whether it may be less than its domain demands.
+    heedless: bool,
+}
+
+impl Terms {
+    const fn meet(self, need: Need) -> bool {
+        match need {
+            Need::Nothing => !self.heedless,
+            Need::VerifiedTls => self.verified,
+            Need::Arrival => true,
+        }
+    }
 }
 
 /// What the message itself needs of a connection, whatever the domain demands.
@@ -95,12 +111,8 @@ impl Need {
 
 impl Open {
     /// Whether a message with this need may be sent over it.
-    pub fn meets(&self, need: Need) -> bool {
-        match need {
-            Need::Nothing => !self.heedless,
-            Need::VerifiedTls => self.verified,
-            Need::Arrival => true,
-        }
+    pub const fn meets(&self, need: Need) -> bool {
+        self.terms.meet(need)
     }
 
     /// Whether its provider gets no further connection: then it should not wait idly.
@@ -186,9 +198,10 @@ impl Router {
             match self.session(stream, trial, demand).await {
                 Ok((connection, failure)) => {
                     trial.count(ends, failure, tls);
-                    let (open, about) = opened(connection, host, remote.ip(), demand);
+                    let about = about(&connection, host, remote.ip(), demand);
                     let heedless = located.demand.as_ref() != Ok(demand);
-                    return Ok((Open { room, heedless, ..open }, about));
+                    let terms = Terms { verified: verifies(demand), heedless };
+                    return Ok((Open { connection, host: host.to_owned(), terms, room }, about));
                 }
                 Err(error) => {
                     if let Some(failure) = trial::failure_of(&error) {
@@ -277,18 +290,14 @@ const fn verifies(demand: &Demand) -> bool {
     matches!(demand, Demand::Dane(_) | Demand::PublicRoots)
 }
 
-fn opened(connection: Connection, host: &str, ip: IpAddr, demand: &Demand) -> (Open, String) {
+fn about(connection: &Connection, host: &str, ip: IpAddr, demand: &Demand) -> String {
     let tls = connection.tls().unwrap_or("no TLS");
     let verified = match demand {
         Demand::Opportunistic | Demand::Encrypted => "",
         Demand::Dane(_) => ", verified by DANE",
         Demand::PublicRoots => ", verified for MTA-STS",
     };
-    let about = format!("via {host} ({ip}), {tls}{verified}");
-    (
-        Open { connection, host: host.to_owned(), verified: verifies(demand), heedless: false, room: None },
-        about,
-    )
+    format!("via {host} ({ip}), {tls}{verified}")
 }
 
 fn refused(host: &str, ip: IpAddr, demand: &Demand, error: OpenError) -> Outcome {
@@ -312,4 +321,37 @@ fn ruled_out(host: &str, refusal: &Refusal) -> Outcome {
 
 fn loops(domain: &Domain) -> Outcome {
     Outcome::failed(EnhancedCode(5, 4, 6), format!("the mail hosts of {domain} lead back to this host"))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_connection_is_shared_with_those_only_whose_needs_it_meets() {
+        let meets = |verified, heedless| {
+            let terms = Terms { verified, heedless };
+            [Need::Nothing, Need::VerifiedTls, Need::Arrival].map(|need| terms.meet(need))
+        };
+        assert_eq!(meets(false, false), [true, false, true]);
+        assert_eq!(meets(true, false), [true, true, true]);
+        assert_eq!(meets(false, true), [false, false, true], "the domain demands more than it is");
+    }
+
+    #[test]
+    fn requiretls_is_stronger_than_tls_required_no() {
+        let attempt = |require_tls, tls_optional| {
+            let envelope = json!({ "reverse_path": "", "recipients": [], "require_tls": require_tls });
+            let id = "00000000000000000000000001";
+            let order = json!({
+                "attempt": id, "item": id, "domain": "a.test", "envelope": envelope, "octets": 1,
+                "eight_bit": false, "utf8_header": false, "tls_optional": tls_optional,
+            });
+            Need::of(&serde_json::from_value(order).unwrap())
+        };
+        assert_eq!((attempt(true, true), attempt(true, false)), (Need::VerifiedTls, Need::VerifiedTls));
+        assert_eq!((attempt(false, true), attempt(false, false)), (Need::Arrival, Need::Nothing));
+    }
 }

@@ -133,8 +133,9 @@ impl Ledger {
 
     /// What is to be sent by now, of days that are over or were cut short; no more than `most`.
     pub(super) fn due(&self, now: UnixTime, most: u32) -> rusqlite::Result<Vec<Entry>> {
-        let which = "WHERE state = 'open' AND due <= ?1 AND ended < ?1 ORDER BY due LIMIT ?2";
-        self.select(which, &[&int(now.as_secs()), &most])
+        let which = "WHERE state = 'open' AND due <= ?1 AND ended < ?1 AND day >= ?3 ORDER BY due LIMIT ?2";
+        let oldest = (now.as_secs() / DAY_SECS).saturating_sub(KEPT_DAYS);
+        self.select(which, &[&int(now.as_secs()), &most, &int(oldest)])
     }
 
     /// All of one domain, or of all, the newest last.
@@ -280,6 +281,8 @@ mod tests {
         let [first] = &due[..] else { panic!("{due:?}") };
         assert_eq!((first.begun, first.ended, successes(first)), (midnight - DAY_SECS, midnight - 1, 2));
         assert_eq!(ledger.entries(None).unwrap().len(), 2);
+        let late = |days: u64| ledger.due(at(NOON + days * DAY_SECS), 9).unwrap().len();
+        assert_eq!((late(KEPT_DAYS), late(KEPT_DAYS + 1)), (2, 1), "after a week nobody wants it");
         drop(ledger);
         assert_eq!(
             Ledger::open(dir.path()).unwrap().due(at(midnight + SPREAD_SECS), 9).unwrap(),
