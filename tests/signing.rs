@@ -64,7 +64,7 @@ fn submit(pair: &Pair, to: &str, sent: &[u8]) {
 }
 
 /// Names and texts of the keys in these stages.
-fn records(pair: &Pair, stages: &[&str]) -> Vec<(String, String)> {
+pub(crate) fn records(pair: &Pair, stages: &[&str]) -> Vec<(String, String)> {
     let status = json(&pair.home.command_ok(&["dkim", "status", "--json"], ""));
     let text = |value: &Value| value.as_str().unwrap().to_owned();
     let domain = text(&status[0]["domain"]);
@@ -75,7 +75,7 @@ fn records(pair: &Pair, stages: &[&str]) -> Vec<(String, String)> {
 }
 
 /// Without what the receiver has put above it.
-fn signed_part(stored: &[u8]) -> Vec<u8> {
+pub(crate) fn signed_part(stored: &[u8]) -> Vec<u8> {
     let stored = message::with_crlf(stored);
     let place = stored.windows(16).position(|window| window == b"\r\nDKIM-Signature");
     stored[place.expect("a signature") + 2..].to_vec()
