@@ -119,7 +119,8 @@ impl World {
 fn zones(remote: &str, keys: &[(String, String)]) -> Vec<(String, String)> {
     let zone = |address: &str| {
         let spf = format!("v=spf1 ip4:{address} -all");
-        format!("@ MX 10 mx\nmx A {address}\n{}{}", txt("@", &spf), txt("mx", &spf))
+        let dmarc = txt("_dmarc", "v=DMARC1; p=reject");
+        format!("@ MX 10 mx\nmx A {address}\n{}{}{dmarc}", txt("@", &spf), txt("mx", &spf))
     };
     let mut home = zone("203.0.113.2");
     for (name, text) in keys {
@@ -130,6 +131,9 @@ fn zones(remote: &str, keys: &[(String, String)]) -> Vec<(String, String)> {
         ("example.org".to_owned(), home),
         (remote.to_owned(), zone("203.0.113.1")),
         ("113.0.203.in-addr.arpa".to_owned(), reverse),
+        // What is looked for above them.
+        ("test".to_owned(), String::new()),
+        ("org".to_owned(), String::new()),
     ]
 }
 
@@ -165,7 +169,7 @@ fn a_conversation(world: &World) {
     let text = String::from_utf8_lossy(&answer).into_owned();
     assert!(message::body(&answer) == message::body(&second), "{text}");
     let results = message::field(&answer, "Authentication-Results").unwrap();
-    assert!(results.contains("spf=pass"), "{results}");
+    assert!(results.contains("spf=pass") && results.contains("dmarc=pass"), "{results}");
     assert!(text.contains("with ESMTPS") || text.contains("with UTF8SMTPS"), "{text}");
     assert_eq!(message::field(&answer, "In-Reply-To").as_ref(), Some(&first_id), "{text}");
 
@@ -269,4 +273,108 @@ fn what_chasquid_refuses_or_puts_off_ends_as_it_should() {
     let _alone = alone();
     let Some(mut world) = World::new(Chasquid::start) else { return };
     refused_and_put_off(&mut world, "5.1.1");
+}
+
+/// Asks for a report of success, and gives the one that comes.
+fn report_of_success(world: &World) -> String {
+    world.send_with(&world.to("you"), "tell me", "RET=HDRS ENVID=q1", "NOTIFY=SUCCESS,FAILURE");
+    world.wait_for("tell me");
+    let report = String::from_utf8_lossy(&world.in_inbox("\r\nAction: ")).into_owned();
+    world.wait_for_an_empty_queue();
+    assert_eq!(world.pair.account("alice").count("INBOX"), 1, "one report of one delivery");
+    report
+}
+
+/// Sends to an address that only SMTPUTF8 can name.
+fn send_to_jorg(world: &World, subject: &str) {
+    world.send_with(&world.to("j\u{f6}rg"), subject, "SMTPUTF8 BODY=8BITMIME", "");
+}
+
+/// The other side sends from such an address.
+fn jorg_sends(world: &World, subject: &str) -> String {
+    let from = world.to("j\u{f6}rg");
+    let text = letter(&from, ALICE, subject, &[]);
+    world.remote.submission().send(Sent {
+        from: &from,
+        to: ALICE,
+        mail_options: "SMTPUTF8 BODY=8BITMIME",
+        rcpt_options: "",
+        message: &text,
+    });
+    let stored = world.in_inbox(&format!("Subject: {subject}\r\n"));
+    assert!(message::body(&stored) == message::body(&text), "{}", String::from_utf8_lossy(&stored));
+    String::from_utf8_lossy(&stored).into_owned()
+}
+
+#[test]
+fn exim_gets_and_gives_all_that_both_offer() {
+    let _alone = alone();
+    let Some(world) = World::new(Exim::start) else { return };
+    let report = report_of_success(&world);
+    // It names the router that delivered where others name a host.
+    assert!(
+        report.contains("Reporting-MTA: dns; mx.exim.test") && report.contains("Action: delivered"),
+        "{report}"
+    );
+    send_to_jorg(&world, "to joerg");
+    world.wait_for("to joerg");
+    let log = world.remote.log();
+    let line = log.lines().find(|line| line.contains("P=utf8esmtps")).expect(&log);
+    // PIPELINING (and no more than that), CHUNKING, and a signature that Exim itself has found good.
+    assert!(line.contains(" L. ") && line.contains(" K ") && line.contains(" DKIM=example.org"), "{line}");
+
+    let stored = jorg_sends(&world, "from joerg");
+    assert!(stored.contains("with UTF8SMTPS"), "{stored}");
+    let log = world.remote.log();
+    let line = log.lines().find(|line| line.contains("=> alice@example.org")).expect(&log);
+    assert!(line.contains(" L ") && line.contains(" K "), "PIPELINING and CHUNKING: {line}");
+
+    // Edge tells strangers nothing later, so it does not offer to: the MTA before it says that it was handed on.
+    let text = message::simple(&world.to("you"), ALICE, "tell the stranger");
+    world.remote.submission().send(Sent {
+        from: &world.to("you"),
+        to: ALICE,
+        mail_options: "",
+        rcpt_options: "NOTIFY=SUCCESS",
+        message: &text,
+    });
+    world.in_inbox("Subject: tell the stranger");
+    until("Exim's own report", PATIENCE, || {
+        let all = world.remote.messages();
+        all.iter().any(|stored| message::holds(stored, b"relayed to non-DSN-aware mailer")).then_some(())
+    });
+}
+
+#[test]
+fn opensmtpd_is_not_given_what_it_does_not_offer() {
+    let _alone = alone();
+    let Some(world) = World::new(OpenSmtpd::start) else { return };
+    let report = report_of_success(&world);
+    assert!(
+        report.contains("Reporting-MTA: dns; mx.opensmtpd.test") && report.contains("Action: delivered"),
+        "{report}"
+    );
+    send_to_jorg(&world, "to joerg");
+    let report = String::from_utf8_lossy(&world.in_inbox("5.6.7")).into_owned();
+    assert!(
+        report.contains("Action: failed") && report.contains("utf-8; j\u{f6}rg@opensmtpd.test"),
+        "{report}"
+    );
+    world.wait_for_an_empty_queue();
+    assert!(world.received("to joerg").is_empty());
+}
+
+#[test]
+fn chasquid_gets_what_it_offers_and_the_report_that_it_does_not_is_ours() {
+    let _alone = alone();
+    let Some(world) = World::new(Chasquid::start) else { return };
+    let report = report_of_success(&world);
+    assert!(
+        report.contains("Action: relayed") && report.contains("Reporting-MTA: dns; example.org"),
+        "{report}"
+    );
+    send_to_jorg(&world, "to joerg");
+    world.wait_for("to joerg");
+    let stored = jorg_sends(&world, "from joerg");
+    assert!(stored.contains("with UTF8SMTPS"), "{stored}");
 }

@@ -93,7 +93,7 @@ fn configuration(site: &Site) -> String {
          domainlist local_domains = {DOMAIN}\nkeep_environment =\nacl_smtp_rcpt = acl_rcpt\n\
          acl_smtp_data = accept\nacl_smtp_dkim = accept\ntls_certificate = /etc/tls/certificate.pem\n\
          tls_privatekey = /etc/tls/key.pem\nsmtputf8_advertise_hosts = *\ndsn_advertise_hosts = *\n\
-         log_selector = +pipelining +tls_cipher +dkim +received_recipients\n\
+         log_selector = +pipelining +tls_cipher +dkim +received_recipients -queue_run\n\
          dkim_verify_signers = $dkim_signers\n\
          begin acl\n\
          acl_rcpt:\n\

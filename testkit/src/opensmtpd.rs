@@ -96,6 +96,6 @@ fn configuration(site: &Site, filter: &str) -> String {
          action out relay helo mx.{DOMAIN}\n\
          match from any for rcpt-to \"rejected@{DOMAIN}\" reject\n\
          match from any for domain \"{DOMAIN}\" action box\n\
-         match from src {address} for any action out\n"
+         match from local for any action out\nmatch from src {address} for any action out\n"
     )
 }
