@@ -13,6 +13,7 @@ pub mod exim;
 pub mod filter;
 pub mod imap;
 pub mod knot;
+pub mod link_relay;
 pub mod message;
 pub mod network_lab;
 pub mod opensmtpd;
