@@ -18,6 +18,7 @@ mod operator;
 mod outbound;
 mod outbound_crashes;
 mod real_dns;
+mod remote_mtas;
 mod signing;
 mod stages;
 mod store_crash;

@@ -84,23 +84,47 @@ impl Load<'_> {
 #[derive(Debug)]
 pub(crate) struct Sink {
     address: SocketAddr,
-    _process: Process,
+    process: Process,
     log: PathBuf,
-    _dir: TempDir,
+    dir: TempDir,
 }
 
 impl Sink {
     pub(crate) fn start() -> Self {
         let dir = tempfile::tempdir().expect("a directory");
-        let address = ports::free();
-        let log = dir.path().join("counters");
+        // It writes as nobody, when it writes.
+        let open = std::os::unix::fs::PermissionsExt::from_mode(0o777);
+        std::fs::set_permissions(dir.path(), open).expect("permissions");
+        let (address, log) = (ports::free(), dir.path().join("counters"));
+        let process = Self::listen(address, &log, &["-c"]);
+        Self { address, process, log, dir }
+    }
+
+    fn listen(address: SocketAddr, log: &std::path::Path, options: &[&str]) -> Process {
         let mut command = process::command(None, "smtp-sink");
         // It wants to be nobody rather than root.
         // A domain's connections wait a moment for more, and there are many domains: not only its usual 256.
-        command.args(["-u", "nobody", "-m", "5000", "-c", &address.to_string(), "1000"]);
-        let process = Process::start(command, &log);
+        command.args(["-u", "nobody", "-m", "5000"]).args(options).args([&address.to_string(), "1000"]);
+        let process = Process::start(command, log);
         until("smtp-sink listens", Duration::from_secs(10), || std::net::TcpStream::connect(address).ok());
-        Self { address, _process: process, log, _dir: dir }
+        process
+    }
+
+    /// What comes, as text, while something is sent: for that time it writes what it gets to a file. It counts from
+    /// zero after that.
+    pub(crate) fn shown(&mut self, send: impl FnOnce()) -> String {
+        let (file, log) = (self.dir.path().join("shown"), self.dir.path().join("log"));
+        self.process.kill();
+        self.process = Self::listen(self.address, &log, &["-D", &file.display().to_string()]);
+        send();
+        let shown = until("a message at smtp-sink", PATIENCE, || {
+            let text = String::from_utf8_lossy(&std::fs::read(&file).ok()?).into_owned();
+            text.contains("\n\n").then_some(text)
+        });
+        self.process.kill();
+        let _ = std::fs::remove_file(&self.log);
+        self.process = Self::listen(self.address, &self.log, &["-c"]);
+        shown
     }
 
     pub(crate) const fn address(&self) -> SocketAddr {

@@ -1,5 +1,5 @@
 //! What people build today: an edge Postfix and a home Postfix, joined by SMTPS with client certificates. Bare,
-//! or with SPF, OpenDKIM and Dovecot. Its configuration is in `bench/pair/`.
+//! or with SPF, OpenDKIM on both sides and Dovecot. Its configuration is in `bench/pair/`.
 
 use std::fs;
 use std::net::SocketAddr;
@@ -26,6 +26,9 @@ const HOME: [&str; 2] = [include_str!("../pair/home.main.cf"), include_str!("../
 const EDGE_FILTERS: &str = include_str!("../pair/edge.filters.cf");
 const HOME_DOVECOT: &str = include_str!("../pair/home.dovecot.cf");
 const OPENDKIM: &str = include_str!("../pair/opendkim.conf");
+const OPENDKIM_SIGN: &str = include_str!("../pair/opendkim.sign.conf");
+/// Where the processes around the Postfixes say who they are.
+const PROCESS_FILES: [&str; 3] = ["dovecot/master.pid", "opendkim.pid", "opendkim.sign.pid"];
 const DOVECOT: &str = include_str!("../pair/dovecot.conf");
 
 /// What is around the two Postfixes.
@@ -33,7 +36,7 @@ const DOVECOT: &str = include_str!("../pair/dovecot.conf");
 pub(crate) enum Equipment {
     /// Nothing: Postfix writes the mailbox itself.
     Bare,
-    /// SPF and DKIM checks on the edge, Dovecot keeps the mailboxes.
+    /// SPF and DKIM checks on the edge; Dovecot keeps the mailboxes, and the home signs what users send.
     Filters,
 }
 
@@ -55,6 +58,7 @@ struct Listeners {
     /// The home, for its users.
     submission: SocketAddr,
     milter: SocketAddr,
+    signer: SocketAddr,
     imap: SocketAddr,
     /// Where the edge sends the world's mail.
     world: SocketAddr,
@@ -68,6 +72,7 @@ impl Listeners {
             relay: ports::free(),
             submission: ports::free(),
             milter: ports::free(),
+            signer: ports::free(),
             imap: ports::free(),
             // Without a sink nobody listens there.
             world: sink.map_or_else(ports::free, Sink::address),
@@ -82,6 +87,7 @@ impl Listeners {
             ("relay", self.relay),
             ("submission", self.submission),
             ("milter", self.milter),
+            ("signer", self.signer),
             ("imap", self.imap),
             ("world", self.world),
         ];
@@ -174,16 +180,24 @@ impl PostfixPair {
     }
 
     fn start_filters(&self) {
-        let opendkim = self.path("opendkim.conf");
-        fs::write(&opendkim, self.fill(OPENDKIM)).expect("opendkim.conf");
-        let mut command = process::command(None, "opendkim");
-        command.arg("-x").arg(&opendkim).arg("-P").arg(self.path("opendkim.pid"));
-        process::run_ok(command, b"", PATIENCE);
+        let mut openssl = process::command(None, "openssl");
+        openssl.args(["genrsa", "-traditional", "-out"]).arg(self.path("home/dkim.pem")).arg("2048");
+        process::run_ok(openssl, b"", PATIENCE);
+        self.start_opendkim("opendkim", OPENDKIM);
+        self.start_opendkim("opendkim.sign", OPENDKIM_SIGN);
         let dovecot = self.path("dovecot.conf");
         fs::write(&dovecot, self.fill(DOVECOT)).expect("dovecot.conf");
         let mut command = process::command(None, "dovecot");
         command.arg("-c").arg(&dovecot);
         start_daemon(command);
+    }
+
+    fn start_opendkim(&self, name: &str, configuration: &str) {
+        let file = self.path(&format!("{name}.conf"));
+        fs::write(&file, self.fill(configuration)).expect("opendkim's configuration");
+        let mut command = process::command(None, "opendkim");
+        command.arg("-x").arg(&file).arg("-P").arg(self.path(&format!("{name}.pid")));
+        process::run_ok(command, b"", PATIENCE);
     }
 
     fn fill(&self, text: &str) -> String {
@@ -216,9 +230,8 @@ impl System for PostfixPair {
     }
 
     fn processes(&self) -> Vec<u32> {
-        let files =
-            ["edge/queue/pid/master.pid", "home/queue/pid/master.pid", "dovecot/master.pid", "opendkim.pid"];
-        files.iter().filter_map(|file| self.process_id(file)).collect()
+        let masters = ["edge/queue/pid/master.pid", "home/queue/pid/master.pid"];
+        masters.iter().chain(&PROCESS_FILES).filter_map(|file| self.process_id(file)).collect()
     }
 
     fn send_home_away(&mut self) {
@@ -231,7 +244,7 @@ impl Drop for PostfixPair {
         for role in ["edge", "home"] {
             let _ = process::run(self.control(role, "stop"), b"", PATIENCE);
         }
-        for id in ["dovecot/master.pid", "opendkim.pid"].iter().filter_map(|file| self.process_id(file)) {
+        for id in PROCESS_FILES.iter().filter_map(|file| self.process_id(file)) {
             let pid = i32::try_from(id).ok().and_then(rustix::process::Pid::from_raw).expect("a process id");
             let _ = rustix::process::kill_process(pid, rustix::process::Signal::TERM);
             until("the filters end", PATIENCE, || {

@@ -19,6 +19,7 @@ const STRING_OCTETS_MAX: usize = 255;
 pub struct Knot {
     process: Process,
     address: SocketAddr,
+    namespace: Option<String>,
     _dir: TempDir,
 }
 
@@ -39,8 +40,25 @@ impl Knot {
     /// When it does not start, or can't read or sign a zone.
     #[must_use]
     pub fn start_with(zones: &[(&str, &str)], unsigned: &[(&str, &str)]) -> Self {
+        Self::launch(None, ports::free(), zones, unsigned)
+    }
+
+    /// Starts one in a network namespace, where it answers on an address for zones that are not signed.
+    ///
+    /// # Panics
+    /// When it does not start, or can't read a zone.
+    #[must_use]
+    pub fn start_in(namespace: &str, address: SocketAddr, zones: &[(&str, &str)]) -> Self {
+        Self::launch(Some(namespace), address, &[], zones)
+    }
+
+    fn launch(
+        namespace: Option<&str>,
+        address: SocketAddr,
+        zones: &[(&str, &str)],
+        unsigned: &[(&str, &str)],
+    ) -> Self {
         let dir = tempfile::Builder::new().prefix("postern-knot-").tempdir().expect("a directory");
-        let address = ports::free();
         for (name, records) in zones.iter().chain(unsigned) {
             std::fs::write(dir.path().join(format!("{name}.zone")), zone_file(name, records))
                 .expect("a zone file");
@@ -49,7 +67,7 @@ impl Knot {
         let (names, unsigned): (Vec<String>, Vec<String>) = (names(zones), names(unsigned));
         let config = dir.path().join("knot.conf");
         std::fs::write(&config, configuration(dir.path(), address, &names, &unsigned)).expect("a file");
-        let mut command = process::command(None, "knotd");
+        let mut command = process::command(namespace, "knotd");
         command.arg("--config").arg(config);
         let mut process = Process::start(command, &dir.path().join("log"));
         until("Knot serves its zones", PATIENCE, || {
@@ -60,7 +78,7 @@ impl Knot {
             let signed = format!("[{name}.] DNSSEC, successfully signed");
             assert!(process.log().contains(&signed), "{name} is not signed:\n{}", process.log());
         }
-        Self { process, address, _dir: dir }
+        Self { process, address, namespace: namespace.map(str::to_owned), _dir: dir }
     }
 
     /// Where it answers, over UDP and TCP.
@@ -72,7 +90,7 @@ impl Knot {
     /// Asks it with `kdig`, once and over UDP, and gives the whole answer as text.
     #[must_use]
     pub fn ask(&self, name: &str, kind: &str, options: &[&str]) -> String {
-        let mut command = process::command(None, "kdig");
+        let mut command = process::command(self.namespace.as_deref(), "kdig");
         command.arg(format!("@{}", self.address.ip())).args(["-p", &self.address.port().to_string()]);
         command.args(["+retry=0", "+ignore"]).args(options).args([name, kind]);
         process::run_ok(command, b"", PATIENCE)

@@ -4,20 +4,28 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "only tests use this crate")]
 
 pub mod binary;
+pub mod cell;
 pub mod certificates;
+pub mod chasquid;
 pub mod dkim;
 pub mod dns;
+pub mod exim;
 pub mod filter;
 pub mod imap;
 pub mod knot;
+pub mod link_relay;
 pub mod message;
 pub mod network_lab;
+pub mod opensmtpd;
+pub mod package;
 pub mod pair;
 pub mod ports;
 pub mod postfix;
 pub mod process;
 pub mod random;
+pub mod remote_mta;
 pub mod smtp;
+pub mod submission;
 pub mod wait;
 
 pub use pair::{Pair, PairOptions};

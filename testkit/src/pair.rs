@@ -11,6 +11,7 @@ use tempfile::TempDir;
 
 use crate::dns::NameServer;
 use crate::imap::Account;
+use crate::link_relay::LinkRelay;
 use crate::process::{self, Process};
 use crate::{binary, ports, until};
 
@@ -293,6 +294,19 @@ impl Pair {
     /// When something does not work as it should for an operator.
     #[must_use]
     pub fn with(options: &PairOptions) -> Self {
+        Self::joined(options, None)
+    }
+
+    /// A pair with a relay on the link.
+    ///
+    /// # Panics
+    /// As [`Self::with`].
+    #[must_use]
+    pub fn with_relay(options: &PairOptions, relay: &LinkRelay) -> Self {
+        Self::joined(options, Some(relay))
+    }
+
+    fn joined(options: &PairOptions, relay: Option<&LinkRelay>) -> Self {
         let dir = tempfile::Builder::new().prefix("postern-journey-").tempdir().expect("a directory");
         let places = options.places.as_ref();
         let edge = Role::new("edge", dir.path(), places.map(|places| places.edge_namespace.clone()));
@@ -317,7 +331,8 @@ impl Pair {
             pair.no_names = Some(process);
             server = Some(address);
         }
-        let code = pair.set_up_edge(link, options, server);
+        let (link, told) = relay.map_or((link, link), |relay| (relay.edge(), relay.address()));
+        let code = pair.set_up_edge([link, told], options, server);
         pair.edge.start();
         pair.set_up_home(&code, options);
         for user in ["alice", "bob"] {
@@ -328,11 +343,17 @@ impl Pair {
         pair
     }
 
-    fn set_up_edge(&self, link: SocketAddr, options: &PairOptions, server: Option<SocketAddr>) -> String {
+    /// Sets it up to take links at one address and to tell Home the other.
+    fn set_up_edge(
+        &self,
+        [link, told]: [SocketAddr; 2],
+        options: &PairOptions,
+        server: Option<SocketAddr>,
+    ) -> String {
         let data = self.edge.data.display().to_string();
-        let (smtp, link) = (self.smtp.to_string(), link.to_string());
+        let (smtp, link, told) = (self.smtp.to_string(), link.to_string(), told.to_string());
         let mut arguments = vec!["edge", "setup", "--hostname", EDGE_NAME, "--data", &data];
-        arguments.extend(["--smtp", &smtp, "--link", &link, "--link-address", &link]);
+        arguments.extend(["--smtp", &smtp, "--link", &link, "--link-address", &told]);
         let server = server.unwrap_or_else(ports::free).to_string();
         arguments.extend(["--dns", &server]);
         let printed = self.edge.command_ok(&arguments, "");

@@ -25,6 +25,14 @@ const PACKAGES: &[(&str, &str)] = &[
     ("libpython3.11-testsuite", "real and broken messages: the test data of Python's email package"),
     ("openssl", "certificates for the other MTA"),
     ("iproute2", "network namespaces"),
+    ("util-linux", "mount namespaces, for what follows"),
+    // Exim and OpenSMTPD would drive Postfix out: the tests unpack them themselves, and these are what they need.
+    ("libidn12", "Exim"),
+    ("libgnutls-dane0", "Exim"),
+    ("libnsl2", "Exim"),
+    ("libpcre2-8-0", "Exim"),
+    ("libdb5.3", "Exim and OpenSMTPD"),
+    ("libevent-2.1-7", "OpenSMTPD"),
     (
         "opendkim",
         "a milter that signs and verifies, also that of the Postfix pair that the bench compares with",

@@ -24,11 +24,13 @@ pub(crate) const OUTBOUND: Load<'static> = Load {
 pub(crate) fn measure(bench: &Bench) -> (Vec<Row>, String) {
     let ours_load = Load { messages: bench.work(10_000, 4_000), ..OUTBOUND };
     let theirs_load = Load { messages: bench.work(1_500, 200), ..OUTBOUND };
-    let (our_sink, their_sink) = (Sink::start(), Sink::start());
+    let (mut our_sink, mut their_sink) = (Sink::start(), Sink::start());
     let postern = bench.postern(Some(&our_sink));
     let filters = bench.postfix(Equipment::Filters, Some(&their_sink));
     let our_gateway = Gateway::start(postern.submission(), PASSWORD);
     let their_gateway = Gateway::start(filters.submission(), PASSWORD);
+    assert_eq!(signatures(&our_gateway, &mut our_sink), ["rsa-sha256", "ed25519-sha256"], "Postern signs");
+    assert_eq!(signatures(&their_gateway, &mut their_sink), ["rsa-sha256"], "the pair signs");
     let (mut a, mut b) = (Vec::new(), Vec::new());
     for _ in 0..bench.rounds {
         a.push(outbound_pace(&our_gateway, &our_sink, &ours_load));
@@ -58,11 +60,22 @@ pub(crate) fn measure(bench: &Bench) -> (Vec<Row>, String) {
     ];
     let method = format!(
         "`{}` for Postern, `{}` for the pair, through the same gateway (bench/src/gateway.rs), which adds TLS and \
-         the login that smtp-source does not know; until `smtp-sink -c` has counted all of them.",
+         the login that smtp-source does not know; until `smtp-sink -c` has counted all of them. Both homes sign: Postern \
+         with RSA-2048 and Ed25519, the pair with RSA-2048 (OpenDKIM).",
         ours_load.command_line("GATEWAY"),
         theirs_load.command_line("GATEWAY")
     );
     (rows, method)
+}
+
+/// The algorithms of the signatures that a message of the load has at the sink, from the top.
+fn signatures(gateway: &Gateway, sink: &mut Sink) -> Vec<String> {
+    let shown = sink.shown(|| Load { messages: 1, sessions: 1, ..OUTBOUND }.send(gateway.address()));
+    let head = shown.replace("\n\t", " ").replace("\n ", " ");
+    let fields =
+        head.lines().filter(|line| line.starts_with("DKIM-Signature:") && line.contains("d=example.org;"));
+    let algorithm = |field: &str| field.split("a=").nth(1)?.split(';').next().map(str::to_owned);
+    fields.filter_map(algorithm).collect()
 }
 
 /// Submits the load and waits until the sink has it.

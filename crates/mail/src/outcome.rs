@@ -28,7 +28,13 @@ impl Outcome {
     /// The outcome that an SMTP reply states: 2xx delivered, 5xx failed, all else deferred.
     #[must_use]
     pub fn from_reply(mta: Option<String>, reply: &Reply) -> Self {
-        let why = Why { mta, status: reply.status(), reply: Some(reply.clone()), cause: String::new() };
+        let why = Why {
+            mta,
+            status: reply.status(),
+            reply: Some(reply.clone()),
+            cause: String::new(),
+            reports: false,
+        };
         match reply.code {
             200..=299 => Self::Delivered(why),
             500..=599 => Self::Failed(why),
@@ -39,13 +45,13 @@ impl Outcome {
     /// Not now, for a cause of our own (no reply from a peer).
     #[must_use]
     pub fn deferred(status: EnhancedCode, cause: impl Into<String>) -> Self {
-        Self::Deferred(Why { mta: None, status, reply: None, cause: cause.into() })
+        Self::Deferred(Why { mta: None, status, reply: None, cause: cause.into(), reports: false })
     }
 
     /// Never, for a cause of our own (no reply from a peer).
     #[must_use]
     pub fn failed(status: EnhancedCode, cause: impl Into<String>) -> Self {
-        Self::Failed(Why { mta: None, status, reply: None, cause: cause.into() })
+        Self::Failed(Why { mta: None, status, reply: None, cause: cause.into(), reports: false })
     }
 }
 
@@ -63,6 +69,10 @@ pub struct Why {
     /// Our own words, where no reply says it.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub cause: String,
+    /// Whether the next hop was told what the sender wants to hear of, and reports it itself (DSN, RFC 3461 section
+    /// 5.2.1). If not, what it took is ours to report (section 5.2.2).
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub reports: bool,
 }
 
 impl std::fmt::Display for Why {

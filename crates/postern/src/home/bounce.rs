@@ -188,7 +188,8 @@ pub fn failed(state: &QueueState) -> Vec<ReportedRecipient> {
     failed.collect()
 }
 
-/// What is told of a recipient, if anything (RFC 3461 section 4.1: without NOTIFY, failures are).
+/// What is told of a recipient, if anything (RFC 3461 section 4.1: without NOTIFY, failures are). What another host
+/// reports of its own success is not told twice.
 fn reported(queued: &QueuedRecipient, is_local: &dyn Fn(&Address) -> bool) -> Option<ReportedRecipient> {
     let notify = queued.recipient.notify.unwrap_or(Notify { failure: true, ..Notify::NEVER });
     let action = match queued.state {
@@ -198,8 +199,8 @@ fn reported(queued: &QueuedRecipient, is_local: &dyn Fn(&Address) -> bool) -> Op
         RecipientState::Delivered if is_local(&queued.recipient.address) => Action::Delivered,
         RecipientState::Delivered => Action::Relayed,
     };
-    let wanted = if is_failure(action) { notify.failure } else { notify.success };
     let why = queued.last.as_ref().map(Outcome::why)?.clone();
+    let wanted = if is_failure(action) { notify.failure } else { notify.success && !why.reports };
     wanted.then(|| ReportedRecipient { recipient: queued.recipient.clone(), action, why })
 }
 
@@ -243,6 +244,19 @@ mod tests {
             assert_eq!(got, told, "{state:?} {notify:?}");
             let late = delayed(&queued).map(|reported| reported.action);
             assert_eq!(late, None, "{state:?} {notify:?}");
+        }
+        // Symptom: two reports of one delivery, found with Exim. Cause: NOTIFY was passed on to a host that reports, and
+        // the relaying was told all the same (RFC 3461 section 5.2.1).
+        let mut last = Outcome::from_reply(None, &mail::Reply::new(250, (2, 0, 0), "OK"));
+        for (reports, told) in [(false, Some(Action::Relayed)), (true, None)] {
+            if let Outcome::Delivered(why) = &mut last {
+                why.reports = reports;
+            }
+            let mut recipient = mail::Recipient::from(Address::parse("b@example.net").unwrap());
+            recipient.notify = Some(success);
+            let last = Some(last.clone());
+            let queued = QueuedRecipient { recipient, state: RecipientState::Delivered, last, attempts: 1 };
+            assert_eq!(reported(&queued, &|_| false).map(|reported| reported.action), told);
         }
         let late = |notify, last| {
             let mut recipient = mail::Recipient::from(Address::parse("b@example.net").unwrap());

@@ -160,7 +160,10 @@ impl Session {
         if !fits {
             return self.close(Closed::Unexpected(reply));
         }
-        let outcome = Outcome::from_reply(self.mta.clone(), &reply);
+        let mut outcome = Outcome::from_reply(self.mta.clone(), &reply);
+        if let Outcome::Delivered(why) = &mut outcome {
+            why.reports = self.extensions.dsn;
+        }
         match sent {
             Sent::Mail => {
                 running.mail_refused = !reply.is_positive();

@@ -13,15 +13,18 @@ pub(super) fn helo(hostname: &str) -> Reply {
     Reply::bare(250, hostname)
 }
 
-/// The EHLO reply. STARTTLS and AUTH are offered only where they would be accepted.
+/// The EHLO reply. STARTTLS and AUTH are offered only where they would be accepted. DSN is offered to users only: an MX
+/// that offers it owes reports of success to whoever the reverse-path names (RFC 3461 section 5.2.3), and we write to
+/// nobody we don't know. The MTA before us reports then that the message was handed on.
 pub(super) fn ehlo(settings: &Settings, encrypted: bool) -> Reply {
     let mut text = format!(
-        "{}\nPIPELINING\nSIZE {}\n8BITMIME\nSMTPUTF8\nCHUNKING\nENHANCEDSTATUSCODES\nDSN",
+        "{}\nPIPELINING\nSIZE {}\n8BITMIME\nSMTPUTF8\nCHUNKING\nENHANCEDSTATUSCODES",
         settings.hostname, settings.limits.message_octets
     );
-    if settings.mode == Mode::Mx {
-        text.push_str("\nPRDR");
-    }
+    text.push_str(match settings.mode {
+        Mode::Mx => "\nPRDR",
+        Mode::Submission => "\nDSN",
+    });
     if settings.starttls && !encrypted {
         text.push_str("\nSTARTTLS");
     }

@@ -75,8 +75,13 @@ impl LocalMessage {
                 return outcome_of(&error);
             }
         }
-        let why =
-            Why { mta: None, status: EnhancedCode(2, 1, 5), reply: None, cause: "in the mailbox".to_owned() };
+        let why = Why {
+            mta: None,
+            status: EnhancedCode(2, 1, 5),
+            reply: None,
+            cause: "in the mailbox".to_owned(),
+            reports: false,
+        };
         Outcome::Delivered(why)
     }
 

@@ -1,0 +1,101 @@
+//! OpenSMTPD, as an MTA at the other end. It has no PIPELINING, CHUNKING or SMTPUTF8.
+//!
+//! Debian 12's offers STARTTLS and fails at it: its keys are in a process of their own, and what it does for that does
+//! not work with OpenSSL 3 (OpenSMTPD's issue 1171). So it stands for hosts whose TLS is broken.
+
+use crate::cell::Cell;
+use crate::process::Process;
+use crate::remote_mta::{RemoteMta, Site, read_mailbox, wait_for_greeting};
+
+use crate::submission::{Security, Submission};
+
+const DOMAIN: &str = "opensmtpd.test";
+const CONFIGURATION: &str = "etc/smtpd.conf";
+
+/// An OpenSMTPD with files of its own. It ends when it is dropped.
+#[derive(Debug)]
+pub struct OpenSmtpd {
+    process: Option<Process>,
+    cell: Cell,
+    site: Site,
+}
+
+impl OpenSmtpd {
+    /// Starts one.
+    ///
+    /// # Panics
+    /// When it does not start.
+    #[must_use]
+    pub fn start(site: &Site) -> Self {
+        let cell = Cell::new("opensmtpd", &site.namespace, site.address);
+        cell.write(CONFIGURATION, &configuration(site, ""));
+        cell.make_certificate(&format!("mx.{DOMAIN}"), "root");
+        cell.make_dir("var/lib/opensmtpd/empty", "root", 0o755);
+        cell.make_dir("var/spool/smtpd", "root", 0o711);
+        cell.make_dir("var/mail", "nobody", 0o755);
+        let mut smtpd = Self { process: None, cell, site: site.clone() };
+        RemoteMta::start(&mut smtpd);
+        smtpd
+    }
+}
+
+impl RemoteMta for OpenSmtpd {
+    fn domain(&self) -> &str {
+        DOMAIN
+    }
+
+    fn speaks_tls(&self) -> bool {
+        false
+    }
+
+    fn start(&mut self) {
+        let mut command = self.cell.command("/opt/usr/sbin/smtpd");
+        command.args(["-d", "-f"]).arg(format!("/{CONFIGURATION}"));
+        self.process = Some(Process::start(command, &self.cell.path("var/log/output")));
+        wait_for_greeting(&self.site.namespace, self.site.port(25));
+    }
+
+    fn stop(&mut self) {
+        self.process = None;
+    }
+
+    fn greylist(&mut self, on: bool) {
+        let filter =
+            "filter later phase rcpt-to match src { 0.0.0.0/0 } reject \"451 4.7.1 come back later\"\n";
+        self.stop();
+        self.cell.write(CONFIGURATION, &configuration(&self.site, if on { filter } else { "" }));
+        RemoteMta::start(self);
+    }
+
+    fn submission(&self) -> Submission {
+        Submission {
+            namespace: Some(self.site.namespace.clone()),
+            server: self.site.port(25),
+            security: Security::None,
+            login: None,
+        }
+    }
+
+    fn messages(&self) -> Vec<Vec<u8>> {
+        read_mailbox(&self.cell.path("var/mail/new"))
+    }
+
+    fn log(&self) -> String {
+        String::from_utf8_lossy(&std::fs::read(self.cell.path("var/log/output")).unwrap_or_default())
+            .into_owned()
+    }
+}
+
+fn configuration(site: &Site, filter: &str) -> String {
+    let address = site.address;
+    let filtered = if filter.is_empty() { "" } else { "filter later" };
+    format!(
+        "{filter}pki own cert \"/etc/tls/certificate.pem\"\npki own key \"/etc/tls/key.pem\"\n\
+         listen on {address} tls pki own hostname mx.{DOMAIN} {filtered}\n\
+         action box maildir \"/var/mail\" virtual {{ \"@\" = nobody }}\n\
+         action out relay helo mx.{DOMAIN}\n\
+         match from any for rcpt-to \"rejected@{DOMAIN}\" reject\n\
+         match from any for domain \"{DOMAIN}\" action box\n\
+         match from local for any action out\nmatch from src {address} for any action out\n"
+    )
+}
