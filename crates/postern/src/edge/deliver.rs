@@ -285,7 +285,13 @@ fn wordless(told: &Outcomes) -> Option<Outcomes> {
     let delivered = told.outcomes.iter().map(|outcome| match outcome {
         Outcome::Delivered(why) => {
             let reply = why.reply.as_ref().map(|reply| Reply { text: String::new(), ..reply.clone() });
-            Some(Outcome::Delivered(Why { mta: None, status: why.status, reply, cause: String::new() }))
+            Some(Outcome::Delivered(Why {
+                mta: None,
+                status: why.status,
+                reply,
+                cause: String::new(),
+                reports: why.reports,
+            }))
         }
         Outcome::Deferred(_) | Outcome::Failed(_) => None,
     });

@@ -519,5 +519,5 @@ impl<O: Outbound, A: Accounts> Round<O, A> {
 /// For an alias that leads to addresses elsewhere only, which are recipients now.
 fn handed_on() -> Outcome {
     let (status, cause) = (EnhancedCode(2, 1, 5), "an alias: handed on to where it leads".to_owned());
-    Outcome::Delivered(Why { mta: None, status, reply: None, cause })
+    Outcome::Delivered(Why { mta: None, status, reply: None, cause, reports: false })
 }
