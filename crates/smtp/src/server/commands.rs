@@ -173,7 +173,7 @@ impl Session {
         if mail.from.prdr && self.settings.mode != Mode::Mx {
             return self.refused(&CommandError::UnknownParameter.reply());
         }
-        if mail.from.require_tls && !(self.settings.mode == Mode::Submission && self.client.tls.is_some()) {
+        if mail.from.require_tls && self.client.tls.is_none() {
             return self.refused(&CommandError::UnknownParameter.reply());
         }
         if mail.international && !mail.from.smtputf8 {

@@ -29,7 +29,11 @@ pub(super) fn ehlo(settings: &Settings, encrypted: bool) -> Reply {
         text.push_str("\nSTARTTLS");
     }
     if settings.mode == Mode::Submission && encrypted {
-        text.push_str("\nAUTH PLAIN LOGIN\nREQUIRETLS");
+        text.push_str("\nAUTH PLAIN LOGIN");
+    }
+    // Behind Edge is the link, then a mailbox or one more hop that asks for it as well.
+    if encrypted {
+        text.push_str("\nREQUIRETLS");
     }
     Reply::bare(250, text)
 }
