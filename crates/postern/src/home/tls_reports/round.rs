@@ -60,8 +60,16 @@ impl TlsReports {
             for entry in due {
                 sending.spawn(self.clone().send_one(entry));
             }
+            let mut failed = None;
+            // All of them are waited for: what one has done is to be noted, whatever became of another.
             while let Some(sent) = sending.join_next().await {
-                done.push(sent.map_err(|error| error.to_string())??);
+                match sent.map_err(|error| error.to_string()).and_then(|sent| sent) {
+                    Ok(entry) => done.push(entry),
+                    Err(cause) => failed = Some(cause),
+                }
+            }
+            if let Some(cause) = failed {
+                return Err(cause);
             }
         }
     }
