@@ -197,7 +197,8 @@ fn disturb(world: &mut World, random: &mut Random, done: &AtomicBool) -> Faults 
     let World { pair, relay, .. } = world;
     for turn in 0_u32.. {
         std::thread::sleep(Duration::from_millis(200 + random.below(1000)));
-        if done.load(Ordering::Relaxed) {
+        // Each fault once at least, however fast the messages are taken.
+        if turn >= 6 && done.load(Ordering::Relaxed) {
             break;
         }
         match turn % 6 {

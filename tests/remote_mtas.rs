@@ -110,6 +110,13 @@ impl World {
         })
     }
 
+    /// The line of the other MTA's log with this in it.
+    fn logged(&self, what: &str) -> String {
+        until(&format!("'{what}' in its log"), PATIENCE, || {
+            self.remote.log().lines().find(|line| line.contains(what)).map(str::to_owned)
+        })
+    }
+
     fn wait_for_an_empty_queue(&self) {
         until("the queue is empty", PATIENCE, || (self.pair.home.status()?["queue"] == 0).then_some(()));
     }
@@ -215,6 +222,7 @@ fn refused_and_put_off(world: &mut World, refusal: &str) {
     assert!(world.received("greylisted").is_empty(), "{told}");
     world.remote.greylist(false);
     world.wait_for("greylisted");
+    world.wait_for_an_empty_queue();
 
     world.remote.stop();
     world.send(&world.to("you"), "nobody there");
@@ -318,15 +326,15 @@ fn exim_gets_and_gives_all_that_both_offer() {
     );
     send_to_jorg(&world, "to joerg");
     world.wait_for("to joerg");
-    let log = world.remote.log();
-    let line = log.lines().find(|line| line.contains("P=utf8esmtps")).expect(&log);
+    let line = world.logged("P=utf8esmtps");
     // PIPELINING (and no more than that), CHUNKING, and a signature that Exim itself has found good.
     assert!(line.contains(" L. ") && line.contains(" K ") && line.contains(" DKIM=example.org"), "{line}");
 
     let stored = jorg_sends(&world, "from joerg");
     assert!(stored.contains("with UTF8SMTPS"), "{stored}");
-    let log = world.remote.log();
-    let line = log.lines().find(|line| line.contains("=> alice@example.org")).expect(&log);
+    let line = world.logged("<= j\u{f6}rg@exim.test");
+    let item = line.split_whitespace().nth(2).unwrap().to_owned();
+    let line = world.logged(&format!("{item} => {ALICE}"));
     assert!(line.contains(" L ") && line.contains(" K "), "PIPELINING and CHUNKING: {line}");
 
     // Edge tells strangers nothing later, so it does not offer to: the MTA before it says that it was handed on.

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::cell::Cell;
 use crate::process::{self, Process};
-use crate::remote_mta::{RemoteMta, Site, read_mailbox, wait_for_greeting};
+use crate::remote_mta::{RemoteMta, Site, read_mailbox, wait_for_greeting, wait_for_silence};
 
 use crate::submission::{Security, Submission};
 
@@ -82,11 +82,14 @@ impl RemoteMta for Chasquid {
         command.args(["--inh-caps=+net_bind_service", "--ambient-caps=+net_bind_service"]);
         command.arg("/opt/usr/bin/chasquid");
         self.process = Some(Process::start(command, &self.cell.path("var/log/output")));
-        wait_for_greeting(&self.site.namespace, self.site.port(25));
+        for port in [25, 587] {
+            wait_for_greeting(&self.site.namespace, self.site.port(port));
+        }
     }
 
     fn stop(&mut self) {
         self.process = None;
+        wait_for_silence(&self.site.namespace, self.site.port(25));
     }
 
     fn greylist(&mut self, on: bool) {

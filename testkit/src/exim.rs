@@ -2,7 +2,7 @@
 
 use crate::cell::Cell;
 use crate::process::Process;
-use crate::remote_mta::{RemoteMta, Site, read_mailbox, wait_for_greeting};
+use crate::remote_mta::{RemoteMta, Site, read_mailbox, wait_for_greeting, wait_for_silence};
 
 use crate::submission::{Security, Submission};
 
@@ -56,6 +56,7 @@ impl RemoteMta for Exim {
 
     fn stop(&mut self) {
         self.process = None;
+        wait_for_silence(&self.site.namespace, self.site.port(25));
     }
 
     fn greylist(&mut self, on: bool) {

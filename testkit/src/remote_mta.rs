@@ -69,10 +69,20 @@ pub fn read_mailbox(dir: &std::path::Path) -> Vec<Vec<u8>> {
 /// # Panics
 /// When nobody does.
 pub fn wait_for_greeting(namespace: &str, address: SocketAddr) {
-    until("the other MTA greets", PATIENCE, || {
-        let mut command = process::command(Some(namespace), "swaks");
-        command.args(["--server", &address.ip().to_string(), "--port", &address.port().to_string()]);
-        command.args(["--quit-after", "BANNER"]);
-        process::run(command, b"", PATIENCE).status.success().then_some(())
-    });
+    until("the other MTA greets", PATIENCE, || greets(namespace, address).then_some(()));
+}
+
+/// Waits until nobody does: what was killed in a cell ends a little later.
+///
+/// # Panics
+/// When somebody still does.
+pub fn wait_for_silence(namespace: &str, address: SocketAddr) {
+    until("the other MTA is gone", PATIENCE, || (!greets(namespace, address)).then_some(()));
+}
+
+fn greets(namespace: &str, address: SocketAddr) -> bool {
+    let mut command = process::command(Some(namespace), "swaks");
+    command.args(["--server", &address.ip().to_string(), "--port", &address.port().to_string()]);
+    command.args(["--quit-after", "BANNER"]);
+    process::run(command, b"", PATIENCE).status.success()
 }

@@ -26,6 +26,7 @@ const PACKAGES: &[(&str, &str)] = &[
     ("openssl", "certificates for the other MTA"),
     ("iproute2", "network namespaces"),
     ("util-linux", "mount namespaces, for what follows"),
+    ("mount", "mounts in them"),
     // Exim and OpenSMTPD would drive Postfix out: the tests unpack them themselves, and these are what they need.
     ("libidn12", "Exim"),
     ("libgnutls-dane0", "Exim"),
