@@ -10,6 +10,7 @@ use std::io::{self, BufRead as _, BufReader, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use link::{Event, Role};
 use mail::ItemId;
@@ -29,6 +30,9 @@ const BATCH_OCTETS_MAX: usize = link::CONTROL_FRAME_MAX - 1024;
 const EVENT_OCTETS: usize = 512;
 /// Octets of one event's detail; what is longer is cut.
 const DETAIL_OCTETS_MAX: usize = 16 * 1024;
+
+/// How long lines are gathered before they are written, while events follow each other closely.
+const GATHER: Duration = Duration::from_millis(1);
 
 /// A role's trace. Cloning shares it.
 #[derive(Clone)]
@@ -79,16 +83,21 @@ impl Writer {
     }
 
     fn run(mut self, events: &Receiver<Event>) {
-        let mut lines = Vec::new();
+        let (mut lines, mut is_busy) = (Vec::new(), false);
         while let Ok(first) = events.recv() {
             lines.clear();
             push_line(&mut lines, &first);
+            if is_busy {
+                std::thread::sleep(GATHER);
+            }
+            let one = lines.len();
             while lines.len() < 1 << 20 {
                 match events.try_recv() {
                     Ok(event) => push_line(&mut lines, &event),
                     Err(_) => break,
                 }
             }
+            is_busy = lines.len() > one;
             if let Err(error) = self.append(&lines) {
                 tracing::warn!(%error, dir = %self.dir.display(), "the trace could not be written");
                 self.file = None;
