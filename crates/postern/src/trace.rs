@@ -319,7 +319,7 @@ mod tests {
             if read_back.len() == 10 {
                 break;
             }
-            std::thread::sleep(std::time::Duration::from_millis(10));
+            std::thread::sleep(Duration::from_millis(10));
         }
         let details: Vec<_> = read_back.into_iter().map(|event| event.detail).collect();
         assert_eq!(details, (0..10).map(|n| n.to_string()).collect::<Vec<_>>());
