@@ -10,6 +10,7 @@ mod bad_input;
 mod crashes;
 mod dialogues;
 mod filters;
+mod firewall;
 mod forwarding;
 mod inbound;
 mod mailboxes;

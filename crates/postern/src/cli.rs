@@ -2,6 +2,7 @@
 
 mod dkim;
 mod dns;
+mod firewall;
 mod print;
 mod tls_report;
 
@@ -59,6 +60,9 @@ enum Command {
     TlsReport(tls_report::TlsReportCommand),
     /// Every DNS record that the domains need, and whether it is there
     Dns(dns::DnsArguments),
+    /// The rules for a role's host: what may come in and go out
+    #[command(subcommand)]
+    Firewall(firewall::FirewallCommand),
     /// Both roles and a pretend internet on loopback; a mail each way
     Demo {
         /// End when both messages were read back
@@ -315,6 +319,7 @@ pub fn run(cli: Cli) -> Result<(), Problem> {
         Command::Dkim(command) => dkim::run(command),
         Command::TlsReport(command) => tls_report::run(command),
         Command::Dns(arguments) => dns::run(&arguments),
+        Command::Firewall(command) => firewall::run(command),
         Command::Demo { once } => crate::demo::run(once),
         Command::Status { config, json } => status(&config, json),
         Command::Trace { what, config, json } => print_trace(&what, &config, json),

@@ -10,6 +10,7 @@ mod daemon;
 mod demo;
 mod edge;
 mod files;
+mod firewall;
 mod home;
 mod live;
 mod problem;

@@ -1,0 +1,302 @@
+//! `postern firewall`: what a role's host has to let in and out, as an nftables ruleset.
+//!
+//! The text is made of the configuration and nothing else, in one table of its own, `inet postern`, which is replaced
+//! as a whole; tables of others stay. It lets in what the role serves, and out of Home only what Home needs. Loading
+//! it, and taking it back when nobody confirms it, is in [`apply`].
+
+pub mod apply;
+
+use std::fmt::Write as _;
+use std::net::{IpAddr, SocketAddr};
+
+use crate::config::{EdgeConfig, HomeConfig};
+
+/// A network: an address, and how many of its bits count.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Network {
+    address: IpAddr,
+    bits: u8,
+}
+
+/// Why a text is no network.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("write an address or a network, such as 192.0.2.7 or 192.168.0.0/16")]
+pub struct NetworkError;
+
+impl std::str::FromStr for Network {
+    type Err = NetworkError;
+
+    fn from_str(text: &str) -> Result<Self, NetworkError> {
+        let (address, bits) =
+            text.split_once('/').map_or((text, None), |(address, bits)| (address, Some(bits)));
+        let address: IpAddr = address.parse().map_err(|_| NetworkError)?;
+        let most = if address.is_ipv4() { 32 } else { 128 };
+        let bits = bits.map_or(Ok(most), str::parse::<u8>).map_err(|_| NetworkError)?;
+        if bits > most { Err(NetworkError) } else { Ok(Self { address, bits }) }
+    }
+}
+
+impl std::fmt::Display for Network {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}/{}", self.address, self.bits)
+    }
+}
+
+/// What the operator says beside the configuration.
+#[derive(Debug, Clone, Default)]
+pub struct Wishes {
+    /// From where ssh is let in; from nowhere when empty.
+    pub ssh_from: Vec<Network>,
+    /// The port of ssh.
+    pub ssh_port: u16,
+}
+
+/// What Home's rules are made of beside its configuration.
+#[derive(Debug, Clone, Default)]
+pub struct Surroundings {
+    /// The networks of the mail programs.
+    pub lan: Vec<Network>,
+    /// The edges' addresses.
+    pub edges: Vec<SocketAddr>,
+    /// The name servers.
+    pub name_servers: Vec<IpAddr>,
+    /// Filters on other hosts.
+    pub filters: Vec<SocketAddr>,
+}
+
+/// Connections that one address may begin on port 25 at one time, on top of what [`EdgeConfig`] lets it in a minute.
+const SMTP_BURST: u32 = 20;
+/// New link connections in a second, from everybody together: homes are few.
+const LINKS_PER_SECOND: u32 = 20;
+/// Addresses that are counted at one time.
+const COUNTED_MAX: u32 = 65_536;
+
+/// Edge's ruleset.
+pub fn edge(config: &EdgeConfig, wishes: &Wishes) -> String {
+    let mut rules = Ruleset::default();
+    rules.line("# Mail from the world. Who comes too often is dropped before he costs a process anything.");
+    let per_minute = config.door.connections_per_minute.max(1);
+    for (family, name) in [("ip", "smtp4"), ("ip6", "smtp6")] {
+        for place in places(&config.listen.smtp, family) {
+            rules.line(&format!(
+                "{place}ct state new add @{name} {{ {family} saddr limit rate over {per_minute}/minute burst \
+                 {SMTP_BURST} packets }} counter drop"
+            ));
+        }
+    }
+    for address in &config.listen.smtp {
+        rules.line(&format!("{}counter accept", place(*address, "tcp")));
+    }
+    rules.line("# The link, which a home dials: QUIC, and TLS where UDP is blocked.");
+    for address in &config.listen.link {
+        for protocol in ["udp", "tcp"] {
+            let place = place(*address, protocol);
+            rules
+                .line(&format!("{place}ct state new limit rate over {LINKS_PER_SECOND}/second counter drop"));
+            rules.line(&format!("{place}counter accept"));
+        }
+    }
+    rules.ssh(wishes);
+    let sets = [("smtp4", "ipv4_addr"), ("smtp6", "ipv6_addr")];
+    table("edge", &sets, &rules.0, None)
+}
+
+/// Home's ruleset: in from its own network only, out to what it needs only.
+pub fn home(config: &HomeConfig, wishes: &Wishes, around: &Surroundings) -> String {
+    let mut rules = Ruleset::default();
+    rules.line("# Mail programs in the house. Nothing comes from outside: Home dials out.");
+    for network in &around.lan {
+        for address in config.listen.submission.iter().chain(&config.listen.imap) {
+            let family = family_of(&network.address);
+            if family_of(&address.ip()) == family {
+                rules.line(&format!("{family} saddr {network} {}counter accept", place(*address, "tcp")));
+            }
+        }
+    }
+    rules.line("# An address from the router.");
+    rules.line("udp sport 67 udp dport 68 accept");
+    rules.line("udp sport 547 udp dport 546 accept");
+    rules.ssh(wishes);
+
+    let mut out = Ruleset::default();
+    out.line("# The link to its edges.");
+    for edge in &around.edges {
+        for protocol in ["udp", "tcp"] {
+            out.to(edge.ip(), protocol, edge.port());
+        }
+    }
+    out.line("# Names, time, an address from the router.");
+    for server in &around.name_servers {
+        for protocol in ["udp", "tcp"] {
+            out.to(*server, protocol, 53);
+        }
+    }
+    out.line("udp dport 123 accept");
+    out.line("udp sport 68 udp dport 67 accept");
+    out.line("udp sport 546 udp dport 547 accept");
+    if !around.filters.is_empty() {
+        out.line("# Filters on other hosts.");
+    }
+    for filter in &around.filters {
+        out.to(filter.ip(), "tcp", filter.port());
+    }
+    table("home", &[], &rules.0, Some(&out.0))
+}
+
+#[derive(Default)]
+struct Ruleset(String);
+
+impl Ruleset {
+    fn line(&mut self, rule: &str) {
+        // Writing to a String can't fail.
+        let _ = writeln!(self.0, "\t\t{rule}");
+    }
+
+    fn to(&mut self, address: IpAddr, protocol: &str, port: u16) {
+        self.line(&format!("{} daddr {address} {protocol} dport {port} counter accept", family_of(&address)));
+    }
+
+    fn ssh(&mut self, wishes: &Wishes) {
+        if wishes.ssh_from.is_empty() {
+            return self.line("# No ssh: --ssh-from NETWORK lets it in.");
+        }
+        self.line("# ssh, from where you said.");
+        for network in &wishes.ssh_from {
+            let family = family_of(&network.address);
+            self.line(&format!("{family} saddr {network} tcp dport {} counter accept", wishes.ssh_port));
+        }
+    }
+}
+
+const fn family_of(address: &IpAddr) -> &'static str {
+    if address.is_ipv4() { "ip" } else { "ip6" }
+}
+
+/// What a packet to this listener looks like, with a space behind it.
+fn place(address: SocketAddr, protocol: &str) -> String {
+    let (ip, port) = (address.ip(), address.port());
+    if ip.is_unspecified() {
+        let family = if ip.is_ipv4() { "ipv4" } else { "ipv6" };
+        return format!("meta nfproto {family} {protocol} dport {port} ");
+    }
+    format!("{} daddr {ip} {protocol} dport {port} ", family_of(&ip))
+}
+
+/// The listeners of one family.
+fn places(listeners: &[SocketAddr], family: &str) -> Vec<String> {
+    let ours = listeners.iter().filter(|address| family_of(&address.ip()) == family);
+    ours.map(|address| place(*address, "tcp")).collect()
+}
+
+/// The whole file. `out` is what may leave; everything may when it is missing.
+fn table(role: &str, sets: &[(&str, &str)], rules: &str, out: Option<&str>) -> String {
+    let mut text = format!(
+        "#!/usr/sbin/nft -f\n# Made by 'postern firewall {role}'. The table is ours alone: load the file again to \
+         replace it,\n# 'nft delete table inet postern' takes it away.\ntable inet postern\ndelete table inet \
+         postern\ntable inet postern {{\n"
+    );
+    for (name, kind) in sets {
+        // Writing to a String can't fail.
+        let _ = writeln!(
+            text,
+            "\tset {name} {{\n\t\ttype {kind}\n\t\tsize {COUNTED_MAX}\n\t\tflags dynamic,timeout\n\t\ttimeout 2m\n\t}}"
+        );
+    }
+    text.push_str(&format!(
+        "\tchain input {{\n\t\ttype filter hook input priority filter; policy drop;\n{COMMON}"
+    ));
+    text.push_str(rules);
+    text.push_str("\t\tcounter comment \"dropped\"\n\t}\n");
+    text.push_str("\tchain forward {\n\t\ttype filter hook forward priority filter; policy drop;\n\t}\n");
+    if let Some(out) = out {
+        text.push_str("\tchain output {\n\t\ttype filter hook output priority filter; policy drop;\n");
+        text.push_str("\t\toif \"lo\" accept\n\t\tct state established,related accept\n");
+        text.push_str("\t\tmeta l4proto { icmp, ipv6-icmp } accept\n");
+        text.push_str(out);
+        text.push_str("\t\tcounter reject comment \"refused\"\n\t}\n");
+    }
+    text.push_str("}\n");
+    text
+}
+
+/// What every host needs: its own processes, answers, and the messages without which IP does not work.
+const COMMON: &str = "\t\tiif \"lo\" accept
+\t\tct state established,related accept
+\t\tct state invalid drop
+\t\ticmp type { destination-unreachable, time-exceeded, parameter-problem } accept
+\t\ticmp type echo-request limit rate 10/second accept
+\t\ticmpv6 type { destination-unreachable, packet-too-big, time-exceeded, parameter-problem } accept
+\t\ticmpv6 type echo-request limit rate 10/second accept
+\t\ticmpv6 type { nd-router-advert, nd-neighbor-solicit, nd-neighbor-advert } ip6 hoplimit 255 accept
+";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn wishes(ssh: &[&str]) -> Wishes {
+        Wishes { ssh_from: ssh.iter().map(|text| text.parse().unwrap()).collect(), ssh_port: 22 }
+    }
+
+    #[test]
+    fn a_network_is_an_address_with_bits_that_fit_it() {
+        for (text, shown) in [
+            ("192.0.2.7", "192.0.2.7/32"),
+            ("10.0.0.0/8", "10.0.0.0/8"),
+            ("fd00::/8", "fd00::/8"),
+            ("::1", "::1/128"),
+        ] {
+            assert_eq!(text.parse::<Network>().unwrap().to_string(), shown);
+        }
+        for wrong in ["10.0.0.0/33", "fd00::/129", "lan", "", "10.0.0.0/", "10.0.0.0/x", "1.2.3.4; accept"] {
+            assert!(wrong.parse::<Network>().is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn edge_lets_in_mail_and_the_link_and_ssh_from_where_it_is_said() {
+        let config: EdgeConfig = toml::from_str(
+            "hostname = \"mx.example.org\"\n[listen]\nsmtp = [\"0.0.0.0:25\", \"[::]:25\"]\nlink = [\"203.0.113.2:443\"]\n",
+        )
+        .unwrap();
+        let text = edge(&config, &wishes(&["198.51.100.0/24", "2001:db8::7"]));
+        for rule in [
+            "meta nfproto ipv4 tcp dport 25 counter accept",
+            "meta nfproto ipv6 tcp dport 25 counter accept",
+            "ip daddr 203.0.113.2 udp dport 443 counter accept",
+            "ip daddr 203.0.113.2 tcp dport 443 counter accept",
+            "ip saddr 198.51.100.0/24 tcp dport 22 counter accept",
+            "ip6 saddr 2001:db8::7/128 tcp dport 22 counter accept",
+            "add @smtp4 { ip saddr limit rate over ",
+        ] {
+            assert!(text.contains(rule), "{rule}\n{text}");
+        }
+        assert!(!text.contains("hook output"), "mail goes anywhere");
+        assert!(!edge(&config, &wishes(&[])).contains("dport 22 "), "no ssh unless it is asked for");
+    }
+
+    #[test]
+    fn home_lets_in_its_own_network_and_goes_out_to_what_it_needs() {
+        let config: HomeConfig = toml::from_str("domains = [\"example.org\"]\n").unwrap();
+        let around = Surroundings {
+            lan: vec!["192.168.77.0/24".parse().unwrap(), "fd00::/8".parse().unwrap()],
+            edges: vec!["203.0.113.2:443".parse().unwrap()],
+            name_servers: vec!["192.168.77.1".parse().unwrap()],
+            filters: vec!["192.168.77.5:11333".parse().unwrap()],
+        };
+        let text = home(&config, &wishes(&[]), &around);
+        for rule in [
+            "ip saddr 192.168.77.0/24 meta nfproto ipv4 tcp dport 465 counter accept",
+            "ip saddr 192.168.77.0/24 meta nfproto ipv4 tcp dport 993 counter accept",
+            "ip6 saddr fd00::/8 meta nfproto ipv6 tcp dport 993 counter accept",
+            "ip daddr 203.0.113.2 udp dport 443 counter accept",
+            "ip daddr 203.0.113.2 tcp dport 443 counter accept",
+            "ip daddr 192.168.77.1 udp dport 53 counter accept",
+            "ip daddr 192.168.77.5 tcp dport 11333 counter accept",
+            "hook output priority filter; policy drop;",
+        ] {
+            assert!(text.contains(rule), "{rule}\n{text}");
+        }
+        assert!(!text.contains("dport 25 "), "Home speaks no SMTP with the world");
+    }
+}
