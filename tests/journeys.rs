@@ -12,6 +12,7 @@ mod dialogues;
 mod filters;
 mod firewall;
 mod forwarding;
+mod import;
 mod inbound;
 mod mailboxes;
 mod network;

@@ -63,6 +63,14 @@ enum Command {
     /// The rules for a role's host: what may come in and go out
     #[command(subcommand)]
     Firewall(firewall::FirewallCommand),
+    /// Make a configuration of Home, commands for accounts, and a report, of a Postfix
+    ImportPostfix {
+        /// The directory that holds its main.cf and the text files of its maps
+        dir: PathBuf,
+        /// Where home.toml, accounts.sh and report.txt are written
+        #[arg(long, default_value = ".")]
+        out: PathBuf,
+    },
     /// Both roles and a pretend internet on loopback; a mail each way
     Demo {
         /// End when both messages were read back
@@ -320,10 +328,19 @@ pub fn run(cli: Cli) -> Result<(), Problem> {
         Command::TlsReport(command) => tls_report::run(command),
         Command::Dns(arguments) => dns::run(&arguments),
         Command::Firewall(command) => firewall::run(command),
+        Command::ImportPostfix { dir, out } => import_postfix(&dir, &out),
         Command::Demo { once } => crate::demo::run(once),
         Command::Status { config, json } => status(&config, json),
         Command::Trace { what, config, json } => print_trace(&what, &config, json),
     }
+}
+
+fn import_postfix(dir: &std::path::Path, out: &std::path::Path) -> Result<(), Problem> {
+    for path in crate::import::import(dir, out)? {
+        print::text(&path.display().to_string());
+    }
+    print::text("Read report.txt first: it says what was not taken over, and what to do next.");
+    Ok(())
 }
 
 fn user(command: UserCommand) -> Result<(), Problem> {

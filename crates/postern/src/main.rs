@@ -12,6 +12,7 @@ mod edge;
 mod files;
 mod firewall;
 mod home;
+mod import;
 mod live;
 mod problem;
 mod records;

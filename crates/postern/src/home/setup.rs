@@ -132,7 +132,13 @@ fn first(domains: &[Domain]) -> &str {
 pub fn pair(config_path: &Path, code: &str) -> Result<(), Problem> {
     let config: HomeConfig = config::load(config_path)?;
     let code = parse_code(code)?;
-    let secrets = Secrets::load(&config.data)?;
+    // A configuration that was written by hand or imported has no keys yet; one with edges has lost them.
+    let secrets = if config.edges.is_empty() {
+        files::make_private_dir(&config.data)?;
+        Secrets::ensure(&config.data)?
+    } else {
+        Secrets::load(&config.data)?
+    };
     let hostname = daemon::block_on(pair_with(&code, &secrets.link_key, &config.domains))??;
     let text = files::read_text(config_path, "")?;
     let text = if config.edges.iter().any(|pin| pin.name == hostname) {

@@ -1,0 +1,57 @@
+//! `postern import-postfix`: what a Postfix does, said in Postern's words as far as that goes.
+//!
+//! Reads `main.cf` and the text files of its maps, and makes a `home.toml`, a script of commands for accounts and
+//! aliases, and a report that names every setting: taken over, without need of a counterpart, or without one and why.
+//! Nothing is changed on the Postfix, and nothing is guessed: what can't be known is in the report.
+
+mod main_cf;
+mod maps;
+mod postfix;
+
+use std::path::{Path, PathBuf};
+
+use crate::config::{self, HomeConfig};
+use crate::files;
+use crate::problem::Problem;
+
+/// What an import makes.
+#[derive(Debug, Default)]
+pub struct Imported {
+    /// The configuration of Home, without edges.
+    pub home: String,
+    /// Commands that add accounts and aliases.
+    pub commands: String,
+    /// What became of each setting.
+    pub report: String,
+}
+
+/// The files that an import writes.
+const FILES: [&str; 3] = ["home.toml", "accounts.sh", "report.txt"];
+
+/// Reads the directory of a Postfix and writes three files into `out`, none of which may be there. Gives their
+/// names.
+///
+/// # Errors
+/// When the directory holds no `main.cf`, or a file is there already.
+pub fn import(dir: &Path, out: &Path) -> Result<Vec<PathBuf>, Problem> {
+    let paths: Vec<PathBuf> = FILES.iter().map(|name| out.join(name)).collect();
+    if let Some(there) = paths.iter().find(|path| path.exists()) {
+        return Err(Problem::setup(
+            format!("{} is there already", there.display()),
+            "name another directory with --out, or move the file away",
+        ));
+    }
+    let main =
+        files::read_text(&dir.join("main.cf"), "name the directory of a Postfix, such as /etc/postfix")?;
+    let imported = postfix::translate(&main, &maps::Files::new(dir));
+    std::fs::create_dir_all(out).map_err(|error| files::write_problem(out, &error))?;
+    let texts = [&imported.home, &imported.commands, &imported.report];
+    for (path, text) in paths.iter().zip(texts) {
+        files::replace(path, text.as_bytes()).map_err(|error| files::write_problem(path, &error))?;
+    }
+    // What is written has to be what Home reads.
+    if imported.home.contains("\ndomains") {
+        config::load::<HomeConfig>(&out.join("home.toml"))?;
+    }
+    Ok(paths)
+}

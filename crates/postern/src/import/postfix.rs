@@ -1,0 +1,559 @@
+//! What each parameter of Postfix comes to here.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write as _;
+
+use mail::{Address, Domain};
+
+use super::Imported;
+use super::main_cf::MainCf;
+use super::maps::{Entry, Files};
+
+/// Parameters that are about how Postfix itself is run, or that say what Postern always does.
+const NO_NEED: [&str; 30] = [
+    "append_dot_mydomain",
+    "biff",
+    "command_directory",
+    "compatibility_level",
+    "config_directory",
+    "daemon_directory",
+    "data_directory",
+    "debug_peer_level",
+    "debugger_command",
+    "disable_vrfy_command",
+    "html_directory",
+    "inet_interfaces",
+    "inet_protocols",
+    "mail_owner",
+    "mailbox_size_limit",
+    "mailq_path",
+    "manpage_directory",
+    "mydomain",
+    "myhostname",
+    "myorigin",
+    "newaliases_path",
+    "queue_directory",
+    "readme_directory",
+    "sample_directory",
+    "sendmail_path",
+    "setgid_group",
+    "smtpd_banner",
+    "smtpd_helo_required",
+    "strict_rfc821_envelopes",
+    "unknown_local_recipient_reject_code",
+];
+
+/// Parameters, by their beginning, without a counterpart, and why.
+const WITHOUT: [(&str, &str); 22] = [
+    ("always_bcc", "mail is not copied; an alias may lead to several accounts"),
+    ("body_checks", "content is judged by filters: [[filter]] in home.toml"),
+    ("canonical_maps", "addresses are not rewritten"),
+    ("content_filter", "filters are asked while the sender waits: [[filter]] in home.toml, milter or rspamd"),
+    ("header_checks", "content is judged by filters: [[filter]] in home.toml"),
+    ("home_mailbox", "mailboxes are Home's own store, read by IMAP"),
+    ("local_transport", "mailboxes are Home's own store, read by IMAP"),
+    ("mailbox_command", "mailboxes are Home's own store, read by IMAP; Sieve is not there yet"),
+    ("mailbox_transport", "mailboxes are Home's own store, read by IMAP"),
+    ("masquerade_", "addresses are not rewritten"),
+    ("mime_header_checks", "content is judged by filters: [[filter]] in home.toml"),
+    ("postscreen_", "Edge's door has what is needed of it: [door] in edge.toml"),
+    ("recipient_canonical_maps", "addresses are not rewritten"),
+    ("sender_bcc_maps", "mail is not copied"),
+    ("sender_canonical_maps", "addresses are not rewritten; Home writes the reverse-path (return_path, SRS)"),
+    ("sender_dependent_", "all mail leaves by the edges"),
+    ("smtp_generic_maps", "what names the house is taken out of each header"),
+    ("smtp_sasl_", "Edge sends to the recipients' hosts itself and logs in nowhere"),
+    (
+        "smtp_tls_",
+        "TLS with other hosts is what they ask for: DANE, MTA-STS, else opportunistic; [outbound] in edge.toml",
+    ),
+    ("transport_maps", "Edge goes where MX records lead; other ways are not there"),
+    ("virtual_transport", "mailboxes are Home's own store, read by IMAP"),
+    ("relay_transport", "mailboxes are Home's own store, read by IMAP"),
+];
+
+/// Words of restriction lists, and what there is instead.
+const RESTRICTIONS: [(&str, &str); 20] = [
+    ("defer_unauth_destination", "always: Edge takes mail for its homes' domains only"),
+    ("permit", "the end of a list"),
+    ("permit_auth_destination", "always"),
+    ("permit_mynetworks", "no address is trusted: programs log in at Home's port 465"),
+    ("permit_sasl_authenticated", "always: who logged in at Home may send, under his own addresses only"),
+    ("reject_invalid_helo_hostname", "counts as a sign: [score.points] in edge.toml"),
+    ("reject_non_fqdn_helo_hostname", "counts as a sign: [score.points] in edge.toml"),
+    ("reject_non_fqdn_recipient", "always"),
+    ("reject_non_fqdn_sender", "always"),
+    ("reject_unauth_destination", "always: Edge takes mail for its homes' domains only"),
+    (
+        "reject_unauth_pipelining",
+        "who talks too early counts as suspicious: pregreet, early-talker in [score.points]",
+    ),
+    (
+        "reject_unknown_client_hostname",
+        "counts as a sign: no-ptr and its like in [score.points] of edge.toml",
+    ),
+    ("reject_unknown_helo_hostname", "counts as a sign: [score.points] in edge.toml"),
+    ("reject_unknown_recipient_domain", "always: mail for unknown domains is refused"),
+    ("reject_unknown_reverse_client_hostname", "counts as a sign: no-ptr in [score.points] of edge.toml"),
+    ("reject_unknown_sender_domain", "counts as a sign: [score.points] in edge.toml"),
+    ("reject_unlisted_recipient", "always: Edge knows all recipients, as hashes"),
+    ("reject_unverified_recipient", "always: Edge knows all recipients, as hashes"),
+    ("reject_unverified_sender", "not done: to call the sender's host back is taken for abuse"),
+    ("reject_sender_login_mismatch", "always: users send as themselves and as their aliases"),
+];
+
+/// Gathers what is found.
+#[derive(Default)]
+struct Translation {
+    taken: Vec<String>,
+    without: Vec<String>,
+    look: Vec<String>,
+    unknown: Vec<String>,
+    domains: BTreeSet<String>,
+    accounts: BTreeSet<String>,
+    aliases: BTreeMap<String, BTreeSet<String>>,
+    /// Keys of home.toml before its first section, and the sections.
+    keys: Vec<String>,
+    sections: Vec<String>,
+    filters: Vec<String>,
+    lists: Vec<String>,
+}
+
+/// Everything that one `main.cf` and its maps come to.
+pub(super) fn translate(text: &str, files: &Files) -> Imported {
+    let main = MainCf::parse(text);
+    let mut made = Translation::default();
+    made.domains(&main, files);
+    made.recipients(&main, files);
+    made.limits(&main);
+    made.trust(&main);
+    made.tls(&main);
+    made.milters(&main);
+    made.restrictions(&main);
+    made.rest(&main);
+    made.finish()
+}
+
+impl Translation {
+    fn domains(&mut self, main: &MainCf, files: &Files) {
+        let hostname = main.value("myhostname");
+        let parameters =
+            ["mydestination", "virtual_mailbox_domains", "virtual_alias_domains", "relay_domains"];
+        for parameter in parameters {
+            for element in main.list(parameter) {
+                for name in self.elements(parameter, &element, files) {
+                    self.domain(parameter, &name, &hostname);
+                }
+            }
+        }
+        if self.domains.is_empty() {
+            self.look
+                .push("no domain was found: write domains = [\"example.org\"] into home.toml".to_owned());
+        }
+    }
+
+    /// A list element is a name, a file of names, or a table whose keys count.
+    fn elements(&mut self, parameter: &str, element: &str, files: &Files) -> Vec<String> {
+        let found = if element.starts_with('/') {
+            files.read(element).map(|text| text.split_whitespace().map(str::to_owned).collect())
+        } else if element.contains(':') {
+            files.table(element).map(|entries| entries.into_iter().map(|(key, _)| key).collect())
+        } else {
+            Ok(vec![element.to_owned()])
+        };
+        found.unwrap_or_else(|why| {
+            self.look.push(format!("{parameter}: {why}"));
+            Vec::new()
+        })
+    }
+
+    fn domain(&mut self, parameter: &str, name: &str, hostname: &str) {
+        let is_local =
+            name.eq_ignore_ascii_case("localhost") || name.to_ascii_lowercase().starts_with("localhost.");
+        // Keys of virtual_alias_maps are addresses as well as domains.
+        if is_local || name.contains('@') || name.is_empty() {
+            return;
+        }
+        if name.eq_ignore_ascii_case(hostname) && parameter == "mydestination" {
+            self.look.push(format!(
+                "mydestination: {name} is the host's own name; add it to domains if people write to it"
+            ));
+            return;
+        }
+        match Domain::parse(name) {
+            Ok(domain) if !domain.is_literal() && name.contains('.') => {
+                if self.domains.insert(domain.to_string()) {
+                    self.taken.push(format!("{parameter}: domain {domain}"));
+                }
+            }
+            _ => self.look.push(format!("{parameter}: {name} can't be a domain here")),
+        }
+    }
+
+    fn recipients(&mut self, main: &MainCf, files: &Files) {
+        for parameter in ["virtual_mailbox_maps", "relay_recipient_maps", "local_recipient_maps"] {
+            let listed = main.written(parameter).map(|_| main.list(parameter)).unwrap_or_default();
+            for (name, _) in self.tables(parameter, listed, files) {
+                self.account(parameter, &name);
+            }
+        }
+        let has_local = main.list("mydestination").iter().any(|name| self.is_domain(name));
+        if has_local && main.written("local_recipient_maps").is_none() {
+            self.look.push(
+                "mydestination: the system's users are its recipients, which only the host itself knows: add those who \
+                 read mail with 'postern user add'"
+                    .to_owned(),
+            );
+        }
+        for parameter in ["virtual_alias_maps", "virtual_maps", "alias_maps"] {
+            let wanted = (parameter == "alias_maps" && has_local) || main.written(parameter).is_some();
+            let listed = if wanted { main.list(parameter) } else { Vec::new() };
+            for (name, value) in self.tables(parameter, listed, files) {
+                self.alias(parameter, &name, &value);
+            }
+        }
+    }
+
+    /// Whether a name is one of the domains that were taken.
+    fn is_domain(&self, name: &str) -> bool {
+        Domain::parse(name).is_ok_and(|domain| self.domains.contains(domain.as_str()))
+    }
+
+    fn tables(&mut self, parameter: &str, names: Vec<String>, files: &Files) -> Vec<Entry> {
+        let mut entries = Vec::new();
+        for name in names {
+            match files.table(&name) {
+                Ok(found) => {
+                    self.taken.push(format!("{parameter}: {} entries of {name}", found.len()));
+                    entries.extend(found);
+                }
+                Err(why) => self.look.push(format!("{parameter}: {why}")),
+            }
+        }
+        entries
+    }
+
+    /// The address that a name without a domain is meant as: that of the first domain.
+    fn full(&self, name: &str) -> Option<String> {
+        let text =
+            if name.contains('@') { name.to_owned() } else { format!("{name}@{}", self.domains.first()?) };
+        Address::parse(&text).ok().map(|address| address.to_string())
+    }
+
+    fn account(&mut self, parameter: &str, name: &str) {
+        if let Some(domain) = name.strip_prefix('@') {
+            self.look.push(format!("{parameter}: every name of {domain} is taken; name an account with 'postern alias add *@{domain} …'"));
+            return;
+        }
+        match self.full(name) {
+            Some(address) => drop(self.accounts.insert(address)),
+            None => self.look.push(format!("{parameter}: {name} can't be an account")),
+        }
+    }
+
+    fn alias(&mut self, parameter: &str, name: &str, value: &str) {
+        let alias = match name.strip_prefix('@') {
+            Some(domain) => Some(format!("*@{domain}")),
+            // A domain of virtual_alias_domains, told by an entry.
+            None if parameter != "alias_maps" && !name.contains('@') && name.contains('.') => return,
+            None => self.full(name),
+        };
+        if self.domains.is_empty() {
+            return self
+                .look
+                .push(format!("{parameter}: its names need a domain: import again when main.cf names one"));
+        }
+        let Some(alias) = alias else {
+            return self.look.push(format!("{parameter}: {name} can't be an alias"));
+        };
+        for target in
+            value.split([',', ' ', '\t']).map(|word| word.trim_matches('"')).filter(|word| !word.is_empty())
+        {
+            let is_program = target.starts_with(['|', '/']) || target.starts_with(":include:");
+            match self.full(target.trim_start_matches('\\')).filter(|_| !is_program) {
+                // A name that stands for itself is an account.
+                Some(target) if target.eq_ignore_ascii_case(&alias) => drop(self.accounts.insert(target)),
+                Some(target) => drop(self.aliases.entry(alias.clone()).or_default().insert(target)),
+                None => self.look.push(format!(
+                    "{parameter}: {name} leads to {target}: programs, files and lists of addresses are not delivered to"
+                )),
+            }
+        }
+    }
+
+    fn limits(&mut self, main: &MainCf) {
+        if let Some(separators) = main.written("recipient_delimiter") {
+            self.keys.push(format!("subaddress_separators = {}", quoted(separators)));
+            self.taken.push(format!("recipient_delimiter: subaddress_separators = \"{separators}\""));
+        }
+        if main.written("message_size_limit").is_some() {
+            match main.value("message_size_limit").parse::<u64>() {
+                Ok(0) | Err(_) => self.look.push(
+                    "message_size_limit: there is always a limit; see message in [limits] of home.toml"
+                        .to_owned(),
+                ),
+                Ok(octets) => {
+                    self.sections.push(format!("[limits]\nmessage = {octets}"));
+                    self.taken.push(format!("message_size_limit: [limits] message = {octets}"));
+                }
+            }
+        }
+        let mut queue = String::new();
+        for (parameter, key) in [("maximal_queue_lifetime", "expire"), ("delay_warning_time", "warn_after")] {
+            if main.written(parameter).is_none() {
+                continue;
+            }
+            match seconds(&main.value(parameter), if key == "expire" { 86_400 } else { 3600 }) {
+                Some(0) | None => self.look.push(format!("{parameter}: see {key} in [queue] of home.toml")),
+                Some(seconds) => {
+                    // Writing to a String can't fail.
+                    let _ = writeln!(queue, "{key} = {seconds}");
+                    self.taken.push(format!("{parameter}: [queue] {key} = {seconds} seconds"));
+                }
+            }
+        }
+        if !queue.is_empty() {
+            self.sections.push(format!("[queue]\n{}", queue.trim_end()));
+        }
+    }
+
+    fn trust(&mut self, main: &MainCf) {
+        let is_loopback = |network: &String| {
+            network.starts_with("127.") || network.contains("::1") || network.contains("::ffff:127")
+        };
+        let others: Vec<String> =
+            main.list("mynetworks").into_iter().filter(|network| !is_loopback(network)).collect();
+        if !others.is_empty() {
+            self.without.push(format!(
+                "mynetworks: {} may send without a login there; here no address is trusted. Give each program and device an \
+                 account and let it log in at port 465 of Home",
+                others.join(", ")
+            ));
+        } else if main.written("mynetworks").is_some() {
+            self.taken.push("mynetworks: this host only; its programs log in like all others".to_owned());
+        }
+        if main.written("relayhost").is_some_and(|host| !host.is_empty()) {
+            self.without.push(format!(
+                "relayhost: {}: mail leaves by the edge, which sends to the recipients' hosts itself",
+                main.value("relayhost")
+            ));
+        }
+    }
+
+    fn tls(&mut self, main: &MainCf) {
+        let (certificate, key) = (main.value("smtpd_tls_cert_file"), main.value("smtpd_tls_key_file"));
+        let key = if key.starts_with('$') || key.is_empty() { certificate.clone() } else { key };
+        if certificate.is_empty() || certificate.contains("ssl-cert-snakeoil") {
+            return;
+        }
+        self.sections.push(format!("[tls]\ncertificate = {}\nkey = {}", quoted(&certificate), quoted(&key)));
+        self.taken.push(format!(
+            "smtpd_tls_cert_file: {certificate} is what mail programs see; it must have a name that they know Home by, and \
+             Postern has to be able to read it"
+        ));
+    }
+
+    fn milters(&mut self, main: &MainCf) {
+        for milter in main.list("smtpd_milters") {
+            let lower = milter.to_ascii_lowercase();
+            if ["dkim", "dmarc", "spf", "arc"].iter().any(|name| lower.contains(name)) {
+                self.without.push(format!(
+                    "smtpd_milters: {milter}: Edge verifies SPF, DKIM, DMARC and ARC, Home signs"
+                ));
+            } else if milter.starts_with("inet:") || milter.starts_with("unix:/") {
+                self.filters.push(format!("[[filter]]\nkind = \"milter\"\naddress = {}", quoted(&milter)));
+                self.taken.push(format!(
+                    "smtpd_milters: {milter} as [[filter]]; if it is rspamd's proxy, name its worker instead, with kind = \
+                     \"rspamd\". An OpenDKIM or OpenDMARC is not needed any more: take it out"
+                ));
+            } else {
+                self.look
+                    .push(format!("smtpd_milters: {milter}: write it as a [[filter]] with its whole path"));
+            }
+        }
+    }
+
+    fn restrictions(&mut self, main: &MainCf) {
+        let names: Vec<String> = main
+            .names()
+            .filter(|name| name.starts_with("smtpd_") && name.ends_with("_restrictions"))
+            .map(str::to_owned)
+            .collect();
+        for name in names {
+            let mut words = main.list(&name).into_iter();
+            while let Some(word) = words.next() {
+                let word = word.to_ascii_lowercase();
+                let takes_value = word.starts_with("check_")
+                    || word.contains("_rbl_")
+                    || word.contains("rbl_client")
+                    || word.contains("_rhsbl_")
+                    || word == "warn_if_reject"
+                    || word == "sleep";
+                let value = if takes_value { words.next().unwrap_or_default() } else { String::new() };
+                self.restriction(&name, &word, &value);
+            }
+        }
+    }
+
+    fn restriction(&mut self, list: &str, word: &str, value: &str) {
+        if let Some((_, instead)) = RESTRICTIONS.iter().find(|(known, _)| *known == word) {
+            return self.taken.push(format!("{list}: {word}: {instead}"));
+        }
+        if word == "reject_rbl_client"
+            && value.split('=').next().is_some_and(|zone| Domain::parse(zone).is_ok())
+        {
+            let zone = value.split('=').next().unwrap_or_default();
+            self.lists.push(format!("[[list]]\nzone = {}\npoints = 4.0", quoted(zone)));
+            return self.taken.push(format!("{list}: {word} {value}: [[list]] for edge.toml, below"));
+        }
+        if word == "check_policy_service" {
+            return self.without.push(format!(
+                "{list}: {word} {value}: Edge checks SPF and greylists the suspicious itself; other services are not asked"
+            ));
+        }
+        self.without.push(format!("{list}: {} has no counterpart", format!("{word} {value}").trim_end()));
+    }
+
+    /// What was not looked at until here, so that nothing is passed over in silence.
+    fn rest(&mut self, main: &MainCf) {
+        let handled = |name: &str| {
+            let lists =
+                ["mydestination", "virtual_mailbox_domains", "virtual_alias_domains", "relay_domains"];
+            let maps = ["virtual_mailbox_maps", "relay_recipient_maps", "local_recipient_maps", "alias_maps"];
+            let more = [
+                "virtual_alias_maps",
+                "virtual_maps",
+                "alias_database",
+                "recipient_delimiter",
+                "message_size_limit",
+            ];
+            let rest =
+                ["maximal_queue_lifetime", "delay_warning_time", "mynetworks", "relayhost", "smtpd_milters"];
+            let groups: [&[&str]; 4] = [&lists, &maps, &more, &rest];
+            groups.iter().any(|group| group.contains(&name))
+                || name.ends_with("_restrictions")
+                || name.starts_with("smtpd_tls_")
+        };
+        for name in main.names().filter(|name| !handled(name) && !NO_NEED.contains(name)) {
+            let why = WITHOUT.iter().find(|(known, _)| name.starts_with(known)).map(|(_, why)| *why);
+            match why {
+                Some(why) => self.without.push(format!("{name}: {why}")),
+                None if name.starts_with("smtpd_sasl_") => {
+                    self.taken.push(format!("{name}: users log in with the passwords of 'postern user add'"));
+                }
+                None => self.unknown.push(format!("{name} = {}", main.written(name).unwrap_or_default())),
+            }
+        }
+    }
+
+    fn finish(self) -> Imported {
+        Imported { home: self.home(), commands: self.commands(), report: self.report() }
+    }
+
+    fn home(&self) -> String {
+        let mut text = "# Made of a Postfix by 'postern import-postfix'. Read report.txt, then pair:\n#     postern home pair \
+            CODE --config THIS-FILE\n"
+            .to_owned();
+        let names: Vec<String> = self.domains.iter().map(|name| quoted(name)).collect();
+        let comment = if names.is_empty() { "# Write yours: " } else { "" };
+        let shown = if names.is_empty() { "\"example.org\"".to_owned() } else { names.join(", ") };
+        text.push_str(&format!("\n{comment}domains = [{shown}]\n"));
+        self.keys.iter().for_each(|key| text.push_str(&format!("{key}\n")));
+        text.push_str("# The first days are for receiving only; see 'postern dns --check', then say \"on\".\noutbound = \"off\"\n");
+        for section in self.sections.iter().chain(&self.filters) {
+            text.push_str(&format!("\n{section}\n"));
+        }
+        text
+    }
+
+    fn commands(&self) -> String {
+        let mut text = "#!/bin/sh -e\n# Accounts and aliases. Each account asks for a password: those of Postfix are not known to \
+            it.\n# Aliases that lead elsewhere need outbound = \"on\".\nCONFIG=${1:-/etc/postern/home.toml}\n\n"
+            .to_owned();
+        for account in &self.accounts {
+            text.push_str(&format!("postern user add {} --config \"$CONFIG\"\n", shell(account)));
+        }
+        for (alias, targets) in self.in_order() {
+            let targets: Vec<String> = targets.iter().map(|target| shell(target)).collect();
+            text.push_str(&format!(
+                "postern alias add {} {} --config \"$CONFIG\"\n",
+                shell(alias),
+                targets.join(" ")
+            ));
+        }
+        text
+    }
+
+    /// Aliases behind those that they lead to: an alias may only lead to what is there.
+    fn in_order(&self) -> Vec<(&String, &BTreeSet<String>)> {
+        let (mut ordered, mut left): (Vec<_>, Vec<_>) = (Vec::new(), self.aliases.iter().collect());
+        loop {
+            let waiting: BTreeSet<&String> = left.iter().map(|(alias, _)| *alias).collect();
+            let is_ready =
+                |(_, targets): &(&String, &BTreeSet<String>)| targets.iter().all(|to| !waiting.contains(to));
+            let (ready, rest): (Vec<_>, Vec<_>) = left.iter().partition(|entry| is_ready(entry));
+            if ready.is_empty() {
+                // A circle: Postern says so when it is asked to add it.
+                ordered.extend(rest);
+                return ordered;
+            }
+            ordered.extend(ready);
+            left = rest;
+        }
+    }
+
+    fn report(&self) -> String {
+        let mut text = String::from("What became of the settings of this Postfix\n");
+        let parts = [
+            ("Look at these yourself", &self.look),
+            ("Without a counterpart, and why", &self.without),
+            ("Not known to this program", &self.unknown),
+            ("Taken over, or always so here", &self.taken),
+        ];
+        for (title, lines) in parts.iter().filter(|(_, lines)| !lines.is_empty()) {
+            text.push_str(&format!("\n{title}\n"));
+            let unique: BTreeSet<&String> = lines.iter().collect();
+            unique.iter().for_each(|line| text.push_str(&format!("  - {line}\n")));
+        }
+        if !self.lists.is_empty() {
+            text.push_str("\nFor edge.toml\n");
+            self.lists.iter().for_each(|list| text.push_str(&format!("\n{list}\n")));
+        }
+        text.push_str(
+            "\nNext\n  postern home pair CODE --config home.toml    the code is printed by 'postern edge setup'\n  sh accounts.sh \
+             home.toml                      accounts and aliases\n  postern dns --config home.toml               what has to be in \
+             DNS\n",
+        );
+        text
+    }
+}
+
+/// A time of Postfix: a number and s, m, h, d or w; `unit` seconds when there is no letter.
+fn seconds(text: &str, unit: u64) -> Option<u64> {
+    let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+    let (number, letter) = text.split_at(digits);
+    let factor = match letter {
+        "" => unit,
+        "s" => 1,
+        "m" => 60,
+        "h" => 3600,
+        "d" => 86_400,
+        "w" => 7 * 86_400,
+        _ => return None,
+    };
+    number.parse::<u64>().ok()?.checked_mul(factor)
+}
+
+/// A TOML string. Postfix' values have no control characters that mean anything.
+fn quoted(text: &str) -> String {
+    let plain: String = text.chars().filter(|c| !c.is_control()).collect();
+    format!("\"{}\"", plain.replace('\\', "\\\\").replace('"', "\\\""))
+}
+
+/// A word for the shell: whatever stands in a map is never a command.
+fn shell(word: &str) -> String {
+    format!("'{}'", word.replace('\'', "'\\''"))
+}
+
+#[cfg(test)]
+mod tests;

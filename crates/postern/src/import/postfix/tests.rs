@@ -1,0 +1,180 @@
+//! Three hosts as people run them, and one that holds every trap.
+
+use std::path::Path;
+
+use super::*;
+use crate::config::{self, HomeConfig};
+
+fn import(files: &[(&str, &str)]) -> Imported {
+    let dir = tempfile::tempdir().unwrap();
+    for (name, text) in files {
+        std::fs::write(dir.path().join(name), text).unwrap();
+    }
+    let main = std::fs::read_to_string(dir.path().join("main.cf")).unwrap();
+    translate(&main, &Files::new(dir.path()))
+}
+
+fn home(imported: &Imported) -> HomeConfig {
+    let dir = tempfile::tempdir().unwrap();
+    let path: &Path = &dir.path().join("home.toml");
+    std::fs::write(path, &imported.home).unwrap();
+    config::load(path).unwrap()
+}
+
+fn holds(text: &str, parts: &[&str]) {
+    for part in parts {
+        assert!(text.contains(part), "{part}\n\n{text}");
+    }
+}
+
+#[test]
+fn a_host_with_system_users_and_an_alias_file() {
+    let imported = import(&[
+        (
+            "main.cf",
+            "myhostname = mail.example.org\nmydomain = example.org\nmyorigin = $mydomain\n\
+             mydestination = $myhostname, $mydomain, localhost.$mydomain, localhost\nrelayhost =\n\
+             mynetworks = 127.0.0.0/8 [::1]/128 192.168.1.0/24\nrecipient_delimiter = +\nmessage_size_limit = 52428800\n\
+             maximal_queue_lifetime = 3d\nhome_mailbox = Maildir/\ninet_interfaces = all\n\
+             smtpd_recipient_restrictions = permit_mynetworks, permit_sasl_authenticated,\n  reject_unauth_destination,\n  \
+             reject_rbl_client zen.example.net, check_policy_service unix:private/policyd-spf\n",
+        ),
+        (
+            "aliases",
+            "root: carol\npostmaster: root\nsales: \"bob\", carol, dave@elsewhere.example\nbob: \\bob, bob@phone.example\n\
+             list: :include:/etc/list\nwork: |/usr/bin/work\n",
+        ),
+    ]);
+    let config = home(&imported);
+    assert_eq!(config.domains.iter().map(Domain::as_str).collect::<Vec<_>>(), ["example.org"]);
+    assert_eq!((config.limits.message.0, config.queue.expire.0), (52_428_800, 259_200));
+    assert_eq!(config.subaddress_separators, "+");
+    holds(
+        &imported.commands,
+        &[
+            "alias add 'sales@example.org' 'bob@example.org' 'carol@example.org' 'dave@elsewhere.example'",
+            "alias add 'bob@example.org' 'bob@phone.example'",
+            "user add 'bob@example.org'",
+        ],
+    );
+    let place = |text: &str| imported.commands.find(text).unwrap();
+    assert!(place("add 'root@") < place("add 'postmaster@"), "what an alias leads to comes first");
+    holds(
+        &imported.report,
+        &[
+            "mail.example.org is the host's own name",
+            "mynetworks: 192.168.1.0/24 may send without a login",
+            "list leads to :include:/etc/list",
+            "work leads to |/usr/bin/work",
+            "home_mailbox: mailboxes are Home's own store",
+            "the system's users are its recipients",
+            "zone = \"zen.example.net\"",
+            "check_policy_service unix:private/policyd-spf",
+        ],
+    );
+    assert!(!imported.report.contains("Not known"), "{}", imported.report);
+}
+
+#[test]
+fn a_host_with_virtual_mailboxes_filters_and_a_certificate() {
+    let imported = import(&[
+        (
+            "main.cf",
+            "myhostname = mx.example.net\nmydestination = localhost\nvirtual_mailbox_domains = example.net, example.com\n\
+             virtual_mailbox_maps = hash:/etc/postfix/vmailbox\nvirtual_alias_maps = hash:$config_directory/virtual, \
+             regexp:/etc/postfix/virtual.re\nvirtual_transport = lmtp:unix:private/dovecot-lmtp\n\
+             smtpd_milters = inet:127.0.0.1:11332, unix:/run/opendkim.sock\nnon_smtpd_milters = $smtpd_milters\n\
+             smtpd_tls_cert_file = /etc/ssl/mx.pem\nsmtpd_tls_key_file = /etc/ssl/mx.key\nsmtpd_tls_security_level = may\n\
+             smtpd_sasl_type = dovecot\nsmtp_tls_security_level = dane\ndelay_warning_time = 4h\nmy_own_parameter = 7\n",
+        ),
+        ("vmailbox", "ann@example.net example.net/ann/\nben@example.com x\n@example.com x\n"),
+        (
+            "virtual",
+            "info@example.net ann@example.net, ben@example.com\n@example.net ann@example.net\nexample.com anything\n",
+        ),
+    ]);
+    let config = home(&imported);
+    assert_eq!(config.domains.iter().map(Domain::as_str).collect::<Vec<_>>(), ["example.com", "example.net"]);
+    assert_eq!((config.filters.len(), config.queue.warn_after.0), (1, 14_400));
+    assert_eq!(config.tls.key.as_deref(), Some(Path::new("/etc/ssl/mx.key")));
+    holds(
+        &imported.commands,
+        &[
+            "user add 'ann@example.net'",
+            "user add 'ben@example.com'",
+            "alias add 'info@example.net' 'ann@example.net' 'ben@example.com'",
+            "alias add '*@example.net' 'ann@example.net'",
+        ],
+    );
+    assert!(!imported.report.contains("system's users"), "{}", imported.report);
+    holds(
+        &imported.report,
+        &[
+            "virtual_alias_maps: regexp:/etc/postfix/virtual.re is no list",
+            "unix:/run/opendkim.sock: Edge verifies",
+            "every name of example.com is taken",
+            "smtp_tls_security_level: TLS with other hosts",
+            "my_own_parameter = 7",
+            "non_smtpd_milters",
+        ],
+    );
+}
+
+#[test]
+fn a_front_host_that_relays_to_an_inner_one() {
+    let imported = import(&[
+        (
+            "main.cf",
+            "myhostname = gate.example.org\nmydestination =\nlocal_recipient_maps =\nalias_maps =\n\
+             relay_domains = hash:/etc/postfix/relay_domains\nrelay_recipient_maps = hash:/etc/postfix/relay_recipients\n\
+             transport_maps = hash:/etc/postfix/transport\nmynetworks = 127.0.0.0/8\nmessage_size_limit = 0\n\
+             postscreen_greet_action = enforce\nsmtpd_client_restrictions = reject_unknown_reverse_client_hostname, \
+             check_client_access cidr:/etc/postfix/clients, warn_if_reject reject_something\n",
+        ),
+        ("relay_domains", "example.org OK\nexample.net OK\n"),
+        ("relay_recipients", "ann@example.org OK\nO'Hara@example.net OK\n"),
+    ]);
+    let config = home(&imported);
+    assert_eq!(config.domains.len(), 2);
+    holds(&imported.commands, &["user add 'ann@example.org'", "user add 'o'\\''hara@example.net'"]);
+    holds(
+        &imported.report,
+        &[
+            "transport_maps: Edge goes where MX records lead",
+            "postscreen_greet_action: Edge's door",
+            "message_size_limit: there is always a limit",
+            "reject_unknown_reverse_client_hostname: counts as a sign",
+            "check_client_access cidr:/etc/postfix/clients has no counterpart",
+            "mynetworks: this host only",
+        ],
+    );
+}
+
+#[test]
+fn what_stands_in_a_map_is_neither_a_command_nor_a_key() {
+    let imported = import(&[
+        (
+            "main.cf",
+            "mydestination = example.org\nrecipient_delimiter = +\"\nvirtual_alias_maps = hash:/etc/postfix/virtual\nalias_maps =\n",
+        ),
+        ("virtual", "x@example.org $(reboot)@example.org, a';reboot;'@example.org\n"),
+    ]);
+    holds(&imported.home, &["subaddress_separators = \"+\\\"\""]);
+    let line = imported.commands.lines().find(|line| line.starts_with("postern alias")).unwrap_or_default();
+    assert!(!line.contains(" $(reboot)") && !line.contains(";reboot;' "), "{line}");
+    home(&imported);
+}
+
+#[test]
+fn circles_and_times_and_empty_files_end() {
+    let imported = import(&[
+        ("main.cf", "mydestination = example.org\nalias_maps = hash:/etc/aliases\n"),
+        ("aliases", "a: b\nb: a\n"),
+    ]);
+    assert_eq!(imported.commands.matches("postern alias add").count(), 2);
+    holds(&import(&[("main.cf", "")]).report, &["no domain was found"]);
+    assert_eq!(
+        ["5d", "1w", "30", "90s", "x", ""].map(|text| seconds(text, 60)),
+        [Some(432_000), Some(604_800), Some(1800), Some(90), None, None]
+    );
+}
