@@ -15,6 +15,7 @@ mod forwarding;
 mod import;
 mod inbound;
 mod mailboxes;
+mod many;
 mod network;
 mod operator;
 mod outbound;

@@ -1,5 +1,7 @@
 //! The program in both roles, set up and paired as an operator would do it.
 
+mod more;
+
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::Output;
@@ -14,6 +16,8 @@ use crate::imap::Account;
 use crate::link_relay::LinkRelay;
 use crate::process::{self, Process};
 use crate::{binary, ports, until};
+
+pub use more::{MoreEdge, MoreHome};
 
 /// The home's domain.
 pub const DOMAIN: &str = "example.org";
@@ -111,9 +115,9 @@ pub struct Pair {
 }
 
 impl Role {
-    fn new(name: &'static str, dir: &Path, namespace: Option<String>) -> Self {
-        let own = dir.join(name);
-        std::fs::create_dir(&own).expect("a directory");
+    /// With files in `own`, which is made.
+    fn new(name: &'static str, own: &Path, namespace: Option<String>) -> Self {
+        std::fs::create_dir(own).expect("a directory");
         Self {
             name,
             namespace,
@@ -309,8 +313,10 @@ impl Pair {
     fn joined(options: &PairOptions, relay: Option<&LinkRelay>) -> Self {
         let dir = tempfile::Builder::new().prefix("postern-journey-").tempdir().expect("a directory");
         let places = options.places.as_ref();
-        let edge = Role::new("edge", dir.path(), places.map(|places| places.edge_namespace.clone()));
-        let home = Role::new("home", dir.path(), places.map(|places| places.home_namespace.clone()));
+        let edge =
+            Role::new("edge", &dir.path().join("edge"), places.map(|places| places.edge_namespace.clone()));
+        let home =
+            Role::new("home", &dir.path().join("home"), places.map(|places| places.home_namespace.clone()));
         let mut pair = Self {
             edge,
             home,
