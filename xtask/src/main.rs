@@ -4,6 +4,8 @@
 mod fuzz;
 #[cfg(test)]
 mod lessons;
+#[cfg(test)]
+mod named_journeys;
 mod packages;
 mod step;
 

@@ -18,10 +18,9 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
-use mail::{Address, Envelope, ItemId, Recipient, ReversePath, Verdict};
+use mail::{Address, Envelope, ItemId, Recipient, Verdict};
 use mailauth::dkim::FinishedHashes;
 use mailauth::dkim::sign;
-use serde::{Deserialize, Serialize};
 use tokio::runtime::Handle;
 
 use super::allowance::{Allowance, Exceeded};
@@ -30,7 +29,7 @@ use super::dkim::DomainKeys;
 use super::filters::Contents;
 use super::notices::Notices;
 use super::outgoing_header;
-use super::queue::{Content, Queue, QueueState, derived_id};
+use super::queue::{Content, Forwarded, Queue, QueueState, derived_id, readdressed};
 use crate::config::Switch;
 use crate::problem::Problem;
 use crate::system;
@@ -42,17 +41,6 @@ pub use srs::Srs;
 
 /// Characters of a `Message-ID` that are traced.
 const TRACED_CHARS_MAX: usize = 256;
-
-/// What the queue remembers of a message that is forwarded.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Forwarded {
-    /// The recipient that it came for.
-    pub alias: Address,
-    /// The reverse-path that it came with.
-    pub sender: ReversePath,
-    /// Whether that was proven to be its sender's: then a failure is told to it, and to the operator otherwise.
-    pub proven: bool,
-}
 
 /// A message that arrived for an alias.
 pub struct Forwarding {
@@ -247,13 +235,6 @@ impl Drop for UnderWay<'_> {
     fn drop(&mut self) {
         self.forwarder.under_way().remove(&self.id);
     }
-}
-
-/// The recipient elsewhere: what the sender wants to know goes with it (RFC 3461 section 5.2.7).
-pub(super) fn readdressed(recipient: &Recipient, to: &Address) -> Recipient {
-    let original = || mail::Orcpt { kind: "rfc822".to_owned(), address: recipient.address.to_string() };
-    let orcpt = recipient.orcpt.clone().or_else(|| recipient.address.local().is_ascii().then(original));
-    Recipient { address: to.clone(), orcpt, ..recipient.clone() }
 }
 
 fn content(contents: &Contents) -> std::io::Result<Content> {

@@ -15,7 +15,10 @@ use serde::Serialize;
 use spool::{Done, Receipt, Spool, SpoolError};
 use tokio::sync::{mpsc, oneshot};
 
-pub use state::{QueueState, QueuedRecipient, RecipientState, RunningAttempt, Submitted, Turn, derived_id};
+pub use state::{
+    Forwarded, QueueState, QueuedRecipient, RecipientState, RunningAttempt, Submitted, Turn, derived_id,
+    readdressed,
+};
 
 /// Most entries that [`Queue::list`] gives, oldest first.
 pub const LISTED_MAX: usize = 10_000;

@@ -20,8 +20,7 @@ use super::local::{LocalMessage, Octets};
 use super::room::Room;
 use super::schedule::Rest;
 use super::{Accounts, Outbound, Shared};
-use crate::home::forward::readdressed;
-use crate::home::queue::{QueueError, QueueState, RunningAttempt, Turn};
+use crate::home::queue::{QueueError, QueueState, RunningAttempt, Turn, readdressed};
 use crate::system;
 
 /// How long a round that goes on leaves a domain without room alone.

@@ -715,7 +715,7 @@ async fn forward(bench: &Bench, proven: bool) -> ItemId {
         new_state(item, vec![Address::parse("al@elsewhere.example").unwrap().into()], "x@example.org");
     state.account = String::new();
     let address = |text: &str| Address::parse(text).unwrap();
-    state.forwarded = Some(crate::home::forward::Forwarded {
+    state.forwarded = Some(crate::home::queue::Forwarded {
         alias: address("sales@example.org"),
         sender: ReversePath::Address(address("a@example.net")),
         proven,

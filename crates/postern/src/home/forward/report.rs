@@ -4,9 +4,9 @@ use mail::dsn::{Action, ReportedRecipient};
 use mail::{Address, BodyType, Envelope, ReversePath, header};
 use mailauth::dkim::sign;
 
-use super::{Forwarded, Forwarder};
+use super::Forwarder;
 use crate::home::bounce::{self, Mailboxes, Reported};
-use crate::home::queue::{Content, QueueState};
+use crate::home::queue::{Content, Forwarded, QueueState};
 use crate::system;
 
 impl Forwarder {

@@ -2,11 +2,11 @@
 
 use std::collections::{BTreeMap, HashSet};
 
-use mail::{Domain, EnhancedCode, Envelope, ItemId, Outcome, Recipient, UnixTime};
+use mail::{
+    Address, Domain, EnhancedCode, Envelope, ItemId, Orcpt, Outcome, Recipient, ReversePath, UnixTime,
+};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
-
-use crate::home::forward::Forwarded;
 
 /// One message on its way. Fields are added, never changed; older records are read with defaults.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -75,6 +75,17 @@ pub enum Turn {
 
 /// Most recipients of a message that counts as one from person to person.
 const PROMPT_RECIPIENTS_MAX: usize = 10;
+
+/// What the queue remembers of a message that is forwarded.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Forwarded {
+    /// The recipient that it came for.
+    pub alias: Address,
+    /// The reverse-path that it came with.
+    pub sender: ReversePath,
+    /// Whether that was proven to be its sender's: then a failure is told to it, and to the operator otherwise.
+    pub proven: bool,
+}
 
 /// One recipient.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -275,9 +286,16 @@ impl QueueState {
     }
 }
 
+/// The recipient elsewhere: what the sender wants to know goes with it (RFC 3461 section 5.2.7).
+pub fn readdressed(recipient: &Recipient, to: &Address) -> Recipient {
+    let original = || Orcpt { kind: "rfc822".to_owned(), address: recipient.address.to_string() };
+    let orcpt = recipient.orcpt.clone().or_else(|| recipient.address.local().is_ascii().then(original));
+    Recipient { address: to.clone(), orcpt, ..recipient.clone() }
+}
+
 #[cfg(test)]
 mod tests {
-    use mail::{Address, BodyType, ReversePath};
+    use mail::BodyType;
 
     use super::*;
 

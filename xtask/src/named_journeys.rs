@@ -1,0 +1,25 @@
+//! The journeys that `docs/src/topology.md` names are there: a statement without its test is a claim.
+
+use std::fs;
+use std::path::Path;
+
+/// Words in backquotes that name a journey, `FILE::TEST`, or all of a file, `FILE::*`.
+fn named(text: &str) -> Vec<(String, String)> {
+    let quoted = text.split('`').skip(1).step_by(2);
+    let pairs = quoted.filter_map(|word| word.split_once("::"));
+    pairs.map(|(file, test)| (file.to_owned(), test.to_owned())).collect()
+}
+
+#[test]
+fn each_journey_that_the_topology_names_is_there() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let text = fs::read_to_string(root.join("docs/src/topology.md")).unwrap();
+    let names = named(&text);
+    assert!(names.len() > 10, "{names:?}");
+    for (file, test) in names {
+        let path = root.join("tests").join(format!("{file}.rs"));
+        let source = fs::read_to_string(&path).unwrap_or_else(|error| panic!("{file}: {error}"));
+        let is_there = test == "*" || source.contains(&format!("fn {test}("));
+        assert!(is_there, "{file} has no journey {test}");
+    }
+}
