@@ -2,13 +2,13 @@
 
 use std::time::Duration;
 
-use testkit::network_lab::NetworkLab;
 use testkit::pair::Role;
 use testkit::postfix::{Content, Load, smtp_source};
 use testkit::process::{self, Process};
-use testkit::{Pair, PairOptions, until};
+use testkit::until;
 
 use crate::alone;
+use crate::network::lab;
 
 const PATIENCE: Duration = Duration::from_secs(90);
 /// Prints the ports below 1100 of a host that a connection is made to; 8080 as well.
@@ -46,16 +46,6 @@ fn apply(role: &Role, name: &str, more: &[&str]) {
     let arguments = [&["firewall", name, "--apply"], more].concat();
     let said = role.command_ok(&arguments, "");
     assert!(said.contains("firewall confirm"), "{said}");
-}
-
-fn lab() -> Option<(NetworkLab, Pair)> {
-    if !NetworkLab::is_possible() {
-        println!("NOT RUN: network namespaces can't be made here (it takes root)");
-        return None;
-    }
-    let lab = NetworkLab::new();
-    let pair = Pair::with(&PairOptions { places: Some(lab.places()), ..PairOptions::default() });
-    Some((lab, pair))
 }
 
 #[test]

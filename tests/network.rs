@@ -12,7 +12,8 @@ use testkit::{Pair, PairOptions, message, until};
 
 use crate::alone;
 
-fn lab() -> Option<(NetworkLab, Pair)> {
+/// The lab with a pair in it, if namespaces can be made here.
+pub(crate) fn lab() -> Option<(NetworkLab, Pair)> {
     if !NetworkLab::is_possible() {
         println!("NOT RUN: network namespaces can't be made here (it takes root)");
         return None;

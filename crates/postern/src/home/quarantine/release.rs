@@ -11,7 +11,6 @@ use std::sync::Arc;
 
 use mail::{Address, BodyType, Envelope, ItemId, Recipient, ReversePath, Verdict};
 use serde_json::{Value, json};
-use sha2::{Digest as _, Sha256};
 use store::{Body, Delivery, FlagList};
 
 use super::{Entry, Found, Parts, Quarantine, failed};
@@ -19,6 +18,7 @@ use crate::control::Refusal;
 use crate::home::directory::AccountId;
 use crate::home::filters::Contents;
 use crate::home::forward::Forwarding;
+use crate::home::queue::derived_id;
 use crate::system;
 
 /// Octets of a message up to which it is kept in memory.
@@ -141,14 +141,7 @@ fn forward(
 /// The id under which an account gets a released message: another than that of its first arrival, because the
 /// postmaster's account has that one.
 fn released_id(item: ItemId) -> ItemId {
-    let digest = Sha256::new().chain_update(b"released from quarantine\0").chain_update(item.as_bytes());
-    let digest: [u8; 32] = digest.finalize().into();
-    let mut id = *item.as_bytes();
-    // The time stays, so that ids still sort by it.
-    if let (Some(random), Some(derived)) = (id.get_mut(6..), digest.get(..10)) {
-        random.copy_from_slice(derived);
-    }
-    ItemId::from_bytes(id)
+    derived_id("released from quarantine\0", item)
 }
 
 /// A message without the fields that say to whom it was delivered before.
