@@ -117,6 +117,26 @@ impl DomainKeys {
         self.held(&domain.as_str().to_ascii_lowercase()).map(|held| Arc::clone(&held.signing))
     }
 
+    /// The header section of a message that Home itself writes, with the domain's signatures above it; `None` when it
+    /// has no keys.
+    ///
+    /// # Errors
+    /// [`SignError`].
+    pub fn signed(
+        &self,
+        domain: &Domain,
+        header: &[u8],
+        body: &[u8],
+        now: UnixTime,
+    ) -> Result<Option<Vec<u8>>, SignError> {
+        let Some(keys) = self.signing(domain) else { return Ok(None) };
+        let mut hashes = sign::body_hashes();
+        hashes.update(body);
+        let mut signed = sign::sign(header, &hashes.finish(), keys.iter(), now)?;
+        signed.extend_from_slice(header);
+        Ok(Some(signed))
+    }
+
     /// All domains' keys and what is to be done with them.
     pub fn records(&self, now: UnixTime) -> Vec<DomainRecords> {
         let domains = self.0.domains.read().unwrap_or_else(PoisonError::into_inner);

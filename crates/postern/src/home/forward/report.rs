@@ -2,7 +2,6 @@
 
 use mail::dsn::{Action, ReportedRecipient};
 use mail::{Address, BodyType, Envelope, ReversePath, header};
-use mailauth::dkim::sign;
 
 use super::Forwarder;
 use crate::home::bounce::{self, Mailboxes, Reported};
@@ -63,12 +62,8 @@ impl Forwarder {
         };
         let (id, message) = bounce::compose(state, &reported, original).await?;
         let (head, body) = message.split_at(header::body_offset(&message));
-        let mut hashes = sign::body_hashes();
-        hashes.update(body);
-        let keys = self.parts.keys.signing(domain).unwrap_or_default();
-        let signed = sign::sign(head, &hashes.finish(), keys.iter(), system::now());
-        let mut signed = signed.map_err(|error| error.to_string())?;
-        signed.extend_from_slice(head);
+        let signed = self.parts.keys.signed(domain, head, body, system::now());
+        let signed = signed.map_err(|error| error.to_string())?.unwrap_or_else(|| head.to_vec());
         let envelope = Envelope {
             reverse_path: ReversePath::Null,
             recipients: vec![sender.clone().into()],

@@ -5,7 +5,6 @@
 
 use link::{Errand, ErrandResult};
 use mail::{Address, BodyType, Envelope, ItemId, Recipient, ReversePath, UnixTime};
-use mailauth::dkim::sign;
 use sha2::{Digest as _, Sha256};
 use tlspolicy::reporting::{ReportUri, report_uris};
 use tokio::task::JoinSet;
@@ -190,13 +189,8 @@ impl TlsReports {
         body: &[u8],
         now: UnixTime,
     ) -> Result<Vec<u8>, String> {
-        let keys = self.0.parts.keys.signing(submitter.domain).ok_or("the domain has no DKIM keys")?;
-        let mut hashes = sign::body_hashes();
-        hashes.update(body);
-        let mut signed =
-            sign::sign(header, &hashes.finish(), keys.iter(), now).map_err(|error| error.to_string())?;
-        signed.extend_from_slice(header);
-        Ok(signed)
+        let signed = self.0.parts.keys.signed(submitter.domain, header, body, now);
+        signed.map_err(|error| error.to_string())?.ok_or_else(|| "the domain has no DKIM keys".to_owned())
     }
 
     /// Notes a failure: the report is tried again later, or was so often enough.
