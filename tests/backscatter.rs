@@ -41,7 +41,7 @@ impl Watched {
             home_config: format!("{home_config}\n[queue]\nretry = [\"1s\"]"),
             outbound: true,
             name_server: Some(name_server.address()),
-            places: None,
+            ..PairOptions::default()
         };
         Self { pair: Pair::with(&options), sink, _name_server: name_server }
     }
@@ -244,7 +244,7 @@ fn a_domain_whose_mx_points_back_at_edge_makes_one_report_and_no_loop() {
         home_config: "[queue]\nretry = [\"1s\"]".to_owned(),
         outbound: true,
         name_server: Some(name_server.address()),
-        places: None,
+        ..PairOptions::default()
     };
     let mut pair = Pair::with(&options);
     pair.smtp = edge;
@@ -292,7 +292,7 @@ fn reports_have_to_carry_the_tag_that_mail_left_with() {
         home_config: "[queue]\nretry = [\"1s\"]\n[return_path]\nunsigned = [\"bob@example.org\"]".to_owned(),
         outbound: true,
         name_server: Some(name_server.address()),
-        places: None,
+        ..PairOptions::default()
     };
     let mut pair = Pair::with(&options);
     assert!(submit(&pair, "alice@example.org", "you@remote.test").status.success());

@@ -44,7 +44,7 @@ impl World {
             home_config: "[queue]\nretry = [\"1s\"]".to_owned(),
             outbound: true,
             name_server: Some(names.address()),
-            places: None,
+            ..PairOptions::default()
         });
         pair.home.command_ok(&["alias", "add", "sales@example.org", "you@remote.test"], "");
         pair.home.command_ok(&["alias", "add", "dead@example.org", "rejected@remote.test"], "");

@@ -4,7 +4,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use testkit::dns::{NameServer, Record};
-use testkit::pair::{EDGE_NAME, MoreEdge, PASSWORD};
+use testkit::pair::{EDGE_NAME, MoreEdge, MorePlace, PASSWORD};
 use testkit::postfix::Postfix;
 use testkit::smtp::SmtpClient;
 use testkit::submission::{Security, Sent, Submission};
@@ -36,13 +36,13 @@ impl World {
             home_config: "[queue]\nretry = [\"1s\"]".to_owned(),
             outbound: true,
             name_server: Some(names.address()),
-            places: None,
+            ..PairOptions::default()
         });
         Self { pair, postfix, names, outbound }
     }
 
     fn add_edge(&mut self) -> MoreEdge {
-        self.pair.add_edge(SECOND, &self.outbound, self.names.address())
+        self.pair.add_edge(SECOND, &self.outbound, self.names.address(), &MorePlace::loopback())
     }
 
     fn came(&self, subject: &str) -> usize {
@@ -140,7 +140,7 @@ fn a_new_edge_replaces_a_lost_one_while_mail_is_queued() {
 fn a_second_home_gets_its_own_mail_only_and_can_neither_take_nor_use_the_firsts_domain() {
     let _alone = alone();
     let world = World::start();
-    let mut second = world.pair.add_home("other.test", "carol");
+    let mut second = world.pair.add_home("other.test", "carol", &MorePlace::loopback());
     let carol = second.account("carol@other.test");
     assert!(send(world.pair.smtp, &["carol@other.test"], "for carol").starts_with("250"));
     until("carol has it", PATIENCE, || (carol.count("INBOX") == 1).then_some(()));

@@ -1,6 +1,7 @@
 //! A home behind NAT, on the real ports, in network namespaces. Without the right to make those there is
 //! nothing to test here: the other journeys run on loopback.
 
+use std::net::Ipv4Addr;
 use std::time::Duration;
 
 use testkit::certificates::Authority;
@@ -122,7 +123,7 @@ fn the_link_and_the_mail_survive_a_new_address_of_the_home() {
     let _alone = alone();
     let Some((lab, pair)) = lab() else { return };
     send(&lab, &pair, 20);
-    lab.change_home_address();
+    lab.change_home_address(Ipv4Addr::new(203, 0, 113, 9), Ipv4Addr::new(203, 0, 113, 77));
     send(&lab, &pair, 20);
     pair.wait_for_link();
     pair.wait_until_drained(LINK_PATIENCE);

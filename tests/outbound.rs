@@ -37,7 +37,7 @@ impl World {
             home_config: format!("[queue]\nretry = [\"1s\"]\n{home_config}"),
             outbound: true,
             name_server: Some(name_server.address()),
-            places: None,
+            ..PairOptions::default()
         };
         Self { pair: Pair::with(&options), postfix, _name_server: name_server }
     }

@@ -131,7 +131,7 @@ impl World {
             home_config: format!("[queue]\nretry = [\"1s\"]\n{many}"),
             outbound: true,
             name_server: Some(name_server.address()),
-            places: None,
+            ..PairOptions::default()
         };
         let relay = LinkRelay::start();
         let pair = Pair::with_relay(&options, &relay);

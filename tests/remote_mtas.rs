@@ -44,7 +44,7 @@ impl World {
             return None;
         }
         let lab = NetworkLab::new();
-        let site = Site { namespace: lab.internet().to_owned(), address: REMOTE };
+        let site = Site { namespace: lab.internet().to_owned(), address: REMOTE, name_server: REMOTE };
         let pair = Pair::with(&PairOptions {
             home_config: "[queue]\nretry = [\"1s\"]".to_owned(),
             outbound: true,

@@ -39,7 +39,7 @@ impl World {
             home_config: "[queue]\nretry = [\"1s\"]".to_owned(),
             outbound: true,
             name_server: Some(names.address()),
-            places: None,
+            ..PairOptions::default()
         });
         let records = records(&pair, &["signing"]);
         let keys = NameServer::start_at(keys_at, &zone(&records));

@@ -107,7 +107,7 @@ fn a_host_that_fails_at_any_stage_costs_no_message_and_no_wrong_report() {
         home_config: "[queue]\nretry = [\"24h\"]".to_owned(),
         outbound: true,
         name_server: Some(name_server.address()),
-        places: None,
+        ..PairOptions::default()
     });
     // One message to all: what happens to one recipient is nothing to the others.
     let to: Vec<String> = (0..CASES.len()).map(|number| format!("you@{}", domain(number))).collect();

@@ -26,7 +26,7 @@ impl PosternPair {
             home_config: "[queue]\nretry = [\"24h\"]\n[sending]\nrecipients_per_hour = 100000000\nrecipients_per_day = 100000000".to_owned(),
             outbound: sink.is_some(),
             name_server: Some(name_server),
-            places: None,
+            ..PairOptions::default()
         });
         Self { pair, mailbox: None }
     }

@@ -39,7 +39,7 @@ impl Chasquid {
     /// When it does not start.
     #[must_use]
     pub fn start(site: &Site) -> Self {
-        let cell = Cell::new("chasquid", &site.namespace, site.address);
+        let cell = Cell::new("chasquid", &site.namespace, site.name_server);
         cell.write("etc/chasquid/chasquid.conf", &configuration(site));
         cell.write("etc/chasquid/deliver", DELIVER);
         cell.write("etc/chasquid/hooks/post-data", HOOK);

@@ -27,7 +27,7 @@ impl Exim {
     /// When it does not start.
     #[must_use]
     pub fn start(site: &Site) -> Self {
-        let cell = Cell::new("exim4-daemon-light", &site.namespace, site.address);
+        let cell = Cell::new("exim4-daemon-light", &site.namespace, site.name_server);
         cell.write(CONFIGURATION, &configuration(site));
         cell.make_certificate(&format!("mx.{DOMAIN}"), "Debian-exim");
         for (dir, owner) in

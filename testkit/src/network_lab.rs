@@ -1,11 +1,13 @@
-//! A small internet on one machine: a sender and Edge on the public side, Home behind a NAT that masquerades.
+//! A small internet on one machine: a sender and Edge on the public side, Home behind a NAT that masquerades, and
+//! whoever is added on either side.
 //!
 //! ```text
-//! internet 203.0.113.1 ─┐
-//! edge     203.0.113.2 ─┼─ bridge in the internet's namespace
-//! nat      203.0.113.9 ─┘   nat 192.168.77.1 ── home 192.168.77.2
+//! internet 203.0.113.1 ─┐                                        ┌─ home 192.168.77.2
+//! edge     203.0.113.2 ─┼─ bridge, the backbone                  │
+//! nat      203.0.113.9 ─┘   nat 192.168.77.1 ── bridge, the house ┘
 //! ```
 
+use std::net::Ipv4Addr;
 use std::path::Path;
 use std::sync::Mutex;
 use std::time::Duration;
@@ -17,6 +19,10 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// Names of a lab are this, the process id of the test, and the place.
 const PREFIX: &str = "psn";
 const PLACES: [&str; 4] = ["inet", "edge", "nat", "home"];
+const BACKBONE: &str = "bridge0";
+const HOUSE: &str = "lan";
+/// The house's side of the NAT.
+const ROUTER: &str = "192.168.77.1";
 
 static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
 
@@ -24,6 +30,7 @@ static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
 #[derive(Debug)]
 pub struct NetworkLab {
     names: [String; 4],
+    added: Vec<String>,
 }
 
 impl NetworkLab {
@@ -45,10 +52,9 @@ impl NetworkLab {
     pub fn new() -> Self {
         let _guard = ONE_AT_A_TIME.lock();
         remove_stale();
-        let lab = Self { names: PLACES.map(|place| format!("{PREFIX}{}{place}", std::process::id())) };
+        let lab = Self { names: PLACES.map(namespace_of), added: Vec::new() };
         for name in &lab.names {
-            must(&["netns", "add", name]);
-            must(&["-n", name, "link", "set", "lo", "up"]);
+            make_namespace(name);
         }
         lab.make_internet();
         lab.make_home_network();
@@ -79,6 +85,43 @@ impl NetworkLab {
         &self.names[3]
     }
 
+    /// Adds a host to the backbone and gives its namespace.
+    ///
+    /// # Panics
+    /// When a step of it does not work.
+    pub fn add_public_host(&mut self, place: &str, address: Ipv4Addr) -> String {
+        let name = self.add(place);
+        self.join_backbone(&name, address);
+        name
+    }
+
+    /// Adds a host to the house and gives its namespace.
+    ///
+    /// # Panics
+    /// When a step of it does not work.
+    pub fn add_house_host(&mut self, place: &str, address: Ipv4Addr) -> String {
+        let name = self.add(place);
+        self.join_house(&name, address);
+        name
+    }
+
+    fn add(&mut self, place: &str) -> String {
+        let name = namespace_of(place);
+        make_namespace(&name);
+        self.added.push(name.clone());
+        name
+    }
+
+    /// The wires of the backbone, as interfaces of the internet's namespace: everything that hosts out there send to
+    /// each other is on one of them.
+    #[must_use]
+    pub fn wires(&self) -> Vec<String> {
+        let mut list = process::command(Some(self.internet()), "ip");
+        list.args(["-brief", "link", "show", "master", BACKBONE]);
+        let printed = process::run_ok(list, b"", PATIENCE);
+        printed.lines().filter_map(|line| line.split(['@', ' ']).next()).map(str::to_owned).collect()
+    }
+
     /// A pair on the real ports.
     ///
     /// # Panics
@@ -104,42 +147,60 @@ impl NetworkLab {
         );
     }
 
+    /// Lets it through again.
+    pub fn unblock_udp(&self) {
+        self.nft("delete table ip block");
+    }
+
     /// Gives the NAT, and so Home, another public address, as a provider does at night. The NAT forgets the
     /// connections of the old one.
-    pub fn change_home_address(&self) {
-        must(&["-n", self.nat(), "addr", "del", "203.0.113.9/24", "dev", "wan"]);
-        must(&["-n", self.nat(), "addr", "add", "203.0.113.77/24", "dev", "wan"]);
+    pub fn change_home_address(&self, from: Ipv4Addr, to: Ipv4Addr) {
+        must(&["-n", self.nat(), "addr", "del", &format!("{from}/24"), "dev", "wan"]);
+        must(&["-n", self.nat(), "addr", "add", &format!("{to}/24"), "dev", "wan"]);
+    }
+
+    /// Has the NAT forget a flow of UDP after so many seconds of silence, and take another port for the next.
+    pub fn forget_flows_after(&self, seconds: u32) {
+        for name in ["udp_timeout", "udp_timeout_stream"] {
+            self.set(&format!("netfilter/nf_conntrack_{name}"), seconds);
+        }
+        self.nft(
+            "flush chain ip nat postrouting; add rule ip nat postrouting oifname wan masquerade fully-random",
+        );
     }
 
     fn make_internet(&self) {
         let internet = self.internet();
-        must(&["-n", internet, "link", "add", "name", "bridge0", "type", "bridge"]);
-        must(&["-n", internet, "link", "set", "bridge0", "up"]);
-        must(&["-n", internet, "addr", "add", "203.0.113.1/24", "dev", "bridge0"]);
-        for (namespace, address) in [(self.edge(), "203.0.113.2/24"), (self.nat(), "203.0.113.9/24")] {
-            let port = format!("p{}", &address[10..11]);
-            must(&["-n", internet, "link", "add", &port, "type", "veth", "peer", "wan", "netns", namespace]);
-            must(&["-n", internet, "link", "set", &port, "master", "bridge0", "up"]);
-            must(&["-n", namespace, "addr", "add", address, "dev", "wan"]);
-            must(&["-n", namespace, "link", "set", "wan", "up"]);
-        }
+        must(&["-n", internet, "link", "add", "name", BACKBONE, "type", "bridge"]);
+        must(&["-n", internet, "link", "set", BACKBONE, "up"]);
+        must(&["-n", internet, "addr", "add", "203.0.113.1/24", "dev", BACKBONE]);
+        self.join_backbone(self.edge(), Ipv4Addr::new(203, 0, 113, 2));
+        self.join_backbone(self.nat(), Ipv4Addr::new(203, 0, 113, 9));
     }
 
     fn make_home_network(&self) {
-        let (nat, home) = (self.nat(), self.home());
-        must(&["-n", nat, "link", "add", "lan", "type", "veth", "peer", "lan", "netns", home]);
-        for (namespace, address) in [(nat, "192.168.77.1/24"), (home, "192.168.77.2/24")] {
-            must(&["-n", namespace, "addr", "add", address, "dev", "lan"]);
-            must(&["-n", namespace, "link", "set", "lan", "up"]);
-        }
-        must(&["-n", home, "route", "add", "default", "via", "192.168.77.1"]);
-        let mut forward = process::command(Some(nat), "sh");
-        forward.args(["-c", "echo 1 > /proc/sys/net/ipv4/ip_forward"]);
-        process::run_ok(forward, b"", PATIENCE);
+        let nat = self.nat();
+        must(&["-n", nat, "link", "add", "name", HOUSE, "type", "bridge"]);
+        must(&["-n", nat, "addr", "add", &format!("{ROUTER}/24"), "dev", HOUSE]);
+        must(&["-n", nat, "link", "set", HOUSE, "up"]);
+        self.join_house(self.home(), Ipv4Addr::new(192, 168, 77, 2));
+        self.set("ipv4/ip_forward", 1);
+        // What belongs to no connection is not translated, and would go out under the address of the house.
         self.nft(
             "add table ip nat; add chain ip nat postrouting { type nat hook postrouting priority 100; }; \
-             add rule ip nat postrouting oifname wan masquerade",
+             add rule ip nat postrouting oifname wan masquerade; \
+             add chain ip nat forward { type filter hook forward priority 0; }; \
+             add rule ip nat forward ct state invalid drop",
         );
+    }
+
+    fn join_backbone(&self, namespace: &str, address: Ipv4Addr) {
+        plug(namespace, "wan", address, (self.internet(), BACKBONE, 'p'));
+    }
+
+    fn join_house(&self, namespace: &str, address: Ipv4Addr) {
+        plug(namespace, "lan", address, (self.nat(), HOUSE, 'l'));
+        must(&["-n", namespace, "route", "add", "default", "via", ROUTER]);
     }
 
     fn nft(&self, rules: &str) {
@@ -147,6 +208,31 @@ impl NetworkLab {
         command.arg(rules);
         process::run_ok(command, b"", PATIENCE);
     }
+
+    /// Sets a value of the NAT's kernel, below `net`.
+    fn set(&self, name: &str, value: u32) {
+        let mut write = process::command(Some(self.nat()), "sh");
+        write.args(["-c", &format!("echo {value} > /proc/sys/net/{name}")]);
+        process::run_ok(write, b"", PATIENCE);
+    }
+}
+
+/// A wire from a host to a bridge of another namespace; the bridge's end is called by the last part of the address.
+fn plug(namespace: &str, interface: &str, address: Ipv4Addr, (far, bridge, letter): (&str, &str, char)) {
+    let port = format!("{letter}{}", address.octets()[3]);
+    must(&["-n", far, "link", "add", &port, "type", "veth", "peer", interface, "netns", namespace]);
+    must(&["-n", far, "link", "set", &port, "master", bridge, "up"]);
+    must(&["-n", namespace, "addr", "add", &format!("{address}/24"), "dev", interface]);
+    must(&["-n", namespace, "link", "set", interface, "up"]);
+}
+
+fn namespace_of(place: &str) -> String {
+    format!("{PREFIX}{}{place}", std::process::id())
+}
+
+fn make_namespace(name: &str) {
+    must(&["netns", "add", name]);
+    must(&["-n", name, "link", "set", "lo", "up"]);
 }
 
 impl Default for NetworkLab {
@@ -157,7 +243,7 @@ impl Default for NetworkLab {
 
 impl Drop for NetworkLab {
     fn drop(&mut self) {
-        for name in &self.names {
+        for name in self.names.iter().chain(&self.added) {
             ip(&["netns", "del", name]);
         }
     }

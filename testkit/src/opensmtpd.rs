@@ -27,7 +27,7 @@ impl OpenSmtpd {
     /// When it does not start.
     #[must_use]
     pub fn start(site: &Site) -> Self {
-        let cell = Cell::new("opensmtpd", &site.namespace, site.address);
+        let cell = Cell::new("opensmtpd", &site.namespace, site.name_server);
         cell.write(CONFIGURATION, &configuration(site, ""));
         cell.make_certificate(&format!("mx.{DOMAIN}"), "root");
         cell.make_dir("var/lib/opensmtpd/empty", "root", 0o755);

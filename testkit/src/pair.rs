@@ -17,7 +17,7 @@ use crate::link_relay::LinkRelay;
 use crate::process::{self, Process};
 use crate::{binary, ports, until};
 
-pub use more::{MoreEdge, MoreHome};
+pub use more::{MoreEdge, MoreHome, MorePlace};
 
 /// The home's domain.
 pub const DOMAIN: &str = "example.org";
@@ -44,8 +44,23 @@ pub struct PairOptions {
     pub name_server: Option<SocketAddr>,
     /// Where the two are, when it is not this host's loopback.
     pub places: Option<Places>,
+    /// What Edge's processes find around them.
+    pub around_edge: Surroundings,
+    /// What Home's processes find around them.
+    pub around_home: Surroundings,
 }
 
+/// What a daemon finds around it, beside its network.
+#[derive(Debug, Clone, Default)]
+pub struct Surroundings {
+    /// Variables of its environment.
+    pub environment: Vec<(String, String)>,
+    /// The name of its host, when it is not this one's.
+    pub host_name: Option<String>,
+}
+
+/// Gives the host a name that it has for this program alone.
+const NAMED: &str = "echo \"$1\" > /proc/sys/kernel/hostname; shift; exec \"$@\"";
 const NO_NAMES: &str = include_str!("no_names.py");
 
 /// A name server in a network of its own, on its loopback.
@@ -91,6 +106,7 @@ pub struct Role {
     data: PathBuf,
     log: PathBuf,
     process: Option<Process>,
+    around: Surroundings,
 }
 
 /// An edge and a home, paired, running, with the users `alice` and `bob`.
@@ -125,6 +141,7 @@ impl Role {
             data: own.join("data"),
             log: own.join("log"),
             process: None,
+            around: Surroundings::default(),
         }
     }
 
@@ -182,8 +199,16 @@ impl Role {
 
     /// Starts the daemon.
     pub fn spawn(&mut self) {
-        let mut command = process::command(self.namespace.as_deref(), binary::postern());
+        let mut command = match &self.around.host_name {
+            None => process::command(self.namespace.as_deref(), binary::postern()),
+            Some(name) => {
+                let mut command = process::command(self.namespace.as_deref(), "unshare");
+                command.args(["--uts", "sh", "-c", NAMED, "sh", name]).arg(binary::postern());
+                command
+            }
+        };
         command.args([self.name, "run", "--config"]).arg(&self.config);
+        command.envs(self.around.environment.iter().cloned());
         self.process = Some(Process::start(command, &self.log));
     }
 
@@ -313,10 +338,12 @@ impl Pair {
     fn joined(options: &PairOptions, relay: Option<&LinkRelay>) -> Self {
         let dir = tempfile::Builder::new().prefix("postern-journey-").tempdir().expect("a directory");
         let places = options.places.as_ref();
-        let edge =
+        let mut edge =
             Role::new("edge", &dir.path().join("edge"), places.map(|places| places.edge_namespace.clone()));
-        let home =
+        let mut home =
             Role::new("home", &dir.path().join("home"), places.map(|places| places.home_namespace.clone()));
+        edge.around = options.around_edge.clone();
+        home.around = options.around_home.clone();
         let mut pair = Self {
             edge,
             home,

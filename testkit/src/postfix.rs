@@ -1,5 +1,7 @@
 //! Postfix: the MTA at the other end, as receiver and as sender, and `smtp-source`, its load generator.
 
+mod remote;
+
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -7,6 +9,7 @@ use std::time::Duration;
 use tempfile::TempDir;
 
 use crate::certificates::Certificate;
+use crate::namespace::within;
 use crate::{ports, process, until};
 
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -16,6 +19,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 pub struct Postfix {
     dir: TempDir,
     address: SocketAddr,
+    namespace: Option<String>,
 }
 
 impl Postfix {
@@ -100,7 +104,7 @@ impl Postfix {
     /// Its files, but for those that say what it does.
     fn prepare() -> Self {
         let dir = tempfile::Builder::new().prefix("postern-postfix-").tempdir().expect("a directory");
-        let postfix = Self { dir, address: ports::free() };
+        let postfix = Self { dir, address: ports::free(), namespace: None };
         for name in ["config", "queue", "data", "mail"] {
             std::fs::create_dir(postfix.path(name)).expect("a directory");
         }
@@ -116,8 +120,15 @@ impl Postfix {
         std::fs::write(self.path("config/main.cf"), self.main() + task).expect("a file");
         std::fs::write(self.path("config/master.cf"), self.master()).expect("a file");
         process::run_ok(self.control("start"), b"", PATIENCE);
-        until("Postfix listens", PATIENCE, || crate::smtp::SmtpClient::connect(self.address).ok());
+        self.wait_until_it_listens();
         self
+    }
+
+    fn wait_until_it_listens(&self) {
+        until("Postfix listens", PATIENCE, || {
+            within(self.namespace.as_deref(), || crate::smtp::SmtpClient::connect(self.address).is_ok())
+                .then_some(())
+        });
     }
 
     /// Where it takes mail.
@@ -149,8 +160,15 @@ impl Postfix {
     }
 
     fn control(&self, verb: &str) -> std::process::Command {
-        let mut command = process::command(None, "postfix");
-        command.arg("-c").arg(self.path("config")).arg(verb);
+        let Some(namespace) = &self.namespace else {
+            let mut command = process::command(None, "postfix");
+            command.arg("-c").arg(self.path("config")).arg(verb);
+            return command;
+        };
+        // Its resolver reads a file with a fixed name.
+        let mut command = process::command(Some(namespace), "sh");
+        command.args(["-c", "mount --bind \"$1\" /etc/resolv.conf; shift; exec \"$@\"", "sh"]);
+        command.arg(self.path("resolv.conf")).arg("postfix").arg("-c").arg(self.path("config")).arg(verb);
         command
     }
 

@@ -106,6 +106,11 @@ impl Process {
         Self { child, log: Some(log.to_owned()) }
     }
 
+    /// The way to its standard input, if that is piped; dropping it ends the input.
+    pub fn take_stdin(&mut self) -> Option<std::process::ChildStdin> {
+        self.child.stdin.take()
+    }
+
     /// Its process id.
     #[must_use]
     pub fn id(&self) -> u32 {

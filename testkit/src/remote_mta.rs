@@ -8,13 +8,15 @@ use crate::{process, until};
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// Where it is: on port 25 of an address in a network namespace, where a name server answers on port 53.
+/// Where it is: on port 25 of an address in a network namespace.
 #[derive(Debug, Clone)]
 pub struct Site {
     /// The network namespace.
     pub namespace: String,
-    /// The address of the MTA and of the name server.
+    /// The address of the MTA.
     pub address: std::net::IpAddr,
+    /// The name server that it asks on port 53.
+    pub name_server: std::net::IpAddr,
 }
 
 impl Site {

@@ -40,8 +40,16 @@ impl SmtpClient {
     /// # Errors
     /// As [`Self::connect`].
     pub fn ready(address: SocketAddr) -> io::Result<Self> {
+        Self::ready_as(address, "sender.test")
+    }
+
+    /// As [`Self::ready`], by this name.
+    ///
+    /// # Errors
+    /// As [`Self::connect`].
+    pub fn ready_as(address: SocketAddr, name: &str) -> io::Result<Self> {
         let mut client = Self::connect(address)?;
-        let reply = client.command("EHLO sender.test")?;
+        let reply = client.command(&format!("EHLO {name}"))?;
         if reply.starts_with("250") { Ok(client) } else { Err(io::Error::other(reply)) }
     }
 

@@ -14,7 +14,7 @@ use std::process::ExitCode;
 use step::{Failure, Plan};
 
 const HELP: &str = "\
-cargo xtask ci                 packages, format, lints, unit tests, fuzzing, demo, journeys
+cargo xtask ci                 packages, format, lints, unit tests, fuzzing, demo, journeys, world, a short bench
 cargo xtask packages           installs the Debian packages that the tests need, or says which are missing
 cargo xtask fmt                formats the code
 cargo xtask lint               format and clippy, warnings are errors
@@ -22,11 +22,13 @@ cargo xtask test               unit tests: everything but the journeys
 cargo xtask fuzz [--seconds N] [TARGET...]
                                a short run of the fuzz targets, two minutes in all, split among them
 cargo xtask journeys [FILTER]  the program in both roles against other mail programs
+cargo xtask world [NAME...]    stories of Postern among other people's hosts, in network namespaces; --list names them
 cargo xtask bench [--quick] [FIGURE...]
                                measures the program against a Postfix pair; all figures: bench/RESULTS.md";
 
 /// Where `cargo build` puts the program, below the target directory.
 const PROGRAM: &str = "debug/postern";
+const WORLD: &str = "debug/world";
 const OPTIMISED: &str = "release/postern";
 const BENCH: &str = "release/bench";
 
@@ -45,6 +47,7 @@ fn main() -> ExitCode {
         }
         ["journeys"] => packages(&mut plan).and_then(|()| journeys(&mut plan, None)),
         ["journeys", filter] => packages(&mut plan).and_then(|()| journeys(&mut plan, Some(filter))),
+        ["world", ref names @ ..] => packages(&mut plan).and_then(|()| world(&mut plan, names)),
         ["bench", ref options @ ..] => packages(&mut plan).and_then(|()| bench(&mut plan, options)),
         _ => {
             eprintln!("{HELP}");
@@ -69,6 +72,7 @@ fn ci(plan: &mut Plan) -> Result<(), Failure> {
     build(plan)?;
     plan.program("demo", &program(), &["demo", "--once"])?;
     run_journeys(plan, None)?;
+    plan.program("world", &built(WORLD), &[])?;
     // That it runs, not how fast: CI's machines are shared.
     bench(plan, &["--quick"])
 }
@@ -102,6 +106,11 @@ fn run_journeys(plan: &mut Plan, filter: Option<&str>) -> Result<(), Failure> {
         vec!["test", "--workspace", "--test", "journeys", "--", "--test-threads=1", "--show-output"];
     arguments.extend(filter);
     plan.cargo("journeys", &arguments)
+}
+
+fn world(plan: &mut Plan, names: &[&str]) -> Result<(), Failure> {
+    build(plan)?;
+    plan.program("world", &built(WORLD), names)
 }
 
 /// A full run of all figures is the record that is kept; anything less goes to the target directory.

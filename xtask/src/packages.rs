@@ -46,6 +46,10 @@ const PACKAGES: &[(&str, &str)] = &[
     ("dovecot-imapd", "its mailboxes"),
     ("dovecot-lmtpd", "the way into them"),
     ("nftables", "the NAT and the firewall between them"),
+    ("unbound", "the resolver of the world, which validates"),
+    ("tshark", "listens on its wires"),
+    ("nmap", "looks for open ports and open relays there"),
+    ("faketime", "clocks that a story can set"),
 ];
 
 /// Makes sure that every package is there.

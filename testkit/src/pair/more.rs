@@ -6,6 +6,23 @@ use super::{EVERYBODY_IS_LET_IN, LINK_PATIENCE, PASSWORD, Pair, Role, code_in};
 use crate::imap::Account;
 use crate::{ports, until};
 
+/// Where one more role is.
+#[derive(Debug, Clone)]
+pub struct MorePlace {
+    /// Its network namespace; this host's own without.
+    pub namespace: Option<String>,
+    /// Where it listens: an edge for mail and for links, a home for outgoing mail and for mailboxes.
+    pub listen: [SocketAddr; 2],
+}
+
+impl MorePlace {
+    /// On loopback.
+    #[must_use]
+    pub fn loopback() -> Self {
+        Self { namespace: None, listen: [ports::free(), ports::free()] }
+    }
+}
+
 /// An edge beside the pair's own.
 #[derive(Debug)]
 pub struct MoreEdge {
@@ -33,19 +50,43 @@ impl MoreHome {
             server: self.imap,
             user: address.to_owned(),
             password: PASSWORD.to_owned(),
-            namespace: None,
+            namespace: self.role.namespace.clone(),
         }
     }
 }
 
 impl Pair {
-    /// Sets up one more edge on loopback, pairs the home with it, and starts the home anew.
+    /// Sets up one more edge, pairs the home with it, and starts the home anew.
     ///
     /// # Panics
     /// When something does not work as it should for an operator.
-    pub fn add_edge(&mut self, hostname: &str, config: &str, name_server: SocketAddr) -> MoreEdge {
-        let mut role = Role::new("edge", &self.dir.path().join("second-edge"), None);
-        let (smtp, link) = (ports::free(), ports::free());
+    pub fn add_edge(
+        &mut self,
+        hostname: &str,
+        config: &str,
+        name_server: SocketAddr,
+        place: &MorePlace,
+    ) -> MoreEdge {
+        let (edge, code) = self.prepare_edge(hostname, config, name_server, place);
+        self.home.command_ok(&["home", "pair", &code], "");
+        self.home.restart();
+        self.wait_for_edge(hostname);
+        edge
+    }
+
+    /// Sets up one more edge, starts it, and gives its pairing code.
+    ///
+    /// # Panics
+    /// When something does not work as it should for an operator.
+    pub fn prepare_edge(
+        &self,
+        hostname: &str,
+        config: &str,
+        name_server: SocketAddr,
+        place: &MorePlace,
+    ) -> (MoreEdge, String) {
+        let mut role = Role::new("edge", &self.dir.path().join("second-edge"), place.namespace.clone());
+        let [smtp, link] = place.listen;
         let data = role.data.display().to_string();
         let mut arguments = vec!["edge", "setup", "--hostname", hostname, "--data", &data];
         let (at, link, names) = (smtp.to_string(), link.to_string(), name_server.to_string());
@@ -54,10 +95,7 @@ impl Pair {
         role.configure(EVERYBODY_IS_LET_IN);
         role.configure(config);
         role.start();
-        self.home.command_ok(&["home", "pair", &code], "");
-        self.home.restart();
-        self.wait_for_edge(hostname);
-        MoreEdge { role, smtp }
+        (MoreEdge { role, smtp }, code)
     }
 
     /// Waits until the home says that the link to the edge of this name is up.
@@ -80,9 +118,9 @@ impl Pair {
     ///
     /// # Panics
     /// When something does not work as it should for an operator.
-    pub fn add_home(&self, domain: &str, user: &str) -> MoreHome {
-        let mut role = Role::new("home", &self.dir.path().join("second-home"), None);
-        let (submission, imap) = (ports::free(), ports::free());
+    pub fn add_home(&self, domain: &str, user: &str, place: &MorePlace) -> MoreHome {
+        let mut role = Role::new("home", &self.dir.path().join("second-home"), place.namespace.clone());
+        let [submission, imap] = place.listen;
         let code = code_in(&self.edge.command_ok(&["edge", "pair"], ""));
         let data = role.data.display().to_string();
         let mut arguments = vec!["home", "setup", "--domain", domain, "--data", &data, "--outbound", "on"];

@@ -32,6 +32,10 @@ pub enum FirewallCommand {
         /// A network of mail programs; may be given several times. All private networks when it is not given
         #[arg(long, value_name = "NETWORK")]
         lan: Vec<Network>,
+        /// Where an edge takes links that is not in the configuration yet, such as 192.0.2.7:443: let Home out to it
+        /// before you run 'postern home pair'; may be given several times
+        #[arg(long, value_name = "ADDRESS:PORT")]
+        edge: Vec<SocketAddr>,
         /// The configuration file
         #[arg(long, default_value = HOME_CONFIG)]
         config: PathBuf,
@@ -75,9 +79,9 @@ pub fn run(command: FirewallCommand) -> Result<(), Problem> {
             let edge: EdgeConfig = config::load(&config)?;
             finish(&how, &config, &edge.data, &firewall::edge(&edge, &how.wishes()))
         }
-        FirewallCommand::Home { how, lan, config } => {
+        FirewallCommand::Home { how, lan, edge, config } => {
             let home: HomeConfig = config::load(&config)?;
-            let around = surroundings(&home, lan)?;
+            let around = surroundings(&home, lan, edge)?;
             finish(&how, &config, &home.data, &firewall::home(&home, &how.wishes(), &around))
         }
         FirewallCommand::Confirm { config } => {
@@ -116,10 +120,15 @@ fn finish(how: &How, config: &Path, data: &Path, ruleset: &str) -> Result<(), Pr
     Ok(())
 }
 
-fn surroundings(config: &HomeConfig, lan: Vec<Network>) -> Result<Surroundings, Problem> {
+fn surroundings(
+    config: &HomeConfig,
+    lan: Vec<Network>,
+    edges: Vec<SocketAddr>,
+) -> Result<Surroundings, Problem> {
     let private = || PRIVATE.iter().filter_map(|text| text.parse().ok()).collect();
     let mut around = Surroundings {
         lan: if lan.is_empty() { private() } else { lan },
+        edges,
         name_servers: name_servers(&std::fs::read_to_string(RESOLV_CONF).unwrap_or_default()),
         ..Surroundings::default()
     };

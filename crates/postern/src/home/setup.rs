@@ -175,7 +175,8 @@ async fn pair_with(code: &PairingCode, key: &LinkKey, domains: &[Domain]) -> Res
         Problem::failed(
             format!("can't reach the edge: {error}"),
             format!(
-                "check that 'postern edge run' is running and that {} (UDP or TCP) is open there",
+                "check that 'postern edge run' is running and that {0} (UDP or TCP) is open there; if this host has \
+                 the rules of 'postern firewall home', load them once more with '--edge {0}'",
                 code.address
             ),
         )

@@ -1,0 +1,133 @@
+//! Numbered messages, sent in the background, with books of what became of each.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
+use std::path::Path;
+use std::process::{ChildStdin, Stdio};
+use std::time::Duration;
+
+use crate::process::{self, Process};
+use crate::until;
+
+const SCRIPT: &str = include_str!("numbered.py");
+
+/// What is sent, and how.
+#[derive(Debug, Clone, Copy)]
+pub struct Numbers<'a> {
+    /// The namespace to send from.
+    pub namespace: &'a str,
+    /// The MTA that takes it.
+    pub server: SocketAddr,
+    /// User and password; TLS from the start then.
+    pub login: Option<(&'a str, &'a str)>,
+    /// The reverse-path.
+    pub from: &'a str,
+    /// The recipient.
+    pub to: &'a str,
+    /// What subjects begin with.
+    pub word: &'a str,
+    /// How many; 0 is until [`Numbered::stop`].
+    pub count: u32,
+    /// The pause between two.
+    pub pause: Duration,
+}
+
+/// A sender at work.
+#[derive(Debug)]
+pub struct Numbered {
+    process: Process,
+    stop: Option<ChildStdin>,
+    word: String,
+}
+
+/// What the sender was told.
+#[derive(Debug, Clone, Default)]
+pub struct Told {
+    /// Answered 250.
+    pub taken: BTreeSet<u32>,
+    /// Answered otherwise, or never begun, with what was said.
+    pub refused: BTreeMap<u32, String>,
+    /// The connection was lost before the last reply.
+    pub doubt: BTreeSet<u32>,
+}
+
+impl Numbered {
+    /// Begins to send.
+    #[must_use]
+    pub fn start(numbers: &Numbers<'_>, dir: &Path) -> Self {
+        let (ip, port) = (numbers.server.ip().to_string(), numbers.server.port().to_string());
+        let (user, password) = numbers.login.unwrap_or_default();
+        let security = if numbers.login.is_some() { "tls" } else { "none" };
+        let (count, pause) = (numbers.count.to_string(), numbers.pause.as_secs_f64().to_string());
+        let mut python = process::command(Some(numbers.namespace), "/usr/bin/python3");
+        python.args(["-c", SCRIPT, &ip, &port, security, user, password, numbers.from, numbers.to]);
+        python.args([numbers.word, "1", &count, &pause]);
+        python.stdin(Stdio::piped());
+        let mut process = Process::start(python, &dir.join(format!("numbered-{}.log", numbers.word)));
+        let stop = process.take_stdin();
+        Self { process, stop, word: numbers.word.to_owned() }
+    }
+
+    /// Has it end after the message that it is at, if it goes on until then.
+    pub fn stop(&mut self) {
+        self.stop = None;
+    }
+
+    /// Waits until it is done and gives its books.
+    ///
+    /// # Panics
+    /// When it is not done in time, or ended by itself.
+    pub fn end(&mut self, within: Duration) -> Told {
+        until(&format!("the sender of {} is done", self.word), within, || {
+            (!self.process.is_running()).then_some(())
+        });
+        let log = self.process.log();
+        assert!(log.contains("\ndone"), "the sender of {} ended:\n{log}", self.word);
+        self.told()
+    }
+
+    /// Its books so far.
+    ///
+    /// # Panics
+    /// When they can't be read.
+    #[must_use]
+    pub fn told(&self) -> Told {
+        let mut told = Told::default();
+        for line in self.process.log().lines() {
+            let mut words = line.splitn(3, ' ');
+            let (Some(what), Some(number)) = (words.next(), words.next()) else { continue };
+            let Ok(number) = number.parse() else { continue };
+            match what {
+                "taken" => drop(told.taken.insert(number)),
+                "doubt" => drop(told.doubt.insert(number)),
+                "refused" => drop(told.refused.insert(number, words.next().unwrap_or_default().to_owned())),
+                _ => {}
+            }
+        }
+        told
+    }
+}
+
+/// How often each number is among these subjects.
+#[must_use]
+pub fn arrived<'a>(subjects: impl IntoIterator<Item = &'a str>, word: &str) -> BTreeMap<u32, u32> {
+    let mut times = BTreeMap::new();
+    for subject in subjects {
+        let number = subject.trim().strip_prefix(word).and_then(|rest| rest.strip_prefix('-')?.parse().ok());
+        if let Some(number) = number {
+            *times.entry(number).or_default() += 1;
+        }
+    }
+    times
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_are_counted_by_their_word() {
+        let times = arrived(["in-1", "in-2", "in-1", "out-7", "in-", "other"], "in");
+        assert_eq!(times, BTreeMap::from([(1, 2), (2, 1)]));
+    }
+}
