@@ -1,15 +1,18 @@
 //! What is between Home and Edge, as a process of the test: it passes the link on, over UDP and TCP, until it is told
 //! to lose it. It sees no more than octets and datagrams.
 
-use std::collections::HashMap;
+use std::collections::{BinaryHeap, HashMap};
 use std::io::{self, Read as _, Write as _};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::sync::Mutex;
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use crate::ports;
+use crate::random::Random;
+use crate::{namespace, ports};
 
 /// How often somebody who waits for the network looks up.
 const TICK: Duration = Duration::from_millis(20);
@@ -30,6 +33,11 @@ struct Way {
     edge: SocketAddr,
     stop: AtomicBool,
     silent: AtomicBool,
+    /// Nothing gets to Edge, or to Home.
+    deaf: [AtomicBool; 2],
+    /// The longest time that something takes, in milliseconds.
+    delay: AtomicU64,
+    random: Mutex<Random>,
     no_udp: AtomicBool,
     /// What began in an older generation has been cut.
     generation: AtomicUsize,
@@ -40,13 +48,31 @@ impl Way {
         self.stop.load(Ordering::Relaxed) || self.generation.load(Ordering::Relaxed) != generation
     }
 
-    fn is_silent(&self) -> bool {
-        self.silent.load(Ordering::Relaxed)
+    fn is_silent(&self, to: End) -> bool {
+        self.silent.load(Ordering::Relaxed) || self.deaf[to as usize].load(Ordering::Relaxed)
     }
 
-    fn carries_udp(&self) -> bool {
-        !self.is_silent() && !self.no_udp.load(Ordering::Relaxed)
+    fn carries_udp(&self, to: End) -> bool {
+        !self.is_silent(to) && !self.no_udp.load(Ordering::Relaxed)
     }
+
+    /// How long what comes now is to take.
+    fn delay(&self) -> Duration {
+        let longest = self.delay.load(Ordering::Relaxed);
+        if longest == 0 {
+            return Duration::ZERO;
+        }
+        Duration::from_millis(self.random.lock().expect("the numbers").below(longest))
+    }
+}
+
+/// An end of the link.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum End {
+    /// Edge.
+    Edge,
+    /// Home.
+    Home,
 }
 
 impl Default for LinkRelay {
@@ -62,11 +88,27 @@ impl LinkRelay {
     /// When it can't listen.
     #[must_use]
     pub fn start() -> Self {
-        let address = ports::free();
+        Self::between(None, ports::free(), ports::free())
+    }
+
+    /// Starts one at an address in a network namespace, before an edge that takes links at another.
+    ///
+    /// # Panics
+    /// When it can't listen.
+    #[must_use]
+    pub fn between(namespace: Option<&str>, address: SocketAddr, edge: SocketAddr) -> Self {
+        namespace::within(namespace, || Self::listen(address, edge))
+    }
+
+    /// In the namespace of this thread, which its threads inherit.
+    fn listen(address: SocketAddr, edge: SocketAddr) -> Self {
         let way = Arc::new(Way {
-            edge: ports::free(),
+            edge,
             stop: AtomicBool::new(false),
             silent: AtomicBool::new(false),
+            deaf: [AtomicBool::new(false), AtomicBool::new(false)],
+            delay: AtomicU64::new(0),
+            random: Mutex::new(Random::new(1)),
             no_udp: AtomicBool::new(false),
             generation: AtomicUsize::new(0),
         });
@@ -74,10 +116,12 @@ impl LinkRelay {
         tcp.set_nonblocking(true).expect("non-blocking");
         let udp = UdpSocket::bind(address).expect("UDP");
         udp.set_read_timeout(Some(TICK)).expect("a time limit");
-        let (for_tcp, for_udp) = (Arc::clone(&way), Arc::clone(&way));
+        let (for_tcp, for_udp, for_late) = (Arc::clone(&way), Arc::clone(&way), Arc::clone(&way));
+        let (late, posted) = channel();
         let threads = vec![
             std::thread::spawn(move || accept(&tcp, &for_tcp)),
-            std::thread::spawn(move || carry_datagrams(&Arc::new(udp), &for_udp)),
+            std::thread::spawn(move || carry_datagrams(&Arc::new(udp), &for_udp, &late)),
+            std::thread::spawn(move || send_late(&posted, &for_late)),
         ];
         Self { address, way, threads }
     }
@@ -105,6 +149,17 @@ impl LinkRelay {
         self.way.silent.store(on, Ordering::Relaxed);
     }
 
+    /// Whether nothing gets through to one end, while that end is heard.
+    pub fn deafen(&self, end: End, on: bool) {
+        self.way.deaf[end as usize].store(on, Ordering::Relaxed);
+    }
+
+    /// Has everything take up to so long, each datagram another time, so that they overtake each other.
+    pub fn delay(&self, longest: Duration) {
+        let milliseconds = u64::try_from(longest.as_millis()).expect("a short time");
+        self.way.delay.store(milliseconds, Ordering::Relaxed);
+    }
+
     /// Whether UDP gets lost.
     pub fn block_udp(&self, on: bool) {
         self.way.no_udp.store(on, Ordering::Relaxed);
@@ -129,10 +184,10 @@ fn accept(listener: &TcpListener, way: &Arc<Way>) {
         };
         let Ok(edge) = TcpStream::connect(way.edge) else { continue };
         let generation = way.generation.load(Ordering::Relaxed);
-        for (from, to) in [(&home, &edge), (&edge, &home)] {
+        for (from, to, end) in [(&home, &edge, End::Edge), (&edge, &home, End::Home)] {
             let (Ok(from), Ok(to)) = (from.try_clone(), to.try_clone()) else { continue };
             let way = Arc::clone(way);
-            carriers.push(std::thread::spawn(move || carry_stream(from, to, &way, generation)));
+            carriers.push(std::thread::spawn(move || carry_stream(from, (to, end), &way, generation)));
         }
     }
     for carrier in carriers {
@@ -141,7 +196,7 @@ fn accept(listener: &TcpListener, way: &Arc<Way>) {
 }
 
 /// Passes on what comes, one way. In silence it keeps it, as a sender's retransmissions would; a cut loses it.
-fn carry_stream(mut from: TcpStream, mut to: TcpStream, way: &Way, generation: usize) {
+fn carry_stream(mut from: TcpStream, (mut to, end): (TcpStream, End), way: &Way, generation: usize) {
     let _ = (from.set_nonblocking(false), from.set_read_timeout(Some(TICK)), to.set_nodelay(true));
     let mut octets = vec![0; 16_384];
     while !way.ended(generation) {
@@ -156,7 +211,8 @@ fn carry_stream(mut from: TcpStream, mut to: TcpStream, way: &Way, generation: u
             }
             Err(_) => break,
         };
-        while way.is_silent() && !way.ended(generation) {
+        std::thread::sleep(way.delay());
+        while way.is_silent(end) && !way.ended(generation) {
             std::thread::sleep(TICK);
         }
         if way.ended(generation) || to.write_all(&octets[..count]).is_err() {
@@ -173,7 +229,7 @@ fn reset(stream: &TcpStream) {
 }
 
 /// Home's datagrams go to Edge from a port for each of Home's, until the next cut.
-fn carry_datagrams(udp: &Arc<UdpSocket>, way: &Arc<Way>) {
+fn carry_datagrams(udp: &Arc<UdpSocket>, way: &Arc<Way>, late: &Sender<Late>) {
     let mut flows: HashMap<SocketAddr, Arc<UdpSocket>> = HashMap::new();
     let mut carriers = Vec::new();
     let mut generation = way.generation.load(Ordering::Relaxed);
@@ -185,31 +241,92 @@ fn carry_datagrams(udp: &Arc<UdpSocket>, way: &Arc<Way>) {
             generation = way.generation.load(Ordering::Relaxed);
         }
         let Ok((count, home)) = received else { continue };
-        if !way.carries_udp() {
+        if !way.carries_udp(End::Edge) {
             continue;
         }
         let flow = flows.entry(home).or_insert_with(|| {
-            let flow = Arc::new(UdpSocket::bind((way.edge.ip(), 0)).expect("UDP"));
+            let own = udp.local_addr().expect("an address").ip();
+            let flow = Arc::new(UdpSocket::bind((own, 0)).expect("UDP"));
             flow.connect(way.edge).expect("a peer");
             flow.set_read_timeout(Some(TICK)).expect("a time limit");
-            let (udp, way, back) = (Arc::clone(udp), Arc::clone(way), Arc::clone(&flow));
-            carriers.push(std::thread::spawn(move || carry_back(&back, &udp, home, &way, generation)));
+            let (udp, way, back, late) = (Arc::clone(udp), Arc::clone(way), Arc::clone(&flow), late.clone());
+            carriers.push(std::thread::spawn(move || carry_back(&back, (&udp, home), &way, (generation, &late))));
             flow
         });
-        // An edge that is not there is a loss like any other.
-        let _ = flow.send(&octets[..count]);
+        pass_on(flow, None, &octets[..count], (way, late));
     }
     for carrier in carriers {
         let _ = carrier.join();
     }
 }
 
-fn carry_back(flow: &UdpSocket, udp: &UdpSocket, home: SocketAddr, way: &Way, generation: usize) {
+fn carry_back(
+    flow: &UdpSocket,
+    (udp, home): (&Arc<UdpSocket>, SocketAddr),
+    way: &Way,
+    (generation, late): (usize, &Sender<Late>),
+) {
     let mut octets = vec![0; DATAGRAM_OCTETS];
     while !way.ended(generation) {
         let Ok(count) = flow.recv(&mut octets) else { continue };
-        if way.carries_udp() {
-            let _ = udp.send_to(&octets[..count], home);
+        if way.carries_udp(End::Home) {
+            pass_on(udp, Some(home), &octets[..count], (way, late));
+        }
+    }
+}
+
+/// A datagram that is sent later than it came.
+struct Late {
+    due: Instant,
+    socket: Arc<UdpSocket>,
+    to: Option<SocketAddr>,
+    octets: Vec<u8>,
+}
+
+impl PartialEq for Late {
+    fn eq(&self, other: &Self) -> bool {
+        self.due == other.due
+    }
+}
+
+impl Eq for Late {}
+
+impl PartialOrd for Late {
+    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+/// The greatest is the one that is due first.
+impl Ord for Late {
+    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
+        other.due.cmp(&self.due)
+    }
+}
+
+/// Sends a datagram, to the socket's peer or to that address, now or later. Nobody being there is a loss like any other.
+fn pass_on(socket: &Arc<UdpSocket>, to: Option<SocketAddr>, octets: &[u8], (way, late): (&Way, &Sender<Late>)) {
+    let delay = way.delay();
+    if delay.is_zero() {
+        let _ = to.map_or_else(|| socket.send(octets), |to| socket.send_to(octets, to));
+    } else {
+        let (due, socket, octets) = (Instant::now() + delay, Arc::clone(socket), octets.to_vec());
+        let _ = late.send(Late { due, socket, to, octets });
+    }
+}
+
+fn send_late(posted: &Receiver<Late>, way: &Way) {
+    let mut waiting: BinaryHeap<Late> = BinaryHeap::new();
+    while !way.stop.load(Ordering::Relaxed) {
+        let wait = waiting.peek().map_or(TICK, |first| first.due.saturating_duration_since(Instant::now()).min(TICK));
+        match posted.recv_timeout(wait) {
+            Ok(late) => waiting.push(late),
+            Err(RecvTimeoutError::Timeout) => {}
+            Err(RecvTimeoutError::Disconnected) => return,
+        }
+        while waiting.peek().is_some_and(|first| first.due <= Instant::now()) {
+            let Some(Late { socket, to, octets, .. }) = waiting.pop() else { break };
+            let _ = to.map_or_else(|| socket.send(&octets), |to| socket.send_to(&octets, to));
         }
     }
 }

@@ -57,15 +57,20 @@ pub struct Surroundings {
     pub environment: Vec<(String, String)>,
     /// The name of its host, when it is not this one's.
     pub host_name: Option<String>,
+    /// The size of a file system in memory that the data directory is on, in MiB.
+    pub disk_mib: Option<u32>,
 }
 
 /// Gives the host a name that it has for this program alone.
 const NAMED: &str = "echo \"$1\" > /proc/sys/kernel/hostname; shift; exec \"$@\"";
 const NO_NAMES: &str = include_str!("no_names.py");
 
-/// A name server in a network of its own, on its loopback.
-fn start_no_names(namespace: &str, dir: &Path) -> (SocketAddr, Process) {
-    let address = ports::free();
+/// A name server in a network namespace that says of every name that it does not exist.
+///
+/// # Panics
+/// When it does not start.
+#[must_use]
+pub fn start_no_names(namespace: &str, address: SocketAddr, dir: &Path) -> Process {
     let mut python = process::command(Some(namespace), "/usr/bin/python3");
     python.args(["-c", NO_NAMES, &address.ip().to_string(), &address.port().to_string()]);
     let log = dir.join("no-names.log");
@@ -73,7 +78,7 @@ fn start_no_names(namespace: &str, dir: &Path) -> (SocketAddr, Process) {
     until("the name server is there", Duration::from_secs(30), || {
         std::fs::read_to_string(&log).ok().filter(|log| log.contains("ready"))
     });
-    (address, process)
+    process
 }
 
 /// A door with limits that no test reaches by accident.
@@ -143,6 +148,16 @@ impl Role {
             process: None,
             around: Surroundings::default(),
         }
+    }
+
+    fn settle_in(&mut self, around: Surroundings) {
+        if let Some(mib) = around.disk_mib {
+            std::fs::create_dir(&self.data).expect("a directory");
+            let mut mount = process::command(None, "mount");
+            mount.args(["-t", "tmpfs", "-o", &format!("size={mib}m"), "tmpfs"]).arg(&self.data);
+            process::run_ok(mount, b"", COMMAND_PATIENCE);
+        }
+        self.around = around;
     }
 
     /// The data directory.
@@ -342,8 +357,8 @@ impl Pair {
             Role::new("edge", &dir.path().join("edge"), places.map(|places| places.edge_namespace.clone()));
         let mut home =
             Role::new("home", &dir.path().join("home"), places.map(|places| places.home_namespace.clone()));
-        edge.around = options.around_edge.clone();
-        home.around = options.around_home.clone();
+        edge.settle_in(options.around_edge.clone());
+        home.settle_in(options.around_home.clone());
         let mut pair = Self {
             edge,
             home,
@@ -360,8 +375,8 @@ impl Pair {
         }
         let mut server = options.name_server.or(pair.name_server.as_ref().map(NameServer::address));
         if let Some(places) = places.filter(|_| server.is_none()) {
-            let (address, process) = start_no_names(&places.edge_namespace, pair.dir.path());
-            pair.no_names = Some(process);
+            let address = ports::free();
+            pair.no_names = Some(start_no_names(&places.edge_namespace, address, pair.dir.path()));
             server = Some(address);
         }
         let (link, told) = relay.map_or((link, link), |relay| (relay.edge(), relay.address()));
@@ -463,6 +478,17 @@ impl Pair {
     /// Waits until nothing sealed is left on the edge.
     pub fn wait_until_drained(&self, within: Duration) {
         until("sealed mail is handed over", within, || (self.link() == (true, 0)).then_some(()));
+    }
+}
+
+impl Drop for Role {
+    fn drop(&mut self) {
+        self.kill();
+        if self.around.disk_mib.is_some() {
+            let mut umount = process::command(None, "umount");
+            umount.arg("--lazy").arg(&self.data);
+            let _ = process::run(umount, b"", COMMAND_PATIENCE);
+        }
     }
 }
 

@@ -4,9 +4,12 @@
 //! ```text
 //! world --list           the stories
 //! world [NAME...]        those of this name, or all
+//! world --chaos MINUTES [WORD]
+//!                        numbered mail both ways while everything fails that can fail, or what has the word in its name
 //! ```
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "only tests use this program")]
 
+mod chaos;
 mod place;
 mod stories;
 mod wires;
@@ -29,14 +32,18 @@ fn main() -> ExitCode {
         }
         return ExitCode::SUCCESS;
     }
+    if let [flag, minutes, rest @ ..] = &words[..]
+        && flag == "--chaos"
+    {
+        return run_chaos(minutes, rest.first().map_or("", String::as_str));
+    }
     let wanted = |story: &&Story| words.is_empty() || words.iter().any(|word| word == story.name);
     if let Some(unknown) = words.iter().find(|word| !STORIES.iter().any(|story| story.name == **word)) {
         eprintln!("world: there is no story '{unknown}'; 'cargo xtask world --list' names them");
         return ExitCode::from(2);
     }
     if !NetworkLab::is_possible() {
-        eprintln!("world: network namespaces can't be made here: it takes root, and Linux with iproute2");
-        return ExitCode::from(2);
+        return impossible();
     }
     let begun = Instant::now();
     let told: Vec<(&str, bool)> =
@@ -48,6 +55,30 @@ fn main() -> ExitCode {
     }
     println!("FAILED: {}", failed.join(", "));
     ExitCode::FAILURE
+}
+
+fn run_chaos(minutes: &str, word: &str) -> ExitCode {
+    let Some(minutes) = minutes.parse().ok().filter(|minutes| (1..=600).contains(minutes)) else {
+        eprintln!("world: say how many minutes, 1 to 600: --chaos 2");
+        return ExitCode::from(2);
+    };
+    if !NetworkLab::is_possible() {
+        return impossible();
+    }
+    if !chaos::has_fault(word) {
+        eprintln!("world: no fault has '{word}' in its name");
+        return ExitCode::from(2);
+    }
+    if catch_unwind(|| chaos::run(minutes, word)).is_ok_and(|balances| balances) {
+        return ExitCode::SUCCESS;
+    }
+    println!("FAILED: the books do not balance");
+    ExitCode::FAILURE
+}
+
+fn impossible() -> ExitCode {
+    eprintln!("world: network namespaces can't be made here: it takes root, and Linux with iproute2");
+    ExitCode::from(2)
 }
 
 /// Tells a story in a world of its own; `false` when it does not hold, after all that may say why.

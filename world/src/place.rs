@@ -8,6 +8,10 @@ use testkit::opensmtpd::OpenSmtpd;
 use testkit::postfix::Postfix;
 use testkit::remote_mta::{RemoteMta, Site};
 
+/// The backbone itself, where the relay is that spoils the link.
+pub(crate) const INTERNET: Ipv4Addr = public(1);
+/// The MTA of the chaos, which takes numbered mail or hangs.
+pub(crate) const SINK: Ipv4Addr = public(30);
 /// The edge, which the lab has made.
 pub(crate) const EDGE: Ipv4Addr = public(2);
 /// A second edge.

@@ -2,10 +2,12 @@
 
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use tempfile::TempDir;
 use testkit::imap::{Account, json};
+use testkit::link_relay::LinkRelay;
 use testkit::name_tree::{NameHosts, NameTree};
 use testkit::namespace::within;
 use testkit::network_lab::NetworkLab;
@@ -15,7 +17,8 @@ use testkit::postfix::{self, Content, smtp_source};
 use testkit::remote_mta::RemoteMta;
 use testkit::smtp::SmtpClient;
 use testkit::submission::{Security, Sent, Submission};
-use testkit::{Pair, PairOptions, message, process, until};
+use testkit::process::{self, Process};
+use testkit::{Pair, PairOptions, message, until};
 
 use crate::place::{self, Neighbour, at};
 use crate::wires::Wires;
@@ -28,6 +31,9 @@ pub(crate) const MARKER: &str = "the-words-of-the-letter";
 /// What Home's host is called. Nobody outside may hear of it.
 const HOME_NAME: &str = "attic.house.example";
 const LINES_SHOWN: usize = 40;
+const BAD_DISK: &str = include_str!("chaos/bad_disk.c");
+/// The disks of hosts that have small ones.
+const DISK_MIB: u32 = 64;
 /// The second edge's host name.
 pub(crate) const SECOND: &str = "mx2.example.org";
 const EDGE_RULES: &[&str] = &["firewall", "edge", "--apply"];
@@ -43,6 +49,8 @@ pub(crate) struct Setting {
     pub(crate) home_config: String,
     /// Whether both hosts have a clock that the story can set.
     pub(crate) own_clock: bool,
+    /// Whether both hosts have small disks that can be spoilt, and the link a relay in it.
+    pub(crate) faulty: bool,
     /// Whether a host of the house talks to strangers itself, so that the house's address is seen out there.
     pub(crate) house_goes_out: bool,
 }
@@ -54,6 +62,7 @@ impl Default for Setting {
             edge_config: String::new(),
             home_config: String::new(),
             own_clock: false,
+            faulty: false,
             house_goes_out: false,
         }
     }
@@ -68,6 +77,8 @@ pub(crate) struct World {
     /// Who is called what.
     pub(crate) names: NameTree,
     hosts: BTreeMap<&'static str, String>,
+    /// What is in the link, when something is.
+    pub(crate) relay: Option<LinkRelay>,
     /// The wires and the router.
     pub(crate) lab: NetworkLab,
     house_goes_out: bool,
@@ -75,6 +86,10 @@ pub(crate) struct World {
     house: Vec<Ipv4Addr>,
     /// Addresses that mail went to: what the trace is asked for when something fails.
     written_to: Vec<String>,
+    /// Programs that do something for a while.
+    kept: Vec<Process>,
+    /// The keys in DNS.
+    keys: Vec<(String, String)>,
     dir: TempDir,
 }
 
@@ -103,18 +118,26 @@ impl World {
         );
         names.serve(&zones::records(&[]));
         let wires = Wires::tap(lab.internet(), &lab.wires(), dir.path());
-        let pair = Pair::with(&options(setting, &lab, &names, &dir));
-        names.serve(&zones::records(&keys(&pair.home)));
+        let options = options(setting, &lab, &names, &dir);
+        let relay = setting.faulty.then(|| {
+            LinkRelay::between(Some(lab.internet()), at(place::INTERNET, 443), at(place::EDGE, 443))
+        });
+        let pair = relay.as_ref().map_or_else(|| Pair::with(&options), |relay| Pair::with_relay(&options, relay));
+        let keys = keys(&pair.home);
+        names.serve(&zones::records(&keys));
         let world = Self {
             wires,
             neighbours: BTreeMap::new(),
             pair,
             names,
             hosts,
+            relay,
             lab,
             house_goes_out: setting.house_goes_out,
             house: vec![place::NAT],
             written_to: Vec::new(),
+            kept: Vec::new(),
+            keys,
             dir,
         };
         world.load_firewalls();
@@ -296,7 +319,54 @@ impl World {
 
     /// Sets the clock of both hosts so many seconds after the true time. It takes `own_clock`.
     pub(crate) fn clocks_are_ahead(&self, seconds: i64) {
-        std::fs::write(clock_file(&self.dir), format!("{seconds:+}\n")).expect("the clock");
+        for host in ["edge", "home"] {
+            self.clock_is_ahead(host, seconds);
+        }
+    }
+
+    /// The same of one host.
+    pub(crate) fn clock_is_ahead(&self, host: &str, seconds: i64) {
+        std::fs::write(clock_file(&self.dir, host), format!("{seconds:+}\n")).expect("the clock");
+    }
+
+    /// Whether syncs of a host's disk are slow, or nothing can be written to it. It takes `faulty`.
+    pub(crate) fn disk_is(&self, host: &str, how: DiskFault, on: bool) {
+        let switch = switch_file(&self.dir, host, how);
+        if on {
+            std::fs::write(switch, "").expect("the switch");
+        } else {
+            std::fs::remove_file(switch).expect("the switch");
+        }
+    }
+
+    /// Starts the name servers again, as they were.
+    pub(crate) fn names_are_back(&mut self) {
+        self.names.serve(&zones::records(&self.keys));
+    }
+
+    /// Keeps a program running.
+    pub(crate) fn keep(&mut self, process: Process) {
+        self.kept.push(process);
+    }
+
+    /// Ends all programs that were kept.
+    pub(crate) fn let_go(&mut self) {
+        self.kept.clear();
+    }
+
+    /// Attempts of which Edge, asked after its death, had no record, as Home's trace tells: each may have been a delivery.
+    pub(crate) fn forgotten_attempts(&self) -> u32 {
+        let count = |name: &str| {
+            let path = self.pair.home.data().join("trace").join(name);
+            let text = std::fs::read_to_string(path).unwrap_or_default();
+            text.matches(r#""step":"forgotten""#).count()
+        };
+        u32::try_from(count("current.jsonl") + count("previous.jsonl")).expect("a number")
+    }
+
+    /// The story's own files.
+    pub(crate) fn dir(&self) -> &std::path::Path {
+        self.dir.path()
     }
 
     /// The packets on the backbone so far that match a filter of tshark. The capture ends with it.
@@ -380,30 +450,86 @@ fn print_end(what: &str, text: &str) {
     println!("---- {what}, its end\n{}", lines[lines.len().saturating_sub(LINES_SHOWN)..].join("\n"));
 }
 
-fn clock_file(dir: &TempDir) -> std::path::PathBuf {
-    dir.path().join("clock")
+/// What may happen to a disk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum DiskFault {
+    /// Every sync takes most of a second.
+    Slow,
+    /// Nothing can be changed.
+    ReadOnly,
+}
+
+impl DiskFault {
+    /// The variable that says which file turns it on.
+    const fn variable(self) -> &'static str {
+        match self {
+            Self::Slow => "BAD_DISK_SLOW",
+            Self::ReadOnly => "BAD_DISK_READ_ONLY",
+        }
+    }
+}
+
+fn clock_file(dir: &TempDir, host: &str) -> PathBuf {
+    dir.path().join(format!("{host}-clock"))
+}
+
+fn switch_file(dir: &TempDir, host: &str, fault: DiskFault) -> PathBuf {
+    dir.path().join(format!("{host}-{}", fault.variable()))
+}
+
+/// The libraries and switches that let a story do to a host what it likes.
+fn environment(setting: &Setting, host: &str, dir: &TempDir) -> Vec<(String, String)> {
+    let (mut libraries, mut all) = (Vec::new(), Vec::new());
+    let mut set = |name: &str, value: String| all.push((name.to_owned(), value));
+    if setting.own_clock {
+        let clock = clock_file(dir, host);
+        std::fs::write(&clock, "+0\n").expect("a clock");
+        libraries.push(faketime());
+        set("FAKETIME_TIMESTAMP_FILE", clock.display().to_string());
+        set("FAKETIME_NO_CACHE", "1".to_owned());
+        // Waits are real.
+        set("FAKETIME_DONT_FAKE_MONOTONIC", "1".to_owned());
+    }
+    if setting.faulty {
+        libraries.push(bad_disk(dir));
+        // The directory that the test makes for the pair.
+        set("BAD_DISK_BELOW", std::env::temp_dir().join("postern-journey-").display().to_string());
+        for fault in [DiskFault::Slow, DiskFault::ReadOnly] {
+            set(fault.variable(), switch_file(dir, host, fault).display().to_string());
+        }
+    }
+    if !libraries.is_empty() {
+        all.push(("LD_PRELOAD".to_owned(), libraries.join(":")));
+    }
+    all
+}
+
+/// Compiles the library that spoils disks.
+fn bad_disk(dir: &TempDir) -> String {
+    let (source, library) = (dir.path().join("bad_disk.c"), dir.path().join("bad_disk.so"));
+    if !library.exists() {
+        std::fs::write(&source, BAD_DISK).expect("a file");
+        let mut gcc = process::command(None, "gcc");
+        gcc.args(["-shared", "-fPIC", "-O1", "-o"]).arg(&library).arg(&source).arg("-ldl");
+        process::run_ok(gcc, b"", PATIENCE);
+    }
+    library.display().to_string()
 }
 
 fn options(setting: &Setting, lab: &NetworkLab, names: &NameTree, dir: &TempDir) -> PairOptions {
-    let mut environment = Vec::new();
-    if setting.own_clock {
-        std::fs::write(clock_file(dir), "+0\n").expect("a clock");
-        environment = vec![
-            ("LD_PRELOAD".to_owned(), faketime()),
-            ("FAKETIME_TIMESTAMP_FILE".to_owned(), clock_file(dir).display().to_string()),
-            ("FAKETIME_NO_CACHE".to_owned(), "1".to_owned()),
-            // Waits are real.
-            ("FAKETIME_DONT_FAKE_MONOTONIC".to_owned(), "1".to_owned()),
-        ];
-    }
+    let around = |host: &str, host_name: Option<String>| Surroundings {
+        environment: environment(setting, host, dir),
+        host_name,
+        disk_mib: setting.faulty.then_some(DISK_MIB),
+    };
     PairOptions {
         edge_config: format!("{}{}", setting.edge_config, edge_config(names)),
         home_config: format!("{}[queue]\nretry = [\"1s\"]\n", setting.home_config),
         outbound: setting.outbound,
         name_server: Some(names.resolver()),
         places: Some(lab.places()),
-        around_edge: Surroundings { environment: environment.clone(), host_name: None },
-        around_home: Surroundings { environment, host_name: Some(HOME_NAME.to_owned()) },
+        around_edge: around("edge", None),
+        around_home: around("home", Some(HOME_NAME.to_owned())),
     }
 }
 

@@ -5,10 +5,10 @@ use std::net::Ipv4Addr;
 
 use testkit::knot::txt;
 
-use crate::place::{EDGE, Neighbour, SECOND_EDGE, SPAMMER};
+use crate::place::{EDGE, Neighbour, SECOND_EDGE, SINK, SPAMMER};
 
 /// The zones below the root.
-pub(crate) const ZONES: [&str; 14] = [
+pub(crate) const ZONES: [&str; 15] = [
     "arpa",
     "in-addr.arpa",
     "113.0.203.in-addr.arpa",
@@ -20,6 +20,7 @@ pub(crate) const ZONES: [&str; 14] = [
     "exim.test",
     "opensmtpd.test",
     "chasquid.test",
+    "sink.test",
     "spammer.test",
     "innocent.test",
     "dnsbl.test",
@@ -30,6 +31,7 @@ pub(crate) fn records(keys: &[(String, String)]) -> Vec<(&'static str, String)> 
     let mut all = vec![
         ("example.org", ours() + &texts(keys, "example.org")),
         ("other.test", txt("@", "v=spf1 mx -all") + "@ MX 10 mx.example.org.\n" + &texts(keys, "other.test")),
+        ("sink.test", theirs(SINK)),
         ("spammer.test", format!("@ MX 10 mx\nmx A {SPAMMER}\n")),
         ("innocent.test", "@ MX 10 mx\nmx A 203.0.113.99\n".to_owned() + &txt("@", "v=spf1 -all")),
         // RFC 5782: 127.0.0.2 is on every list.

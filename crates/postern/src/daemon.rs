@@ -28,6 +28,8 @@ pub fn start_logging() {
         .with_writer(std::io::stderr)
         .with_ansi(colour)
         .with_target(false)
+        // A log that can't be written, on a full disk say, is no reason to stop: the complaint about it would panic.
+        .log_internal_errors(false)
         .try_init();
 }
 

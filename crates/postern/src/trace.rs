@@ -75,11 +75,13 @@ struct Writer {
     dir: PathBuf,
     file: Option<File>,
     octets: u64,
+    /// Lines that could not be written, since the last that could.
+    lost: usize,
 }
 
 impl Writer {
     const fn new(dir: PathBuf) -> Self {
-        Self { dir, file: None, octets: 0 }
+        Self { dir, file: None, octets: 0, lost: 0 }
     }
 
     fn run(mut self, events: &Receiver<Event>) {
@@ -98,10 +100,27 @@ impl Writer {
                 }
             }
             is_busy = lines.len() > one;
-            if let Err(error) = self.append(&lines) {
-                tracing::warn!(%error, dir = %self.dir.display(), "the trace could not be written");
+            let written = self.append(&lines);
+            self.complain(&written, lines.iter().filter(|octet| **octet == b'\n').count());
+        }
+    }
+
+    /// Says once that the trace can't be written, and once that it can be again.
+    fn complain(&mut self, written: &io::Result<()>, lines: usize) {
+        let dir = self.dir.display();
+        match written {
+            Err(error) => {
+                if self.lost == 0 {
+                    tracing::warn!(%error, %dir, "the trace can't be written; mail goes on without it");
+                }
+                self.lost += lines;
                 self.file = None;
             }
+            Ok(()) if self.lost > 0 => {
+                tracing::warn!(lines = self.lost, %dir, "the trace is written again; these lines are missing");
+                self.lost = 0;
+            }
+            Ok(()) => {}
         }
     }
 

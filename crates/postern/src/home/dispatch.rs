@@ -5,6 +5,7 @@
 //! SMTP of its own: Edge carries out single attempts and keeps their outcomes until they are recorded here.
 
 mod carry;
+mod clock;
 mod destinations;
 mod health;
 mod local;
@@ -17,7 +18,7 @@ mod warm_up;
 use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use mail::{Address, Domain, ItemId, ReversePath, UnixTime};
 use store::Store;
@@ -27,6 +28,7 @@ use tokio::task::{AbortHandle, Id, JoinError, JoinSet};
 use tokio_util::sync::CancellationToken;
 
 use self::carry::{Ending, Note, carry};
+use self::clock::Clock;
 use self::health::Health;
 pub(crate) use self::local::{LocalMessage, Octets};
 use self::room::{Freed, Rooms};
@@ -47,6 +49,9 @@ const START_STEP: usize = 1000;
 const PAUSE: Duration = Duration::from_secs(60);
 /// Records that are kept in memory until their first round, which then reads nothing.
 const FRESH_MAX: usize = 1000;
+/// What is made of a wait between attempts, at least and at most.
+const BACKOFF_PER_MILLE_MIN: u64 = 800;
+const BACKOFF_PER_MILLE_MAX: u64 = 1200;
 /// How long an item rests when an edge is up and yet took no order.
 const DEAF_PAUSE_SECS: u64 = 1;
 
@@ -164,6 +169,14 @@ impl Settings {
         }
     }
 
+    /// When an item is tried that is recorded as due at `next_due`. Nothing is put off for longer than the longest wait:
+    /// what is was recorded while the clock was wrong.
+    fn due(&self, next_due: UnixTime, now: UnixTime) -> UnixTime {
+        let longest = self.retry.iter().copied().max().unwrap_or(PAUSE);
+        let latest = now.0.saturating_add(micros(longest) / 1000 * BACKOFF_PER_MILLE_MAX);
+        if next_due.0 > latest { now } else { next_due }
+    }
+
     fn deadline(&self, submitted: UnixTime) -> UnixTime {
         UnixTime(submitted.0.saturating_add(micros(self.expire)))
     }
@@ -177,7 +190,7 @@ impl Settings {
     fn backoff(&self, attempts: u32, random: u64) -> u64 {
         let place = usize::try_from(attempts.saturating_sub(1)).unwrap_or(usize::MAX);
         let wait = micros(self.retry.get(place).or(self.retry.last()).copied().unwrap_or(PAUSE));
-        let per_mille = 800 + random % 401;
+        let per_mille = BACKOFF_PER_MILLE_MIN + random % (BACKOFF_PER_MILLE_MAX - BACKOFF_PER_MILLE_MIN + 1);
         wait / 1000 * per_mille
     }
 }
@@ -344,7 +357,8 @@ impl<O: Outbound, A: Accounts> Dispatcher<O, A> {
             for (item, state) in read {
                 match state {
                     Ok(state) if state.running.is_empty() => {
-                        let rest = if state.held { Rest::Held } else { Rest::Until(state.next_due) };
+                        let due = self.shared.settings.due(state.next_due, system::now());
+                        let rest = if state.held { Rest::Held } else { Rest::Until(due) };
                         self.schedule.put(item, rest, state.turn());
                     }
                     Ok(state) => {
@@ -371,6 +385,9 @@ impl<O: Outbound, A: Accounts> Dispatcher<O, A> {
         mut freed: mpsc::UnboundedReceiver<Freed>,
         stop: &CancellationToken,
     ) {
+        let mut clock = Clock::new(system::now(), Instant::now());
+        let mut looks = tokio::time::interval(clock::LOOKED_AT_EVERY);
+        looks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
             let wait = self.until_due();
             let slots = Arc::clone(&self.shared.slots);
@@ -388,6 +405,11 @@ impl<O: Outbound, A: Accounts> Dispatcher<O, A> {
                     self.schedule.room_at(&domain, at, count, system::now());
                 }
                 Some(ended) = self.rounds.join_next_with_id() => self.handle_end(ended),
+                _ = looks.tick() => {
+                    if let Some(by) = clock.look(system::now(), Instant::now()) {
+                        self.clock_was_set(by);
+                    }
+                }
                 () = tokio::time::sleep(wait.unwrap_or_default()), if wait.is_some_and(|wait| !wait.is_zero()) => {}
                 slot = slots.acquire_owned(), if wait.is_some_and(|wait| wait.is_zero()) => {
                     if let Some((item, rest)) = self.schedule.pop_due(system::now()) {
@@ -397,6 +419,14 @@ impl<O: Outbound, A: Accounts> Dispatcher<O, A> {
                 }
             }
         }
+    }
+
+    /// What waits for a time is tried now: nobody knows how far away that time is.
+    fn clock_was_set(&mut self, by: i64) {
+        self.shared.rooms.wake_all();
+        *self.shared.health() = Health::default();
+        let count = self.schedule.wake_all(system::now());
+        tracing::warn!(seconds = by, messages = count, "the clock was set: what waits in the queue is tried now");
     }
 
     /// How long until an item is due; `None` while none waits.

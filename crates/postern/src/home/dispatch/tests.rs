@@ -764,3 +764,13 @@ async fn a_forwarded_message_of_nobody_known_is_reported_to_the_operator() {
     assert_eq!(inbox.len(), 1);
     assert!(inbox[0].contains("al@elsewhere.example"), "{}", inbox[0]);
 }
+
+#[test]
+fn what_was_recorded_while_the_clock_was_ahead_is_due_at_once() {
+    let retry = vec![Duration::from_secs(60), Duration::from_secs(3600)];
+    let settings = Settings { retry, ..Settings::expiring(Duration::from_secs(1)) };
+    let now = UnixTime::from_secs(1_000_000);
+    for (recorded, due) in [(0, 0), (999_999, 999_999), (1_004_320, 1_004_320), (1_004_321, 1_000_000)] {
+        assert_eq!(settings.due(UnixTime::from_secs(recorded), now), UnixTime::from_secs(due), "{recorded}");
+    }
+}
