@@ -15,7 +15,6 @@ mod forwarding;
 mod import;
 mod inbound;
 mod mailboxes;
-mod many;
 mod network;
 mod operator;
 mod outbound;

@@ -5,9 +5,9 @@ use std::collections::{BinaryHeap, HashMap};
 use std::io::{self, Read as _, Write as _};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::sync::Arc;
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
-use std::sync::Mutex;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -250,7 +250,8 @@ fn carry_datagrams(udp: &Arc<UdpSocket>, way: &Arc<Way>, late: &Sender<Late>) {
             flow.connect(way.edge).expect("a peer");
             flow.set_read_timeout(Some(TICK)).expect("a time limit");
             let (udp, way, back, late) = (Arc::clone(udp), Arc::clone(way), Arc::clone(&flow), late.clone());
-            carriers.push(std::thread::spawn(move || carry_back(&back, (&udp, home), &way, (generation, &late))));
+            carriers
+                .push(std::thread::spawn(move || carry_back(&back, (&udp, home), &way, (generation, &late))));
             flow
         });
         pass_on(flow, None, &octets[..count], (way, late));
@@ -305,7 +306,12 @@ impl Ord for Late {
 }
 
 /// Sends a datagram, to the socket's peer or to that address, now or later. Nobody being there is a loss like any other.
-fn pass_on(socket: &Arc<UdpSocket>, to: Option<SocketAddr>, octets: &[u8], (way, late): (&Way, &Sender<Late>)) {
+fn pass_on(
+    socket: &Arc<UdpSocket>,
+    to: Option<SocketAddr>,
+    octets: &[u8],
+    (way, late): (&Way, &Sender<Late>),
+) {
     let delay = way.delay();
     if delay.is_zero() {
         let _ = to.map_or_else(|| socket.send(octets), |to| socket.send_to(octets, to));
@@ -318,7 +324,9 @@ fn pass_on(socket: &Arc<UdpSocket>, to: Option<SocketAddr>, octets: &[u8], (way,
 fn send_late(posted: &Receiver<Late>, way: &Way) {
     let mut waiting: BinaryHeap<Late> = BinaryHeap::new();
     while !way.stop.load(Ordering::Relaxed) {
-        let wait = waiting.peek().map_or(TICK, |first| first.due.saturating_duration_since(Instant::now()).min(TICK));
+        let wait = waiting
+            .peek()
+            .map_or(TICK, |first| first.due.saturating_duration_since(Instant::now()).min(TICK));
         match posted.recv_timeout(wait) {
             Ok(late) => waiting.push(late),
             Err(RecvTimeoutError::Timeout) => {}

@@ -162,7 +162,9 @@ fn shuffled(mut order: Vec<&'static Fault>, random: &mut Random) -> Vec<&'static
 
 /// Nothing waits anywhere.
 fn wait_until_settled(world: &World) {
-    until("the link is up and nothing is sealed", PATIENCE, || (world.pair.link() == (true, 0)).then_some(()));
+    until("the link is up and nothing is sealed", PATIENCE, || {
+        (world.pair.link() == (true, 0)).then_some(())
+    });
     until("the queue is empty", PATIENCE, || (world.pair.home.status()?["queue"] == 0).then_some(()));
 }
 

@@ -14,10 +14,10 @@ use testkit::network_lab::NetworkLab;
 use testkit::numbered::{Numbered, Numbers, arrived};
 use testkit::pair::{LINK_PATIENCE, MoreEdge, MorePlace, PASSWORD, Role, Surroundings};
 use testkit::postfix::{self, Content, smtp_source};
+use testkit::process::{self, Process};
 use testkit::remote_mta::RemoteMta;
 use testkit::smtp::SmtpClient;
 use testkit::submission::{Security, Sent, Submission};
-use testkit::process::{self, Process};
 use testkit::{Pair, PairOptions, message, until};
 
 use crate::place::{self, Neighbour, at};
@@ -122,7 +122,8 @@ impl World {
         let relay = setting.faulty.then(|| {
             LinkRelay::between(Some(lab.internet()), at(place::INTERNET, 443), at(place::EDGE, 443))
         });
-        let pair = relay.as_ref().map_or_else(|| Pair::with(&options), |relay| Pair::with_relay(&options, relay));
+        let pair =
+            relay.as_ref().map_or_else(|| Pair::with(&options), |relay| Pair::with_relay(&options, relay));
         let keys = keys(&pair.home);
         names.serve(&zones::records(&keys));
         let world = Self {

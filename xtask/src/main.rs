@@ -14,7 +14,8 @@ use std::process::ExitCode;
 use step::{Failure, Plan};
 
 const HELP: &str = "\
-cargo xtask ci                 packages, format, lints, unit tests, fuzzing, demo, journeys, world, a short bench
+cargo xtask ci                 packages, format, lints, unit tests, fuzzing, demo, journeys, world, chaos, a short bench
+cargo xtask nightly            the same with ten minutes of chaos instead of two
 cargo xtask packages           installs the Debian packages that the tests need, or says which are missing
 cargo xtask fmt                formats the code
 cargo xtask lint               format and clippy, warnings are errors
@@ -23,11 +24,15 @@ cargo xtask fuzz [--seconds N] [TARGET...]
                                a short run of the fuzz targets, two minutes in all, split among them
 cargo xtask journeys [FILTER]  the program in both roles against other mail programs
 cargo xtask world [NAME...]    stories of Postern among other people's hosts, in network namespaces; --list names them
+cargo xtask chaos [--minutes N] [WORD]
+                               numbered mail both ways while everything fails, 2 minutes; only what has WORD in its name
 cargo xtask bench [--quick] [FIGURE...]
                                measures the program against a Postfix pair; all figures: bench/RESULTS.md";
 
 /// Where `cargo build` puts the program, below the target directory.
 const PROGRAM: &str = "debug/postern";
+const CHAOS_MINUTES: &str = "2";
+const NIGHTLY_CHAOS_MINUTES: &str = "10";
 const WORLD: &str = "debug/world";
 const OPTIMISED: &str = "release/postern";
 const BENCH: &str = "release/bench";
@@ -37,7 +42,8 @@ fn main() -> ExitCode {
     let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
     let mut plan = Plan::default();
     let done = match words[..] {
-        ["ci"] => ci(&mut plan),
+        ["ci"] => ci(&mut plan, CHAOS_MINUTES),
+        ["nightly"] => ci(&mut plan, NIGHTLY_CHAOS_MINUTES),
         ["packages"] => packages(&mut plan),
         ["fmt"] => plan.cargo("format", &["fmt", "--all"]),
         ["lint"] => lint(&mut plan),
@@ -48,6 +54,7 @@ fn main() -> ExitCode {
         ["journeys"] => packages(&mut plan).and_then(|()| journeys(&mut plan, None)),
         ["journeys", filter] => packages(&mut plan).and_then(|()| journeys(&mut plan, Some(filter))),
         ["world", ref names @ ..] => packages(&mut plan).and_then(|()| world(&mut plan, names)),
+        ["chaos", ref options @ ..] => packages(&mut plan).and_then(|()| chaos(&mut plan, options)),
         ["bench", ref options @ ..] => packages(&mut plan).and_then(|()| bench(&mut plan, options)),
         _ => {
             eprintln!("{HELP}");
@@ -64,7 +71,8 @@ fn main() -> ExitCode {
     }
 }
 
-fn ci(plan: &mut Plan) -> Result<(), Failure> {
+/// With so many minutes of chaos.
+fn ci(plan: &mut Plan, minutes: &str) -> Result<(), Failure> {
     packages(plan)?;
     lint(plan)?;
     unit_tests(plan)?;
@@ -73,6 +81,7 @@ fn ci(plan: &mut Plan) -> Result<(), Failure> {
     plan.program("demo", &program(), &["demo", "--once"])?;
     run_journeys(plan, None)?;
     plan.program("world", &built(WORLD), &[])?;
+    plan.program("chaos", &built(WORLD), &["--chaos", minutes])?;
     // That it runs, not how fast: CI's machines are shared.
     bench(plan, &["--quick"])
 }
@@ -111,6 +120,15 @@ fn run_journeys(plan: &mut Plan, filter: Option<&str>) -> Result<(), Failure> {
 fn world(plan: &mut Plan, names: &[&str]) -> Result<(), Failure> {
     build(plan)?;
     plan.program("world", &built(WORLD), names)
+}
+
+fn chaos(plan: &mut Plan, options: &[&str]) -> Result<(), Failure> {
+    let (minutes, word) = match options {
+        ["--minutes", minutes, word @ ..] => (*minutes, word),
+        word => (CHAOS_MINUTES, word),
+    };
+    build(plan)?;
+    plan.program("chaos", &built(WORLD), &[&["--chaos", minutes], word].concat())
 }
 
 /// A full run of all figures is the record that is kept; anything less goes to the target directory.

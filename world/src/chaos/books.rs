@@ -43,8 +43,12 @@ impl Books {
         for number in sink_numbers(world) {
             *arrived.entry(number).or_default() += 1;
         }
-        let outbound =
-            Direction { told: outbound, arrived, reported: reported(world), window: world.forgotten_attempts() };
+        let outbound = Direction {
+            told: outbound,
+            arrived,
+            reported: reported(world),
+            window: world.forgotten_attempts(),
+        };
         Self { inbound, outbound }
     }
 
@@ -111,7 +115,9 @@ impl fmt::Display for Direction {
             self.extra(),
             self.window
         )?;
-        self.reasons().iter().try_for_each(|(reason, times)| write!(f, "\n    refused {times} times: {reason}"))
+        self.reasons()
+            .iter()
+            .try_for_each(|(reason, times)| write!(f, "\n    refused {times} times: {reason}"))
     }
 }
 
@@ -129,7 +135,8 @@ fn reported(world: &World) -> BTreeSet<u32> {
             continue;
         }
         let text = String::from_utf8_lossy(&report).into_owned();
-        let subjects = text.lines().filter_map(|line| line.trim().strip_prefix("Subject: out-")?.parse().ok());
+        let subjects =
+            text.lines().filter_map(|line| line.trim().strip_prefix("Subject: out-")?.parse().ok());
         numbers.extend(subjects.collect::<Vec<u32>>());
     }
     numbers

@@ -426,7 +426,11 @@ impl<O: Outbound, A: Accounts> Dispatcher<O, A> {
         self.shared.rooms.wake_all();
         *self.shared.health() = Health::default();
         let count = self.schedule.wake_all(system::now());
-        tracing::warn!(seconds = by, messages = count, "the clock was set: what waits in the queue is tried now");
+        tracing::warn!(
+            seconds = by,
+            messages = count,
+            "the clock was set: what waits in the queue is tried now"
+        );
     }
 
     /// How long until an item is due; `None` while none waits.

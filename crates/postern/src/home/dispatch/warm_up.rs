@@ -74,7 +74,8 @@ impl WarmUp {
             (known.day, known.sent) = (today, 0);
         }
         let after = known.sent.saturating_add(u32::try_from(recipients).unwrap_or(u32::MAX));
-        if known.sent > 0 && self.limit(today.saturating_sub(known.first)).is_some_and(|limit| after > limit) {
+        if known.sent > 0 && self.limit(today.saturating_sub(known.first)).is_some_and(|limit| after > limit)
+        {
             return Err(UnixTime::from_secs((today + 1) * DAY + system::random_u64() % SPREAD));
         }
         known.sent = after;
