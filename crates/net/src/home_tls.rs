@@ -38,13 +38,19 @@ impl FromStr for Fingerprint {
             .ok_or(NoFingerprint)?;
         let (pairs, rest) = digits.as_chunks::<2>();
         let octets: Vec<u8> = pairs.iter().map(|[high, low]| high * 16 + low).collect();
-        if rest.is_empty() { octets.try_into().map(Self).map_err(|_| NoFingerprint) } else { Err(NoFingerprint) }
+        if rest.is_empty() {
+            octets.try_into().map(Self).map_err(|_| NoFingerprint)
+        } else {
+            Err(NoFingerprint)
+        }
     }
 }
 
 /// The text is no fingerprint.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("a fingerprint is SHA-256 in 64 hexadecimal digits, as 'openssl x509 -noout -fingerprint -sha256' prints it")]
+#[error(
+    "a fingerprint is SHA-256 in 64 hexadecimal digits, as 'openssl x509 -noout -fingerprint -sha256' prints it"
+)]
 pub struct NoFingerprint;
 
 impl fmt::Display for Fingerprint {
@@ -116,7 +122,9 @@ impl ResolvesClientCert for Shown {
 pub fn connector(known_by: KnownBy, identity: Option<&ClientIdentity>) -> Result<TlsConnector, Error> {
     let provider = Arc::new(aws_lc_rs::default_provider());
     let verifier: Arc<dyn ServerCertVerifier> = match known_by {
-        KnownBy::Fingerprint(fingerprint) => Arc::new(Pinned { provider: Arc::clone(&provider), fingerprint }),
+        KnownBy::Fingerprint(fingerprint) => {
+            Arc::new(Pinned { provider: Arc::clone(&provider), fingerprint })
+        }
         KnownBy::Roots(roots) => {
             let verifier = WebPkiServerVerifier::builder_with_provider(roots, Arc::clone(&provider)).build();
             verifier.map_err(|error| Error::General(error.to_string()))?

@@ -52,7 +52,10 @@ fn add_roots(roots: &mut RootCertStore, path: &Path) -> Result<(), TlsError> {
     if certificates.is_empty() {
         return Err(content("it holds no PEM certificate".to_owned()));
     }
-    certificates.into_iter().try_for_each(|certificate| roots.add(certificate)).map_err(|error| content(error.to_string()))
+    certificates
+        .into_iter()
+        .try_for_each(|certificate| roots.add(certificate))
+        .map_err(|error| content(error.to_string()))
 }
 
 /// A connector that wants a certificate of the name it is given from one of these roots.

@@ -116,6 +116,9 @@ pub struct TransactionResult {
     /// The whole body was sent and no reply came: the server may have taken the message. Recipients it had
     /// accepted are deferred.
     pub in_doubt: bool,
+    /// Whether the message was begun to be sent: enough recipients were taken. If not, outcomes with a reply are
+    /// refusals of the envelope.
+    pub body_begun: bool,
 }
 
 /// What the driver has to do before it calls [`Session::advance`] again.

@@ -1,5 +1,7 @@
 //! Mail from the internet: what Edge answers to the clients of its port 25.
 
+mod foreign;
+
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,9 +16,11 @@ use tokio::sync::Semaphore;
 use tokio_util::task::AbortOnDropHandle;
 
 use super::door::{Admission, Door};
+use super::foreign::ForeignHomes;
 use super::greylist::{Greyed, Greylist};
-use super::handoff::{HandOff, HandOffs, Telling};
+use super::handoff::{HandOffs, Telling};
 use super::homes::{Home, Homes, Kept};
+use super::incoming::{Incoming, Target};
 use super::judge::{self, Examination, Judgement, Judges, Taken};
 use super::visitor::{self, Visitor};
 use super::{return_path, score};
@@ -36,6 +40,8 @@ const DELAY: Duration = Duration::from_secs(3);
 pub struct Reception {
     /// Whom mail is for.
     pub homes: Arc<Homes>,
+    /// Whom else.
+    pub foreign: Arc<ForeignHomes>,
     /// Where it goes.
     pub hand_offs: Arc<HandOffs>,
     /// Who may come in.
@@ -54,6 +60,14 @@ pub struct Reception {
     pub slots_spare: usize,
 }
 
+impl Reception {
+    /// What the most generous home takes; `None` while there is no home.
+    pub fn message_octets_max(&self) -> Option<u64> {
+        let kept = self.homes.list().into_iter().filter_map(|home| home.kept());
+        kept.map(|kept| kept.snapshot.message_octets_max).chain(self.foreign.message_octets_max()).max()
+    }
+}
+
 /// One SMTP session's view of Edge.
 pub struct Receive {
     shared: Arc<Reception>,
@@ -66,7 +80,7 @@ pub struct Receive {
     unknown_recipients: u32,
     /// Boxed, as the message is: a session that idles has little.
     transaction: Box<Transaction>,
-    message: Option<Box<(HandOff, Examination)>>,
+    message: Option<Box<(Incoming, Examination)>>,
 }
 
 /// What is known of the transaction that is going on.
@@ -80,8 +94,8 @@ struct Transaction {
     spf: Option<Spf>,
     /// Signs of the name that the client calls itself by, and of SPF.
     signs: Vec<Sign>,
-    /// The home that the first recipient belongs to, with the snapshot it was checked by.
-    home: Option<(Arc<Home>, Arc<Kept>)>,
+    /// The home that the first recipient belongs to.
+    home: Option<Target>,
     recipients: usize,
     /// Whether a notification to this recipient should carry a tag, and its address has none.
     untagged: bool,
@@ -116,24 +130,40 @@ impl Receive {
 
     /// Takes a recipient if it is known and its envelope will still fit a frame.
     fn take_recipient(&mut self, recipient: &Recipient) -> Reply {
-        let octets = self.transaction.recipients_octets + link::recipient_octets(recipient);
-        if octets > link::RECIPIENTS_OCTETS_MAX {
-            return Reply::new(
-                452,
-                (4, 5, 3),
-                "Too many long recipients; send to the rest in another transaction",
-            );
-        }
-        if self.transaction.is_notification() && self.transaction.recipients > 0 {
-            // A notification is for the one who sent the message (RFC 3464 section 2).
-            return Reply::new(452, (4, 5, 3), "A message with the null reverse-path has one recipient");
+        if let Some(refusal) = self.no_more_recipients(recipient) {
+            return refusal;
         }
         let reply = self.check_recipient(&recipient.address, system::now());
         if reply.is_positive() {
-            self.transaction.recipients_octets = octets;
-            self.transaction.recipients += 1;
+            self.count_recipient(recipient);
         }
         reply
+    }
+
+    /// Why the message gets no further recipient, whoever it is.
+    fn no_more_recipients(&self, recipient: &Recipient) -> Option<Reply> {
+        let octets = self.transaction.recipients_octets + link::recipient_octets(recipient);
+        let text = if octets > link::RECIPIENTS_OCTETS_MAX {
+            "Too many long recipients; send to the rest in another transaction"
+        } else if self.transaction.is_notification() && self.transaction.recipients > 0 {
+            // A notification is for the one who sent the message (RFC 3464 section 2).
+            "A message with the null reverse-path has one recipient"
+        } else {
+            return None;
+        };
+        Some(Reply::new(452, (4, 5, 3), text))
+    }
+
+    fn count_recipient(&mut self, recipient: &Recipient) {
+        self.transaction.recipients_octets += link::recipient_octets(recipient);
+        self.transaction.recipients += 1;
+    }
+
+    /// A message has one home: recipients of another are asked for in a transaction of their own.
+    fn of_another_home(&self, target: &Target) -> Option<Reply> {
+        let first = self.transaction.home.as_ref()?;
+        let text = "Send to this recipient in a transaction of its own";
+        (!first.is_same(target)).then(|| Reply::new(452, (4, 5, 3), text))
     }
 
     fn check_recipient(&mut self, address: &Address, now: UnixTime) -> Reply {
@@ -156,15 +186,12 @@ impl Receive {
         if let Some(refusal) = refusal {
             return refusal;
         }
-        match &self.transaction.home {
-            Some((first, _)) if !Arc::ptr_eq(first, &home) => {
-                Reply::new(452, (4, 5, 3), "Send to this recipient in a transaction of its own")
-            }
-            _ => {
-                self.transaction.home.get_or_insert((home, kept));
-                Reply::new(250, (2, 1, 5), "Recipient ok")
-            }
+        let target = Target::Paired(home, kept);
+        if let Some(refusal) = self.of_another_home(&target) {
+            return refusal;
         }
+        self.transaction.home.get_or_insert(target);
+        Reply::new(250, (2, 1, 5), "Recipient ok")
     }
 
     /// Why the rewritten reverse-path of forwarded mail is no recipient: only what happened to that mail is told
@@ -286,13 +313,12 @@ impl Receive {
     }
 
     /// Judges a message that is whole and hands it off.
-    async fn conclude(&mut self, mut message: HandOff, mut examination: Examination) -> Answers {
+    async fn conclude(&mut self, mut message: Incoming, mut examination: Examination) -> Answers {
         let shared = Arc::clone(&self.shared);
         if let Some(header) = examination.end(&shared.judges) {
             message.body(&header).await;
         }
-        let limit =
-            self.transaction.home.as_ref().map_or(u64::MAX, |(_, kept)| kept.snapshot.message_octets_max);
+        let limit = self.transaction.home.as_ref().map_or(u64::MAX, Target::message_octets_max);
         if examination.hops() > HOPS_MAX {
             message.abort();
             return Reply::new(554, (5, 4, 6), "The message has passed too many hosts: it loops").into();
@@ -362,15 +388,7 @@ impl Service for Receive {
 
     async fn mail(&mut self, client: &Client, from: &MailFrom) -> Reply {
         drop(self.message.take());
-        let most = self
-            .shared
-            .homes
-            .list()
-            .iter()
-            .filter_map(|home| home.kept())
-            .map(|k| k.snapshot.message_octets_max)
-            .max();
-        match (most, from.size) {
+        match (self.shared.message_octets_max(), from.size) {
             (None, _) => return Reply::new(451, (4, 3, 2), "This host is not set up yet; try again later"),
             (Some(most), Some(size)) if size > most => {
                 return Reply::new(552, (5, 3, 4), format!("The message is larger than {most} octets"));
@@ -388,6 +406,9 @@ impl Service for Receive {
     }
 
     async fn recipient(&mut self, client: &Client, recipient: &Recipient) -> Reply {
+        if let Some(home) = self.foreign_home(&recipient.address) {
+            return Box::pin(self.foreign_recipient(client, recipient, home)).await;
+        }
         let reply = self.take_recipient(recipient);
         if reply.enhanced == Some(NO_SUCH_RECIPIENT) {
             self.unknown().await;
@@ -411,14 +432,21 @@ impl Service for Receive {
 
     async fn data(&mut self, mut envelope: Envelope) -> Result<(), Reply> {
         let home = self.transaction.home.clone();
-        let (home, kept) = home.ok_or_else(|| Reply::new(503, (5, 5, 1), "No recipients"))?;
+        let home = home.ok_or_else(|| Reply::new(503, (5, 5, 1), "No recipients"))?;
         // Each was found good at RCPT: Home knows its people by their plain addresses.
         for recipient in &mut envelope.recipients {
-            recipient.address = kept.snapshot.without_tag(&recipient.address);
+            recipient.address = match &home {
+                Target::Paired(_, kept) => kept.snapshot.without_tag(&recipient.address),
+                Target::Foreign(home) => home.own_address(&recipient.address),
+            };
         }
         self.transaction.envelope = Some(envelope.clone());
         let open = Open { item: system::new_item_id(), accepted: system::now(), envelope };
-        self.message = Some(Box::new((self.shared.hand_offs.begin(home, kept, open)?, Examination::new())));
+        let message = match home {
+            Target::Paired(home, kept) => Incoming::HandOff(self.shared.hand_offs.begin(home, kept, open)?),
+            Target::Foreign(home) => Incoming::Passage(home.begin(open)?),
+        };
+        self.message = Some(Box::new((message, Examination::new())));
         Ok(())
     }
 
@@ -498,6 +526,7 @@ mod tests {
         };
         Receive::new(Arc::new(Reception {
             homes,
+            foreign: Arc::default(),
             hand_offs: Arc::new(hand_offs),
             door: Door::new(crate::config::DoorConfig::default()),
             judges: Judges { visitors: Arc::new(visitors), policy: crate::config::PolicyConfig::default() },

@@ -6,7 +6,9 @@ use std::sync::Arc;
 use bytes::BytesMut;
 use mail::{Address, BodyType, Envelope, Notify, Orcpt, Outcome, Recipient, Ret, ReversePath};
 use smtp::Secret;
-use smtp::client::{Chunking, Login, Quorum, Session, Settings, Step, TlsUse, Transaction, TransactionResult};
+use smtp::client::{
+    Chunking, Login, Quorum, Session, Settings, Step, TlsUse, Transaction, TransactionResult,
+};
 
 pub(crate) fn envelope(from: &str, to: &[&str]) -> Envelope {
     let reverse_path =
