@@ -5,13 +5,14 @@ use std::time::Duration;
 use testkit::certificates::Authority;
 use testkit::dns::{NameServer, Record};
 use testkit::message::{self, field, files_that_hold};
-use testkit::pair::{EDGE_NAME, LoneEdge};
+use testkit::pair::{EDGE_NAME, LoneEdge, PairOptions};
 use testkit::postfix::{Access, EDGE_PASSWORD, EDGE_USER, PostfixHome};
 use testkit::smtp::SmtpClient;
-use testkit::until;
+use testkit::{Pair, until};
 
 use crate::alone;
 use crate::authentication::{message as judged_message, results_of};
+use crate::backscatter::prdr;
 
 const PATIENCE: Duration = Duration::from_secs(90);
 const ASK: &str = "recipients = \"call-ahead\"\n";
@@ -97,7 +98,8 @@ fn mail_goes_through_with_a_certificate_and_its_verdict_stands_in_the_header() {
     let results = results_of(&[stored.clone()], "hello").unwrap();
     assert!(results.starts_with("mx.example.org;") && results.contains("spf=pass"), "{results}");
     assert!(results.contains("dmarc=pass header.from=strict.test"), "{results}");
-    let received = String::from_utf8_lossy(&stored).matches("Received: from sender.test ([127.0.0.1])").count();
+    let received =
+        String::from_utf8_lossy(&stored).matches("Received: from sender.test ([127.0.0.1])").count();
     assert_eq!(received, 1, "{}", String::from_utf8_lossy(&stored));
     assert_eq!(field(&stored, "X-Spam-Flag"), None);
     assert!(stored.ends_with(message::body(octets.as_bytes())));
@@ -111,7 +113,8 @@ fn mail_goes_through_with_a_certificate_and_its_verdict_stands_in_the_header() {
     let reply = send(&edge, "ann@other.test", &["bob@example.org"], refused.as_bytes());
     assert!(reply.starts_with("550 5.7.1") && reply.contains("DMARC"), "{reply}");
 
-    let item = reply_item(&send(&edge, "", &["postmaster"], &message::simple("a@b.test", "postmaster", "to-us")));
+    let item =
+        reply_item(&send(&edge, "", &["postmaster"], &message::simple("a@b.test", "postmaster", "to-us")));
     came(&home, "postmaster", "to-us");
     let story = edge.role.command_ok(&["trace", &item], "");
     assert!(story.contains("passed-on") && story.contains("1 recipient(s)"), "{story}");
@@ -192,7 +195,9 @@ fn a_home_that_is_away_leaves_the_mail_with_the_sender_and_nothing_on_edge() {
 
     // Who is on the list and not at the home: nobody gets the message, and then the sender hears of whom.
     std::fs::write(list.path(), "bob@example.org\nghost@example.org\n").unwrap();
-    until("the list is read again", PATIENCE, || rcpt(&edge, "ghost@example.org").starts_with("250").then_some(()));
+    until("the list is read again", PATIENCE, || {
+        rcpt(&edge, "ghost@example.org").starts_with("250").then_some(())
+    });
     let to = ["bob@example.org", "ghost@example.org"];
     let octets = message::simple("a@sender.test", "bob@example.org", "for-both");
     let reply = send(&edge, "a@sender.test", &to, &octets);
@@ -228,7 +233,10 @@ fn a_home_that_does_not_know_this_edge_refuses_no_recipient_through_it() {
     let (home, edge, _authority) = with_login("not the password", by_name);
     assert!(rcpt(&edge, "bob@example.org").starts_with("451 4.4.1"));
     let log = edge.role.log();
-    assert!(log.contains("refused the login with 535") && log.contains("correct user and password_file"), "{log}");
+    assert!(
+        log.contains("refused the login with 535") && log.contains("correct user and password_file"),
+        "{log}"
+    );
     assert!(!home.log().contains("NOQUEUE"));
 
     let mut home = PostfixHome::new(None);
@@ -256,4 +264,47 @@ fn what_the_home_refuses_is_refused_to_the_sender_without_telling_where_it_is() 
     // One is the test's own: it looked whether Postfix listens.
     assert_eq!(home.log().matches(": connect from").count(), 2, "one connection did for all: {}", home.log());
     assert!(home.log().contains(&format!("helo=<{EDGE_NAME}>")), "{}", home.log());
+}
+
+#[test]
+fn who_asks_for_a_reply_per_recipient_hears_whom_the_home_does_not_take() {
+    let _alone = alone();
+    let list = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(list.path(), "@example.org\n").unwrap();
+    let (home, edge) = with_certificate(&format!("recipients_file = \"{}\"\n", list.path().display()));
+    let to = ["bob@example.org", "ghost@example.org"];
+    let octets = message::simple("a@sender.test", "bob@example.org", "apart");
+    let replies = prdr(edge.smtp, &to, &octets);
+    assert!(
+        replies.len() == 3 && replies[0].starts_with("250") && replies[1].starts_with("550 5.1.1"),
+        "{replies:?}"
+    );
+    came(&home, "bob", "apart");
+    assert_eq!(home.messages("bob").len(), 1);
+}
+
+#[test]
+fn an_edge_has_homes_of_both_kinds_and_its_own_configuration_says_whose_a_domain_is() {
+    let _alone = alone();
+    let mut home = PostfixHome::new(None);
+    let edge_config = config(&home, &by_fingerprint(&home), ASK);
+    let pair = Pair::with(&PairOptions { edge_config, ..PairOptions::default() });
+    let shown = pair.edge.status().unwrap()["foreign_homes"][0]["certificate"].as_str().unwrap().to_owned();
+    home.start(Access::Certificate(&shown));
+    let log = pair.edge.log();
+    assert!(log.contains("a paired home claims a domain of a [[foreign_home]]"), "{log}");
+    let other = pair.add_home("example.net", "eve");
+    let mut client = SmtpClient::ready(pair.smtp).unwrap();
+    client.command("MAIL FROM:<a@sender.test>").unwrap();
+    assert!(client.command("RCPT TO:<bob@example.org>").unwrap().starts_with("250"));
+    let reply = client.command("RCPT TO:<eve@example.net>").unwrap();
+    assert!(reply.starts_with("452 4.5.3"), "{reply}");
+    client.command("RSET").unwrap();
+    for (to, subject) in [("bob@example.org", "to-postfix"), ("eve@example.net", "to-postern")] {
+        let octets = message::simple("a@sender.test", to, subject);
+        assert!(client.message("a@sender.test", &[to], &octets).unwrap().starts_with("250"));
+    }
+    came(&home, "bob", "to-postfix");
+    assert_eq!(other.account("eve@example.net").subjects("INBOX"), ["to-postern"]);
+    assert!(pair.account("bob").messages("INBOX").is_empty());
 }

@@ -51,7 +51,8 @@ impl PostfixHome {
         let certificate = certificate.cloned().unwrap_or(own);
         std::fs::create_dir(postfix.path("dovecot")).expect("a directory");
         std::fs::write(postfix.path("header_checks"), HEADER_CHECKS).expect("a file");
-        std::fs::write(postfix.path("users"), format!("{EDGE_USER}:{{PLAIN}}{EDGE_PASSWORD}\n")).expect("a file");
+        std::fs::write(postfix.path("users"), format!("{EDGE_USER}:{{PLAIN}}{EDGE_PASSWORD}\n"))
+            .expect("a file");
         Self { dovecot: None, postfix, smtps: ports::free(), certificate, is_running: false }
     }
 

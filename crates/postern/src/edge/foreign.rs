@@ -16,7 +16,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use link::Open;
-use mail::{Address, Domain, Reply};
+use mail::{Address, Domain, Reply, ReversePath};
 use net::home_tls::{ClientIdentity, KnownBy};
 use net::tls::CertificateFiles;
 use serde_json::{Value, json};
@@ -169,9 +169,9 @@ impl ForeignHome {
         }
     }
 
-    /// Whether the home takes mail for this address: the reply to RCPT.
-    pub async fn check_recipient(&self, address: &Address) -> Reply {
-        self.known.check(&self.own_address(address), &self.line).await
+    /// Whether the home takes mail for this address from that one: the reply to RCPT.
+    pub async fn check_recipient(&self, address: &Address, from: &ReversePath) -> Reply {
+        self.known.check(&self.own_address(address), from, &self.line).await
     }
 
     /// Begins a message for it.

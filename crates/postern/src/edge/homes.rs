@@ -252,3 +252,36 @@ fn from_hex(text: &str) -> Option<[u8; 32]> {
     let pin = crate::config::EdgePin { name: String::new(), address: String::new(), key: text.to_owned() };
     pin.fingerprint()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_domain_of_a_foreign_home_is_nobody_elses_and_belongs_here() {
+        let dir = tempfile::tempdir().unwrap();
+        let domain = |name: &str| Domain::parse(name).unwrap();
+        let foreign = HashSet::from([domain("example.org")]);
+        let homes = Homes::open(dir.path(), 1 << 20).unwrap().without(foreign);
+        let home = homes.pair([7; 32], UnixTime(1)).unwrap();
+        let policy = |name| link::DomainPolicy { name: domain(name), catch_all: true };
+        home.keep(Snapshot {
+            generation: 1,
+            domains: vec![policy("example.org"), policy("example.net")],
+            subaddress_separators: String::new(),
+            recipient_key: link::RecipientKey::new([1; 32]),
+            recipients: HashSet::new(),
+            sealing_key: crate::sealed::generate_key().1,
+            away: link::Away::Seal,
+            message_octets_max: 1 << 20,
+            outbound: false,
+            return_paths: None,
+            srs: None,
+        })
+        .unwrap();
+        let found = |name| (homes.route(&domain(name)).is_some(), homes.has(&domain(name)));
+        assert_eq!(found("example.org"), (false, true));
+        assert_eq!(found("example.net"), (true, true));
+        assert_eq!(found("example.com"), (false, false));
+    }
+}

@@ -218,4 +218,16 @@ mod tests {
         assert_eq!(of(571, (5, 7, 1)), (550, EnhancedCode(5, 7, 1)));
         assert_eq!(of(451, (5, 7, 1)), (451, EnhancedCode(4, 7, 1)));
     }
+
+    #[test]
+    fn a_reply_that_was_lost_is_told_from_a_home_that_is_away() {
+        let item = ItemId::from_bytes([1; 16]);
+        let lost = Outcome::deferred(EnhancedCode(4, 4, 2), "the connection was lost");
+        assert_eq!(of_outcome(&lost, (true, item), "home"), silent());
+        assert_eq!(of_outcome(&lost, (false, item), "home"), away());
+        let too_large = Outcome::failed(EnhancedCode(5, 3, 4), "the message is larger than the server takes");
+        assert_eq!(of_outcome(&too_large, (false, item), "home").code, 552);
+        let utf8 = Outcome::failed(EnhancedCode(5, 6, 7), "an address needs SMTPUTF8");
+        assert_eq!(of_outcome(&utf8, (false, item), "home").status(), EnhancedCode(5, 6, 7));
+    }
 }

@@ -15,6 +15,8 @@ use crate::config::ForeignHomeConfig;
 use crate::edge::judge::is_role;
 use crate::problem::Problem;
 
+/// How long the home may take to answer; the sender waits.
+const PATIENCE: Duration = Duration::from_secs(60);
 /// Recipients that are remembered of one home.
 const REMEMBERED_MAX: usize = 20_000;
 
@@ -71,27 +73,30 @@ impl Known {
     }
 
     /// The reply to RCPT for this address.
-    pub(super) async fn check(&self, address: &Address, line: &Arc<Line>) -> Reply {
-        let key = address.canonical();
-        let remembered = self.memory().find(&key, Instant::now());
+    pub(super) async fn check(&self, address: &Address, from: &ReversePath, line: &Arc<Line>) -> Reply {
+        let remembered = {
+            let (memory, now) = (self.memory(), Instant::now());
+            memory.find(&key_of_both(address, from), now).or_else(|| memory.find(&address.canonical(), now))
+        };
         match remembered {
             Some(Said::Known) => return ok(),
             Some(Said::Unknown(reply)) => return reply,
             None => {}
         }
         match &self.list {
-            // The postmaster has to be reachable (RFC 5321 section 4.5.1), listed or not.
+            // These have to be reachable (RFC 5321 section 4.5.1, RFC 2142), listed or not.
             Some(list) if is_role(address.local()) || list.has(address).await => ok(),
             Some(_) => answer::unknown_recipient(),
             None => self.ask(address, line).await,
         }
     }
 
-    /// The home refused this recipient, which was thought good.
-    pub(super) fn refused(&self, address: &Address, reply: Reply) {
+    /// The home refused this recipient, which was thought good, in a message of that sender. Whether it was for the
+    /// recipient alone is not known, so others may still try.
+    pub(super) fn refused(&self, address: &Address, from: &ReversePath, reply: Reply) {
         // With a file nobody asks again before the message comes: long enough for the sender to come again.
         let time = if self.list.is_some() { self.known_for } else { self.unknown_for };
-        self.memory().keep(address.canonical(), Said::Unknown(reply), Instant::now(), time);
+        self.memory().keep(key_of_both(address, from), Said::Unknown(reply), Instant::now(), time);
     }
 
     /// Asks the home in a transaction that ends before DATA. The null reverse-path asks about the recipient alone:
@@ -100,9 +105,10 @@ impl Known {
         if line.was_down_just_now() {
             return answer::away();
         }
-        let result = match line.send(question(address), &[]).await {
-            Ok(result) => result,
-            Err(Unreachable) => return answer::away(),
+        let asking = tokio::time::timeout(PATIENCE, line.send(question(address), &[]));
+        let result = match asking.await {
+            Ok(Ok(result)) => result,
+            Ok(Err(Unreachable)) | Err(_) => return answer::away(),
         };
         let Some(outcome) = result.outcomes.first() else { return answer::away() };
         let (said, time, reply) = match answer::of_recipient(outcome, line) {
@@ -113,6 +119,11 @@ impl Known {
         self.memory().keep(address.canonical(), said, Instant::now(), time);
         reply
     }
+}
+
+/// No address has a blank outside of quotes, and no reverse-path before its end.
+fn key_of_both(address: &Address, from: &ReversePath) -> String {
+    format!("{} <{from}>", address.canonical())
 }
 
 fn ok() -> Reply {

@@ -15,6 +15,8 @@ use tokio::time::Instant;
 
 /// How long a connection may take to come about: the home is one network away, and a sender waits.
 const CONNECT_PATIENCE: Duration = Duration::from_secs(10);
+/// How long it may take until EHLO is answered, and the login.
+const OPEN_PATIENCE: Duration = Duration::from_secs(30);
 /// How long a message waits for one of the connections.
 const SLOT_PATIENCE: Duration = Duration::from_secs(30);
 /// How long a connection waits for the next message.
@@ -184,7 +186,8 @@ impl Line {
     }
 
     async fn open(&self) -> Result<Connection, Unreachable> {
-        match self.connect().await {
+        let opened = tokio::time::timeout(OPEN_PATIENCE, self.connect()).await;
+        match opened.unwrap_or(Err(OpenError::Closed(Closed::TimedOut))) {
             Ok(connection) => {
                 self.came_up();
                 Ok(connection)

@@ -186,9 +186,10 @@ impl Passage {
 
     /// Recipients that the home does not take after all are refused at RCPT when the sender comes again.
     fn learn(&self, asked: Vec<Option<Asked>>) {
-        for (recipient, asked) in self.open.envelope.recipients.iter().zip(asked) {
+        let envelope = &self.open.envelope;
+        for (recipient, asked) in envelope.recipients.iter().zip(asked) {
             if let Some(Asked::Unknown(reply)) = asked {
-                self.home.known.refused(&recipient.address, reply);
+                self.home.known.refused(&recipient.address, &envelope.reverse_path, reply);
             }
         }
     }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use mail::{Address, Client, Recipient, Reply};
+use mail::{Address, Client, EnhancedCode, Recipient, Reply, ReversePath};
 
 use super::super::foreign::ForeignHome;
 use super::super::incoming::Target;
@@ -43,11 +43,12 @@ impl Receive {
         {
             return refusal;
         }
-        let reply = home.check_recipient(&recipient.address).await;
+        let from = self.transaction.reverse_path.clone().unwrap_or(ReversePath::Null);
+        let reply = home.check_recipient(&recipient.address, &from).await;
         if reply.is_positive() {
             self.transaction.home.get_or_insert(target);
             self.count_recipient(recipient);
-        } else if reply.code >= 500 {
+        } else if reply.enhanced.is_some_and(|EnhancedCode(class, subject, _)| (class, subject) == (5, 1)) {
             self.unknown().await;
         }
         reply
