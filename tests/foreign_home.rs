@@ -1,9 +1,11 @@
 //! A home that is Postfix and Dovecot: mail is passed on inside the session, and nothing rests on Edge.
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use testkit::certificates::Authority;
 use testkit::dns::{NameServer, Record};
+use testkit::forgetful_home::{ForgetfulHome, Manner};
 use testkit::message::{self, field, files_that_hold};
 use testkit::pair::{EDGE_NAME, LoneEdge, PairOptions};
 use testkit::postfix::{Access, EDGE_PASSWORD, EDGE_USER, PostfixHome};
@@ -25,11 +27,10 @@ fn edge_of(home: &PostfixHome, known_by: &str, more: &str) -> LoneEdge {
         ("_dmarc.wary.test", text("v=DMARC1; p=quarantine")),
         ("strict.test", text("v=spf1 ip4:127.0.0.1 -all")),
     ]);
-    LoneEdge::start(&config(home, known_by, more), name_server)
+    LoneEdge::start(&config(home.address(), known_by, more), name_server)
 }
 
-fn config(home: &PostfixHome, known_by: &str, more: &str) -> String {
-    let address = home.address();
+fn config(address: SocketAddr, known_by: &str, more: &str) -> String {
     format!("[[foreign_home]]\ndomains = [\"example.org\"]\naddress = \"{address}\"\n{known_by}{more}")
 }
 
@@ -95,7 +96,7 @@ fn mail_goes_through_with_a_certificate_and_its_verdict_stands_in_the_header() {
     let reply = send(&edge, "ann@strict.test", &["bob@example.org"], octets.as_bytes());
     assert!(reply.starts_with("250 2.0.0 Passed on as "), "{reply}");
     let stored = came(&home, "bob", "hello");
-    let results = results_of(&[stored.clone()], "hello").unwrap();
+    let results = results_of(std::slice::from_ref(&stored), "hello").unwrap();
     assert!(results.starts_with("mx.example.org;") && results.contains("spf=pass"), "{results}");
     assert!(results.contains("dmarc=pass header.from=strict.test"), "{results}");
     let received =
@@ -287,7 +288,7 @@ fn who_asks_for_a_reply_per_recipient_hears_whom_the_home_does_not_take() {
 fn an_edge_has_homes_of_both_kinds_and_its_own_configuration_says_whose_a_domain_is() {
     let _alone = alone();
     let mut home = PostfixHome::new(None);
-    let edge_config = config(&home, &by_fingerprint(&home), ASK);
+    let edge_config = config(home.address(), &by_fingerprint(&home), ASK);
     let pair = Pair::with(&PairOptions { edge_config, ..PairOptions::default() });
     let shown = pair.edge.status().unwrap()["foreign_homes"][0]["certificate"].as_str().unwrap().to_owned();
     home.start(Access::Certificate(&shown));
@@ -307,4 +308,35 @@ fn an_edge_has_homes_of_both_kinds_and_its_own_configuration_says_whose_a_domain
     came(&home, "bob", "to-postfix");
     assert_eq!(other.account("eve@example.net").subjects("INBOX"), ["to-postern"]);
     assert!(pair.account("bob").messages("INBOX").is_empty());
+}
+
+#[test]
+fn a_message_whose_reply_is_lost_stays_with_the_sender_and_what_the_home_does_not_offer_is_refused() {
+    let _alone = alone();
+    let authority = Authority::new();
+    let certificate = authority.issue(&["home.example.org"]);
+    for manner in [Manner::Close, Manner::Silent] {
+        let home = ForgetfulHome::start(&certificate, manner);
+        let patience = "[limits]\nhand_off = 1\n";
+        let config = format!("{patience}{}", config(home.address(), &by_name(&authority), ASK));
+        let edge = LoneEdge::start(&config, NameServer::start(&[]));
+        let octets = message::simple("a@sender.test", "bob@example.org", "taken");
+        let reply = send(&edge, "a@sender.test", &["bob@example.org"], &octets);
+        assert!(reply.starts_with("451 4.4.2"), "{manner:?}: {reply}");
+        assert_eq!(home.log().matches("took").count(), 1, "and it was sent once: {}", home.log());
+        let story = edge.role.command_ok(&["trace", "sender.test"], "");
+        assert!(story.contains("not-passed-on") && story.contains("451 4.4.2"), "{story}");
+
+        let eight_bit = [&octets[..], "grüße\r\n".as_bytes()].concat();
+        let reply = until("the home is tried again", PATIENCE, || {
+            let reply = send(&edge, "a@sender.test", &["bob@example.org"], &eight_bit);
+            (!reply.starts_with("451")).then_some(reply)
+        });
+        assert!(reply.starts_with("550 5.6.3"), "{reply}");
+        let mut client = SmtpClient::ready(edge.smtp).unwrap();
+        client.command("MAIL FROM:<a@sender.test> SMTPUTF8").unwrap();
+        let reply = client.command("RCPT TO:<jürgen@example.org>").unwrap();
+        assert!(reply.starts_with("550 5.6.7"), "{reply}");
+        assert_eq!(home.log().matches("took").count(), 1, "{}", home.log());
+    }
 }

@@ -166,7 +166,7 @@ impl Memory {
             let mut place = 0_usize;
             self.0.retain(|_, _| {
                 place += 1;
-                place % 100 != 0
+                !place.is_multiple_of(100)
             });
         }
         self.0.insert(key, (said, now + time));

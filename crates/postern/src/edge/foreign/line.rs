@@ -143,7 +143,7 @@ impl Line {
         let mut connection = self.open().await?;
         let result = connection.send(transaction, &mut Pieces::of(pieces)).await;
         if let Some(cause) = lost(&result) {
-            self.went_down(cause);
+            self.went_down(&cause);
         }
         self.put_back(connection, &result, slot);
         Ok(result)
@@ -193,7 +193,7 @@ impl Line {
                 Ok(connection)
             }
             Err(error) => {
-                self.went_down(cause(&error));
+                self.went_down(&cause(&error));
                 Err(Unreachable)
             }
         }
@@ -236,11 +236,11 @@ impl Line {
     }
 
     /// Said once for each cause, not for each sender.
-    fn went_down(&self, cause: String) {
+    fn went_down(&self, cause: &str) {
         let since = Instant::now();
-        let now = State::Down { cause: cause.clone(), since };
+        let now = State::Down { cause: cause.to_owned(), since };
         let before = std::mem::replace(&mut self.inner().state, now);
-        if !matches!(&before, State::Down { cause: known, .. } if *known == cause) {
+        if !matches!(&before, State::Down { cause: known, .. } if known == cause) {
             tracing::error!(home = %self.address(), %cause, "a home can't be reached: its mail is answered 451 and stays with the senders");
         }
     }
