@@ -4,6 +4,9 @@
 //! sealed as it is written. So a link that is lost at any moment costs nothing but the sealing: the message
 //! rests under the same item id, and Home drops what it already has.
 
+#[cfg(test)]
+mod model;
+
 use std::sync::Arc;
 use std::time::Duration;
 
