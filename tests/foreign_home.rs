@@ -8,7 +8,7 @@ use testkit::dns::{NameServer, Record};
 use testkit::forgetful_home::{ForgetfulHome, Manner};
 use testkit::message::{self, field, files_that_hold};
 use testkit::pair::{EDGE_NAME, LoneEdge, PairOptions};
-use testkit::postfix::{Access, EDGE_PASSWORD, EDGE_USER, PostfixHome};
+use testkit::postfix::{Access, Content, EDGE_PASSWORD, EDGE_USER, Load, PostfixHome, smtp_source};
 use testkit::smtp::SmtpClient;
 use testkit::{Pair, until};
 
@@ -339,4 +339,16 @@ fn a_message_whose_reply_is_lost_stays_with_the_sender_and_what_the_home_does_no
         assert!(reply.starts_with("550 5.6.7"), "{reply}");
         assert_eq!(home.log().matches("took").count(), 1, "{}", home.log());
     }
+}
+
+#[test]
+fn three_hundred_messages_of_twenty_senders_come_over_no_more_connections_than_are_allowed() {
+    let _alone = alone();
+    let (home, edge) = with_certificate(&format!("{ASK}connections = 4\n"));
+    let content = Content::Octets(20_000);
+    smtp_source(None, edge.smtp, Load { messages: 300, sessions: 20, content, to: "bob@example.org" });
+    until("all have come", PATIENCE, || (home.messages("bob").len() == 300).then_some(()));
+    // One is the test's own.
+    let connections = home.log().matches(": connect from").count();
+    assert!(connections <= 5, "{connections} connections");
 }

@@ -270,5 +270,22 @@ mod tests {
     fn counts_are_taken_at_their_bound() {
         assert!(edge(&format!("{GOOD}connections = 100\nknown_for = \"7d\"\n")).is_ok());
         assert!(error_of("connections = 101\n").contains("1 to 100"));
+        let message = |octets: u32| edge(&format!("{GOOD}message = {octets}\n"));
+        assert!(message(64 << 10).is_ok() && message((64 << 10) - 1).is_err());
+        let user = |octets: usize| {
+            edge(&format!("{GOOD}user = \"{}\"\npassword_file = \"/p\"\n", "u".repeat(octets)))
+        };
+        assert!(user(255).is_ok() && user(256).is_err());
+        let domains = |count: usize| {
+            let names: Vec<String> = (0..count).map(|number| format!("\"d{number}.example\"")).collect();
+            edge(&GOOD.replace("\"example.org\"", &names.join(",")))
+        };
+        assert!(domains(1000).is_ok() && domains(1001).is_err() && domains(0).is_err());
+        let homes = |count: usize| {
+            let home = |number: usize| GOOD.replace("example.org", &format!("d{number}.example"));
+            edge(&(0..count).map(home).collect::<Vec<_>>().join("[[foreign_home]]\n"))
+        };
+        assert!(homes(100).is_ok());
+        assert!(homes(101).unwrap_err().contains("no more than 100"));
     }
 }

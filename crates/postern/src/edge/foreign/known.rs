@@ -130,7 +130,7 @@ fn ok() -> Reply {
     Reply::new(250, (2, 1, 5), "Recipient ok")
 }
 
-fn question(address: &Address) -> Transaction {
+pub(super) fn question(address: &Address) -> Transaction {
     let envelope = Envelope {
         reverse_path: ReversePath::Null,
         recipients: vec![address.clone().into()],

@@ -21,6 +21,8 @@ const OPEN_PATIENCE: Duration = Duration::from_secs(30);
 const SLOT_PATIENCE: Duration = Duration::from_secs(30);
 /// How long a connection waits for the next message.
 const LINGER: Duration = Duration::from_secs(20);
+/// How often connections that idle are looked at.
+const SWEEP_EVERY: Duration = Duration::from_secs(5);
 /// How long a home that could not be reached is not tried again: no sender has to give a message first to hear of it.
 const DOWN_REMEMBERED: Duration = Duration::from_secs(5);
 
@@ -48,6 +50,8 @@ pub(super) struct Line {
 #[derive(Default)]
 struct Inner {
     idle: Vec<Idle>,
+    /// Whether a task looks after those that idle.
+    is_swept: bool,
     state: State,
 }
 
@@ -164,24 +168,31 @@ impl Line {
         if !result.reusable {
             return;
         }
-        let since = Instant::now();
-        self.inner().idle.push(Idle { connection, since });
-        let line = Arc::clone(self);
-        tokio::spawn(async move {
-            tokio::time::sleep(LINGER).await;
-            line.close_idle(since).await;
-        });
+        let mut inner = self.inner();
+        inner.idle.push(Idle { connection, since: Instant::now() });
+        if !std::mem::replace(&mut inner.is_swept, true) {
+            tokio::spawn(Arc::clone(self).sweep());
+        }
     }
 
-    /// Says goodbye on the connection that waits since then, if it still does.
-    async fn close_idle(&self, since: Instant) {
-        let waiting = {
-            let mut inner = self.inner();
-            let place = inner.idle.iter().position(|idle| idle.since <= since);
-            place.map(|place| inner.idle.remove(place))
-        };
-        if let Some(idle) = waiting {
-            idle.connection.quit().await;
+    /// Says goodbye on connections that have waited for long enough, until none is left.
+    async fn sweep(self: Arc<Self>) {
+        loop {
+            tokio::time::sleep(SWEEP_EVERY).await;
+            let (old, is_over) = {
+                let mut inner = self.inner();
+                let (old, young) = inner.idle.drain(..).partition(|idle| idle.since.elapsed() >= LINGER);
+                inner.idle = young;
+                let old: Vec<Idle> = old;
+                inner.is_swept = !inner.idle.is_empty();
+                (old, inner.idle.is_empty())
+            };
+            for idle in old {
+                idle.connection.quit().await;
+            }
+            if is_over {
+                return;
+            }
         }
     }
 
@@ -292,5 +303,60 @@ impl<'a> Pieces<'a> {
 impl BodySource for Pieces<'_> {
     async fn next(&mut self) -> Result<Option<Bytes>, BodyLost> {
         Ok(self.0.next().cloned())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::str::FromStr as _;
+
+    use net::home_tls::KnownBy;
+
+    use super::*;
+
+    fn line(connections: usize) -> Arc<Line> {
+        let known_by = KnownBy::Fingerprint(Fingerprint::from_str(&"00".repeat(32)).unwrap());
+        Arc::new(Line::new(Way {
+            host: "127.0.0.1".to_owned(),
+            port: 9,
+            tls_name: "127.0.0.1".to_owned(),
+            connector: net::home_tls::connector(known_by, None).unwrap(),
+            settings: Settings::new("mx.example.org"),
+            shown: None,
+            connections,
+        }))
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_message_waits_for_a_connection_but_not_for_ever() {
+        let line = line(1);
+        let slot = Arc::clone(&line.slots).try_acquire_owned().unwrap();
+        let question = super::super::known::question(&mail::Address::parse("bob@example.org").unwrap());
+        let before = Instant::now();
+        assert_eq!(line.send(question, &[]).await, Err(Unreachable));
+        assert_eq!(
+            (before.elapsed(), line.state().0),
+            (SLOT_PATIENCE, "unknown"),
+            "the home is not to blame"
+        );
+        drop(slot);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_home_that_could_not_be_reached_is_left_alone_for_a_moment() {
+        let line = line(1);
+        assert!(!line.was_down_just_now());
+        line.went_down("no connection");
+        assert!(line.was_down_just_now());
+        tokio::time::advance(DOWN_REMEMBERED).await;
+        assert!(!line.was_down_just_now());
+        assert_eq!(line.state(), ("down", Some("no connection".to_owned())));
+        line.refuses_us(&Reply::new(554, (5, 7, 1), "bob@example.org: no"));
+        assert_eq!(line.state(), ("refusing", Some("it refused a recipient with 554 5.7.1".to_owned())));
+        assert!(!line.was_down_just_now(), "recipients are still asked about");
+        line.came_up();
+        assert_eq!(line.state().0, "refusing");
+        line.is_willing();
+        assert_eq!(line.state(), ("up", None));
     }
 }

@@ -102,7 +102,7 @@ fn modified(path: &std::path::Path) -> Option<SystemTime> {
 
 fn read(path: &std::path::Path) -> Result<Entries, Problem> {
     let text = files::read_text(path, "write it, one address per line, or use recipients = \"call-ahead\"")?;
-    parse(&text).map_err(|what| {
+    parse(&text, ENTRIES_MAX).map_err(|what| {
         Problem::setup(
             format!("{}:{what}", path.display()),
             "write one address or @domain per line; # begins a comment",
@@ -110,7 +110,8 @@ fn read(path: &std::path::Path) -> Result<Entries, Problem> {
     })
 }
 
-fn parse(text: &str) -> Result<Entries, String> {
+/// No more than `most` lines may count.
+fn parse(text: &str, most: usize) -> Result<Entries, String> {
     let mut entries = Entries::default();
     for (number, line) in text.lines().enumerate() {
         // A local part may have a '#' in it: a comment stands alone, or behind a blank.
@@ -124,8 +125,8 @@ fn parse(text: &str) -> Result<Entries, String> {
         } else {
             entries.addresses.insert(Address::parse(line).map_err(wrong)?.canonical());
         }
-        if entries.addresses.len() + entries.domains.len() > ENTRIES_MAX {
-            return Err(format!("{}: no more than {ENTRIES_MAX} lines are read", number + 1));
+        if entries.addresses.len() + entries.domains.len() > most {
+            return Err(format!("{}: no more than {most} lines are read", number + 1));
         }
     }
     Ok(entries)
@@ -154,7 +155,7 @@ mod tests {
     #[test]
     fn addresses_domains_and_comments_are_read() {
         let entries =
-            parse("# people\n\nBob@Example.org  # the boss\r\n@all.example\na#1@example.org\n").unwrap();
+            parse("# people\n\nBob@Example.org  # the boss\r\n@all.example\na#1@example.org\n", 3).unwrap();
         for known in [
             "bob@example.org",
             "BOB@EXAMPLE.ORG",
@@ -169,8 +170,10 @@ mod tests {
             assert!(!entries.have(&address(unknown), "+"), "{unknown}");
         }
         assert!(!entries.have(&address("bob+list@example.org"), ""));
-        let error = parse("bob@example.org\nalice\n").unwrap_err();
+        let error = parse("bob@example.org\nalice\n", 9).unwrap_err();
         assert!(error.starts_with("2: 'alice'"), "{error}");
+        let error = parse("a@example.org\n@b.example\nc@example.org\n", 2).unwrap_err();
+        assert!(error.starts_with("3: no more than 2 lines"), "{error}");
     }
 
     #[tokio::test(start_paused = true)]
