@@ -317,7 +317,7 @@ fn a_message_whose_reply_is_lost_stays_with_the_sender_and_what_the_home_does_no
     let certificate = authority.issue(&["home.example.org"]);
     for manner in [Manner::Close, Manner::Silent] {
         let home = ForgetfulHome::start(&certificate, manner);
-        let patience = "[limits]\nhand_off = 1\n";
+        let patience = "[limits]\nhand_off = 1\n[listen]\nlink = []\n";
         let config = format!("{patience}{}", config(home.address(), &by_name(&authority), ASK));
         let edge = LoneEdge::start(&config, NameServer::start(&[]));
         let octets = message::simple("a@sender.test", "bob@example.org", "taken");

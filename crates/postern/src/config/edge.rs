@@ -342,8 +342,11 @@ impl Checked for EdgeConfig {
     fn check(&self) -> Result<(), String> {
         mail::Domain::parse(&self.hostname).map_err(|error| format!("hostname: {error}"))?;
         self.tls.check()?;
-        if self.listen.smtp.is_empty() || self.listen.link.is_empty() {
-            return Err("[listen] smtp and link need one address each".to_owned());
+        if self.listen.smtp.is_empty() {
+            return Err("[listen] smtp needs an address".to_owned());
+        }
+        if self.listen.link.is_empty() && self.foreign_homes.is_empty() {
+            return Err("[listen] link needs an address, or no home can connect".to_owned());
         }
         if self.limits.body_memory.0 < 4 << 20 {
             return Err("[limits] body_memory has to be at least 4 MiB".to_owned());

@@ -267,6 +267,15 @@ mod tests {
     }
 
     #[test]
+    fn an_edge_without_paired_homes_needs_no_link() {
+        let listen = "[listen]\nlink = []\n";
+        assert!(edge(&format!("{GOOD}{listen}")).unwrap().listen.link.is_empty());
+        let text = format!("hostname = \"mx.example.org\"\n{listen}");
+        let error = parse::<EdgeConfig>(std::path::Path::new("edge.toml"), &text).unwrap_err().to_string();
+        assert!(error.contains("[listen] link needs an address"), "{error}");
+    }
+
+    #[test]
     fn counts_are_taken_at_their_bound() {
         assert!(edge(&format!("{GOOD}connections = 100\nknown_for = \"7d\"\n")).is_ok());
         assert!(error_of("connections = 101\n").contains("1 to 100"));
