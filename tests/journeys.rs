@@ -11,6 +11,7 @@ mod crashes;
 mod dialogues;
 mod filters;
 mod firewall;
+mod foreign_home;
 mod forwarding;
 mod import;
 mod inbound;

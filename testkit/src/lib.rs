@@ -11,6 +11,7 @@ pub mod dkim;
 pub mod dns;
 pub mod exim;
 pub mod filter;
+pub mod forgetful_home;
 pub mod imap;
 pub mod knot;
 pub mod link_relay;

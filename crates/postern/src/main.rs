@@ -15,6 +15,7 @@ mod home;
 mod import;
 mod live;
 mod problem;
+mod received;
 mod records;
 mod sealed;
 mod system;

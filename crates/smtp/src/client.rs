@@ -7,6 +7,8 @@
 mod closed;
 mod commands;
 mod extensions;
+mod login;
+mod settings;
 mod transaction;
 
 use std::collections::VecDeque;
@@ -18,58 +20,23 @@ use mail::{Envelope, Outcome, Recipient, Reply};
 
 pub use self::closed::Closed;
 pub use self::extensions::Extensions;
+pub use self::login::Login;
+pub use self::settings::{Chunking, Settings, TlsUse};
 use self::transaction::Running;
 use crate::OUTPUT_OCTETS;
 use crate::reply::ReplyReader;
 pub use crate::reply::{ReplyError, ReplyLimits};
 
-/// Whether to start TLS with STARTTLS.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum TlsUse {
-    /// If it is offered; if it is refused, go on without.
-    Opportunistic,
-    /// Nothing is sent without it.
-    Required,
-    /// TLS came first (implicit TLS).
-    Established,
-    /// Not even if offered; for the second try after a TLS failure.
-    Never,
-}
-
-/// Whether to send bodies with `BDAT` (RFC 3030).
+/// How many of the recipients the server has to take before the message is sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Chunking {
-    /// Where the server offers CHUNKING: one chunk as large as the message, no dots, no waiting for 354.
+pub enum Quorum {
+    /// One of them: each has an outcome of its own.
     #[default]
-    WhenOffered,
-    /// Always `DATA`.
+    One,
+    /// All of them, else none gets it: for who can pass on one outcome only.
+    All,
+    /// The message is not sent at all: the server is only asked which recipients it would take.
     Never,
-}
-
-/// What a client session is set up with.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Settings {
-    /// Our name in EHLO.
-    pub ehlo_name: String,
-    /// Whether to start TLS.
-    pub tls: TlsUse,
-    /// Whether to send in chunks.
-    pub chunking: Chunking,
-    /// Limits on what the server may reply.
-    pub limits: ReplyLimits,
-}
-
-impl Settings {
-    /// Settings with default limits that start TLS if it is offered.
-    #[must_use]
-    pub fn new(ehlo_name: impl Into<String>) -> Self {
-        Self {
-            ehlo_name: ehlo_name.into(),
-            tls: TlsUse::Opportunistic,
-            chunking: Chunking::default(),
-            limits: ReplyLimits::default(),
-        }
-    }
 }
 
 /// One message for one host.
@@ -85,6 +52,8 @@ pub struct Transaction {
     pub has_8bit: bool,
     /// Whether the header section needs SMTPUTF8 (RFC 6531). Addresses that do are found by themselves.
     pub needs_smtputf8: bool,
+    /// Who has to be taken for the message to be sent.
+    pub quorum: Quorum,
 }
 
 /// What became of a transaction.
@@ -97,6 +66,9 @@ pub struct TransactionResult {
     /// The whole body was sent and no reply came: the server may have taken the message. Recipients it had
     /// accepted are deferred.
     pub in_doubt: bool,
+    /// Whether the message was begun to be sent: enough recipients were taken. If not, outcomes with a reply are
+    /// refusals of the envelope.
+    pub body_begun: bool,
 }
 
 /// What the driver has to do before it calls [`Session::advance`] again.
@@ -124,7 +96,7 @@ pub enum Step {
 pub enum Awaited {
     /// The greeting.
     Greeting,
-    /// The reply to EHLO, HELO, STARTTLS, RSET or QUIT.
+    /// The reply to EHLO, HELO, STARTTLS, AUTH, RSET or QUIT.
     Command,
     /// The reply to MAIL.
     Mail,
@@ -169,6 +141,8 @@ pub struct Session {
     /// What `advance` has yet to say.
     steps: VecDeque<Step>,
     phase: Phase,
+    /// The response to AUTH was too long for the command and waits for 334.
+    login_waits: bool,
     /// A transaction was opened and not completed: RSET goes before the next MAIL.
     needs_reset: bool,
     running: Option<Box<Running>>,
@@ -183,6 +157,7 @@ enum Sent {
     Ehlo,
     Helo,
     StartTls,
+    Auth,
     Rset,
     Mail,
     /// With the recipient's place in the transaction.
@@ -197,7 +172,7 @@ enum Sent {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Phase {
-    /// Greeting, EHLO, STARTTLS.
+    /// Greeting, EHLO, STARTTLS, AUTH.
     Opening,
     /// TLS is being started by the driver.
     TlsHandshake,
@@ -229,6 +204,7 @@ impl Session {
             early: false,
             steps: VecDeque::new(),
             phase: Phase::Opening,
+            login_waits: false,
             needs_reset: false,
             running: None,
             output: BytesMut::new(),
@@ -367,7 +343,9 @@ impl Session {
         match self.pending.front() {
             None => Awaited::Caller,
             Some(Sent::Connection) => Awaited::Greeting,
-            Some(Sent::Ehlo | Sent::Helo | Sent::StartTls | Sent::Rset | Sent::Quit) => Awaited::Command,
+            Some(Sent::Ehlo | Sent::Helo | Sent::StartTls | Sent::Auth | Sent::Rset | Sent::Quit) => {
+                Awaited::Command
+            }
             Some(Sent::Mail) => Awaited::Mail,
             Some(Sent::Rcpt(_)) => Awaited::Rcpt,
             Some(Sent::Data) => Awaited::DataInitiation,
@@ -406,9 +384,10 @@ impl Session {
             Some(Sent::Connection) if reply.is_positive() => self.say_ehlo(),
             Some(Sent::Connection) => self.refused(reply),
             Some(Sent::Ehlo) => self.take_ehlo(reply),
-            Some(Sent::Helo) if reply.is_positive() => self.ready(),
+            Some(Sent::Helo) if reply.is_positive() => self.begin_login(),
             Some(Sent::Helo) => self.refused(reply),
             Some(Sent::StartTls) => self.take_starttls(reply, input),
+            Some(Sent::Auth) => self.take_login(reply),
             Some(Sent::Quit) => self.close(Closed::Done),
             None => self.close(Closed::Unexpected(reply)),
             Some(sent) => self.take_transaction_reply(sent, reply),
@@ -441,7 +420,7 @@ impl Session {
                 self.output.put_slice(b"QUIT\r\n");
                 self.close(Closed::TlsNotOffered);
             }
-            _ if reply.is_positive() => self.ready(),
+            _ if reply.is_positive() => self.begin_login(),
             _ => {
                 commands::hello("HELO", &self.settings.ehlo_name, &mut self.output);
                 self.pending.push_back(Sent::Helo);
@@ -462,7 +441,7 @@ impl Session {
             self.output.put_slice(b"QUIT\r\n");
             self.close(Closed::TlsRefused(reply));
         } else {
-            self.ready();
+            self.begin_login();
         }
     }
 

@@ -9,6 +9,8 @@ mod clock;
 mod destinations;
 mod health;
 mod local;
+#[cfg(test)]
+mod model;
 mod room;
 mod schedule;
 #[cfg(test)]
