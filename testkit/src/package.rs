@@ -60,11 +60,11 @@ fn download(name: &str, dir: &Path) -> PathBuf {
     files.find(|path| path.extension().is_some_and(|extension| extension == "deb")).expect("an archive")
 }
 
-/// `peers` in the target directory, which is two above the test's own.
+/// `peers` in the target directory, which cargo marks as a cache; beside a program that was copied elsewhere.
 fn cache() -> PathBuf {
     let test = std::env::current_exe().expect("the test's own path");
-    let target = test.ancestors().nth(3).expect("a target directory");
-    let cache = target.join("peers");
+    let target = test.ancestors().find(|dir| dir.join("CACHEDIR.TAG").is_file());
+    let cache = target.or(test.parent()).expect("a directory").join("peers");
     std::fs::create_dir_all(&cache).expect("a directory");
     cache
 }
