@@ -17,12 +17,17 @@ mod world;
 mod zones;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::process::ExitCode;
+use std::process::{Command, ExitCode, Stdio};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
 use stories::{STORIES, Story};
 use testkit::network_lab::NetworkLab;
 use world::World;
+
+/// Stories that are told at one time.
+const AT_ONE_TIME: usize = 4;
 
 fn main() -> ExitCode {
     let words: Vec<String> = std::env::args().skip(1).collect();
@@ -46,15 +51,49 @@ fn main() -> ExitCode {
         return impossible();
     }
     let begun = Instant::now();
-    let told: Vec<(&str, bool)> =
-        STORIES.iter().filter(wanted).map(|story| (story.name, tell(story))).collect();
+    let stories: Vec<&Story> = STORIES.iter().filter(wanted).collect();
+    let told = match &stories[..] {
+        [one] => vec![(one.name, tell(one))],
+        several => tell_side_by_side(several),
+    };
     let failed: Vec<&str> = told.iter().filter(|(_, holds)| !holds).map(|(name, _)| *name).collect();
-    println!("\n{} stories in {} s", told.len(), begun.elapsed().as_secs());
+    if told.len() > 1 {
+        println!("\n{} stories in {} s", told.len(), begun.elapsed().as_secs());
+    }
     if failed.is_empty() {
         return ExitCode::SUCCESS;
     }
     println!("FAILED: {}", failed.join(", "));
     ExitCode::FAILURE
+}
+
+/// Tells each in a process of its own, some at one time: they wait most of the time. Each is printed as a whole.
+fn tell_side_by_side(stories: &[&'static Story]) -> Vec<(&'static str, bool)> {
+    let (next, told) = (AtomicUsize::new(0), Mutex::new(Vec::new()));
+    std::thread::scope(|scope| {
+        for _ in 0..AT_ONE_TIME {
+            scope.spawn(|| {
+                while let Some(story) = stories.get(next.fetch_add(1, Ordering::Relaxed)) {
+                    let (printed, holds) = tell_apart(story);
+                    let mut told = told.lock().unwrap();
+                    print!("{printed}");
+                    told.push((story.name, holds));
+                }
+            });
+        }
+    });
+    told.into_inner().unwrap()
+}
+
+/// What its process printed, and whether it holds.
+fn tell_apart(story: &Story) -> (String, bool) {
+    let own = std::env::current_exe().expect("the program's own path");
+    let mut command = Command::new(own);
+    // They do not build it each.
+    command.arg(story.name).env("POSTERN_TEST_BINARY", testkit::binary::postern());
+    let output = command.stdin(Stdio::null()).output().expect("the program itself");
+    let printed = [output.stdout, output.stderr].concat();
+    (String::from_utf8_lossy(&printed).into_owned(), output.status.success())
 }
 
 fn run_chaos(minutes: &str, word: &str) -> ExitCode {
