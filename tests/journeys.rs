@@ -11,6 +11,7 @@ mod crashes;
 mod dialogues;
 mod filters;
 mod firewall;
+mod foreign_edge;
 mod forwarding;
 mod import;
 mod inbound;

@@ -1,5 +1,6 @@
 //! The program in both roles, set up and paired as an operator would do it.
 
+mod lone;
 mod more;
 
 use std::net::SocketAddr;
@@ -17,6 +18,7 @@ use crate::link_relay::LinkRelay;
 use crate::process::{self, Process};
 use crate::{binary, ports, until};
 
+pub use lone::LoneHome;
 pub use more::{MoreEdge, MoreHome};
 
 /// The home's domain.

@@ -1,5 +1,7 @@
 //! Postfix: the MTA at the other end, as receiver and as sender, and `smtp-source`, its load generator.
 
+mod edge;
+
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -8,6 +10,8 @@ use tempfile::TempDir;
 
 use crate::certificates::Certificate;
 use crate::{ports, process, until};
+
+pub use edge::Proof;
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -189,7 +193,8 @@ impl Postfix {
              rewrite unix - - n - - trivial-rewrite\nbounce unix - - n - 0 bounce\n\
              defer unix - - n - 0 bounce\ntlsmgr unix - - n 1000? 1 tlsmgr\nvirtual unix - n n - - virtual\n\
              error unix - - n - - error\nretry unix - - n - - error\nproxymap unix - - n - - proxymap\n\
-             anvil unix - - n - 1 anvil\nsmtp unix - - n - - smtp\npostlog unix-dgram n - n - 1 postlogd\n",
+             anvil unix - - n - 1 anvil\nsmtp unix - - n - - smtp\n\
+             verify unix - - n - 1 verify\npostlog unix-dgram n - n - 1 postlogd\n",
             self.address
         )
     }

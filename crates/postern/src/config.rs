@@ -4,6 +4,7 @@
 
 mod edge;
 mod filter;
+mod foreign_edge;
 mod home;
 mod units;
 
@@ -16,6 +17,7 @@ pub use edge::{
     DmarcPolicy, DoorConfig, EdgeConfig, ListConfig, OnDnsFailure, PolicyConfig, ScoreConfig, tenths,
 };
 pub use filter::{Direction, FilterConfig, Kind as FilterKind, OnFailure, TIMEOUT_MAX as FILTER_TIMEOUT_MAX};
+pub use foreign_edge::ForeignEdgeConfig;
 pub use home::{EdgePin, HomeConfig, Limits as HomeLimits, OnLeak, QueueConfig, SendingConfig, Switch};
 pub use units::{Octets, Seconds};
 

@@ -10,37 +10,7 @@ use std::fmt::Write as _;
 use std::net::{IpAddr, SocketAddr};
 
 use crate::config::{EdgeConfig, HomeConfig};
-
-/// A network: an address, and how many of its bits count.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Network {
-    address: IpAddr,
-    bits: u8,
-}
-
-/// Why a text is no network.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("write an address or a network, such as 192.0.2.7 or 192.168.0.0/16")]
-pub struct NetworkError;
-
-impl std::str::FromStr for Network {
-    type Err = NetworkError;
-
-    fn from_str(text: &str) -> Result<Self, NetworkError> {
-        let (address, bits) =
-            text.split_once('/').map_or((text, None), |(address, bits)| (address, Some(bits)));
-        let address: IpAddr = address.parse().map_err(|_| NetworkError)?;
-        let most = if address.is_ipv4() { 32 } else { 128 };
-        let bits = bits.map_or(Ok(most), str::parse::<u8>).map_err(|_| NetworkError)?;
-        if bits > most { Err(NetworkError) } else { Ok(Self { address, bits }) }
-    }
-}
-
-impl std::fmt::Display for Network {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{}/{}", self.address, self.bits)
-    }
-}
+use crate::network::Network;
 
 /// What the operator says beside the configuration.
 #[derive(Debug, Clone, Default)]
@@ -107,12 +77,13 @@ pub fn home(config: &HomeConfig, wishes: &Wishes, around: &Surroundings) -> Stri
     rules.line("# Mail programs in the house. Nothing comes from outside: Home dials out.");
     for network in &around.lan {
         for address in config.listen.submission.iter().chain(&config.listen.imap) {
-            let family = family_of(&network.address);
+            let family = family_of(&network.address());
             if family_of(&address.ip()) == family {
                 rules.line(&format!("{family} saddr {network} {}counter accept", place(*address, "tcp")));
             }
         }
     }
+    rules.foreign_edge(config);
     rules.line("# An address from the router.");
     rules.line("udp sport 67 udp dport 68 accept");
     rules.line("udp sport 547 udp dport 546 accept");
@@ -156,13 +127,31 @@ impl Ruleset {
         self.line(&format!("{} daddr {address} {protocol} dport {port} counter accept", family_of(&address)));
     }
 
+    /// The one way in from outside, if there is one.
+    fn foreign_edge(&mut self, config: &HomeConfig) {
+        let Some(edge) = &config.foreign_edge else { return };
+        self.line("# The foreign edge; its certificate or login is asked for by Home.");
+        for address in &edge.listen {
+            let place = place(*address, "tcp");
+            if edge.networks.is_empty() {
+                self.line(&format!("{place}counter accept"));
+            }
+            for network in &edge.networks {
+                let family = family_of(&network.address());
+                if family == family_of(&address.ip()) {
+                    self.line(&format!("{family} saddr {network} {place}counter accept"));
+                }
+            }
+        }
+    }
+
     fn ssh(&mut self, wishes: &Wishes) {
         if wishes.ssh_from.is_empty() {
             return self.line("# No ssh: --ssh-from NETWORK lets it in.");
         }
         self.line("# ssh, from where you said.");
         for network in &wishes.ssh_from {
-            let family = family_of(&network.address);
+            let family = family_of(&network.address());
             self.line(&format!("{family} saddr {network} tcp dport {} counter accept", wishes.ssh_port));
         }
     }

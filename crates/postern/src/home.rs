@@ -9,7 +9,9 @@ mod dispatch;
 pub mod dkim;
 mod edges;
 mod filters;
+mod foreign_edge;
 mod forward;
+mod listeners;
 mod mailboxes;
 mod notices;
 mod outgoing_header;
@@ -31,13 +33,10 @@ use std::time::Duration;
 
 use mail::ItemId;
 use net::link_transport::Dialer;
-use net::smtp_server::Port;
-use net::tls::{ServerIdentity, TlsAcceptor};
+use net::tls::ServerIdentity;
 use serde_json::{Value, json};
-use smtp::server::{Limits, Mode, Settings};
 use spool::{RealDisk, Spool};
 use store::Store;
-use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::task::JoinHandle;
@@ -56,13 +55,12 @@ use directory::Directory;
 use dkim::DomainKeys;
 use edges::{Edges, FromEdge};
 use filters::{Filters, Trainer};
+use foreign_edge::ForeignEdge;
 use forward::{Forwarder, Srs};
-use mailboxes::Accounts;
 use notices::Notices;
 use quarantine::Quarantine;
 use queue::{Queue, QueueError};
 use return_path::Signer;
-use service::{Accepting, ImapService, Serve, SubmissionService};
 use setup::Secrets;
 use snapshot::SnapshotSource;
 use submit::Submit;
@@ -136,7 +134,7 @@ pub async fn run(config_path: &Path) -> Result<(), Problem> {
         hash_secret: secrets.hash_secret,
         sealing_key: secrets.unseal.public(),
     };
-    let name = config.domains.first().map_or_else(String::new, ToString::to_string);
+    let (name, foreign_edge) = (config.hostname(), open_foreign_edge(&config, &arrivals, &snapshots)?);
     let pins = config.edges.clone();
     let (edges, from_edges) =
         Edges::new(pins, name, secrets.link_key, dialer, arrivals, snapshots, stop.clone());
@@ -170,6 +168,7 @@ pub async fn run(config_path: &Path) -> Result<(), Problem> {
         stop,
     });
     home.serve_imap()?;
+    home.serve_foreign_edge(foreign_edge)?;
     let dispatching = home.start_sending(commands, from_edges, &trace)?;
     let links = tokio::spawn(home.edges.clone().run());
     tokio::spawn(home.tls_reports.clone().run(home.stop.clone()));
@@ -203,6 +202,17 @@ fn open_queue(config: &HomeConfig) -> Result<Spool, Problem> {
     Spool::open(&dir, options, Arc::new(RealDisk)).map_err(|error| {
         Problem::setup(format!("the queue {}: {error}", dir.display()), "see the line above")
     })
+}
+
+fn open_foreign_edge(
+    config: &HomeConfig,
+    arrivals: &Arc<Arrivals>,
+    snapshots: &SnapshotSource,
+) -> Result<Option<Arc<ForeignEdge>>, Problem> {
+    let open = |foreign: &config::ForeignEdgeConfig| {
+        ForeignEdge::open(foreign, config.hostname(), Arc::clone(arrivals), snapshots.clone())
+    };
+    config.foreign_edge.as_ref().map(open).transpose()
 }
 
 /// What arrivals are made of.
@@ -247,56 +257,12 @@ fn certificate(config: &HomeConfig) -> Result<ServerIdentity, Problem> {
         Problem::setup(error, "correct [tls] certificate and key, or remove both for a self-made certificate")
     };
     if config.tls.is_self_made() {
-        let name =
-            config.domains.first().map_or_else(|| "localhost".to_owned(), |domain| format!("mail.{domain}"));
-        net::tls::ensure_self_signed(&files, &name).map_err(problem)?;
+        net::tls::ensure_self_signed(&files, &config.hostname()).map_err(problem)?;
     }
     ServerIdentity::load(&files).map_err(problem)
 }
 
 impl Home {
-    fn acceptor(&self) -> Result<TlsAcceptor, Problem> {
-        self.identity.acceptor().map_err(|error| Problem::failed(format!("TLS can't be set up: {error}"), ""))
-    }
-
-    fn serve_imap(self: &Arc<Self>) -> Result<(), Problem> {
-        let directory = self.directory.clone();
-        let accounts = Accounts {
-            store: Arc::clone(&self.store),
-            drafts: self.config.data.join("drafts"),
-            authenticate: Arc::new(move |user, password| {
-                directory.login_blocking(user, password).map(|account| account.as_str().to_owned())
-            }),
-            now: system::now,
-            trainer: self.trainer.clone(),
-        };
-        let imap = ImapService {
-            acceptor: self.acceptor()?,
-            accounts,
-            append_octets_max: self.config.limits.message.0,
-            stop: self.stop.clone(),
-        };
-        let listeners = daemon::listen(&self.config.listen.imap, "IMAP", "[listen] imap in home.toml")?;
-        self.accept(listeners, &Arc::new(imap));
-        Ok(())
-    }
-
-    fn serve_submission(self: &Arc<Self>, submit: Arc<Submit>) -> Result<(), Problem> {
-        let limits = Limits { message_octets: self.config.limits.message.0, ..Limits::default() };
-        let settings =
-            Settings { hostname: self.edges.hostname(), mode: Mode::Submission, starttls: false, limits };
-        let port = Port {
-            settings: Arc::new(settings),
-            tls: Some(self.acceptor()?),
-            implicit_tls: true,
-            stop: self.stop.clone(),
-        };
-        let key = "[listen] submission in home.toml";
-        let listeners = daemon::listen(&self.config.listen.submission, "submission", key)?;
-        self.accept(listeners, &Arc::new(SubmissionService { port, submit }));
-        Ok(())
-    }
-
     /// Opens submission and starts the dispatcher.
     fn start_sending(
         self: &Arc<Self>,
@@ -337,19 +303,6 @@ impl Home {
         Ok(tokio::spawn(dispatch::run(parts, self.stop.clone())))
     }
 
-    fn accept(&self, listeners: Vec<TcpListener>, service: &Arc<impl Serve>) {
-        let slots = Arc::new(Semaphore::new(self.config.limits.sessions));
-        for listener in listeners {
-            let accepting = Accepting {
-                service: Arc::clone(service),
-                slots: Arc::clone(&slots),
-                sessions: self.sessions.clone(),
-                stop: self.stop.clone(),
-            };
-            tokio::spawn(accepting.run(listener));
-        }
-    }
-
     /// Reads the configuration and the certificate again. What needs a restart is said.
     fn reload(&self) {
         let config = match config::load::<HomeConfig>(&self.config_path) {
@@ -365,13 +318,14 @@ impl Home {
         }
         let fixed = |config: &HomeConfig| {
             let HomeConfig { data, listen, limits, queue, sending, filters, edges, .. } = config.clone();
+            let foreign = (config.hostname.clone(), config.foreign_edge.clone());
             let limits = config::HomeLimits { message: self.config.limits.message, ..limits };
             let warm_up = (sending.warm_up, sending.warm_up_growth);
-            (data, listen, limits, queue, warm_up, filters, edges)
+            (data, listen, limits, queue, warm_up, filters, edges, foreign)
         };
         if fixed(&config) != fixed(&self.config) {
             tracing::warn!(
-                "changes of data, listen, limits, queue, warm_up, filters and edges take effect after a restart"
+                "changes of hostname, data, listen, limits, queue, warm_up, filters, foreign_edge and edges take effect after a restart"
             );
         }
         self.signer.adopt(&config, system::now());
@@ -420,6 +374,7 @@ impl Home {
             "queue": self.queue.count(),
             "filters": self.config.filters.iter().map(config::FilterConfig::name).collect::<Vec<_>>(),
             "edges": self.edges.status(),
+            "foreign_edge": self.config.foreign_edge.as_ref().map(|edge| &edge.listen),
         })
     }
 }

@@ -20,7 +20,7 @@ use bytes::{Bytes, BytesMut};
 use mail::{Client, Envelope, Recipient, Reply};
 
 pub use self::auth::Secret;
-pub use self::settings::{Limits, Mode, Settings};
+pub use self::settings::{Limits, Login, Mode, Settings};
 use self::transaction::{Chunk, Transaction};
 use crate::OUTPUT_OCTETS;
 use crate::body::{BodyDecoder, Defect};

@@ -8,7 +8,8 @@ use net::endpoint::Endpoint;
 
 use super::{EDGE_CONFIG, HOME_CONFIG, print};
 use crate::config::{self, EdgeConfig, HomeConfig};
-use crate::firewall::{self, Network, Surroundings, Wishes, apply};
+use crate::firewall::{self, Surroundings, Wishes, apply};
+use crate::network::Network;
 use crate::problem::Problem;
 
 /// Networks that houses have.

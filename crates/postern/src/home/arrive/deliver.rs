@@ -5,13 +5,14 @@ use std::io::{self, Seek as _, Write as _};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
-use link::{Answer, Frame, Open};
+use link::Open;
 use mail::{Place, Reply, Verdict, header};
 use store::{Delivery, FlagList, Receipt, StoreError};
 
 use super::buffer::Buffer;
 use super::head::{self, path};
 use super::plan::{Onward, Plan, Planned, plan};
+use super::waiting::Waiting;
 use super::{Arrivals, not_now};
 use crate::home::directory::AccountId;
 use crate::home::filters::{self, Action, Arrived, Contents, Filters, Judgement, Subject};
@@ -19,7 +20,6 @@ use crate::home::forward::Forwarding;
 use crate::home::quarantine::{Entry, QUARANTINE, Quarantine};
 use crate::system;
 use crate::trace::Trace;
-use crate::wire::FrameSender;
 
 /// Where mail goes that a filter takes for spam, in an account that has no mailbox with the special use.
 const JUNK: &str = "Junk";
@@ -53,22 +53,22 @@ struct Whole {
     arrival: Arrival,
     plan: Plan,
     buffer: Buffer,
-    frames: FrameSender,
+    waiting: Waiting,
 }
 
 /// Takes a message that is whole. Without filters it goes straight to the store; with filters it waits for
 /// them beside the link, which goes on.
-pub(super) fn arrived(shared: &Arc<Arrivals>, arrival: Arrival, buffer: Buffer, frames: FrameSender) {
+pub(super) fn arrived(shared: &Arc<Arrivals>, arrival: Arrival, buffer: Buffer, waiting: Waiting) {
     let mut plan = plan(&shared.directory, &shared.forwarder, &arrival);
     if !plan.onward.is_empty() {
         match buffer.contents().and_then(|contents| contents.header()) {
             Ok(header) => plan.break_loops(&shared.directory, &header, arrival.sealed),
             Err(error) => {
-                return unreadable(shared, Whole { arrival, plan, buffer, frames }, &error);
+                return unreadable(shared, Whole { arrival, plan, buffer, waiting }, &error);
             }
         }
     }
-    let whole = Whole { arrival, plan, buffer, frames };
+    let whole = Whole { arrival, plan, buffer, waiting };
     match &shared.filters {
         Some(filters) if !whole.plan.is_empty() => judge(shared, filters, whole),
         _ => deliver(shared, whole, &Judgement::default()),
@@ -99,7 +99,7 @@ fn judge(shared: &Arc<Arrivals>, filters: &Arc<Filters>, whole: Whole) {
 
 fn unreadable(shared: &Arrivals, whole: Whole, error: &io::Error) {
     tracing::error!(item = %whole.arrival.open.item, %error, "a message can't be read again; it stays with Edge");
-    Answering::new(shared, whole.arrival, whole.frames, 0).answer_all(&not_now());
+    Answering::new(shared, whole.arrival, whole.waiting, 0).answer_all(&not_now());
 }
 
 /// Delivers to every account as the judgement says; the answer goes out when all have committed.
@@ -132,7 +132,7 @@ fn refuse(shared: &Arrivals, whole: Whole, reply: &Reply) {
     let from = path(&envelope.reverse_path);
     let detail = format!("from <{from}> to {}: {reply}, message-id {id}", to.join(", "));
     shared.trace.event(Some(whole.arrival.open.item), step, detail);
-    Answering::new(shared, whole.arrival, whole.frames, 0).answer_all(reply);
+    Answering::new(shared, whole.arrival, whole.waiting, 0).answer_all(reply);
 }
 
 /// The account's mailbox for spam.
@@ -167,21 +167,21 @@ fn rewrite(shared: &Arrivals, buffer: &mut Buffer, judgement: &Judgement) -> io:
 
 /// `kept` is why the operator gets it, when a filter wants that.
 fn commit(shared: &Arc<Arrivals>, whole: Whole, judgement: &Judgement, kept: Option<(String, Option<f64>)>) {
-    let Whole { arrival, plan, mut buffer, frames } = whole;
+    let Whole { arrival, plan, mut buffer, waiting } = whole;
     let contents = match buffer.contents() {
         Ok(contents) => contents,
-        Err(error) => return unreadable(shared, Whole { arrival, plan, buffer, frames }, &error),
+        Err(error) => return unreadable(shared, Whole { arrival, plan, buffer, waiting }, &error),
     };
     let pieces = std::mem::take(&mut buffer.pieces);
     let file = buffer.file.take();
     let item = arrival.open.item;
-    let waiting = plan.deliveries.len() + plan.onward.len();
-    let mut answering = Answering::new(shared, arrival, frames, waiting);
+    let owed = plan.deliveries.len() + plan.onward.len();
+    let mut answering = Answering::new(shared, arrival, waiting, owed);
     answering.message_id = message_id(pieces.first(), file.as_ref());
     answering.kept = kept;
     answering.buffer = Some(buffer);
     answering.refuse(plan.refused);
-    if waiting == 0 {
+    if owed == 0 {
         return answering.send();
     }
     let answering = Arc::new(answering);
@@ -244,7 +244,7 @@ fn forward(shared: &Arrivals, answering: &Arc<Answering>, onward: Onward, conten
 /// Replies that are collected until every account has answered; the last one sends them.
 struct Answering {
     arrival: Arrival,
-    frames: FrameSender,
+    waiting: Waiting,
     trace: Trace,
     quarantine: Quarantine,
     /// For the trace; empty when the message has none.
@@ -257,16 +257,16 @@ struct Answering {
 }
 
 impl Answering {
-    fn new(shared: &Arrivals, arrival: Arrival, frames: FrameSender, waiting: usize) -> Self {
+    fn new(shared: &Arrivals, arrival: Arrival, waiting: Waiting, owed: usize) -> Self {
         let replies = vec![None; arrival.open.envelope.recipients.len()];
         Self {
             arrival,
-            frames,
+            waiting,
             trace: shared.trace.clone(),
             quarantine: shared.quarantine.clone(),
             message_id: String::new(),
             kept: None,
-            replies: Mutex::new((waiting, replies)),
+            replies: Mutex::new((owed, replies)),
             buffer: None,
         }
     }
@@ -373,7 +373,7 @@ impl Answering {
         let mut replies = self.replies.lock().unwrap_or_else(PoisonError::into_inner);
         let replies: Vec<Reply> = replies.1.drain(..).map(|reply| reply.unwrap_or_else(not_now)).collect();
         let replies = if self.arrival.sealed { vec![worst(replies)] } else { replies };
-        self.frames.send(Frame::Answer(Answer { item: self.arrival.open.item, replies }));
+        self.waiting.answer(self.arrival.open.item, replies);
     }
 }
 
