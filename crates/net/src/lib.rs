@@ -6,6 +6,7 @@
 pub mod dns;
 pub mod endpoint;
 pub mod happy_eyeballs;
+pub mod home_tls;
 pub mod http_client;
 pub mod imap_server;
 pub mod link_key;

@@ -28,19 +28,34 @@ pub use testing::{Objection, testing_connector};
 pub fn public_roots(more: Option<&Path>) -> Result<Arc<RootCertStore>, TlsError> {
     let mut roots = RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() };
     if let Some(path) = more {
-        let pem = std::fs::read(path).map_err(|cause| TlsError::File { path: path.to_owned(), cause })?;
-        let content = |cause: String| TlsError::Content { path: PathBuf::from(path), cause };
-        let certificates: Vec<CertificateDer<'static>> = CertificateDer::pem_slice_iter(&pem)
-            .collect::<Result<_, _>>()
-            .map_err(|error| content(format!("not a PEM certificate: {error}")))?;
-        if certificates.is_empty() {
-            return Err(content("it holds no PEM certificate".to_owned()));
-        }
-        for certificate in certificates {
-            roots.add(certificate).map_err(|error| content(error.to_string()))?;
-        }
+        add_roots(&mut roots, path)?;
     }
     Ok(Arc::new(roots))
+}
+
+/// The roots of a file and no others.
+///
+/// # Errors
+/// As [`public_roots`].
+pub fn roots_of(path: &Path) -> Result<Arc<RootCertStore>, TlsError> {
+    let mut roots = RootCertStore::empty();
+    add_roots(&mut roots, path)?;
+    Ok(Arc::new(roots))
+}
+
+fn add_roots(roots: &mut RootCertStore, path: &Path) -> Result<(), TlsError> {
+    let pem = std::fs::read(path).map_err(|cause| TlsError::File { path: path.to_owned(), cause })?;
+    let content = |cause: String| TlsError::Content { path: PathBuf::from(path), cause };
+    let certificates: Vec<CertificateDer<'static>> = CertificateDer::pem_slice_iter(&pem)
+        .collect::<Result<_, _>>()
+        .map_err(|error| content(format!("not a PEM certificate: {error}")))?;
+    if certificates.is_empty() {
+        return Err(content("it holds no PEM certificate".to_owned()));
+    }
+    certificates
+        .into_iter()
+        .try_for_each(|certificate| roots.add(certificate))
+        .map_err(|error| content(error.to_string()))
 }
 
 /// A connector that wants a certificate of the name it is given from one of these roots.

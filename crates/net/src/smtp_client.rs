@@ -100,17 +100,52 @@ impl Connection {
         stream.set_nodelay(true).map_err(OpenError::Connect)?;
         let remote = stream.peer_addr().map_err(OpenError::Connect)?;
         let session = Session::new(settings).with_mta(mta);
-        let mut connection = Self { stream: Box::new(stream), session, input: BytesMut::new(), tls: None };
+        let connection = Self { stream: Box::new(stream), session, input: BytesMut::new(), tls: None };
+        connection.until_ready(tls_name, remote, connector).await
+    }
+
+    /// As [`Connection::open_on`] with TLS from the first octet (RFC 8314 section 3.3). `tls_name` is what the
+    /// certificate is looked at for, if the connector does; an address has none and stands for itself.
+    ///
+    /// # Errors
+    /// [`OpenError`]; nothing was sent within TLS, or no more than a login.
+    pub async fn open_implicit(
+        stream: TcpStream,
+        (mta, tls_name): (&str, &str),
+        settings: Settings,
+        connector: &TlsConnector,
+    ) -> Result<Self, OpenError> {
+        stream.set_nodelay(true).map_err(OpenError::Connect)?;
+        let remote = stream.peer_addr().map_err(OpenError::Connect)?;
+        let settings = Arc::new(Settings { tls: TlsUse::Established, ..settings });
+        let name =
+            ServerName::try_from(tls_name.to_owned()).unwrap_or(ServerName::IpAddress(remote.ip().into()));
+        let handshake = tokio::time::timeout(HANDSHAKE_PATIENCE, connector.connect(name, stream));
+        let stream = handshake.await.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()));
+        let stream = stream.map_err(OpenError::Tls)?;
+        let tls = Some(tls::describe(stream.get_ref().1));
+        let session = Session::new(settings).with_mta(mta);
+        let connection = Self { stream: Box::new(stream), session, input: BytesMut::new(), tls };
+        connection.until_ready(tls_name, remote, connector).await
+    }
+
+    /// Gets as far as a transaction may begin.
+    async fn until_ready(
+        mut self,
+        tls_name: &str,
+        remote: SocketAddr,
+        connector: &TlsConnector,
+    ) -> Result<Self, OpenError> {
         loop {
-            match connection.session.advance(&mut connection.input) {
-                Step::StartTls => connection = connection.start_tls(tls_name, remote, connector).await?,
-                Step::Ready => return Ok(connection),
+            match self.session.advance(&mut self.input) {
+                Step::StartTls => self = self.start_tls(tls_name, remote, connector).await?,
+                Step::Ready => return Ok(self),
                 Step::Closed(reason) => {
-                    let _ = connection.flush().await;
+                    let _ = self.flush().await;
                     return Err(OpenError::Closed(reason));
                 }
-                Step::NeedInput => connection.exchange().await,
-                Step::Flush | Step::SendBody | Step::Finished(_) => drop(connection.flush_or_close().await),
+                Step::NeedInput => self.exchange().await,
+                Step::Flush | Step::SendBody | Step::Finished(_) => drop(self.flush_or_close().await),
             }
         }
     }

@@ -107,7 +107,7 @@ impl ServerIdentity {
     }
 }
 
-fn load(files: &CertificateFiles) -> Result<CertifiedKey, TlsError> {
+pub(crate) fn load(files: &CertificateFiles) -> Result<CertifiedKey, TlsError> {
     let certificate = read(&files.certificate)?;
     let key = read(&files.key)?;
     let content = |path: &Path, cause: String| TlsError::Content { path: path.to_owned(), cause };

@@ -7,6 +7,7 @@
 mod closed;
 mod commands;
 mod extensions;
+mod login;
 mod transaction;
 
 use std::collections::VecDeque;
@@ -18,6 +19,7 @@ use mail::{Envelope, Outcome, Recipient, Reply};
 
 pub use self::closed::Closed;
 pub use self::extensions::Extensions;
+pub use self::login::Login;
 use self::transaction::Running;
 use crate::OUTPUT_OCTETS;
 use crate::reply::ReplyReader;
@@ -55,6 +57,8 @@ pub struct Settings {
     pub tls: TlsUse,
     /// Whether to send in chunks.
     pub chunking: Chunking,
+    /// Who to log in as before the first transaction (RFC 4954); only ever within TLS.
+    pub login: Option<Login>,
     /// Limits on what the server may reply.
     pub limits: ReplyLimits,
 }
@@ -67,9 +71,22 @@ impl Settings {
             ehlo_name: ehlo_name.into(),
             tls: TlsUse::Opportunistic,
             chunking: Chunking::default(),
+            login: None,
             limits: ReplyLimits::default(),
         }
     }
+}
+
+/// How many of the recipients the server has to take before the message is sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Quorum {
+    /// One of them: each has an outcome of its own.
+    #[default]
+    One,
+    /// All of them, else none gets it: for who can pass on one outcome only.
+    All,
+    /// The message is not sent at all: the server is only asked which recipients it would take.
+    Never,
 }
 
 /// One message for one host.
@@ -85,6 +102,8 @@ pub struct Transaction {
     pub has_8bit: bool,
     /// Whether the header section needs SMTPUTF8 (RFC 6531). Addresses that do are found by themselves.
     pub needs_smtputf8: bool,
+    /// Who has to be taken for the message to be sent.
+    pub quorum: Quorum,
 }
 
 /// What became of a transaction.
@@ -124,7 +143,7 @@ pub enum Step {
 pub enum Awaited {
     /// The greeting.
     Greeting,
-    /// The reply to EHLO, HELO, STARTTLS, RSET or QUIT.
+    /// The reply to EHLO, HELO, STARTTLS, AUTH, RSET or QUIT.
     Command,
     /// The reply to MAIL.
     Mail,
@@ -169,6 +188,8 @@ pub struct Session {
     /// What `advance` has yet to say.
     steps: VecDeque<Step>,
     phase: Phase,
+    /// The response to AUTH was too long for the command and waits for 334.
+    login_waits: bool,
     /// A transaction was opened and not completed: RSET goes before the next MAIL.
     needs_reset: bool,
     running: Option<Box<Running>>,
@@ -183,6 +204,7 @@ enum Sent {
     Ehlo,
     Helo,
     StartTls,
+    Auth,
     Rset,
     Mail,
     /// With the recipient's place in the transaction.
@@ -197,7 +219,7 @@ enum Sent {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Phase {
-    /// Greeting, EHLO, STARTTLS.
+    /// Greeting, EHLO, STARTTLS, AUTH.
     Opening,
     /// TLS is being started by the driver.
     TlsHandshake,
@@ -229,6 +251,7 @@ impl Session {
             early: false,
             steps: VecDeque::new(),
             phase: Phase::Opening,
+            login_waits: false,
             needs_reset: false,
             running: None,
             output: BytesMut::new(),
@@ -367,7 +390,9 @@ impl Session {
         match self.pending.front() {
             None => Awaited::Caller,
             Some(Sent::Connection) => Awaited::Greeting,
-            Some(Sent::Ehlo | Sent::Helo | Sent::StartTls | Sent::Rset | Sent::Quit) => Awaited::Command,
+            Some(Sent::Ehlo | Sent::Helo | Sent::StartTls | Sent::Auth | Sent::Rset | Sent::Quit) => {
+                Awaited::Command
+            }
             Some(Sent::Mail) => Awaited::Mail,
             Some(Sent::Rcpt(_)) => Awaited::Rcpt,
             Some(Sent::Data) => Awaited::DataInitiation,
@@ -406,9 +431,10 @@ impl Session {
             Some(Sent::Connection) if reply.is_positive() => self.say_ehlo(),
             Some(Sent::Connection) => self.refused(reply),
             Some(Sent::Ehlo) => self.take_ehlo(reply),
-            Some(Sent::Helo) if reply.is_positive() => self.ready(),
+            Some(Sent::Helo) if reply.is_positive() => self.begin_login(),
             Some(Sent::Helo) => self.refused(reply),
             Some(Sent::StartTls) => self.take_starttls(reply, input),
+            Some(Sent::Auth) => self.take_login(reply),
             Some(Sent::Quit) => self.close(Closed::Done),
             None => self.close(Closed::Unexpected(reply)),
             Some(sent) => self.take_transaction_reply(sent, reply),
@@ -441,7 +467,7 @@ impl Session {
                 self.output.put_slice(b"QUIT\r\n");
                 self.close(Closed::TlsNotOffered);
             }
-            _ if reply.is_positive() => self.ready(),
+            _ if reply.is_positive() => self.begin_login(),
             _ => {
                 commands::hello("HELO", &self.settings.ehlo_name, &mut self.output);
                 self.pending.push_back(Sent::Helo);
@@ -462,7 +488,7 @@ impl Session {
             self.output.put_slice(b"QUIT\r\n");
             self.close(Closed::TlsRefused(reply));
         } else {
-            self.ready();
+            self.begin_login();
         }
     }
 

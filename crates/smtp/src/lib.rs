@@ -10,7 +10,10 @@ pub mod client;
 pub mod command;
 mod parameter;
 pub mod reply;
+mod secret;
 pub mod server;
+
+pub use secret::Secret;
 
 /// Replies and commands pile up in a session's output to this many octets; then it asks to be flushed.
 pub const OUTPUT_OCTETS: usize = 64 * 1024;

@@ -19,10 +19,10 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 use mail::{Client, Envelope, Recipient, Reply};
 
-pub use self::auth::Secret;
 pub use self::settings::{Limits, Login, Mode, Settings};
 use self::transaction::{Chunk, Transaction};
 use crate::OUTPUT_OCTETS;
+pub use crate::Secret;
 use crate::body::{BodyDecoder, Defect};
 pub use crate::command::MailFrom;
 use crate::reply::{self, Charset};

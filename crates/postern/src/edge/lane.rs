@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use link::Attempt;
 use mail::{Domain, Outcome};
-use smtp::client::{Transaction, TransactionResult};
+use smtp::client::{Quorum, Transaction, TransactionResult};
 use tlspolicy::report::Results;
 use tokio::sync::Notify;
 
@@ -181,6 +181,7 @@ fn transaction_of(attempt: &Attempt) -> Transaction {
         octets: attempt.octets,
         has_8bit: attempt.eight_bit,
         needs_smtputf8: attempt.utf8_header,
+        quorum: Quorum::One,
     }
 }
 

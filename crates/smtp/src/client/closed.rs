@@ -23,6 +23,12 @@ pub enum Closed {
     /// The TLS handshake failed, or plain text followed the reply to STARTTLS.
     #[error("TLS could not be started")]
     TlsFailed,
+    /// A login is wanted, and the server does not offer the mechanism, or there is no TLS.
+    #[error("the server offers no way to log in")]
+    LoginNotOffered,
+    /// The server refused the login. A 5xx will not change by itself: the operator has to look at it.
+    #[error("the server refused the login: {0}")]
+    LoginRefused(Reply),
     /// What the server sent is no reply.
     #[error("the server broke the protocol: {0}")]
     Malformed(ReplyError),
@@ -54,13 +60,15 @@ impl Closed {
             Self::Done | Self::Dropped | Self::TimedOut => EnhancedCode(4, 4, 2),
             Self::TlsNotOffered | Self::TlsRefused(_) => EnhancedCode(4, 7, 10),
             Self::TlsFailed => EnhancedCode(4, 7, 5),
+            Self::LoginNotOffered => EnhancedCode(4, 7, 4),
+            Self::LoginRefused(_) => EnhancedCode(4, 7, 8),
             Self::Malformed(_) | Self::Unexpected(_) => EnhancedCode(4, 5, 0),
             Self::BadBody | Self::Misused => EnhancedCode(4, 3, 0),
         };
         let mut outcome = Outcome::deferred(status, self.to_string());
         if let Outcome::Deferred(why) = &mut outcome {
             why.mta = mta.map(str::to_owned);
-            if let Self::TlsRefused(reply) | Self::Unexpected(reply) = self {
+            if let Self::TlsRefused(reply) | Self::LoginRefused(reply) | Self::Unexpected(reply) = self {
                 why.reply = Some(reply.clone());
             }
         }

@@ -19,6 +19,8 @@ pub struct Extensions {
     pub chunking: bool,
     /// DSN (RFC 3461).
     pub dsn: bool,
+    /// AUTH (RFC 4954) with the mechanism PLAIN (RFC 4616).
+    pub auth_plain: bool,
     /// STARTTLS (RFC 3207).
     pub starttls: bool,
     /// REQUIRETLS (RFC 8689).
@@ -48,6 +50,7 @@ impl Extensions {
                 "CHUNKING" => offered.chunking = true,
                 "DSN" => offered.dsn = true,
                 "REQUIRETLS" => offered.require_tls = true,
+                "AUTH" => offered.auth_plain |= words.any(|word| word.eq_ignore_ascii_case("PLAIN")),
                 "STARTTLS" => offered.starttls = true,
                 "ENHANCEDSTATUSCODES" => offered.enhanced_status_codes = true,
                 _ => {}
@@ -68,6 +71,8 @@ mod tests {
         assert!(!offered.pipelining);
         assert_eq!((offered.size, offered.size_max), (true, Some(1000)));
         assert!(offered.starttls && offered.eight_bit_mime);
+        assert!(Extensions::parse("x\nauth LOGIN plain").auth_plain);
+        assert!(!Extensions::parse("x\nAUTH LOGIN\nAUTH=PLAIN").auth_plain, "that form never was a standard");
         assert_eq!(Extensions::parse("x\nSIZE 0").size_max, None);
         assert_eq!(Extensions::parse("x\nSIZE 99999999999999999999").size_max, None);
     }

@@ -4,7 +4,7 @@ use bytes::{BufMut as _, BytesMut};
 use mail::{EnhancedCode, Outcome, Reply};
 
 use super::commands::{self, Facts};
-use super::{Chunking, Closed, Phase, Sent, Session, Step, Transaction, TransactionResult};
+use super::{Chunking, Closed, Phase, Quorum, Sent, Session, Step, Transaction, TransactionResult};
 use crate::body::{BareLineEnd, DotStuffer, LineEnds};
 
 /// What the caller gave is not the message that was announced.
@@ -173,7 +173,9 @@ impl Session {
                 }
             }
             Sent::Rcpt(_) if running.mail_refused => {}
-            Sent::Rcpt(_) if reply.is_positive() => running.accepted += 1,
+            Sent::Rcpt(_) if reply.is_positive() && running.transaction.quorum != Quorum::Never => {
+                running.accepted += 1;
+            }
             Sent::Rcpt(place) => {
                 if let Some(open) = running.outcomes.get_mut(place) {
                     *open = Some(outcome);
@@ -218,6 +220,15 @@ impl Session {
         }
         if running.data_sent || running.mail_refused || !running.all_sent() {
             return;
+        }
+        if running.transaction.quorum == Quorum::All {
+            if !self.pending.is_empty() {
+                return;
+            }
+            if running.outcomes.iter().any(Option::is_some) {
+                running.settle(&Outcome::deferred(EnhancedCode(4, 5, 3), "another recipient was refused"));
+                return self.finish(true);
+            }
         }
         if !chunking && (self.pending.is_empty() || self.extensions.pipelining) {
             running.data_sent = true;

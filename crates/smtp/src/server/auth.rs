@@ -1,10 +1,10 @@
 //! `AUTH PLAIN` and `AUTH LOGIN`, the exchange only (RFC 4954, RFC 4616). Who may log in is the role's word.
 
-use std::fmt;
-
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use mail::Reply;
+
+use crate::Secret;
 
 /// Longest line of the exchange, CRLF not counted (RFC 4954 section 4.3: 12,288 octets of base64).
 pub(super) const RESPONSE_OCTETS: usize = 12_288;
@@ -12,30 +12,6 @@ pub(super) const RESPONSE_OCTETS: usize = 12_288;
 pub(super) const COMMAND_OCTETS: usize = RESPONSE_OCTETS + 64;
 /// Longest user name or password in octets (RFC 4616 section 2 asks for at least 255).
 pub(super) const CREDENTIAL_OCTETS: usize = 1024;
-
-/// A password on its way to the role. Its `Debug` says nothing.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Secret(String);
-
-impl Secret {
-    /// Wraps a password.
-    #[must_use]
-    pub const fn new(text: String) -> Self {
-        Self(text)
-    }
-
-    /// The password itself, for the one place that checks it.
-    #[must_use]
-    pub fn expose(&self) -> &str {
-        &self.0
-    }
-}
-
-impl fmt::Debug for Secret {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Secret")
-    }
-}
 
 /// What the exchange waits for.
 #[derive(Debug)]
@@ -111,7 +87,7 @@ impl Exchange {
                 Progress::Challenge(next, challenge)
             }
             Self::LoginPassword { user } if is_credential(&text) => {
-                Progress::Credentials { user, password: Secret(text) }
+                Progress::Credentials { user, password: Secret::new(text) }
             }
             Self::LoginUser | Self::LoginPassword { .. } => malformed(),
         }
@@ -128,7 +104,7 @@ fn plain(text: &str) -> Option<Progress> {
     if !acting_for.is_empty() && acting_for != user {
         return Some(Progress::Refused(Reply::new(535, (5, 7, 8), "Log in as yourself")));
     }
-    Some(Progress::Credentials { user: user.to_owned(), password: Secret(password.to_owned()) })
+    Some(Progress::Credentials { user: user.to_owned(), password: Secret::new(password.to_owned()) })
 }
 
 fn is_credential(text: &str) -> bool {

@@ -5,7 +5,10 @@ use std::sync::Arc;
 
 use bytes::BytesMut;
 use mail::{Address, BodyType, Envelope, Notify, Orcpt, Outcome, Recipient, Ret, ReversePath};
-use smtp::client::{Chunking, Session, Settings, Step, TlsUse, Transaction, TransactionResult};
+use smtp::Secret;
+use smtp::client::{
+    Chunking, Login, Quorum, Session, Settings, Step, TlsUse, Transaction, TransactionResult,
+};
 
 pub(crate) fn envelope(from: &str, to: &[&str]) -> Envelope {
     let reverse_path =
@@ -30,6 +33,7 @@ pub(crate) fn transaction(envelope: Envelope, message: &[u8]) -> Transaction {
         octets: message.len() as u64,
         has_8bit: !message.is_ascii(),
         needs_smtputf8: false,
+        quorum: Quorum::One,
     }
 }
 
@@ -57,6 +61,15 @@ impl Hop {
             Some("never") => TlsUse::Never,
             _ => TlsUse::Opportunistic,
         };
+        settings.login = key("login").map(|login| {
+            let (user, password) = login.split_once(' ').unwrap();
+            // What would be too much for a line of the dialogue is written as `x*400`.
+            let password = match password.split_once('*') {
+                Some((one, times)) => one.repeat(times.parse().unwrap()),
+                None => password.to_owned(),
+            };
+            Login { user: user.to_owned(), password: Secret::new(password) }
+        });
         if key("chunking") == Some("no") {
             settings.chunking = Chunking::Never;
         }
@@ -79,6 +92,11 @@ impl Hop {
         }
         let message = key("message").unwrap_or("Subject: hi|.dot|").replace('|', "\r\n").into_bytes();
         let mut transaction = transaction(envelope, &message);
+        transaction.quorum = match key("quorum") {
+            Some("all") => Quorum::All,
+            Some("never") => Quorum::Never,
+            _ => Quorum::One,
+        };
         if let Some(octets) = key("octets") {
             transaction.octets = octets.parse().unwrap();
         }
