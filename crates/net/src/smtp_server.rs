@@ -17,7 +17,8 @@ use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 
 use crate::duplex::{self, Duplex};
-use crate::tls::{self, Fingerprint};
+use crate::home_tls::Fingerprint;
+use crate::tls;
 
 /// Octets asked for at one read while commands are exchanged; a session that idles holds no more.
 const COMMAND_READ_OCTETS: usize = 4 * 1024;

@@ -1,7 +1,6 @@
 //! TLS with certificates: for SMTP, submission and IMAP clients, and towards other MTAs.
 
 mod client_certificate;
-mod fingerprint;
 
 use std::fmt;
 use std::io::Write as _;
@@ -10,7 +9,6 @@ use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock};
 
-pub use self::fingerprint::{Fingerprint, NoFingerprint};
 use rcgen::{CertificateParams, DnType, KeyPair, PKCS_ECDSA_P256_SHA256};
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::{CryptoProvider, aws_lc_rs, verify_tls12_signature, verify_tls13_signature};

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use net::tls::Fingerprint;
+use net::home_tls::Fingerprint;
 use serde::{Deserialize, Deserializer, de};
 
 use crate::network::Network;
