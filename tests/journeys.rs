@@ -24,6 +24,7 @@ mod outbound_crashes;
 mod real_dns;
 mod remote_mtas;
 mod signing;
+mod smarthost;
 mod stages;
 mod store_crash;
 mod suites;

@@ -11,7 +11,7 @@ use tempfile::TempDir;
 use crate::certificates::Certificate;
 use crate::{ports, process, until};
 
-pub use edge::Proof;
+pub use edge::{Proof, Relaying};
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -20,6 +20,8 @@ const PATIENCE: Duration = Duration::from_secs(60);
 pub struct Postfix {
     dir: TempDir,
     address: SocketAddr,
+    /// More of master.cf.
+    services: String,
 }
 
 impl Postfix {
@@ -104,7 +106,7 @@ impl Postfix {
     /// Its files, but for those that say what it does.
     fn prepare() -> Self {
         let dir = tempfile::Builder::new().prefix("postern-postfix-").tempdir().expect("a directory");
-        let postfix = Self { dir, address: ports::free() };
+        let postfix = Self { dir, address: ports::free(), services: Self::HAND_IN.to_owned() };
         for name in ["config", "queue", "data", "mail"] {
             std::fs::create_dir(postfix.path(name)).expect("a directory");
         }
@@ -118,10 +120,21 @@ impl Postfix {
 
     fn launch(self, task: &str) -> Self {
         std::fs::write(self.path("config/main.cf"), self.main() + task).expect("a file");
-        std::fs::write(self.path("config/master.cf"), self.master()).expect("a file");
+        std::fs::write(self.path("config/master.cf"), self.master() + &self.services).expect("a file");
         process::run_ok(self.control("start"), b"", PATIENCE);
         until("Postfix listens", PATIENCE, || crate::smtp::SmtpClient::connect(self.address).ok());
         self
+    }
+
+    /// Stops it; its queue stays.
+    pub fn stop(&self) {
+        process::run_ok(self.control("stop"), b"", PATIENCE);
+    }
+
+    /// Starts it again.
+    pub fn start_again(&self) {
+        process::run_ok(self.control("start"), b"", PATIENCE);
+        until("Postfix listens", PATIENCE, || crate::smtp::SmtpClient::connect(self.address).ok());
     }
 
     /// Where it takes mail.

@@ -6,6 +6,7 @@ mod edge;
 mod filter;
 mod foreign_edge;
 mod home;
+mod smarthost;
 mod units;
 
 use std::path::{Path, PathBuf};
@@ -19,6 +20,7 @@ pub use edge::{
 pub use filter::{Direction, FilterConfig, Kind as FilterKind, OnFailure, TIMEOUT_MAX as FILTER_TIMEOUT_MAX};
 pub use foreign_edge::ForeignEdgeConfig;
 pub use home::{EdgePin, HomeConfig, Limits as HomeLimits, OnLeak, QueueConfig, SendingConfig, Switch};
+pub use smarthost::{SmarthostConfig, TlsStart};
 pub use units::{Octets, Seconds};
 
 use crate::problem::Problem;

@@ -30,6 +30,8 @@ pub struct Surroundings {
     pub edges: Vec<SocketAddr>,
     /// The name servers.
     pub name_servers: Vec<IpAddr>,
+    /// The smarthost's addresses.
+    pub smarthost: Vec<SocketAddr>,
     /// Filters on other hosts.
     pub filters: Vec<SocketAddr>,
 }
@@ -95,6 +97,12 @@ pub fn home(config: &HomeConfig, wishes: &Wishes, around: &Surroundings) -> Stri
         for protocol in ["udp", "tcp"] {
             out.to(edge.ip(), protocol, edge.port());
         }
+    }
+    if !around.smarthost.is_empty() {
+        out.line("# The smarthost.");
+    }
+    for smarthost in &around.smarthost {
+        out.to(smarthost.ip(), "tcp", smarthost.port());
     }
     out.line("# Names, time, an address from the router.");
     for server in &around.name_servers {
@@ -266,11 +274,17 @@ mod tests {
 
     #[test]
     fn home_lets_in_its_own_network_and_goes_out_to_what_it_needs() {
-        let config: HomeConfig = toml::from_str("domains = [\"example.org\"]\n").unwrap();
+        let pin = "ab".repeat(32);
+        let config: HomeConfig = toml::from_str(&format!(
+            "domains = [\"example.org\"]\n[foreign_edge]\nlisten = [\"10.8.0.2:4465\"]\n\
+             fingerprints = [\"{pin}\"]\nnetworks = [\"10.8.0.1\"]\n"
+        ))
+        .unwrap();
         let around = Surroundings {
             lan: vec!["192.168.77.0/24".parse().unwrap(), "fd00::/8".parse().unwrap()],
             edges: vec!["203.0.113.2:443".parse().unwrap()],
             name_servers: vec!["192.168.77.1".parse().unwrap()],
+            smarthost: vec!["203.0.113.9:465".parse().unwrap()],
             filters: vec!["192.168.77.5:11333".parse().unwrap()],
         };
         let text = home(&config, &wishes(&[]), &around);
@@ -282,6 +296,8 @@ mod tests {
             "ip daddr 203.0.113.2 tcp dport 443 counter accept",
             "ip daddr 192.168.77.1 udp dport 53 counter accept",
             "ip daddr 192.168.77.5 tcp dport 11333 counter accept",
+            "ip saddr 10.8.0.1/32 ip daddr 10.8.0.2 tcp dport 4465 counter accept",
+            "ip daddr 203.0.113.9 tcp dport 465 counter accept",
             "hook output priority filter; policy drop;",
         ] {
             assert!(text.contains(rule), "{rule}\n{text}");

@@ -22,6 +22,7 @@ mod queue;
 mod return_path;
 mod service;
 pub mod setup;
+mod smarthost;
 mod snapshot;
 mod submit;
 mod tls_reports;
@@ -62,6 +63,7 @@ use quarantine::Quarantine;
 use queue::{Queue, QueueError};
 use return_path::Signer;
 use setup::Secrets;
+use smarthost::{Carriers, Smarthost};
 use snapshot::SnapshotSource;
 use submit::Submit;
 use tls_reports::TlsReports;
@@ -263,6 +265,12 @@ fn certificate(config: &HomeConfig) -> Result<ServerIdentity, Problem> {
 }
 
 impl Home {
+    fn carriers(&self) -> Result<Carriers, Problem> {
+        let open = |config| Smarthost::open(config, self.config.hostname(), self.edges.events());
+        let smarthost = self.config.smarthost.as_ref().map(open).transpose()?;
+        Ok(Carriers { edges: self.edges.clone(), smarthost })
+    }
+
     /// Opens submission and starts the dispatcher.
     fn start_sending(
         self: &Arc<Self>,
@@ -282,10 +290,11 @@ impl Home {
             memory: Arc::new(Semaphore::new(half_in_kib(self.config.limits.body_memory.0))),
         }))?;
         let (signer, tls_reports) = (self.signer.clone(), self.tls_reports.clone());
+        let outbound = self.carriers()?;
         let parts = dispatch::Parts {
             queue: self.queue.clone(),
             commands,
-            outbound: self.edges.clone(),
+            outbound,
             from_edges,
             accounts: self.directory.clone(),
             sign: Box::new(move |path| signer.sign(path, system::now())),
@@ -318,14 +327,14 @@ impl Home {
         }
         let fixed = |config: &HomeConfig| {
             let HomeConfig { data, listen, limits, queue, sending, filters, edges, .. } = config.clone();
-            let foreign = (config.hostname.clone(), config.foreign_edge.clone());
+            let foreign = (config.hostname.clone(), config.foreign_edge.clone(), config.smarthost.clone());
             let limits = config::HomeLimits { message: self.config.limits.message, ..limits };
             let warm_up = (sending.warm_up, sending.warm_up_growth);
             (data, listen, limits, queue, warm_up, filters, edges, foreign)
         };
         if fixed(&config) != fixed(&self.config) {
             tracing::warn!(
-                "changes of hostname, data, listen, limits, queue, warm_up, filters, foreign_edge and edges take effect after a restart"
+                "changes of hostname, data, listen, limits, queue, warm_up, filters, foreign_edge, smarthost and edges take effect after a restart"
             );
         }
         self.signer.adopt(&config, system::now());
@@ -374,6 +383,7 @@ impl Home {
             "queue": self.queue.count(),
             "filters": self.config.filters.iter().map(config::FilterConfig::name).collect::<Vec<_>>(),
             "edges": self.edges.status(),
+            "smarthost": self.config.smarthost.as_ref().map(|smarthost| &smarthost.address),
             "foreign_edge": self.config.foreign_edge.as_ref().map(|edge| &edge.listen),
         })
     }

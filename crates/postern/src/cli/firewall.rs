@@ -127,6 +127,10 @@ fn surroundings(config: &HomeConfig, lan: Vec<Network>) -> Result<Surroundings, 
     for pin in &config.edges {
         around.edges.extend(addresses(&pin.address)?);
     }
+    if let Some(smarthost) = &config.smarthost {
+        let others = addresses(&smarthost.address)?.into_iter();
+        around.smarthost.extend(others.filter(|address| !address.ip().is_loopback()));
+    }
     let endpoints =
         config.filters.iter().flat_map(|filter| [Some(&filter.address), filter.learn_address.as_ref()]);
     for endpoint in endpoints.flatten() {

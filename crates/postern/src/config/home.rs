@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use mail::{Address, Domain};
 use serde::Deserialize;
 
-use super::{Checked, FilterConfig, ForeignEdgeConfig, Octets, Seconds, TlsConfig};
+use super::{Checked, FilterConfig, ForeignEdgeConfig, Octets, Seconds, SmarthostConfig, TlsConfig};
 
 /// Everything that Home reads from its file. Users and aliases are not here: `postern user`, `postern alias`.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
@@ -63,6 +63,9 @@ pub struct HomeConfig {
     /// An MTA of another kind that takes the world's mail. Default: none.
     #[serde(default)]
     pub foreign_edge: Option<ForeignEdgeConfig>,
+    /// The MTA that all mail for the world is given to. Default: none; the edges send.
+    #[serde(default)]
+    pub smarthost: Option<SmarthostConfig>,
     /// The edges this home is paired with; written by `postern home setup` and `postern home pair`.
     #[serde(default, rename = "edge")]
     pub edges: Vec<EdgePin>,
@@ -336,6 +339,9 @@ impl Checked for HomeConfig {
         }
         if let Some(foreign_edge) = &self.foreign_edge {
             foreign_edge.check()?;
+        }
+        if let Some(smarthost) = &self.smarthost {
+            smarthost.check()?;
         }
         if let Some(pin) = self.edges.iter().find(|pin| pin.fingerprint().is_none()) {
             return Err(format!("[[edge]] {}: key has to be 64 hexadecimal digits", pin.name));

@@ -33,7 +33,7 @@ use self::room::{Freed, Rooms};
 use self::schedule::{Rest, Schedule};
 use self::warm_up::WarmUp;
 use super::directory::{AccountId, Directory};
-use super::edges::{Edges, FromEdge};
+use super::edges::FromEdge;
 use super::forward::Forwarder;
 use super::queue::{Command, Queue, QueueError, QueueState, Turn};
 use crate::config::{QueueConfig, SendingConfig};
@@ -50,7 +50,7 @@ const FRESH_MAX: usize = 1000;
 /// How long an item rests when an edge is up and yet took no order.
 const DEAF_PAUSE_SECS: u64 = 1;
 
-/// The edges, as the dispatcher needs them. An edge is in `up` before its [`FromEdge::Up`] is given, and an
+/// The edges, or a smarthost in their place, as the dispatcher needs them. An edge is in `up` before its [`FromEdge::Up`] is given, and an
 /// edge that is asked of an attempt it was ordered on the same link says that it is running.
 pub trait Outbound: Send + Sync + 'static {
     /// Names of edges whose link is up, the preferred one first.
@@ -61,24 +61,6 @@ pub trait Outbound: Send + Sync + 'static {
     fn ask(&self, edge: &str, attempt: ItemId) -> bool;
     /// Lets Edge forget an attempt's outcomes. `false`: the link is down; they come again when it is up.
     fn settled(&self, edge: &str, attempt: ItemId) -> bool;
-}
-
-impl Outbound for Edges {
-    fn up(&self) -> Vec<String> {
-        Self::up(self)
-    }
-
-    fn start(&self, edge: &str, attempt: link::Attempt, body: spool::Body) -> bool {
-        Self::start(self, edge, attempt, body)
-    }
-
-    fn ask(&self, edge: &str, attempt: ItemId) -> bool {
-        Self::ask(self, edge, attempt)
-    }
-
-    fn settled(&self, edge: &str, attempt: ItemId) -> bool {
-        Self::settled(self, edge, attempt)
-    }
 }
 
 /// Where mail to a recipient here goes.

@@ -112,6 +112,11 @@ impl Edges {
         self.0.pins.first().map_or_else(|| self.0.fallback_name.clone(), |pin| pin.name.clone())
     }
 
+    /// Where the dispatcher hears of attempts, for whoever else carries them out.
+    pub fn events(&self) -> mpsc::UnboundedSender<FromEdge> {
+        self.0.events.clone()
+    }
+
     fn live(&self, edge: &str) -> Option<Arc<Live>> {
         self.links().get(edge).map(|link| Arc::clone(&link.live))
     }
