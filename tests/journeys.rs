@@ -15,6 +15,7 @@ mod foreign_edge;
 mod forwarding;
 mod import;
 mod inbound;
+mod lmtp;
 mod mailboxes;
 mod many;
 mod network;

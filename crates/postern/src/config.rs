@@ -2,6 +2,7 @@
 //!
 //! An unknown key, a value of the wrong kind or out of bounds is an error that names file, line and key.
 
+mod deliver;
 mod edge;
 mod filter;
 mod foreign_edge;
@@ -14,6 +15,7 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
+pub use deliver::DeliverConfig;
 pub use edge::{
     DmarcPolicy, DoorConfig, EdgeConfig, ListConfig, OnDnsFailure, PolicyConfig, ScoreConfig, tenths,
 };

@@ -32,7 +32,7 @@ pub struct Surroundings {
     pub name_servers: Vec<IpAddr>,
     /// The smarthost's addresses.
     pub smarthost: Vec<SocketAddr>,
-    /// Filters on other hosts.
+    /// Filters and mailboxes on other hosts.
     pub filters: Vec<SocketAddr>,
 }
 
@@ -114,7 +114,7 @@ pub fn home(config: &HomeConfig, wishes: &Wishes, around: &Surroundings) -> Stri
     out.line("udp sport 68 udp dport 67 accept");
     out.line("udp sport 546 udp dport 547 accept");
     if !around.filters.is_empty() {
-        out.line("# Filters on other hosts.");
+        out.line("# Filters and mailboxes on other hosts.");
     }
     for filter in &around.filters {
         out.to(filter.ip(), "tcp", filter.port());

@@ -11,6 +11,7 @@ mod edges;
 mod filters;
 mod foreign_edge;
 mod forward;
+mod keeper;
 mod listeners;
 mod mailboxes;
 mod notices;
@@ -19,7 +20,9 @@ mod own_host;
 mod password;
 mod quarantine;
 mod queue;
+mod remembered;
 mod return_path;
+mod reused;
 mod service;
 pub mod setup;
 mod smarthost;
@@ -58,6 +61,7 @@ use edges::{Edges, FromEdge};
 use filters::{Filters, Trainer};
 use foreign_edge::ForeignEdge;
 use forward::{Forwarder, Srs};
+use keeper::{Keeper, Lmtp};
 use notices::Notices;
 use quarantine::Quarantine;
 use queue::{Queue, QueueError};
@@ -73,7 +77,7 @@ struct Home {
     config: HomeConfig,
     config_path: PathBuf,
     directory: Directory,
-    store: Arc<Store>,
+    keeper: Keeper,
     queue: Queue,
     edges: Edges,
     signer: Signer,
@@ -102,6 +106,7 @@ pub async fn run(config_path: &Path) -> Result<(), Problem> {
     let stop = CancellationToken::new();
     let directory = Directory::open(&config)?;
     let store = Arc::new(accounts::open_store(&config, &directory)?);
+    let keeper = open_keeper(&config, &directory, &store)?;
     let quarantine = Quarantine::open(&config.data)?;
     let filters = Filters::new(&config.filters, &trace);
     let trainer = Trainer::start(filters::teachable(&config.filters)?, &store, &stop);
@@ -109,7 +114,7 @@ pub async fn run(config_path: &Path) -> Result<(), Problem> {
     let keys = DomainKeys::open(&config.data, &config.domains, system::now())?;
     let (queue, commands) = Queue::new(open_queue(&config)?);
     let srs = Srs::open(&config.data)?;
-    let notices = Notices::new(directory.clone(), Arc::clone(&store));
+    let notices = Notices::new(directory.clone(), keeper.clone());
     let forwarding = forward::Parts {
         queue: queue.clone(),
         directory: directory.clone(),
@@ -123,7 +128,7 @@ pub async fn run(config_path: &Path) -> Result<(), Problem> {
         config: &config,
         secrets: &secrets,
         directory: &directory,
-        store: &store,
+        keeper: &keeper,
         trace: &trace,
         filters: filters.clone(),
         quarantine: &quarantine,
@@ -154,7 +159,7 @@ pub async fn run(config_path: &Path) -> Result<(), Problem> {
         sessions: TaskTracker::new(),
         config,
         directory,
-        store,
+        keeper,
         queue,
         edges,
         signer,
@@ -206,6 +211,11 @@ fn open_queue(config: &HomeConfig) -> Result<Spool, Problem> {
     })
 }
 
+fn open_keeper(config: &HomeConfig, directory: &Directory, store: &Arc<Store>) -> Result<Keeper, Problem> {
+    let open = |deliver| Lmtp::open(deliver, config.hostname(), &config.data, directory.clone());
+    Ok(Keeper::new(Arc::clone(store), config.deliver.as_ref().map(open).transpose()?))
+}
+
 fn open_foreign_edge(
     config: &HomeConfig,
     arrivals: &Arc<Arrivals>,
@@ -222,7 +232,7 @@ struct ArrivalParts<'a> {
     config: &'a HomeConfig,
     secrets: &'a Secrets,
     directory: &'a Directory,
-    store: &'a Arc<Store>,
+    keeper: &'a Keeper,
     trace: &'a Trace,
     filters: Option<Arc<Filters>>,
     quarantine: &'a Quarantine,
@@ -237,7 +247,7 @@ fn arrivals(parts: ArrivalParts<'_>) -> Result<Arc<Arrivals>, Problem> {
     })?;
     let limits = &parts.config.limits;
     Ok(Arc::new(Arrivals {
-        store: Arc::clone(parts.store),
+        keeper: parts.keeper.clone(),
         directory: parts.directory.clone(),
         trace: parts.trace.clone(),
         filters: parts.filters,
@@ -300,7 +310,7 @@ impl Home {
             sign: Box::new(move |path| signer.sign(path, system::now())),
             forwarder: Arc::clone(&self.forwarder),
             count_tls: Box::new(move |domain, results| tls_reports.count(domain, results)),
-            store: Arc::clone(&self.store),
+            keeper: self.keeper.clone(),
             trace: trace.clone(),
             settings: dispatch::Settings::new(
                 &self.config.queue,
@@ -327,14 +337,15 @@ impl Home {
         }
         let fixed = |config: &HomeConfig| {
             let HomeConfig { data, listen, limits, queue, sending, filters, edges, .. } = config.clone();
-            let foreign = (config.hostname.clone(), config.foreign_edge.clone(), config.smarthost.clone());
+            let others = (config.deliver.clone(), config.foreign_edge.clone(), config.smarthost.clone());
+            let foreign = (config.hostname.clone(), others);
             let limits = config::HomeLimits { message: self.config.limits.message, ..limits };
             let warm_up = (sending.warm_up, sending.warm_up_growth);
             (data, listen, limits, queue, warm_up, filters, edges, foreign)
         };
         if fixed(&config) != fixed(&self.config) {
             tracing::warn!(
-                "changes of hostname, data, listen, limits, queue, warm_up, filters, foreign_edge, smarthost and edges take effect after a restart"
+                "changes of hostname, data, listen, limits, queue, warm_up, filters, deliver, foreign_edge, smarthost and edges take effect after a restart"
             );
         }
         self.signer.adopt(&config, system::now());
@@ -365,7 +376,7 @@ impl Home {
     fn quarantine(&self, command: &str, arguments: &[&str]) -> Result<Value, Refusal> {
         let drafts = self.config.data.join("drafts");
         let parts = quarantine::Parts {
-            store: &self.store,
+            keeper: &self.keeper,
             directory: &self.directory,
             trace: &self.trace,
             forwarder: &self.forwarder,
@@ -383,6 +394,7 @@ impl Home {
             "queue": self.queue.count(),
             "filters": self.config.filters.iter().map(config::FilterConfig::name).collect::<Vec<_>>(),
             "edges": self.edges.status(),
+            "deliver": self.config.deliver.as_ref().map(|deliver| deliver.lmtp.to_string()),
             "smarthost": self.config.smarthost.as_ref().map(|smarthost| &smarthost.address),
             "foreign_edge": self.config.foreign_edge.as_ref().map(|edge| &edge.listen),
         })
@@ -425,7 +437,7 @@ impl Handler for Home {
             (command, arguments) if command.starts_with("quarantine ") => self.quarantine(command, arguments),
             (command, arguments) if command.starts_with("user ") || command.starts_with("alias ") => {
                 tokio::task::block_in_place(|| {
-                    accounts::change(&self.directory, &self.store, command, arguments)
+                    accounts::change(&self.directory, self.keeper.store(), command, arguments)
                 })
             }
             (other, _) => Err((

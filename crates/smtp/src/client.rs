@@ -48,6 +48,16 @@ pub enum Chunking {
     Never,
 }
 
+/// Which protocol is spoken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Protocol {
+    /// SMTP: one reply to a message (RFC 5321).
+    #[default]
+    Smtp,
+    /// LMTP, into mailboxes: LHLO, and one reply to a message for each recipient that was taken (RFC 2033 section 4.2).
+    Lmtp,
+}
+
 /// What a client session is set up with.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Settings {
@@ -59,6 +69,8 @@ pub struct Settings {
     pub chunking: Chunking,
     /// Who to log in as before the first transaction (RFC 4954); only ever within TLS.
     pub login: Option<Login>,
+    /// Which protocol is spoken.
+    pub protocol: Protocol,
     /// Limits on what the server may reply.
     pub limits: ReplyLimits,
 }
@@ -72,6 +84,7 @@ impl Settings {
             tls: TlsUse::Opportunistic,
             chunking: Chunking::default(),
             login: None,
+            protocol: Protocol::default(),
             limits: ReplyLimits::default(),
         }
     }
@@ -212,6 +225,8 @@ enum Sent {
     Data,
     /// The body: answered by the reply to the message.
     Body,
+    /// The body, of which LMTP says what became of it for the recipient at this place.
+    BodyFor(usize),
     /// The empty body after a 354 that came although every recipient was refused. Nobody wants its reply.
     EmptyBody,
     Quit,
@@ -396,7 +411,7 @@ impl Session {
             Some(Sent::Mail) => Awaited::Mail,
             Some(Sent::Rcpt(_)) => Awaited::Rcpt,
             Some(Sent::Data) => Awaited::DataInitiation,
-            Some(Sent::Body | Sent::EmptyBody) => Awaited::DataTermination,
+            Some(Sent::Body | Sent::BodyFor(_) | Sent::EmptyBody) => Awaited::DataTermination,
         }
     }
 
@@ -448,14 +463,19 @@ impl Session {
     }
 
     fn say_ehlo(&mut self) {
-        commands::hello("EHLO", &self.settings.ehlo_name, &mut self.output);
+        let verb = if self.speaks_lmtp() { "LHLO" } else { "EHLO" };
+        commands::hello(verb, &self.settings.ehlo_name, &mut self.output);
         self.pending.push_back(Sent::Ehlo);
+    }
+
+    fn speaks_lmtp(&self) -> bool {
+        self.settings.protocol == Protocol::Lmtp
     }
 
     fn take_ehlo(&mut self, reply: Reply) {
         if reply.is_positive() {
             self.extensions = Extensions::parse(&reply.text);
-        } else if reply.code < 500 {
+        } else if reply.code < 500 || self.speaks_lmtp() {
             return self.refused(reply);
         }
         match self.settings.tls {

@@ -133,7 +133,8 @@ fn surroundings(config: &HomeConfig, lan: Vec<Network>) -> Result<Surroundings, 
     }
     let endpoints =
         config.filters.iter().flat_map(|filter| [Some(&filter.address), filter.learn_address.as_ref()]);
-    for endpoint in endpoints.flatten() {
+    let mailboxes = config.deliver.as_ref().map(|deliver| &deliver.lmtp);
+    for endpoint in endpoints.flatten().chain(mailboxes) {
         if let Endpoint::Tcp(host, port) = endpoint {
             let others = addresses(&format!("{host}:{port}"))?.into_iter();
             around.filters.extend(others.filter(|address| !address.ip().is_loopback()));

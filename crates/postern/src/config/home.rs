@@ -6,7 +6,9 @@ use std::path::PathBuf;
 use mail::{Address, Domain};
 use serde::Deserialize;
 
-use super::{Checked, FilterConfig, ForeignEdgeConfig, Octets, Seconds, SmarthostConfig, TlsConfig};
+use super::{
+    Checked, DeliverConfig, FilterConfig, ForeignEdgeConfig, Octets, Seconds, SmarthostConfig, TlsConfig,
+};
 
 /// Everything that Home reads from its file. Users and aliases are not here: `postern user`, `postern alias`.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
@@ -60,6 +62,9 @@ pub struct HomeConfig {
     /// Content filters, asked in this order.
     #[serde(default, rename = "filter")]
     pub filters: Vec<FilterConfig>,
+    /// The mailboxes of another program. Default: none; they are Home's own.
+    #[serde(default)]
+    pub deliver: Option<DeliverConfig>,
     /// An MTA of another kind that takes the world's mail. Default: none.
     #[serde(default)]
     pub foreign_edge: Option<ForeignEdgeConfig>,
@@ -336,6 +341,9 @@ impl Checked for HomeConfig {
         super::filter::check(&self.filters)?;
         if self.hostname.as_ref().is_some_and(Domain::is_literal) {
             return Err("hostname has to be a name, not an address literal".to_owned());
+        }
+        if let Some(deliver) = &self.deliver {
+            deliver.check()?;
         }
         if let Some(foreign_edge) = &self.foreign_edge {
             foreign_edge.check()?;

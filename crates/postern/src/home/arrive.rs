@@ -4,6 +4,7 @@
 //! is short, go through unnamed temporary files. The store drops an item id that an account already has, so
 //! a message that comes twice is delivered once.
 
+mod answering;
 mod buffer;
 mod deliver;
 mod head;
@@ -23,7 +24,6 @@ use std::sync::atomic::AtomicU64;
 use bytes::Bytes;
 use link::{Answer, Frame, Open, ReceiveWindow};
 use mail::{ItemId, Reply, Verdict};
-use store::Store;
 
 use buffer::Buffer;
 use deliver::Arrival;
@@ -34,6 +34,7 @@ use waiting::Waiting;
 use super::directory::Directory;
 use super::filters::Filters;
 use super::forward::Forwarder;
+use super::keeper::Keeper;
 use super::quarantine::Quarantine;
 use crate::sealed::UnsealWith;
 use crate::trace::Trace;
@@ -44,8 +45,8 @@ const ITEMS_MAX: usize = 4096;
 
 /// What arrivals of all links share.
 pub struct Arrivals {
-    /// The mailboxes.
-    pub store: Arc<Store>,
+    /// Where it goes.
+    pub keeper: Keeper,
     /// Who there is.
     pub directory: Directory,
     /// What happened.

@@ -20,7 +20,6 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use mail::{Address, Domain, ItemId, ReversePath, UnixTime};
-use store::Store;
 use tlspolicy::report::Results;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use tokio::task::{AbortHandle, Id, JoinError, JoinSet};
@@ -35,6 +34,7 @@ use self::warm_up::WarmUp;
 use super::directory::{AccountId, Directory};
 use super::edges::FromEdge;
 use super::forward::Forwarder;
+use super::keeper::Keeper;
 use super::queue::{Command, Queue, QueueError, QueueState, Turn};
 use crate::config::{QueueConfig, SendingConfig};
 use crate::problem::Problem;
@@ -176,7 +176,7 @@ pub(crate) struct Shared<O, A> {
     sign: Sign,
     forwarder: Arc<Forwarder>,
     count_tls: CountTls,
-    store: Arc<Store>,
+    keeper: Keeper,
     trace: Trace,
     settings: Settings,
     rooms: Rooms,
@@ -221,7 +221,7 @@ pub struct Parts<O, A> {
     /// What reports on TLS are made of.
     pub count_tls: CountTls,
     /// The mailboxes.
-    pub store: Arc<Store>,
+    pub keeper: Keeper,
     /// The trace.
     pub trace: Trace,
     /// Times and limits.
@@ -246,7 +246,7 @@ pub async fn run<O: Outbound, A: Accounts>(
         sign,
         forwarder,
         count_tls,
-        store,
+        keeper,
         trace,
         settings,
     } = parts;
@@ -262,7 +262,7 @@ pub async fn run<O: Outbound, A: Accounts>(
         sign,
         forwarder,
         count_tls,
-        store,
+        keeper,
         trace,
         settings,
         rooms,

@@ -22,9 +22,13 @@ impl Home {
     }
 
     pub(super) fn serve_imap(self: &Arc<Self>) -> Result<(), Problem> {
+        // The mailboxes are another program's: it shows them.
+        if self.config.deliver.is_some() {
+            return Ok(());
+        }
         let directory = self.directory.clone();
         let accounts = Accounts {
-            store: Arc::clone(&self.store),
+            store: Arc::clone(self.keeper.store()),
             drafts: self.config.data.join("drafts"),
             authenticate: Arc::new(move |user, password| {
                 directory.login_blocking(user, password).map(|account| account.as_str().to_owned())

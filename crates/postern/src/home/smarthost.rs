@@ -19,6 +19,7 @@ use tokio::sync::{Semaphore, mpsc};
 use self::connections::Connections;
 use super::dispatch::Outbound;
 use super::edges::{Edges, FromEdge};
+use super::reused::Body;
 use crate::config::SmarthostConfig;
 use crate::problem::Problem;
 
@@ -108,6 +109,12 @@ impl BodySource for Queued {
         })?;
         self.at += piece.len() as u64;
         Ok(Some(piece).filter(|piece| !piece.is_empty()))
+    }
+}
+
+impl Body for Queued {
+    fn has_begun(&self) -> bool {
+        self.at > 0
     }
 }
 

@@ -1,8 +1,7 @@
-//! Connections to the smarthost: how they are made, and their reuse.
+//! Connections to the smarthost: how they are made, and what it means when they are not.
 
 use std::path::Path;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::sync::Arc;
 
 use mail::{EnhancedCode, Outcome};
 use net::home_tls::{self, ClientIdentity, KnownBy};
@@ -10,17 +9,14 @@ use net::mta_tls;
 use net::smtp_client::{CONNECT_PATIENCE, Connection, OpenError};
 use net::tls::{CertificateFiles, TlsConnector};
 use smtp::Secret;
-use smtp::client::{Closed, Login, Settings, TlsUse, Transaction, TransactionResult};
+use smtp::client::{Closed, Login, Settings, TlsUse, Transaction};
 use tokio::net::TcpStream;
-use tokio::time::Instant;
 
 use super::Queued;
 use crate::config::{SmarthostConfig, TlsStart};
 use crate::files;
+use crate::home::reused::Reused;
 use crate::problem::Problem;
-
-/// How long a connection waits for the next message.
-const LINGER: Duration = Duration::from_secs(5);
 
 pub(super) struct Connections {
     host: String,
@@ -30,7 +26,7 @@ pub(super) struct Connections {
     tls: TlsStart,
     settings: Settings,
     connector: TlsConnector,
-    idle: Arc<Mutex<Vec<(Connection, Instant)>>>,
+    reused: Reused,
 }
 
 impl Connections {
@@ -46,33 +42,17 @@ impl Connections {
             tls: config.tls,
             settings,
             connector: connector(config)?,
-            idle: Arc::default(),
+            reused: Reused::default(),
         })
     }
 
     /// Gives it a message: one outcome per recipient.
     pub(super) async fn send(&self, transaction: Transaction, mut body: Queued) -> Vec<Outcome> {
-        if let Some(mut connection) = self.take_idle() {
-            let result = connection.send(transaction.clone(), &mut body).await;
-            if result.reusable || body.at > 0 || result.in_doubt || !all_deferred(&result) {
-                return self.ended(connection, result);
-            }
-            // It had closed the idle connection: nothing was said of this message yet.
+        let recipients = transaction.recipients.len();
+        match self.reused.send(self.open(), transaction, &mut body).await {
+            Ok(result) => result.outcomes.into_iter().map(unless_it_is_about_us).collect(),
+            Err(error) => vec![self.not_opened(&error); recipients],
         }
-        match self.open().await {
-            Ok(mut connection) => {
-                let result = connection.send(transaction, &mut body).await;
-                self.ended(connection, result)
-            }
-            Err(error) => vec![self.not_opened(&error); transaction.recipients.len()],
-        }
-    }
-
-    fn ended(&self, connection: Connection, result: TransactionResult) -> Vec<Outcome> {
-        if result.reusable {
-            self.keep(connection);
-        }
-        result.outcomes.into_iter().map(unless_it_is_about_us).collect()
     }
 
     async fn open(&self) -> Result<Connection, OpenError> {
@@ -113,31 +93,6 @@ impl Connections {
             },
         }
     }
-
-    fn idle(&self) -> MutexGuard<'_, Vec<(Connection, Instant)>> {
-        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn take_idle(&self) -> Option<Connection> {
-        self.idle().pop().map(|(connection, _)| connection)
-    }
-
-    /// Keeps a connection for the next message, for a while.
-    fn keep(&self, connection: Connection) {
-        let until = Instant::now() + LINGER;
-        self.idle().push((connection, until));
-        let idle = Arc::clone(&self.idle);
-        tokio::spawn(async move {
-            tokio::time::sleep_until(until).await;
-            let old: Vec<_> = {
-                let mut idle = idle.lock().unwrap_or_else(PoisonError::into_inner);
-                idle.extract_if(.., |(_, until)| *until <= Instant::now()).collect()
-            };
-            for (connection, _) in old {
-                connection.quit().await;
-            }
-        });
-    }
 }
 
 /// A 530 is about the smarthost and Home (RFC 4954 section 6), not about a message: that waits until it is mended.
@@ -149,10 +104,6 @@ fn unless_it_is_about_us(outcome: Outcome) -> Outcome {
         }
         outcome => outcome,
     }
-}
-
-fn all_deferred(result: &TransactionResult) -> bool {
-    result.outcomes.iter().all(|outcome| matches!(outcome, Outcome::Deferred(_)))
 }
 
 fn login(config: &SmarthostConfig) -> Result<Option<Login>, Problem> {
