@@ -24,6 +24,7 @@ mod outbound;
 mod outbound_crashes;
 mod real_dns;
 mod remote_mtas;
+mod satellite;
 mod signing;
 mod smarthost;
 mod stages;

@@ -1,6 +1,7 @@
 //! Postfix: the MTA at the other end, as receiver and as sender, and `smtp-source`, its load generator.
 
 mod edge;
+mod satellite;
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};

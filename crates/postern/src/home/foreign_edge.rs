@@ -5,6 +5,8 @@
 //! known here, so nothing is found out about it.
 
 mod message;
+#[cfg(test)]
+mod tests;
 
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -236,21 +238,4 @@ fn answers(replies: Vec<Reply>, apart: bool) -> Answers {
     let all = if apart { positive.or(temporary) } else { temporary.or(positive) };
     let all = all.or_else(|| replies.first()).cloned().unwrap_or_else(message::not_taken);
     Answers { all, each: replies }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn one_that_has_to_wait_makes_the_client_come_again_unless_it_hears_of_each() {
-        let code = |codes: &[u16], apart| {
-            let replies = codes.iter().map(|code| Reply::bare(*code, "x")).collect();
-            answers(replies, apart).all.code
-        };
-        assert_eq!(code(&[250, 250], false), 250);
-        assert_eq!((code(&[250, 451], false), code(&[250, 451], true)), (451, 250));
-        assert_eq!((code(&[250, 550], false), code(&[550, 550], false)), (250, 550));
-        assert_eq!((code(&[550, 451], false), code(&[], false)), (451, 451));
-    }
 }
