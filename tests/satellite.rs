@@ -6,7 +6,7 @@ use std::time::Duration;
 use testkit::dns::{NameServer, Record};
 use testkit::pair::PASSWORD;
 use testkit::postfix::Postfix;
-use testkit::{Pair, PairOptions, message, until};
+use testkit::{Pair, PairOptions, until};
 
 use crate::alone;
 
@@ -23,7 +23,13 @@ struct World {
 }
 
 impl World {
+    /// The satellite's users are of the home's domain.
     fn start() -> Self {
+        Self::with("example.org", "")
+    }
+
+    /// They are of this one, and more stands in main.cf.
+    fn with(origin: &str, main: &str) -> Self {
         let world = Postfix::start("remote.test");
         let names = NameServer::start(&[
             ("remote.test", Record::Mx(10, "mx.remote.test".to_owned())),
@@ -41,7 +47,7 @@ impl World {
             pair.home.command_ok(&["alias", "add", alias, "nas@example.org", "alice@example.org"], "");
         }
         let login = ("nas@example.org", PASSWORD);
-        let satellite = Postfix::null_client(HOST, "example.org", pair.submission, login);
+        let satellite = Postfix::null_client((HOST, origin), pair.submission, login, main);
         Self { pair, satellite, world, _names: names }
     }
 
@@ -99,4 +105,18 @@ fn a_host_that_writes_under_a_name_that_is_not_its_own_is_told_so() {
     world.satellite.sendmail("alice@example.org", "To: alice\nSubject: refused\n\nhello\n");
     let refused = "may not send as root@example.org";
     until("Postfix logs it", PATIENCE, || world.satellite.log().contains(refused).then_some(()));
+}
+
+#[test]
+fn a_host_whose_names_are_its_own_writes_under_the_account_by_a_generic_map() {
+    let _alone = alone();
+    let world = World::with(HOST, "smtp_generic_maps = inline:{ { @nas.home.lan = nas@example.org } }\n");
+    world.satellite.sendmail("root", "From: root (Cron Daemon)\nTo: root\nSubject: generic\n\ndone\n");
+    world.satellite.sendmail("nobody@example.org", "To: nobody@example.org\nSubject: lost\n\nhello\n");
+    let nas = world.pair.account("nas");
+    until("both are in the account's mailbox", PATIENCE, || (nas.count("INBOX") == 2).then_some(()));
+    let all = nas.messages("INBOX").concat();
+    let all = String::from_utf8_lossy(&all);
+    assert!(all.contains("From: nas@example.org (Cron Daemon)"), "{all}");
+    assert!(all.contains("Undelivered Mail Returned to Sender") && all.contains("550 5.1.1"), "{all}");
 }

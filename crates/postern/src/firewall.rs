@@ -76,9 +76,11 @@ pub fn edge(config: &EdgeConfig, wishes: &Wishes) -> String {
 /// Home's ruleset: in from its own network only, out to what it needs only.
 pub fn home(config: &HomeConfig, wishes: &Wishes, around: &Surroundings) -> String {
     let mut rules = Ruleset::default();
+    // The mailboxes of another program are its own affair.
+    let imap: &[SocketAddr] = if config.deliver.is_some() { &[] } else { &config.listen.imap };
     rules.line("# Mail programs in the house. Nothing comes from outside: Home dials out.");
     for network in &around.lan {
-        for address in config.listen.submission.iter().chain(&config.listen.imap) {
+        for address in config.listen.submission.iter().chain(imap) {
             let family = family_of(&network.address());
             if family_of(&address.ip()) == family {
                 rules.line(&format!("{family} saddr {network} {}counter accept", place(*address, "tcp")));
@@ -303,5 +305,8 @@ mod tests {
             assert!(text.contains(rule), "{rule}\n{text}");
         }
         assert!(!text.contains("dport 25 "), "Home speaks no SMTP with the world");
+        let deliver = Some(toml::from_str("lmtp = \"unix:/run/dovecot/lmtp\"").unwrap());
+        let text = home(&HomeConfig { deliver, ..config }, &wishes(&[]), &around);
+        assert!(text.contains("dport 465 ") && !text.contains("dport 993 "), "IMAP is another program's");
     }
 }

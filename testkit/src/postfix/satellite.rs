@@ -7,12 +7,17 @@ use crate::process;
 
 impl Postfix {
     /// Starts one by the name of `host` whose users are of `origin`, as the page on standard configurations of Postfix
-    /// says, and which logs in at `home`, TLS first.
+    /// says, and which logs in at `home`, TLS first. `more` is added to main.cf.
     ///
     /// # Panics
     /// When it does not start.
     #[must_use]
-    pub fn null_client(host: &str, origin: &str, home: SocketAddr, (user, password): (&str, &str)) -> Self {
+    pub fn null_client(
+        (host, origin): (&str, &str),
+        home: SocketAddr,
+        (user, password): (&str, &str),
+        more: &str,
+    ) -> Self {
         let next = format!("[{}]:{}", home.ip(), home.port());
         let mut postfix = Self::prepare();
         postfix.services.push_str("pickup unix n - n 60 1 pickup\n");
@@ -23,7 +28,7 @@ impl Postfix {
              smtp_sasl_password_maps = inline:{{ {{ {next} = {user}:{password} }} }}\n\
              queue_run_delay = 1s\nminimal_backoff_time = 1s\nmaximal_backoff_time = 2s\n"
         );
-        postfix.launch(&task)
+        postfix.launch(&(task + more))
     }
 
     /// What a program on that host sends, with LF line ends.
