@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use testkit::certificates::{Authority, Certificate};
+use testkit::dovecot::Dovecot;
 use testkit::pair::LoneHome;
 use testkit::postfix::{Postfix, Proof};
 use testkit::smtp::SmtpClient;
@@ -179,4 +180,36 @@ fn the_right_certificate_from_another_network_is_not_spoken_to() {
     until("Home says why", PATIENCE, || {
         home.role.log().contains("outside [foreign_edge] networks").then_some(())
     });
+}
+
+#[test]
+fn between_a_foreign_edge_and_foreign_mailboxes_mail_waits_at_the_edge_and_comes_once() {
+    let _alone = alone();
+    let authority = Authority::new();
+    let certificate = authority.issue(&["mx.edge.test"]);
+    let mut dovecot = Dovecot::start(&[("alice@example.org", "x", None)]);
+    let way_in = ports::free();
+    let home = LoneHome::start(&format!(
+        "[foreign_edge]\nlisten = [\"{way_in}\"]\n{}[deliver]\nlmtp = \"unix:{}\"",
+        pin(&certificate),
+        dovecot.lmtp_socket().display()
+    ));
+    let edge = Postfix::edge("example.org", way_in, Proof::Certificate(&certificate));
+    let mut large = message::simple(ANN, "alice@example.org", "large");
+    for line in 0..100_000 {
+        large.extend_from_slice(format!(".line {line} of a large message\r\n").as_bytes());
+    }
+    assert!(send(&edge, "alice@example.org", &large).starts_with("250"));
+    let stored = until("Dovecot has it", PATIENCE, || dovecot.messages("alice@example.org").pop());
+    assert_eq!(message::body(&stored), message::body(&large), "not an octet is changed");
+
+    dovecot.stop();
+    let waiting = message::simple(ANN, "alice@example.org", "waiting");
+    assert!(send(&edge, "alice@example.org", &waiting).starts_with("250"), "Postfix has it");
+    logged(&edge, "451 4.3.0");
+    assert!(message::files_that_hold(home.role.data(), "This is waiting").is_empty(), "and Home has not");
+    dovecot.start_again();
+    until("Dovecot has both", PATIENCE, || (dovecot.messages("alice@example.org").len() == 2).then_some(()));
+    until("Postfix has none", PATIENCE, || edge.log().matches("status=sent").nth(1));
+    assert_eq!(dovecot.messages("alice@example.org").len(), 2);
 }

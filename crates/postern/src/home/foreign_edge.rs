@@ -31,7 +31,9 @@ use crate::{files, system};
 
 /// From which the key of its snapshot's hashes is derived; nobody else ever sees that snapshot.
 const SNAPSHOT_NAME: &str = "foreign edge";
-/// Octets of what a stranger gives as his name that are logged.
+/// How often a client that is not known may say MAIL in one session.
+const STRANGER_TRIES_MAX: u32 = 3;
+/// Characters of what a stranger gives as his name that are logged.
 const LOGGED_CHARS_MAX: usize = 100;
 
 /// What all sessions share.
@@ -73,6 +75,7 @@ impl ForeignEdge {
             shared: Arc::clone(self),
             ip,
             shown: None,
+            strange: 0,
             transaction: Transaction::default(),
             message: None,
         }
@@ -112,6 +115,8 @@ pub struct HandIn {
     ip: IpAddr,
     /// The certificate that the client showed.
     shown: Option<Fingerprint>,
+    /// How often it said MAIL without being known.
+    strange: u32,
     transaction: Transaction,
     message: Option<Box<Message>>,
 }
@@ -188,7 +193,13 @@ impl Service for HandIn {
     async fn mail(&mut self, client: &Client, from: &MailFrom) -> Reply {
         self.message = None;
         if let Some(refusal) = self.stranger(client) {
-            return refusal;
+            self.strange += 1;
+            let enough = self.strange > STRANGER_TRIES_MAX;
+            return if enough {
+                Reply::new(421, (4, 7, 0), "Come again when you are known here")
+            } else {
+                refusal
+            };
         }
         let sender = if from.reverse_path.address().is_some() { Sender::Somebody } else { Sender::Nobody };
         self.transaction = Transaction { sender: Some(sender), apart: from.prdr, ..Transaction::default() };

@@ -4,6 +4,8 @@
 //! Home stopped is not known afterwards, and the dispatcher tries it again.
 
 mod connections;
+#[cfg(test)]
+mod tests;
 
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

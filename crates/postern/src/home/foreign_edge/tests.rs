@@ -148,6 +148,17 @@ async fn only_who_shows_the_right_certificate_or_logged_in_may_say_mail() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_stranger_has_three_tries() {
+    let home = pinned();
+    let mut session = home.edge.session([192, 0, 2, 1].into());
+    let mut codes = Vec::new();
+    for _ in 0..=STRANGER_TRIES_MAX {
+        codes.push(session.mail(&client(None), &mail_from("a@b.example")).await.code);
+    }
+    assert_eq!(codes, [530, 530, 530, 421]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_login_is_name_and_password_and_there_is_none_that_is_not_configured() {
     let home = fixture("user = \"edge\"\npassword_file = \"SECRET_FILE\"\n");
     let code = async |home: &Fixture, user: &str, password: &str| {
