@@ -1,5 +1,6 @@
 //! Home in front of Dovecot: what comes is delivered by LMTP, over a Unix socket and over TCP.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use testkit::dovecot::Dovecot;
@@ -10,6 +11,7 @@ use testkit::submission::{Security, Sent, Submission};
 use testkit::{Pair, PairOptions, message, until};
 
 use crate::alone;
+use crate::crashes::under_load;
 
 const PATIENCE: Duration = Duration::from_secs(90);
 const ANN: &str = "ann@sender.test";
@@ -32,7 +34,10 @@ struct World {
 
 impl World {
     fn start(over: Over) -> Self {
-        let dovecot = Dovecot::start(&[(ALICE, "x", None), (BOB, "x", Some(3_000))]);
+        Self::with(Dovecot::start(&[(ALICE, "x", None), (BOB, "x", Some(3_000))]), over)
+    }
+
+    fn with(dovecot: Dovecot, over: Over) -> Self {
         let lmtp = match over {
             Over::Unix => format!("unix:{}", dovecot.lmtp_socket().display()),
             Over::Tcp => format!("inet:{}", dovecot.lmtp()),
@@ -197,4 +202,33 @@ fn mail_between_users_and_reports_go_by_lmtp_as_well() {
     });
     assert!(message::holds(&report, b"carol@example.org") && message::holds(&report, b"550 5.1.1"));
     assert_eq!(message::field(&report, "Return-Path").as_deref(), Some("<>"));
+}
+
+/// Connections to Dovecot, by default.
+const CONNECTIONS: usize = 4;
+const KILLS: usize = 10;
+
+#[test]
+fn what_was_answered_250_survives_kills_of_home_and_is_doubled_no_more_than_what_was_under_way() {
+    let _alone = alone();
+    let dovecot = Dovecot::start(&[(ALICE, "x", None), (BOB, "x", None)]);
+    let mut world = World::with(dovecot, Over::Unix);
+    let sent = under_load(world.pair.smtp, || {
+        for _ in 0..KILLS {
+            std::thread::sleep(Duration::from_millis(700));
+            world.pair.home.kill();
+            world.pair.home.start();
+        }
+    });
+    world.pair.wait_until_drained(PATIENCE);
+    let mut there: BTreeMap<String, usize> = BTreeMap::new();
+    for stored in world.dovecot.messages(BOB) {
+        *there.entry(message::field(&stored, "Subject").unwrap()).or_default() += 1;
+    }
+    let lost: Vec<_> = sent.taken.iter().filter(|subject| !there.contains_key(*subject)).collect();
+    assert!(lost.is_empty(), "lost: {lost:?}");
+    let doubled: usize = there.values().map(|times| times - 1).sum();
+    println!("{} answered 250, {} in doubt, {doubled} doubled", sent.taken.len(), sent.in_doubt.len());
+    assert!(doubled <= KILLS * CONNECTIONS, "{doubled} doubled");
+    assert!(sent.taken.len() > 100, "only {} taken: no load", sent.taken.len());
 }

@@ -81,6 +81,8 @@ impl Lmtp {
 
     /// A message that comes a second time while the first is under way has to come a third time.
     async fn hand_over_once(&self, account: &str, delivery: Delivery) -> Result<Kept, Failure> {
+        // Never closed. Held until the record is made: a crash can double as many messages as there are connections.
+        let _slot = self.0.slots.acquire().await;
         let Some(item) = delivery.item else { return self.hand_over(account, delivery).await };
         let id = derived_id(&format!("postern lmtp {account}"), item);
         let Some(_under_way) = UnderWay::enter(&self.0, id) else {
@@ -105,8 +107,6 @@ impl Lmtp {
         let address = address.ok_or_else(|| StoreError::NoAccount(account.to_owned()))?;
         let mut letter = Letter::new(delivery);
         let transaction = letter.transaction(address.into());
-        // Never closed.
-        let _slot = self.0.slots.acquire().await;
         let open = Connection::open_beside(&self.0.endpoint, self.0.settings.clone());
         match self.0.reused.send(open, transaction, &mut letter).await {
             Ok(result) => match result.outcomes.into_iter().next() {
