@@ -170,8 +170,8 @@ fn sealed_mail_waits_at_edge_for_a_mailbox_that_fails() {
 }
 
 /// The replies to the message, one a recipient and one to the whole.
-fn prdr(pair: &Pair, to: &[&str], sent: &[u8]) -> Vec<String> {
-    let mut client = SmtpClient::connect(pair.smtp).unwrap();
+pub(crate) fn prdr(edge: SocketAddr, to: &[&str], sent: &[u8]) -> Vec<String> {
+    let mut client = SmtpClient::connect(edge).unwrap();
     let offered = client.command("EHLO sender.test").unwrap();
     assert!(offered.contains("PRDR"), "{offered}");
     let mut lines = vec!["MAIL FROM:<a@sender.test> PRDR".to_owned()];
@@ -195,18 +195,18 @@ fn who_asks_for_a_reply_per_recipient_hears_whose_mailbox_fails() {
     let mut world = Watched::start("[limits]\nmessage = \"1 MiB\"");
     let to = ["bob@example.org", "alice@example.org"];
     let sent = message::simple("a@sender.test", "both@example.org", "for both");
-    let replies = prdr(&world.pair, &to, &sent);
+    let replies = prdr(world.pair.smtp, &to, &sent);
     assert!(replies.len() == 3 && replies.iter().all(|reply| reply.starts_with("250")), "{replies:?}");
-    let replies = prdr(&world.pair, &to[..1], &sent);
+    let replies = prdr(world.pair.smtp, &to[..1], &sent);
     assert!(replies.len() == 2 && replies.iter().all(|reply| reply.starts_with("250")), "{replies:?}");
     let large = [&sent[..], &b"0123456789abcdef0123456789abcdef\r\n".repeat(40_000)].concat();
-    let replies = prdr(&world.pair, &to, &large);
+    let replies = prdr(world.pair.smtp, &to, &large);
     assert!(replies.len() == 1 && replies[0].starts_with("552"), "{replies:?}");
     world.pair.home.terminate(PATIENCE);
     damage(&world.pair);
     world.pair.home.start();
     world.pair.wait_for_link();
-    let replies = prdr(&world.pair, &to, &sent);
+    let replies = prdr(world.pair.smtp, &to, &sent);
     let codes: Vec<&str> = replies.iter().map(|reply| &reply[..3]).collect();
     assert_eq!(codes, ["451", "250", "250"], "{replies:?}");
     assert_eq!(world.pair.link(), (true, 0), "who has to come again was told: nothing is sealed");

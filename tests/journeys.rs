@@ -12,6 +12,7 @@ mod dialogues;
 mod filters;
 mod firewall;
 mod foreign_edge;
+mod foreign_home;
 mod forwarding;
 mod import;
 mod inbound;

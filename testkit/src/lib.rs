@@ -12,6 +12,7 @@ pub mod dns;
 pub mod dovecot;
 pub mod exim;
 pub mod filter;
+pub mod forgetful_home;
 pub mod imap;
 pub mod knot;
 pub mod link_relay;

@@ -1,5 +1,6 @@
 //! The program in both roles, set up and paired as an operator would do it.
 
+mod lone;
 mod lone_home;
 mod more;
 
@@ -18,6 +19,7 @@ use crate::link_relay::LinkRelay;
 use crate::process::{self, Process};
 use crate::{binary, ports, until};
 
+pub use lone::LoneEdge;
 pub use lone_home::LoneHome;
 pub use more::{MoreEdge, MoreHome};
 

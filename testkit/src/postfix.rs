@@ -1,6 +1,7 @@
 //! Postfix: the MTA at the other end, as receiver and as sender, and `smtp-source`, its load generator.
 
 mod edge;
+mod home;
 mod satellite;
 
 use std::net::SocketAddr;
@@ -13,6 +14,7 @@ use crate::certificates::Certificate;
 use crate::{ports, process, until};
 
 pub use edge::{Proof, Relaying};
+pub use home::{Access, EDGE_PASSWORD, EDGE_USER, PostfixHome};
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -184,6 +186,19 @@ impl Postfix {
         let mut owner = process::command(None, "chown");
         owner.arg(user).arg(self.path(name));
         process::run_ok(owner, b"", PATIENCE);
+    }
+
+    /// Where its files are, for a Postfix that is told everything else.
+    fn surroundings(&self) -> String {
+        let path = |name: &str| self.path(name).display().to_string();
+        format!(
+            "queue_directory = {}\ndata_directory = {}\nmaillog_file = {}\nmaillog_file_prefixes = {}\n\
+             inet_protocols = ipv4\ninet_interfaces = 127.0.0.1\nalias_maps =\nalias_database =\n",
+            path("queue"),
+            path("data"),
+            path("log"),
+            self.dir.path().display(),
+        )
     }
 
     fn main(&self) -> String {

@@ -188,6 +188,17 @@ impl ServerCertVerifier for Pinned {
     }
 }
 
+/// Why a handshake failed, for the operator.
+#[must_use]
+pub fn reason(error: &std::io::Error) -> String {
+    let cause = error.get_ref().and_then(|cause| cause.downcast_ref::<Error>());
+    match cause {
+        // What rustls makes of it is not for people.
+        Some(Error::InvalidCertificate(CertificateError::Other(other))) => other.0.to_string(),
+        _ => error.to_string(),
+    }
+}
+
 /// The server has another certificate than the one that is known.
 #[derive(Debug, thiserror::Error)]
 #[error("it shows a certificate with the fingerprint {found}, which is not the one configured")]

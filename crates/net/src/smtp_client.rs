@@ -213,7 +213,12 @@ impl Connection {
                 Step::SendBody => self.send_body(body).await,
                 Step::Closed(reason) => {
                     let outcomes = vec![reason.outcome(None); recipients];
-                    return TransactionResult { outcomes, reusable: false, in_doubt: false };
+                    return TransactionResult {
+                        outcomes,
+                        reusable: false,
+                        in_doubt: false,
+                        body_begun: false,
+                    };
                 }
                 Step::NeedInput => self.exchange().await,
                 Step::Flush | Step::StartTls | Step::Ready => drop(self.flush_or_close().await),

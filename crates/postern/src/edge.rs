@@ -1,14 +1,17 @@
 //! Edge: the external MTA. What it is made of, and how it starts and stops.
 
+mod budget;
 mod deliver;
 mod door;
 mod draft;
 mod drain;
 mod errands;
 mod feed;
+mod foreign;
 mod greylist;
 mod handoff;
 mod homes;
+mod incoming;
 mod judge;
 mod lane;
 mod lists;
@@ -45,9 +48,11 @@ use crate::problem::Problem;
 use crate::trace::Trace;
 use crate::wire::LinkFault;
 
+use budget::Budget;
 use deliver::Deliveries;
 use door::Door;
 use errands::Errands;
+use foreign::ForeignHomes;
 use greylist::Greylist;
 use handoff::HandOffs;
 use homes::Homes;
@@ -72,6 +77,7 @@ struct Edge {
     config: EdgeConfig,
     config_path: std::path::PathBuf,
     homes: Arc<Homes>,
+    foreign: Arc<ForeignHomes>,
     reception: Arc<Reception>,
     deliveries: Arc<Deliveries>,
     errands: Arc<Errands>,
@@ -106,7 +112,7 @@ pub async fn run(config_path: &Path) -> Result<(), Problem> {
     tracing::info!(hostname = %edge.config.hostname, homes = edge.homes.list().len(), "edge runs");
     daemon::notify_ready();
     while signals.next().await == Wanted::Reload {
-        edge.reload();
+        edge.reload().await;
     }
     tracing::info!("edge stops: sessions may end within {} s", daemon::DRAIN_MAX.as_secs());
     daemon::drain(&edge.sessions, &edge.stop).await;
@@ -129,9 +135,12 @@ async fn save_greylist(greylist: Arc<Greylist>, stop: CancellationToken) {
 
 fn build(config: EdgeConfig, config_path: &Path, key: &LinkKey) -> Result<(Arc<Edge>, Trace), Problem> {
     let trace = Trace::open(&config.data.join("trace"), link::Role::Edge)?;
-    let homes = Arc::new(Homes::open(&config.data.join("homes"), config.limits.spool.0)?);
+    let (own_octets, foreign_octets) = memory(&config);
+    let foreign = Arc::new(ForeignHomes::open(&config, Budget::of_octets(foreign_octets), &trace)?);
+    let homes = Homes::open(&config.data.join("homes"), config.limits.spool.0)?;
+    let homes = Arc::new(homes.without(foreign.domains().cloned().collect()));
     let deadline = Duration::from_secs(config.limits.hand_off.0);
-    let hand_offs = Arc::new(HandOffs::new(config.limits.body_memory.0, deadline, trace.clone()));
+    let hand_offs = Arc::new(HandOffs::new(own_octets, deadline, trace.clone()));
     let dns = Dns::new(&config.dns.servers).map_err(|error| {
         Problem::setup(error, "name the servers in [dns] servers of edge.toml, or mend /etc/resolv.conf")
     })?;
@@ -151,6 +160,7 @@ fn build(config: EdgeConfig, config_path: &Path, key: &LinkKey) -> Result<(Arc<E
     };
     let reception = Reception {
         homes: Arc::clone(&homes),
+        foreign: Arc::clone(&foreign),
         hand_offs,
         door: Door::new(config.door.clone()),
         judges: Judges { visitors: Arc::new(visitors), policy: config.policy.clone() },
@@ -173,6 +183,7 @@ fn build(config: EdgeConfig, config_path: &Path, key: &LinkKey) -> Result<(Arc<E
         stop: CancellationToken::new(),
         config,
         homes,
+        foreign,
         reception: Arc::new(reception),
         deliveries,
         errands,
@@ -180,6 +191,13 @@ fn build(config: EdgeConfig, config_path: &Path, key: &LinkKey) -> Result<(Arc<E
         identity,
     };
     Ok((Arc::new(edge), trace))
+}
+
+/// Memory for messages to paired homes and to those that are other programs. The latter is held until such a home has
+/// answered, and must not keep mail from the former.
+fn memory(config: &EdgeConfig) -> (u64, u64) {
+    let all = config.limits.body_memory.0;
+    if config.foreign_homes.is_empty() { (all, 0) } else { (all - all / 2, all / 2) }
 }
 
 fn router(config: &EdgeConfig, map: Arc<Map>, homes: Arc<Homes>) -> Result<Router, Problem> {
@@ -220,8 +238,7 @@ impl Edge {
     /// What a new session works with. `SIZE` is what the most generous home allows; each home's own limit is
     /// checked as well.
     fn smtp_port(&self, tls: TlsAcceptor) -> Port {
-        let kept = self.homes.list().into_iter().filter_map(|home| home.kept());
-        let offered = kept.map(|kept| kept.snapshot.message_octets_max).max();
+        let offered = self.reception.message_octets_max();
         let limits = Limits::default();
         let settings = Settings {
             hostname: self.config.hostname.clone(),
@@ -233,7 +250,8 @@ impl Edge {
     }
 
     /// Reads the configuration and the certificate again. What needs a restart is said.
-    fn reload(&self) {
+    async fn reload(&self) {
+        self.foreign.reload().await;
         let loaded = config::load::<EdgeConfig>(&self.config_path);
         let config = match loaded {
             Ok(config) => config,
@@ -270,12 +288,17 @@ impl Edge {
                 })
             })
             .collect();
-        json!({
+        let mut status = json!({
             "role": "edge",
             "hostname": self.config.hostname,
             "sessions": self.sessions.len(),
             "homes": homes,
-        })
+        });
+        let foreign = self.foreign.status();
+        if !foreign.is_empty() {
+            status["foreign_homes"] = foreign.into();
+        }
+        status
     }
 }
 
@@ -322,6 +345,7 @@ async fn accept_smtp(edge: Arc<Edge>, listener: TcpListener, acceptor: TlsAccept
 async fn accept_links(edge: Arc<Edge>, mut listener: LinkListener) {
     let context = LinkContext {
         hostname: edge.config.hostname.clone(),
+        homes: Arc::clone(&edge.homes),
         deliveries: Arc::clone(&edge.deliveries),
         errands: Arc::clone(&edge.errands),
         stop: edge.stop.clone(),

@@ -18,6 +18,7 @@ mod live;
 mod network;
 mod notification;
 mod problem;
+mod received;
 mod records;
 mod sealed;
 mod system;

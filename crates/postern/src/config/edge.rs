@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use serde::Deserialize;
 
-use super::{Checked, Octets, Seconds, TlsConfig};
+use super::{Checked, ForeignHomeConfig, Octets, Seconds, TlsConfig};
 
 /// Everything that Edge reads from its file. What Home decides is not here: Home pushes it.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
@@ -44,6 +44,9 @@ pub struct EdgeConfig {
     /// Lists of addresses in DNS.
     #[serde(default, rename = "list")]
     pub lists: Vec<ListConfig>,
+    /// Homes that are other programs.
+    #[serde(default, rename = "foreign_home")]
+    pub foreign_homes: Vec<ForeignHomeConfig>,
 }
 
 impl EdgeConfig {
@@ -61,6 +64,7 @@ impl EdgeConfig {
             score: ScoreConfig::default(),
             policy: PolicyConfig::default(),
             lists: Vec::new(),
+            foreign_homes: Vec::new(),
         }
     }
 }
@@ -338,8 +342,11 @@ impl Checked for EdgeConfig {
     fn check(&self) -> Result<(), String> {
         mail::Domain::parse(&self.hostname).map_err(|error| format!("hostname: {error}"))?;
         self.tls.check()?;
-        if self.listen.smtp.is_empty() || self.listen.link.is_empty() {
-            return Err("[listen] smtp and link need one address each".to_owned());
+        if self.listen.smtp.is_empty() {
+            return Err("[listen] smtp needs an address".to_owned());
+        }
+        if self.listen.link.is_empty() && self.foreign_homes.is_empty() {
+            return Err("[listen] link needs an address, or no home can connect".to_owned());
         }
         if self.limits.body_memory.0 < 4 << 20 {
             return Err("[limits] body_memory has to be at least 4 MiB".to_owned());
@@ -356,6 +363,7 @@ impl Checked for EdgeConfig {
         if !(1..=1000).contains(&self.outbound.connections_per_provider) {
             return Err("[outbound] connections_per_provider has to be 1 to 1000".to_owned());
         }
+        super::foreign_home::check(&self.foreign_homes, self.limits.body_memory)?;
         self.check_scores()
     }
 }

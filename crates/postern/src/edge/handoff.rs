@@ -4,6 +4,9 @@
 //! sealed as it is written. So a link that is lost at any moment costs nothing but the sealing: the message
 //! rests under the same item id, and Home drops what it already has.
 
+#[cfg(test)]
+mod model;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,8 +15,9 @@ use link::{Away, BODY_FRAME_MAX, Frame, Open};
 use mail::{ItemId, Reply, Verdict};
 use net::smtp_server::Answers;
 use spool::SpoolError;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
+use tokio::sync::{Semaphore, oneshot};
 
+use super::budget::{Budget, NoRoom, Room};
 use super::draft::SealedDraft;
 use super::homes::{Home, Kept};
 use crate::live::{LinkDown, LiveItem};
@@ -23,15 +27,11 @@ use crate::trace::Trace;
 /// Octets of a message that are kept in memory; a larger one goes to a draft, which needs as much for its
 /// buffers, so that no more memory is asked for.
 const MEMORY_OCTETS_MAX: usize = 128 * 1024;
-/// Memory is taken from the budget in steps of so many KiB.
-const STEP_KIB: u32 = 16;
-/// How long a body waits for memory before it is answered 452.
-const MEMORY_PATIENCE: Duration = Duration::from_secs(30);
 
 /// What all hand-offs of an Edge share.
 pub struct HandOffs {
-    /// Memory for messages, in KiB.
-    memory: Arc<Semaphore>,
+    /// Memory for messages.
+    memory: Budget,
     /// Memory for frames of large messages on their way, in KiB.
     in_flight: Arc<Semaphore>,
     deadline: Duration,
@@ -45,7 +45,7 @@ impl HandOffs {
         let in_flight = (kib / 8).max(BODY_FRAME_MAX / 1024);
         let memory = kib.saturating_sub(in_flight);
         Self {
-            memory: Arc::new(Semaphore::new(memory)),
+            memory: Budget::of_kib(memory),
             in_flight: Arc::new(Semaphore::new(in_flight)),
             deadline,
             trace,
@@ -62,9 +62,10 @@ impl HandOffs {
                 return Err(Reply::new(451, (4, 3, 2), "The recipient's server is away; try again later"));
             }
             if !home.sealed.has_room_for(0) {
-                return Err(no_room());
+                return Err(NoRoom.reply());
             }
         }
+        let (memory, held) = (self.memory.room(), self.memory.room());
         Ok(HandOff {
             shared: Arc::clone(self),
             home,
@@ -73,16 +74,12 @@ impl HandOffs {
             chunk: BytesMut::new(),
             octets: 0,
             retained: Retained::Memory(Vec::new()),
-            memory: None,
-            held: None,
+            memory,
+            held,
             live: LiveState::NotYet,
             refusal: None,
         })
     }
-}
-
-fn no_room() -> Reply {
-    Reply::new(452, (4, 3, 1), "There is no room for mail now; try again later")
 }
 
 /// What the client can be told of a message's recipients.
@@ -105,9 +102,9 @@ pub struct HandOff {
     chunk: BytesMut,
     octets: u64,
     retained: Retained,
-    memory: Option<OwnedSemaphorePermit>,
+    memory: Room,
     /// For the header section, which is held until it is whole and kept until the message is judged.
-    held: Option<OwnedSemaphorePermit>,
+    held: Room,
     live: LiveState,
     /// Set when the message can't be taken; the rest of it is then let go.
     refusal: Option<Reply>,
@@ -152,19 +149,9 @@ impl HandOff {
 
     /// Takes memory from the budget for `more` octets, as long as the message is kept in memory.
     async fn reserve(&mut self, more: usize) {
-        let needed = (self.octets + more as u64).min(MEMORY_OCTETS_MAX as u64).div_ceil(1024);
-        let have = self.memory.as_ref().map_or(0, |permit| permit.num_permits() as u64);
-        if needed <= have {
-            return;
-        }
-        let step = u32::try_from(needed - have).unwrap_or(u32::MAX).next_multiple_of(STEP_KIB);
-        let acquire = Arc::clone(&self.shared.memory).acquire_many_owned(step);
-        match tokio::time::timeout(MEMORY_PATIENCE, acquire).await {
-            Ok(Ok(permit)) => match &mut self.memory {
-                Some(memory) => memory.merge(permit),
-                None => self.memory = Some(permit),
-            },
-            _ => self.refuse(no_room()),
+        let needed = (self.octets + more as u64).min(MEMORY_OCTETS_MAX as u64);
+        if let Err(no_room) = self.memory.reach(needed).await {
+            self.refuse(no_room.reply());
         }
     }
 
@@ -172,7 +159,7 @@ impl HandOff {
     pub fn refuse(&mut self, reply: Reply) {
         self.abort();
         self.retained = Retained::Memory(Vec::new());
-        self.memory = None;
+        self.memory.clear();
         self.refusal = Some(reply);
     }
 
@@ -183,20 +170,8 @@ impl HandOff {
 
     /// Takes memory for so many octets that are held elsewhere for this message, in all.
     pub async fn hold(&mut self, octets: usize) {
-        let needed = u32::try_from(octets.div_ceil(1024)).unwrap_or(u32::MAX);
-        let have = self.held.as_ref().map_or(0, |permit| permit.num_permits());
-        let more = usize::try_from(needed).unwrap_or(usize::MAX).saturating_sub(have);
-        if more == 0 {
-            return;
-        }
-        let step = u32::try_from(more).unwrap_or(u32::MAX).next_multiple_of(STEP_KIB);
-        let acquire = Arc::clone(&self.shared.memory).acquire_many_owned(step);
-        match tokio::time::timeout(MEMORY_PATIENCE, acquire).await {
-            Ok(Ok(permit)) => match &mut self.held {
-                Some(held) => held.merge(permit),
-                None => self.held = Some(permit),
-            },
-            _ => self.refuse(no_room()),
+        if let Err(no_room) = self.held.reach(octets as u64).await {
+            self.refuse(no_room.reply());
         }
     }
 
@@ -385,7 +360,7 @@ async fn send_large(shared: &HandOffs, item: &LiveItem, chunk: Bytes) -> Result<
 /// The one reply that SMTP has for the replies of all recipients, and these for whoever can be told apart;
 /// `None` when the message has to be kept for those who could not have it now, because others have it already
 /// and the sender can't be told.
-fn judge(replies: Vec<Reply>, telling: Telling) -> Option<Answers> {
+pub(super) fn judge(replies: Vec<Reply>, telling: Telling) -> Option<Answers> {
     let positive = replies.iter().find(|reply| reply.is_positive());
     let temporary = replies.iter().find(|reply| reply.code < 500 && !reply.is_positive());
     let all = match (positive, temporary) {
@@ -402,7 +377,7 @@ fn judge(replies: Vec<Reply>, telling: Telling) -> Option<Answers> {
 fn spool_reply(error: &SpoolError) -> Reply {
     tracing::error!(%error, "a message could not be sealed; the sender was told to try again");
     match error {
-        SpoolError::Full { .. } => no_room(),
+        SpoolError::Full { .. } => NoRoom.reply(),
         _ => Reply::new(451, (4, 3, 0), "The message could not be kept; try again later"),
     }
 }
@@ -410,7 +385,7 @@ fn spool_reply(error: &SpoolError) -> Reply {
 fn disk_reply(error: &std::io::Error) -> Reply {
     tracing::error!(%error, "a message could not be sealed; the sender was told to try again");
     match error.kind() {
-        std::io::ErrorKind::StorageFull => no_room(),
+        std::io::ErrorKind::StorageFull => NoRoom.reply(),
         _ => Reply::new(451, (4, 3, 0), "The message could not be kept; try again later"),
     }
 }

@@ -1,6 +1,6 @@
 //! The homes that Edge serves: who they are, what they pushed, and whether they are connected.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
@@ -138,6 +138,8 @@ fn open_spool(dir: &Path, options: spool::Options) -> Result<Spool, Problem> {
 pub struct Homes {
     dir: PathBuf,
     sealed_octets_max: u64,
+    /// Domains that the configuration gives to homes that are other programs.
+    foreign: HashSet<Domain>,
     by_key: RwLock<HashMap<[u8; 32], Arc<Home>>>,
 }
 
@@ -145,7 +147,8 @@ impl Homes {
     /// Reads what is known of each home and opens its spools.
     pub fn open(dir: &Path, sealed_octets_max: u64) -> Result<Self, Problem> {
         files::make_private_dir(dir)?;
-        let homes = Self { dir: dir.to_owned(), sealed_octets_max, by_key: RwLock::default() };
+        let foreign = HashSet::new();
+        let homes = Self { dir: dir.to_owned(), sealed_octets_max, foreign, by_key: RwLock::default() };
         let unreadable =
             |error| Problem::setup(format!("can't read {}: {error}", dir.display()), "run as its owner");
         for entry in std::fs::read_dir(dir).map_err(unreadable)? {
@@ -155,6 +158,34 @@ impl Homes {
             }
         }
         Ok(homes)
+    }
+
+    /// The same, where these domains are not theirs, whatever they claim: what the operator of Edge wrote down counts.
+    #[must_use]
+    pub fn without(mut self, foreign: HashSet<Domain>) -> Self {
+        self.foreign = foreign;
+        for home in self.list() {
+            self.warn_of_foreign(&home);
+        }
+        self
+    }
+
+    /// Says which of a home's domains it does not get, if any.
+    pub fn warn_of_foreign(&self, home: &Home) {
+        let Some(kept) = home.kept() else { return };
+        let names = kept.snapshot.domains.iter().map(|policy| &policy.name);
+        for domain in names.filter(|name| self.foreign.contains(name)) {
+            tracing::warn!(
+                home = %home.name,
+                %domain,
+                "a paired home claims a domain of a [[foreign_home]], which keeps it: take it out of one of the two configurations"
+            );
+        }
+    }
+
+    /// Whether mail for the domain belongs here, with whatever kind of home.
+    pub fn has(&self, domain: &Domain) -> bool {
+        self.foreign.contains(domain) || self.route(domain).is_some()
     }
 
     fn add(&self, dir: &Path, pin: &Pin) -> Result<Arc<Home>, Problem> {
@@ -187,6 +218,9 @@ impl Homes {
 
     /// The home that takes mail for a domain. Where two claim it, the one that was paired first has it.
     pub fn route(&self, domain: &Domain) -> Option<(Arc<Home>, Arc<Kept>)> {
+        if self.foreign.contains(domain) {
+            return None;
+        }
         let homes = self.by_key.read().unwrap_or_else(PoisonError::into_inner);
         let claims = homes.values().filter_map(|home| {
             let kept = home.kept()?;
@@ -217,4 +251,37 @@ pub fn to_hex(octets: &[u8]) -> String {
 fn from_hex(text: &str) -> Option<[u8; 32]> {
     let pin = crate::config::EdgePin { name: String::new(), address: String::new(), key: text.to_owned() };
     pin.fingerprint()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_domain_of_a_foreign_home_is_nobody_elses_and_belongs_here() {
+        let dir = tempfile::tempdir().unwrap();
+        let domain = |name: &str| Domain::parse(name).unwrap();
+        let foreign = HashSet::from([domain("example.org")]);
+        let homes = Homes::open(dir.path(), 1 << 20).unwrap().without(foreign);
+        let home = homes.pair([7; 32], UnixTime(1)).unwrap();
+        let policy = |name| link::DomainPolicy { name: domain(name), catch_all: true };
+        home.keep(Snapshot {
+            generation: 1,
+            domains: vec![policy("example.org"), policy("example.net")],
+            subaddress_separators: String::new(),
+            recipient_key: link::RecipientKey::new([1; 32]),
+            recipients: HashSet::new(),
+            sealing_key: crate::sealed::generate_key().1,
+            away: link::Away::Seal,
+            message_octets_max: 1 << 20,
+            outbound: false,
+            return_paths: None,
+            srs: None,
+        })
+        .unwrap();
+        let found = |name| (homes.route(&domain(name)).is_some(), homes.has(&domain(name)));
+        assert_eq!(found("example.org"), (false, true));
+        assert_eq!(found("example.net"), (true, true));
+        assert_eq!(found("example.com"), (false, false));
+    }
 }

@@ -1,5 +1,9 @@
 //! Mail from the internet: what Edge answers to the clients of its port 25.
 
+mod foreign;
+#[cfg(test)]
+mod tests;
+
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,9 +18,11 @@ use tokio::sync::Semaphore;
 use tokio_util::task::AbortOnDropHandle;
 
 use super::door::{Admission, Door};
+use super::foreign::ForeignHomes;
 use super::greylist::{Greyed, Greylist};
-use super::handoff::{HandOff, HandOffs, Telling};
+use super::handoff::{HandOffs, Telling};
 use super::homes::{Home, Homes, Kept};
+use super::incoming::{Incoming, Target};
 use super::judge::{self, Examination, Judgement, Judges, Taken};
 use super::score;
 use super::visitor::{self, Visitor};
@@ -34,6 +40,8 @@ const DELAY: Duration = Duration::from_secs(3);
 pub struct Reception {
     /// Whom mail is for.
     pub homes: Arc<Homes>,
+    /// Whom else.
+    pub foreign: Arc<ForeignHomes>,
     /// Where it goes.
     pub hand_offs: Arc<HandOffs>,
     /// Who may come in.
@@ -52,6 +60,14 @@ pub struct Reception {
     pub slots_spare: usize,
 }
 
+impl Reception {
+    /// What the most generous home takes; `None` while there is no home.
+    pub fn message_octets_max(&self) -> Option<u64> {
+        let kept = self.homes.list().into_iter().filter_map(|home| home.kept());
+        kept.map(|kept| kept.snapshot.message_octets_max).chain(self.foreign.message_octets_max()).max()
+    }
+}
+
 /// One SMTP session's view of Edge.
 pub struct Receive {
     shared: Arc<Reception>,
@@ -64,7 +80,7 @@ pub struct Receive {
     unknown_recipients: u32,
     /// Boxed, as the message is: a session that idles has little.
     transaction: Box<Transaction>,
-    message: Option<Box<(HandOff, Examination)>>,
+    message: Option<Box<(Incoming, Examination)>>,
 }
 
 /// What is known of the transaction that is going on.
@@ -78,8 +94,8 @@ struct Transaction {
     spf: Option<Spf>,
     /// Signs of the name that the client calls itself by, and of SPF.
     signs: Vec<Sign>,
-    /// The home that the first recipient belongs to, with the snapshot it was checked by.
-    home: Option<(Arc<Home>, Arc<Kept>)>,
+    /// The home that the first recipient belongs to.
+    home: Option<Target>,
     recipients: usize,
     /// Whether a notification to this recipient should carry a tag, and its address has none.
     untagged: bool,
@@ -114,24 +130,40 @@ impl Receive {
 
     /// Takes a recipient if it is known and its envelope will still fit a frame.
     fn take_recipient(&mut self, recipient: &Recipient) -> Reply {
-        let octets = self.transaction.recipients_octets + link::recipient_octets(recipient);
-        if octets > link::RECIPIENTS_OCTETS_MAX {
-            return Reply::new(
-                452,
-                (4, 5, 3),
-                "Too many long recipients; send to the rest in another transaction",
-            );
-        }
-        if self.transaction.is_notification() && self.transaction.recipients > 0 {
-            // A notification is for the one who sent the message (RFC 3464 section 2).
-            return Reply::new(452, (4, 5, 3), "A message with the null reverse-path has one recipient");
+        if let Some(refusal) = self.no_more_recipients(recipient) {
+            return refusal;
         }
         let reply = self.check_recipient(&recipient.address, system::now());
         if reply.is_positive() {
-            self.transaction.recipients_octets = octets;
-            self.transaction.recipients += 1;
+            self.count_recipient(recipient);
         }
         reply
+    }
+
+    /// Why the message gets no further recipient, whoever it is.
+    fn no_more_recipients(&self, recipient: &Recipient) -> Option<Reply> {
+        let octets = self.transaction.recipients_octets + link::recipient_octets(recipient);
+        let text = if octets > link::RECIPIENTS_OCTETS_MAX {
+            "Too many long recipients; send to the rest in another transaction"
+        } else if self.transaction.is_notification() && self.transaction.recipients > 0 {
+            // A notification is for the one who sent the message (RFC 3464 section 2).
+            "A message with the null reverse-path has one recipient"
+        } else {
+            return None;
+        };
+        Some(Reply::new(452, (4, 5, 3), text))
+    }
+
+    fn count_recipient(&mut self, recipient: &Recipient) {
+        self.transaction.recipients_octets += link::recipient_octets(recipient);
+        self.transaction.recipients += 1;
+    }
+
+    /// A message has one home: recipients of another are asked for in a transaction of their own.
+    fn of_another_home(&self, target: &Target) -> Option<Reply> {
+        let first = self.transaction.home.as_ref()?;
+        let text = "Send to this recipient in a transaction of its own";
+        (!first.is_same(target)).then(|| Reply::new(452, (4, 5, 3), text))
     }
 
     fn check_recipient(&mut self, address: &Address, now: UnixTime) -> Reply {
@@ -152,15 +184,12 @@ impl Receive {
             Ok(known) => self.transaction.untagged = known == Known::UnlessFailureNotice,
             Err(refusal) => return refusal,
         }
-        match &self.transaction.home {
-            Some((first, _)) if !Arc::ptr_eq(first, &home) => {
-                Reply::new(452, (4, 5, 3), "Send to this recipient in a transaction of its own")
-            }
-            _ => {
-                self.transaction.home.get_or_insert((home, kept));
-                Reply::new(250, (2, 1, 5), "Recipient ok")
-            }
+        let target = Target::Paired(home, kept);
+        if let Some(refusal) = self.of_another_home(&target) {
+            return refusal;
         }
+        self.transaction.home.get_or_insert(target);
+        Reply::new(250, (2, 1, 5), "Recipient ok")
     }
 
     fn postmaster_home(&self) -> Option<(Arc<Home>, Arc<Kept>)> {
@@ -249,13 +278,12 @@ impl Receive {
     }
 
     /// Judges a message that is whole and hands it off.
-    async fn conclude(&mut self, mut message: HandOff, mut examination: Examination) -> Answers {
+    async fn conclude(&mut self, mut message: Incoming, mut examination: Examination) -> Answers {
         let shared = Arc::clone(&self.shared);
         if let Some(header) = examination.end(&shared.judges) {
             message.body(&header).await;
         }
-        let limit =
-            self.transaction.home.as_ref().map_or(u64::MAX, |(_, kept)| kept.snapshot.message_octets_max);
+        let limit = self.transaction.home.as_ref().map_or(u64::MAX, Target::message_octets_max);
         if examination.hops() > header_section::HOPS_MAX {
             message.abort();
             return Reply::new(554, (5, 4, 6), "The message has passed too many hosts: it loops").into();
@@ -320,15 +348,7 @@ impl Service for Receive {
 
     async fn mail(&mut self, client: &Client, from: &MailFrom) -> Reply {
         drop(self.message.take());
-        let most = self
-            .shared
-            .homes
-            .list()
-            .iter()
-            .filter_map(|home| home.kept())
-            .map(|k| k.snapshot.message_octets_max)
-            .max();
-        match (most, from.size) {
+        match (self.shared.message_octets_max(), from.size) {
             (None, _) => return Reply::new(451, (4, 3, 2), "This host is not set up yet; try again later"),
             (Some(most), Some(size)) if size > most => {
                 return Reply::new(552, (5, 3, 4), format!("The message is larger than {most} octets"));
@@ -346,6 +366,9 @@ impl Service for Receive {
     }
 
     async fn recipient(&mut self, client: &Client, recipient: &Recipient) -> Reply {
+        if let Some(home) = self.foreign_home(&recipient.address) {
+            return Box::pin(self.foreign_recipient(client, recipient, home)).await;
+        }
         let reply = self.take_recipient(recipient);
         if reply.enhanced == Some(NO_SUCH_RECIPIENT) {
             self.unknown().await;
@@ -369,14 +392,21 @@ impl Service for Receive {
 
     async fn data(&mut self, mut envelope: Envelope) -> Result<(), Reply> {
         let home = self.transaction.home.clone();
-        let (home, kept) = home.ok_or_else(|| Reply::new(503, (5, 5, 1), "No recipients"))?;
+        let home = home.ok_or_else(|| Reply::new(503, (5, 5, 1), "No recipients"))?;
         // Each was found good at RCPT: Home knows its people by their plain addresses.
         for recipient in &mut envelope.recipients {
-            recipient.address = kept.snapshot.without_tag(&recipient.address);
+            recipient.address = match &home {
+                Target::Paired(_, kept) => kept.snapshot.without_tag(&recipient.address),
+                Target::Foreign(home) => home.own_address(&recipient.address),
+            };
         }
         self.transaction.envelope = Some(envelope.clone());
         let open = Open { item: system::new_item_id(), accepted: system::now(), envelope };
-        self.message = Some(Box::new((self.shared.hand_offs.begin(home, kept, open)?, Examination::new())));
+        let message = match home {
+            Target::Paired(home, kept) => Incoming::HandOff(self.shared.hand_offs.begin(home, kept, open)?),
+            Target::Foreign(home) => Incoming::Passage(home.begin(open)?),
+        };
+        self.message = Some(Box::new((message, Examination::new())));
         Ok(())
     }
 
@@ -420,181 +450,5 @@ impl Drop for Receive {
         if let Some(mut message) = self.message.take() {
             message.0.abort();
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use mail::EnhancedCode;
-
-    use super::*;
-
-    fn receive(dir: &std::path::Path) -> Receive {
-        let homes = Arc::new(Homes::open(&dir.join("homes"), 1 << 20).unwrap());
-        let home = homes.pair([7; 32], UnixTime(1)).unwrap();
-        let name = mail::Domain::parse("example.org").unwrap();
-        home.keep(link::Snapshot {
-            generation: 1,
-            domains: vec![link::DomainPolicy { name, catch_all: true }],
-            subaddress_separators: String::new(),
-            recipient_key: link::RecipientKey::new([1; 32]),
-            recipients: std::collections::HashSet::new(),
-            sealing_key: crate::sealed::generate_key().1,
-            away: link::Away::Seal,
-            message_octets_max: 1 << 20,
-            outbound: false,
-            return_paths: None,
-            srs: None,
-        })
-        .unwrap();
-        let trace = Trace::open(&dir.join("trace"), link::Role::Edge).unwrap();
-        let hand_offs = HandOffs::new(4 << 20, Duration::from_secs(60), trace.clone());
-        let dns = net::dns::Dns::new(&[([127, 0, 0, 1], 9).into()]).unwrap();
-        let visitors = visitor::Visitors {
-            questions: dns.questions(),
-            lists: super::super::lists::Lists::new(&[]),
-            table: Arc::new(score::Table::new(&crate::config::ScoreConfig::default())),
-            hostname: "mx.example.org".to_owned(),
-        };
-        Receive::new(Arc::new(Reception {
-            homes,
-            hand_offs: Arc::new(hand_offs),
-            door: Door::new(crate::config::DoorConfig::default()),
-            judges: Judges { visitors: Arc::new(visitors), policy: crate::config::PolicyConfig::default() },
-            greylist: Arc::new(Greylist::open(dir).unwrap()),
-            trace,
-            greet_pause: Duration::ZERO,
-            slots: Arc::new(Semaphore::new(10)),
-            slots_spare: 5,
-        }))
-    }
-
-    const LONG_AGO: UnixTime = UnixTime(0);
-    const NULL: ReversePath = ReversePath::Null;
-
-    /// A session at a home that has bob and no catch-all, signs since long ago, and never `list`.
-    fn signing(dir: &std::path::Path) -> (Receive, link::ReturnPathKey) {
-        let receive = receive(dir);
-        let home = receive.shared.homes.list().remove(0);
-        let mut snapshot = home.kept().unwrap().snapshot.clone();
-        snapshot.domains[0].catch_all = false;
-        let hash = |name: &str| snapshot.recipient_key.hash(&format!("{name}@example.org"));
-        snapshot.recipients = ["bob", "list", "abuse"].map(hash).into();
-        let key = link::ReturnPathKey::new(0, [9; 32]);
-        snapshot.return_paths = Some(link::ReturnPaths {
-            key: key.clone(),
-            signing_since: Some(LONG_AGO),
-            unsigned: [hash("list")].into(),
-        });
-        home.keep(snapshot).unwrap();
-        (receive, key)
-    }
-
-    /// The reply to the recipient, and whether its message would be refused as a report without a tag.
-    fn rcpt(receive: &mut Receive, from: ReversePath, to: &str) -> (u16, EnhancedCode, bool) {
-        *receive.transaction = Transaction { reverse_path: Some(from), ..Transaction::default() };
-        let reply = receive.take_recipient(&Address::parse(to).unwrap().into());
-        (reply.code, reply.status(), receive.transaction.untagged)
-    }
-
-    #[test]
-    fn a_good_tag_is_the_address_without_it_whoever_sends() {
-        let dir = tempfile::tempdir().unwrap();
-        let (mut receive, key) = signing(dir.path());
-        let signed =
-            key.sign(&Address::parse("bob@example.org").unwrap(), system::now()).unwrap().to_string();
-        let eve = key.sign(&Address::parse("eve@example.org").unwrap(), system::now()).unwrap().to_string();
-        let sender = ReversePath::Address(Address::parse("a@example.net").unwrap());
-        for from in [NULL, sender] {
-            assert_eq!(rcpt(&mut receive, from.clone(), &signed), (250, EnhancedCode(2, 1, 5), false));
-            assert_eq!(rcpt(&mut receive, from, &eve), (550, NO_SUCH_RECIPIENT, false));
-        }
-    }
-
-    #[test]
-    fn a_bad_tag_is_refused_to_a_notification_and_is_nobodys_name_otherwise() {
-        let dir = tempfile::tempdir().unwrap();
-        let (mut receive, key) = signing(dir.path());
-        let old = key.sign(&Address::parse("bob@example.org").unwrap(), LONG_AGO).unwrap().to_string();
-        let sender = ReversePath::Address(Address::parse("a@example.net").unwrap());
-        for bad in [old.as_str(), "prvs=0123abcdef=bob@example.org"] {
-            assert_eq!(rcpt(&mut receive, NULL, bad), (550, EnhancedCode(5, 7, 1), false), "{bad}");
-            assert_eq!(rcpt(&mut receive, sender.clone(), bad), (550, NO_SUCH_RECIPIENT, false), "{bad}");
-        }
-    }
-
-    #[test]
-    fn notifications_without_a_tag_are_marked_for_those_that_always_sign() {
-        let dir = tempfile::tempdir().unwrap();
-        let (mut receive, _) = signing(dir.path());
-        let sender = ReversePath::Address(Address::parse("a@example.net").unwrap());
-        let ok = EnhancedCode(2, 1, 5);
-        assert_eq!(rcpt(&mut receive, NULL, "bob@example.org"), (250, ok, true));
-        assert_eq!(rcpt(&mut receive, sender, "bob@example.org"), (250, ok, false));
-        for spared in ["list@example.org", "postmaster@example.org", "Abuse@example.org"] {
-            assert_eq!(rcpt(&mut receive, NULL, spared), (250, ok, false), "{spared}");
-        }
-    }
-
-    #[test]
-    fn a_rewritten_reverse_path_takes_notifications_and_nothing_else() {
-        let dir = tempfile::tempdir().unwrap();
-        let (mut receive, _) = signing(dir.path());
-        let sender = ReversePath::Address(Address::parse("a@example.net").unwrap());
-        let ours = mail::Domain::parse("example.org").unwrap();
-        let srs = link::SrsSecrets::try_from(vec!["x".repeat(32)]).unwrap();
-        let rewrite = |now| srs.rewrite(sender.address().unwrap(), &ours, now).unwrap().to_string();
-        let (good, old) = (rewrite(system::now()), rewrite(LONG_AGO.plus_secs(86_400 * 7)));
-        assert_eq!(rcpt(&mut receive, NULL, &good), (550, NO_SUCH_RECIPIENT, false), "nothing is forwarded");
-        let home = receive.shared.homes.list().remove(0);
-        home.keep(link::Snapshot { srs: Some(srs), ..home.kept().unwrap().snapshot.clone() }).unwrap();
-        assert_eq!(rcpt(&mut receive, NULL, &good), (250, EnhancedCode(2, 1, 5), false));
-        assert_eq!(rcpt(&mut receive, sender.clone(), &good), (550, NO_SUCH_RECIPIENT, false));
-        for bad in [old, good.replace("=a@", "=b@")] {
-            assert_eq!(rcpt(&mut receive, NULL, &bad), (550, EnhancedCode(5, 7, 1), false), "{bad}");
-        }
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn who_guesses_names_waits_as_long_as_there_is_room_for_others() {
-        let dir = tempfile::tempdir().unwrap();
-        let mut guesser = receive(dir.path());
-        let mut waited = Vec::new();
-        for spare in [true, true, true, true, true, false] {
-            let slots = Arc::clone(&guesser.shared.slots);
-            let _taken = (!spare).then(|| slots.try_acquire_many_owned(6).unwrap());
-            let before = tokio::time::Instant::now();
-            guesser.unknown().await;
-            waited.push(before.elapsed());
-        }
-        assert_eq!(waited, [Duration::ZERO, Duration::ZERO, Duration::ZERO, DELAY, DELAY, Duration::ZERO]);
-    }
-
-    #[test]
-    fn recipients_are_taken_as_long_as_their_envelope_fits_a_frame() {
-        let dir = tempfile::tempdir().unwrap();
-        let mut receive = receive(dir.path());
-        let recipient = Recipient {
-            orcpt: Some(mail::Orcpt { kind: "rfc822".to_owned(), address: "\"".repeat(490) }),
-            ..Address::parse("bob@example.org").unwrap().into()
-        };
-        let most = link::RECIPIENTS_OCTETS_MAX / link::recipient_octets(&recipient);
-        assert!(most < 1000);
-        for _ in 0..most {
-            assert_eq!(receive.take_recipient(&recipient).code, 250);
-        }
-        assert_eq!(receive.take_recipient(&recipient).code, 452);
-        let envelope = Envelope {
-            reverse_path: ReversePath::Null,
-            recipients: vec![recipient; most],
-            body: mail::BodyType::SevenBit,
-            smtputf8: false,
-            require_tls: false,
-            ret: None,
-            envid: None,
-            client: None,
-        };
-        let open = Open { item: system::new_item_id(), accepted: system::now(), envelope };
-        link::Frame::Open(Box::new(open)).encode(&mut bytes::BytesMut::new()).unwrap();
     }
 }

@@ -147,7 +147,7 @@ impl Router {
     ) -> Result<(Open, String), Outcome> {
         let destination = self.map.destination(domain).await?;
         trial::count_unknown_policy(domain, &destination.heard, tls);
-        let belongs_here = self.homes.route(domain).is_some();
+        let belongs_here = self.homes.has(domain);
         let mut last = None;
         for equal in destination.hosts.chunk_by(|one, next| one.preference == next.preference) {
             let mut located = Vec::with_capacity(equal.len());

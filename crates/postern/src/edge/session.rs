@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 use super::deliver::Deliveries;
 use super::drain;
 use super::errands::Errands;
-use super::homes::{Home, to_hex};
+use super::homes::{Home, Homes, to_hex};
 use crate::live::Live;
 use crate::wire::{self, FrameReader, FrameSender, LinkFault, PING_AFTER, Silence};
 
@@ -19,6 +19,8 @@ use crate::wire::{self, FrameReader, FrameSender, LinkFault, PING_AFTER, Silence
 pub struct LinkContext {
     /// Edge's host name, for the hello.
     pub hostname: String,
+    /// All homes.
+    pub homes: Arc<Homes>,
     /// Attempts.
     pub deliveries: Arc<Deliveries>,
     /// What else a home wants done.
@@ -95,7 +97,10 @@ fn take_frame(
         Frame::Ping => frames.send(Frame::Pong),
         Frame::Pong => {}
         Frame::Goodbye(reason) => return Err(LinkFault::Goodbye(reason)),
-        Frame::Snapshot(snapshot) => keep_snapshot(home, *snapshot, frames)?,
+        Frame::Snapshot(snapshot) => {
+            keep_snapshot(home, *snapshot, frames)?;
+            context.homes.warn_of_foreign(home);
+        }
         Frame::Answer(answer) => live.answered(answer),
         Frame::Credit(item, octets) => live.credited(item, octets),
         Frame::Attempt(attempt) => context.deliveries.attempt(home, *attempt, frames),

@@ -8,6 +8,8 @@ mod carry;
 mod destinations;
 mod health;
 mod local;
+#[cfg(test)]
+mod model;
 mod room;
 mod schedule;
 #[cfg(test)]

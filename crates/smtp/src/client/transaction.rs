@@ -75,7 +75,8 @@ impl Running {
     fn into_result(self, reusable: bool, in_doubt: bool) -> TransactionResult {
         let unknown = || Outcome::deferred(EnhancedCode(4, 3, 0), "no outcome");
         let outcomes = self.outcomes.into_iter().map(|outcome| outcome.unwrap_or_else(unknown)).collect();
-        TransactionResult { outcomes, reusable, in_doubt }
+        let body_begun = !matches!(self.body, Body::None);
+        TransactionResult { outcomes, reusable, in_doubt, body_begun }
     }
 
     /// Places the next recipients that have no outcome yet; `None` when all are sent.

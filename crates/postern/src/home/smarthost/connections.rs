@@ -80,13 +80,17 @@ impl Connections {
             }
             OpenError::Connect(_) | OpenError::Closed(_) => "is it running, and is the way to it open?",
         };
-        tracing::error!(smarthost = %self.host, %error, what_to_do,
+        let error_text = match error {
+            OpenError::Tls(cause) => home_tls::reason(cause),
+            other => other.to_string(),
+        };
+        tracing::error!(smarthost = %self.host, error = error_text, what_to_do,
             "the smarthost takes no mail now; the mail stays in the queue and is tried again");
         match error {
             OpenError::Connect(cause) => {
                 Outcome::deferred(EnhancedCode(4, 4, 1), format!("no connection: {cause}"))
             }
-            OpenError::Tls(cause) => Outcome::deferred(EnhancedCode(4, 7, 5), format!("no TLS: {cause}")),
+            OpenError::Tls(_) => Outcome::deferred(EnhancedCode(4, 7, 5), format!("no TLS: {error_text}")),
             OpenError::Closed(reason) => match reason.outcome(Some(&self.host)) {
                 Outcome::Failed(why) => Outcome::Deferred(why),
                 outcome => outcome,

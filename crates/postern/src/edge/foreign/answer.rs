@@ -1,0 +1,233 @@
+//! What a sender is told of a home's replies: codes, and words without anything that says where the home is.
+
+use mail::{EnhancedCode, ItemId, Outcome, Reply, Why};
+use net::smtp_server::Answers;
+use smtp::client::TransactionResult;
+
+use super::line::Line;
+use crate::edge::handoff::{self, Telling};
+
+/// Longest text in octets that is passed on.
+const TEXT_OCTETS_MAX: usize = 200;
+/// What stands for a word that is not passed on.
+const HIDDEN: &str = "[...]";
+
+/// What a home said of a recipient.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Asked {
+    /// It takes mail for it.
+    Known,
+    /// It never will.
+    Unknown(Reply),
+    /// It does not say, or not now.
+    NotNow(Reply),
+}
+
+/// The home can't be reached, or can't be believed.
+pub(super) fn away() -> Reply {
+    Reply::new(451, (4, 4, 1), "The recipient's server is away; try again later")
+}
+
+/// The home may have the message, and may not.
+pub(super) fn silent() -> Reply {
+    Reply::new(451, (4, 4, 2), "The recipient's server did not say whether it has the message; send it again")
+}
+
+/// The recipient does not exist.
+pub(super) fn unknown_recipient() -> Reply {
+    Reply::new(550, (5, 1, 1), "There is no such recipient here")
+}
+
+/// What the reply to MAIL or RCPT means for a recipient. A refusal that is about this Edge (its certificate, its
+/// login, relaying) is the operator's to mend: no sender is told that the recipient does not exist.
+pub(super) fn of_recipient(outcome: &Outcome, line: &Line) -> Asked {
+    match outcome {
+        Outcome::Delivered(_) => {
+            line.is_willing();
+            Asked::Known
+        }
+        Outcome::Failed(Why { reply: Some(reply), .. }) if is_about_us(reply) => {
+            line.refuses_us(reply);
+            Asked::NotNow(Reply::new(
+                451,
+                (4, 3, 5),
+                "The recipient's server takes no mail now; try again later",
+            ))
+        }
+        Outcome::Failed(why) => Asked::Unknown(told(why, line.host())),
+        Outcome::Deferred(Why { reply: None, .. }) => Asked::NotNow(away()),
+        Outcome::Deferred(why) => Asked::NotNow(told(why, line.host())),
+    }
+}
+
+/// Whether a refusal of the envelope is about who we are (RFC 4954 section 6; RFC 3463's subject 7), or in words that
+/// say nothing of the recipient.
+fn is_about_us(reply: &Reply) -> bool {
+    match (reply.code, reply.enhanced) {
+        (530 | 535 | 538, _) | (_, Some(EnhancedCode(_, 7, _))) => true,
+        (554, enhanced) => !matches!(enhanced, Some(EnhancedCode(_, 1 | 2, _))),
+        _ => false,
+    }
+}
+
+/// The replies for the sender, and what became of each recipient: `None` where the message itself was answered.
+pub(super) fn of_message(
+    result: &TransactionResult,
+    (telling, item): (Telling, ItemId),
+    line: &Line,
+) -> (Answers, Vec<Option<Asked>>) {
+    let mut replies = Vec::with_capacity(result.outcomes.len());
+    let mut asked = Vec::with_capacity(result.outcomes.len());
+    for outcome in &result.outcomes {
+        let of_envelope =
+            (!result.body_begun && outcome.why().reply.is_some()).then(|| of_recipient(outcome, line));
+        replies.push(match &of_envelope {
+            Some(Asked::Unknown(reply) | Asked::NotNow(reply)) => reply.clone(),
+            _ => of_outcome(outcome, (result.in_doubt, item), line.host()),
+        });
+        asked.push(of_envelope);
+    }
+    let none = || Reply::new(451, (4, 3, 0), "The message was not taken; try again later").into();
+    (handoff::judge(replies, telling).unwrap_or_else(none), asked)
+}
+
+fn of_outcome(outcome: &Outcome, (in_doubt, item): (bool, ItemId), host: &str) -> Reply {
+    match outcome {
+        Outcome::Delivered(_) => Reply::new(250, (2, 0, 0), format!("Passed on as {item}")),
+        Outcome::Deferred(Why { reply: None, status: EnhancedCode(4, 5, 3), .. }) => Reply::new(
+            451,
+            (4, 5, 3),
+            "Another recipient was refused meanwhile; send the message again to hear which",
+        ),
+        Outcome::Deferred(Why { reply: None, .. }) if in_doubt => silent(),
+        Outcome::Deferred(Why { reply: None, .. }) => away(),
+        Outcome::Deferred(why) | Outcome::Failed(why) => told(why, host),
+    }
+}
+
+/// A refusal in the home's codes and harmless words.
+fn told(why: &Why, host: &str) -> Reply {
+    let EnhancedCode(class, subject, detail) = why.status;
+    let Some(reply) = &why.reply else {
+        let code = if why.status == EnhancedCode(5, 3, 4) { 552 } else { 550 };
+        return Reply::new(code, (class, subject, detail), why.cause.clone());
+    };
+    let code = match reply.code {
+        450 | 451 | 452 | 550 | 552 | 553 | 554 => reply.code,
+        500.. => 550,
+        // 421 would end the sender's session, which is none of the home's.
+        _ => 451,
+    };
+    if why.status == EnhancedCode(5, 1, 1) {
+        return unknown_recipient();
+    }
+    // A code of another class than the reply's is the home's mistake.
+    let class = if code >= 500 { 5 } else { 4 };
+    Reply::new(code, (class, subject, detail), harmless(&reply.text, host))
+}
+
+/// The text without words that are or may be names, addresses or paths.
+fn harmless(text: &str, host: &str) -> String {
+    let mut out = String::new();
+    for word in text.split_ascii_whitespace() {
+        let word = if tells(word, host) { HIDDEN } else { word };
+        if out.len() + 1 + word.len() > TEXT_OCTETS_MAX {
+            break;
+        }
+        if word == HIDDEN && out.ends_with(HIDDEN) {
+            continue;
+        }
+        if !out.is_empty() {
+            out.push(' ');
+        }
+        out.push_str(word);
+    }
+    if out.is_empty() || out == HIDDEN { "Refused by the recipient's server".to_owned() } else { out }
+}
+
+fn tells(word: &str, host: &str) -> bool {
+    if !word.bytes().all(|octet| octet.is_ascii_graphic()) || word.contains(['@', '/', '\\', '=']) {
+        return true;
+    }
+    let bare = word.trim_matches(|c: char| !c.is_ascii_alphanumeric());
+    let label = host.split('.').next().unwrap_or_default();
+    if bare.eq_ignore_ascii_case(host) || (label.len() > 1 && bare.eq_ignore_ascii_case(label)) {
+        return true;
+    }
+    // An IPv6 address, with or without its prefix.
+    if bare.matches(':').count() > 1 {
+        return true;
+    }
+    // A name or an IPv4 address; an enhanced status code or a version has three numbers at most.
+    let parts: Vec<&str> = bare.split('.').collect();
+    let numbers = parts.iter().all(|part| part.bytes().all(|octet| octet.is_ascii_digit()));
+    parts.len() > 1 && !(numbers && parts.len() <= 3)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_that_tell_where_the_home_is_are_not_passed_on() {
+        let host = "cellar.example.org";
+        for (said, told) in [
+            ("Blocked: no advertising here", "Blocked: no advertising here"),
+            ("<bob@inside.lan>: over quota", "[...] over quota"),
+            ("cellar.example.org 192.168.1.2 says no", "[...] says no"),
+            ("refused by (cellar) [fd00::2] IPv6:fd00::3", "refused by [...]"),
+            ("5.7.1 see https://inside.lan/why or /var/log/mail.log", "5.7.1 see [...] or [...]"),
+            ("host=cellar", "Refused by the recipient's server"),
+            ("", "Refused by the recipient's server"),
+            ("héllo there", "[...] there"),
+        ] {
+            assert_eq!(harmless(said, host), told, "{said}");
+        }
+        let long = harmless(&"word ".repeat(100), host);
+        assert_eq!(long.len(), 199);
+    }
+
+    #[test]
+    fn refusals_of_this_edge_are_told_from_those_of_a_recipient() {
+        let about_us = |code, enhanced: Option<(u8, u16, u16)>| {
+            is_about_us(
+                &enhanced.map_or_else(|| Reply::bare(code, "x"), |enhanced| Reply::new(code, enhanced, "x")),
+            )
+        };
+        for (code, enhanced) in
+            [(554, Some((5, 7, 1))), (530, None), (535, None), (550, Some((5, 7, 0))), (554, None)]
+        {
+            assert!(about_us(code, enhanced), "{code}");
+        }
+        for (code, enhanced) in
+            [(550, Some((5, 1, 1))), (550, None), (553, Some((5, 1, 3))), (554, Some((5, 2, 1)))]
+        {
+            assert!(!about_us(code, enhanced), "{code}");
+        }
+    }
+
+    #[test]
+    fn codes_are_passed_on_as_far_as_they_are_a_sender_s_business() {
+        let of = |code, enhanced| {
+            let reply = Reply::new(code, enhanced, "text");
+            let told = told(Outcome::from_reply(None, &reply).why(), "home");
+            (told.code, told.status())
+        };
+        assert_eq!(of(552, (5, 2, 2)), (552, EnhancedCode(5, 2, 2)));
+        assert_eq!(of(421, (4, 3, 2)), (451, EnhancedCode(4, 3, 2)));
+        assert_eq!(of(571, (5, 7, 1)), (550, EnhancedCode(5, 7, 1)));
+        assert_eq!(of(451, (5, 7, 1)), (451, EnhancedCode(4, 7, 1)));
+    }
+
+    #[test]
+    fn a_reply_that_was_lost_is_told_from_a_home_that_is_away() {
+        let item = ItemId::from_bytes([1; 16]);
+        let lost = Outcome::deferred(EnhancedCode(4, 4, 2), "the connection was lost");
+        assert_eq!(of_outcome(&lost, (true, item), "home"), silent());
+        assert_eq!(of_outcome(&lost, (false, item), "home"), away());
+        let too_large = Outcome::failed(EnhancedCode(5, 3, 4), "the message is larger than the server takes");
+        assert_eq!(of_outcome(&too_large, (false, item), "home").code, 552);
+        let utf8 = Outcome::failed(EnhancedCode(5, 6, 7), "an address needs SMTPUTF8");
+        assert_eq!(of_outcome(&utf8, (false, item), "home").status(), EnhancedCode(5, 6, 7));
+    }
+}

@@ -1,0 +1,293 @@
+//! The hand-off as a model whose every state is looked at: what a sender was told 250 is safe, and comes once.
+//!
+//! It has the steps of `handoff.rs`, `drain.rs`, `live.rs`, the spool, `home/arrive` and the store, one action for each
+//! thing that can happen at a moment of its own, and what the real code computes where that is a function ([`super::judge`]).
+//! The link loses what is on it; Home may go on with what it has; Edge and Home may die between any two steps, and what
+//! was written and not synced may or may not be there afterwards. Not in it: disks that lose what was synced, and the
+//! sender that hears no reply and sends a new message.
+
+mod steps;
+
+use stateright::{Checker as _, HasDiscoveries, Model, Property};
+
+/// A fault that is put into the model to see that it is found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Flaw {
+    /// 250 when sealing begins.
+    AckBeforeSealed,
+    /// Home answers when it has the message, not when it has committed it.
+    AnswerBeforeCommit,
+    /// Home does not know a message again.
+    HomeForgetsIds,
+    /// What is sealed after a try has another id.
+    NewIdWhenSealed,
+    /// The spool lets go of what was sent, not of what was answered.
+    ForgetWhenSent,
+    /// 250 as soon as one account has it, and nothing is kept for the others.
+    OneAccountWillDo,
+}
+
+/// How large the model is.
+#[derive(Debug, Clone, Copy)]
+struct HandOffModel {
+    messages: usize,
+    accounts: usize,
+    flaw: Option<Flaw>,
+    limits: Limits,
+}
+
+/// How often each thing that goes wrong still may.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+struct Limits {
+    links: u8,
+    edge_crashes: u8,
+    home_crashes: u8,
+    failed_commits: u8,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+struct State {
+    messages: Vec<Message>,
+    /// How often each account has each message, and under which ids it knows it.
+    store: Vec<Vec<Stored>>,
+    link_is_up: bool,
+    /// Which link it is.
+    link: u8,
+    to_home: Vec<Sent>,
+    to_edge: Vec<Answer>,
+    /// What Home has and has not answered, from whatever link.
+    at_home: Vec<Work>,
+    limits: Limits,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+struct Message {
+    told: Told,
+    edge: AtEdge,
+    /// Whether an answer from the present link is waited for.
+    waits: bool,
+}
+
+/// What the sender knows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+enum Told {
+    Nothing,
+    /// 250.
+    Taken,
+    /// 451.
+    ComeAgain,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+enum AtEdge {
+    NotYet,
+    InMemory,
+    /// Written to the spool, not synced.
+    Sealing,
+    Sealed,
+    /// Removed from the spool, not synced.
+    Removing,
+    Gone,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+struct Stored {
+    copies: u8,
+    /// The message's id, and the other one that only a flaw gives it.
+    known: [bool; 2],
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+struct Sent {
+    message: usize,
+    other_id: bool,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+struct Answer {
+    message: usize,
+    kept: Vec<bool>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+struct Work {
+    sent: Sent,
+    link: u8,
+    /// What each account's commit came to.
+    kept: Vec<Option<bool>>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Action {
+    /// The sender has given the whole message.
+    Receive(usize),
+    /// It is sent to Home from memory.
+    SendLive(usize),
+    /// Home is away or took too long.
+    Seal(usize),
+    /// The spool has synced.
+    Sealed(usize),
+    /// It is sent to Home from the spool.
+    Drain(usize),
+    RemovalSynced(usize),
+    HomeTakes,
+    /// An account's transaction, of the work at this place.
+    Commit(usize, usize),
+    CommitFails(usize, usize),
+    HomeAnswers(usize),
+    EdgeTakes,
+    LinkDown,
+    LinkUp,
+    /// The bits say which unsynced writes survived.
+    EdgeDies(u8),
+    HomeDies,
+}
+
+impl Model for HandOffModel {
+    type State = State;
+    type Action = Action;
+
+    fn init_states(&self) -> Vec<State> {
+        let message = Message { told: Told::Nothing, edge: AtEdge::NotYet, waits: false };
+        vec![State {
+            messages: vec![message; self.messages],
+            store: vec![vec![Stored::default(); self.messages]; self.accounts],
+            link_is_up: true,
+            link: 0,
+            to_home: Vec::new(),
+            to_edge: Vec::new(),
+            at_home: Vec::new(),
+            limits: self.limits,
+        }]
+    }
+
+    fn actions(&self, state: &State, actions: &mut Vec<Action>) {
+        for place in 0..self.messages {
+            self.message_actions(state, place, actions);
+        }
+        Self::home_actions(state, actions);
+        if !state.to_edge.is_empty() {
+            actions.push(Action::EdgeTakes);
+        }
+        Self::fault_actions(state, actions);
+    }
+
+    fn next_state(&self, last: &State, action: Action) -> Option<State> {
+        let mut state = last.clone();
+        match action {
+            Action::Receive(place) => state.messages.get_mut(place)?.edge = AtEdge::InMemory,
+            Action::SendLive(place) | Action::Drain(place) => self.send(&mut state, place)?,
+            Action::Seal(place) => self.seal(&mut state, place)?,
+            Action::Sealed(place) => {
+                let message = state.messages.get_mut(place)?;
+                (message.edge, message.told) = (AtEdge::Sealed, Told::Taken);
+            }
+            Action::RemovalSynced(place) => state.messages.get_mut(place)?.edge = AtEdge::Gone,
+            Action::HomeTakes => self.home_takes(&mut state)?,
+            Action::Commit(place, account) => self.commit(&mut state, place, account)?,
+            Action::CommitFails(place, account) => {
+                state.limits.failed_commits -= 1;
+                *state.at_home.get_mut(place)?.kept.get_mut(account)? = Some(false);
+                state.at_home.sort_unstable();
+            }
+            Action::HomeAnswers(place) => self.home_answers(&mut state, place)?,
+            Action::EdgeTakes => self.edge_takes(&mut state)?,
+            Action::LinkDown => state.lose_link(),
+            Action::LinkUp => {
+                state.limits.links -= 1;
+                state.link += 1;
+                state.link_is_up = true;
+            }
+            Action::EdgeDies(survived) => Self::edge_dies(&mut state, survived),
+            Action::HomeDies => {
+                state.limits.home_crashes -= 1;
+                state.lose_link();
+                state.at_home.clear();
+            }
+        }
+        Some(state)
+    }
+
+    fn properties(&self) -> Vec<Property<Self>> {
+        vec![
+            Property::always(SAFE, |_, state: &State| {
+                let safe = |(place, message): (usize, &Message)| {
+                    message.told != Told::Taken
+                        || message.edge == AtEdge::Sealed
+                        || state.is_everywhere(place)
+                };
+                state.messages.iter().enumerate().all(safe)
+            }),
+            Property::always(ONCE, |_, state: &State| {
+                state.store.iter().flatten().all(|stored| stored.copies <= 1)
+            }),
+            Property::always(NOT_BOTH, |_, state: &State| {
+                let none = |place: usize| {
+                    state
+                        .store
+                        .iter()
+                        .all(|account| account.get(place).is_none_or(|stored| stored.copies == 0))
+                };
+                let refused = |message: &Message| message.told == Told::ComeAgain;
+                state.messages.iter().enumerate().all(|(place, message)| !refused(message) || none(place))
+            }),
+            Property::sometimes(DONE, |_, state: &State| {
+                let done = |(place, message): (usize, &Message)| {
+                    message.told == Told::Taken && message.edge == AtEdge::Gone && state.is_everywhere(place)
+                };
+                state.messages.iter().enumerate().all(done)
+            }),
+            Property::sometimes("a message comes again and is known", |_, state: &State| {
+                let known = |work: &Work| {
+                    let account =
+                        |account: &Vec<Stored>| account.get(work.sent.message).is_some_and(|s| s.copies > 0);
+                    state.store.iter().all(account) && work.kept.iter().all(Option::is_none)
+                };
+                state.at_home.iter().any(known)
+            }),
+        ]
+    }
+}
+
+const SAFE: &str = "what was answered 250 is at Home or in the spool";
+const ONCE: &str = "no account has a message twice";
+const NOT_BOTH: &str = "who is to come again has not been served";
+const DONE: &str = "all messages arrive and Edge keeps nothing";
+
+/// A message for two accounts, and all that may go wrong.
+fn one_for_two(flaw: Option<Flaw>) -> HandOffModel {
+    let limits = Limits { links: 2, edge_crashes: 1, home_crashes: 1, failed_commits: 1 };
+    HandOffModel { messages: 1, accounts: 2, flaw, limits }
+}
+
+/// Two messages for one account, and fewer links: there are many more orders in which things may happen.
+fn two_for_one() -> HandOffModel {
+    let limits = Limits { links: 1, edge_crashes: 1, home_crashes: 1, failed_commits: 1 };
+    HandOffModel { messages: 2, accounts: 1, flaw: None, limits }
+}
+
+#[test]
+fn in_every_state_what_was_acknowledged_is_safe_and_comes_once() {
+    for model in [one_for_two(None), two_for_one()] {
+        let checker = model.checker().threads(2).spawn_bfs().join();
+        println!("{} messages: {} states", model.messages, checker.unique_state_count());
+        checker.assert_properties();
+    }
+}
+
+#[test]
+fn each_flaw_is_found() {
+    let flaws = [
+        (Flaw::AckBeforeSealed, SAFE),
+        (Flaw::AnswerBeforeCommit, SAFE),
+        (Flaw::HomeForgetsIds, ONCE),
+        (Flaw::NewIdWhenSealed, ONCE),
+        (Flaw::ForgetWhenSent, SAFE),
+        (Flaw::OneAccountWillDo, SAFE),
+    ];
+    for (flaw, broken) in flaws {
+        let found = HasDiscoveries::AnyOf([broken].into());
+        let checker = one_for_two(Some(flaw)).checker().finish_when(found).threads(2).spawn_bfs().join();
+        assert!(checker.discovery(broken).is_some(), "{flaw:?} was not found");
+    }
+}

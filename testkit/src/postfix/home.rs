@@ -1,0 +1,160 @@
+//! Postfix and Dovecot as the home behind a Postern Edge. Its configuration is what `docs/src/standard-hops.md` shows.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use super::{PATIENCE, Postfix};
+use crate::certificates::Certificate;
+use crate::process::{self, Process};
+use crate::{ports, until};
+
+const MAIN: &str = include_str!("home.main.cf");
+const BY_CERTIFICATE: &str = include_str!("home.certificate.master.cf");
+const BY_LOGIN: &str = include_str!("home.login.master.cf");
+const DOVECOT: &str = include_str!("home.dovecot.conf");
+/// What the header of a message must not have.
+const HEADER_CHECKS: &str = "/^Subject: forbidden/ REJECT cellar.lan wants no forbidden subjects\n";
+
+/// The name that an Edge logs in with.
+pub const EDGE_USER: &str = "edge";
+/// Its password.
+pub const EDGE_PASSWORD: &str = "staple battery";
+
+/// Whom the home lets hand mail in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Access<'a> {
+    /// Who shows the certificate with this SHA-256 fingerprint.
+    Certificate(&'a str),
+    /// Who logs in.
+    Login,
+}
+
+/// The two programs. They have `bob`, `carol` and `postmaster` of `example.org`. They stop when this is dropped.
+#[derive(Debug)]
+pub struct PostfixHome {
+    dovecot: Option<Process>,
+    postfix: Postfix,
+    smtps: SocketAddr,
+    certificate: Certificate,
+    is_running: bool,
+}
+
+impl PostfixHome {
+    /// Its files; nothing runs yet. Without a certificate it makes its own.
+    ///
+    /// # Panics
+    /// When they can't be written.
+    #[must_use]
+    pub fn new(certificate: Option<&Certificate>) -> Self {
+        let postfix = Postfix::prepare();
+        let own = Certificate { chain: postfix.path("certificate.pem"), key: postfix.path("key.pem") };
+        let certificate = certificate.cloned().unwrap_or(own);
+        std::fs::create_dir(postfix.path("dovecot")).expect("a directory");
+        std::fs::write(postfix.path("header_checks"), HEADER_CHECKS).expect("a file");
+        std::fs::write(postfix.path("users"), format!("{EDGE_USER}:{{PLAIN}}{EDGE_PASSWORD}\n"))
+            .expect("a file");
+        Self { dovecot: None, postfix, smtps: ports::free(), certificate, is_running: false }
+    }
+
+    /// Where it takes mail, within TLS.
+    #[must_use]
+    pub const fn address(&self) -> SocketAddr {
+        self.smtps
+    }
+
+    /// SHA-256 of its certificate, as `openssl` prints it.
+    ///
+    /// # Panics
+    /// When `openssl` fails.
+    #[must_use]
+    pub fn fingerprint(&self) -> String {
+        let mut command = process::command(None, "openssl");
+        command.args(["x509", "-noout", "-fingerprint", "-sha256", "-in"]).arg(&self.certificate.chain);
+        let printed = process::run_ok(command, b"", PATIENCE);
+        printed.trim().split_once('=').expect("a fingerprint").1.to_owned()
+    }
+
+    /// Starts both.
+    ///
+    /// # Panics
+    /// When one does not start.
+    pub fn start(&mut self, access: Access<'_>) {
+        let dovecot = self.path("dovecot.conf");
+        std::fs::write(&dovecot, self.fill(DOVECOT)).expect("a file");
+        let mut command = process::command(None, "dovecot");
+        command.arg("-F").arg("-c").arg(&dovecot);
+        self.dovecot = Some(Process::start(command, &self.path("dovecot.out")));
+        let (main, service) = match access {
+            Access::Certificate(fingerprint) => {
+                (format!("relay_clientcerts = inline:{{{{{fingerprint} = edge}}}}\n"), BY_CERTIFICATE)
+            }
+            Access::Login => (String::new(), BY_LOGIN),
+        };
+        let main = self.postfix.surroundings() + &self.fill(MAIN) + &main;
+        std::fs::write(self.path("config/main.cf"), main).expect("a file");
+        let services = self.postfix.master() + LMTP + &self.fill(service);
+        std::fs::write(self.path("config/master.cf"), services).expect("a file");
+        self.start_postfix();
+        until("Dovecot takes mail", PATIENCE, || self.path("lmtp").exists().then_some(()));
+    }
+
+    /// Starts Postfix again, as it was.
+    pub fn start_postfix(&mut self) {
+        process::run_ok(self.postfix.control("start"), b"", PATIENCE);
+        self.is_running = true;
+        until("Postfix listens", PATIENCE, || std::net::TcpStream::connect(self.smtps).ok());
+    }
+
+    /// Stops Postfix: the home is away.
+    ///
+    /// # Panics
+    /// When it does not stop.
+    pub fn stop_postfix(&mut self) {
+        process::run_ok(self.postfix.control("stop"), b"", PATIENCE);
+        self.is_running = false;
+    }
+
+    /// The messages in a user's mailbox.
+    #[must_use]
+    pub fn messages(&self, user: &str) -> Vec<Vec<u8>> {
+        let mailbox = self.path("mail").join(user).join("Maildir/new");
+        let Ok(entries) = std::fs::read_dir(mailbox) else { return Vec::new() };
+        let read = |entry: std::io::Result<std::fs::DirEntry>| std::fs::read(entry.expect("an entry").path());
+        entries.map(|entry| crate::message::with_crlf(&read(entry).expect("a message"))).collect()
+    }
+
+    /// Postfix's log.
+    #[must_use]
+    pub fn log(&self) -> String {
+        self.postfix.log()
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.postfix.path(name)
+    }
+
+    fn fill(&self, text: &str) -> String {
+        let show = |path: &Path| path.display().to_string();
+        text.replace("{dir}", &show(self.postfix.dir.path()))
+            .replace("{smtps}", &self.smtps.to_string())
+            .replace("{certificate}", &show(&self.certificate.chain))
+            .replace("{key}", &show(&self.certificate.key))
+    }
+}
+
+/// The client that gives Dovecot its mail.
+const LMTP: &str = "lmtp unix - - n - - lmtp\n";
+
+impl Drop for PostfixHome {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!("---- the home's log\n{}", self.log());
+            let dovecot = std::fs::read(self.path("dovecot.log")).unwrap_or_default();
+            eprintln!("---- Dovecot's log\n{}", String::from_utf8_lossy(&dovecot));
+        }
+        if let Some(dovecot) = &mut self.dovecot {
+            dovecot.signal(rustix::process::Signal::TERM);
+            dovecot.wait(PATIENCE);
+        }
+    }
+}
