@@ -8,7 +8,7 @@ use net::smtp_client::{BodySource, Connection, OpenError};
 use smtp::client::{Transaction, TransactionResult};
 use tokio::time::Instant;
 
-/// How long a connection waits for the next message.
+/// How long a connection waits for the next message at least; at most twice as long.
 const LINGER: Duration = Duration::from_secs(5);
 
 /// A message that tells whether anything of it was given away: then it can't be begun anew on another connection.
@@ -19,7 +19,15 @@ pub trait Body: BodySource {
 
 /// Connections that wait. Cloning shares them.
 #[derive(Clone, Default)]
-pub struct Reused(Arc<Mutex<Vec<(Connection, Instant)>>>);
+pub struct Reused(Arc<Mutex<Waiting>>);
+
+#[derive(Default)]
+struct Waiting {
+    /// Each with the time until which it waits, which grows.
+    connections: Vec<(Connection, Instant)>,
+    /// Whether a task looks after them.
+    is_watched: bool,
+}
 
 impl Reused {
     /// Carries out a transaction on a connection that waits, or on a new one that `open` makes.
@@ -32,7 +40,7 @@ impl Reused {
         transaction: Transaction,
         body: &mut impl Body,
     ) -> Result<TransactionResult, OpenError> {
-        let waiting = self.waiting().pop();
+        let waiting = self.waiting().connections.pop();
         if let Some((mut connection, _)) = waiting {
             let result = connection.send(transaction.clone(), body).await;
             if result.reusable || body.has_begun() || result.in_doubt || !all_deferred(&result) {
@@ -47,7 +55,7 @@ impl Reused {
         Ok(result)
     }
 
-    fn waiting(&self) -> MutexGuard<'_, Vec<(Connection, Instant)>> {
+    fn waiting(&self) -> MutexGuard<'_, Waiting> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -56,17 +64,31 @@ impl Reused {
         if !result.reusable {
             return;
         }
-        let until = Instant::now() + LINGER;
-        self.waiting().push((connection, until));
-        let reused = self.clone();
-        tokio::spawn(async move {
-            tokio::time::sleep_until(until).await;
+        let mut waiting = self.waiting();
+        waiting.connections.push((connection, Instant::now() + LINGER));
+        if !std::mem::replace(&mut waiting.is_watched, true) {
+            tokio::spawn(self.clone().watch());
+        }
+    }
+
+    /// Says goodbye on those that have waited long enough, until none is left.
+    async fn watch(self) {
+        loop {
+            tokio::time::sleep(LINGER).await;
             let now = Instant::now();
-            let old: Vec<_> = reused.waiting().extract_if(.., |(_, until)| *until <= now).collect();
+            let (old, is_last) = {
+                let mut waiting = self.waiting();
+                let old: Vec<_> = waiting.connections.extract_if(.., |(_, until)| *until <= now).collect();
+                waiting.is_watched = !waiting.connections.is_empty();
+                (old, !waiting.is_watched)
+            };
             for (connection, _) in old {
                 connection.quit().await;
             }
-        });
+            if is_last {
+                return;
+            }
+        }
     }
 }
 

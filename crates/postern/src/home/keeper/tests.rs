@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use mail::{Address, ItemId, UnixTime};
 use store::{Body, FlagList};
@@ -15,16 +16,21 @@ use crate::config::HomeConfig;
 use crate::home::directory::Directory;
 
 /// Takes the body of each message with the next of these replies.
+#[derive(Default)]
 struct Server {
     replies: Mutex<VecDeque<&'static str>>,
     /// Recipients and bodies of what came.
     came: Mutex<Vec<String>>,
+    /// How many connections there were.
+    connections: AtomicUsize,
+    /// Whether it closes each after a message.
+    closes: AtomicBool,
 }
 
 impl Server {
     fn start(socket: &Path, replies: &[&'static str]) -> Arc<Self> {
         let replies = Mutex::new(replies.iter().copied().collect());
-        let server = Arc::new(Self { replies, came: Mutex::default() });
+        let server = Arc::new(Self { replies, came: Mutex::default(), ..Self::default() });
         let listener = UnixListener::bind(socket).unwrap();
         let shared = Arc::clone(&server);
         tokio::spawn(async move {
@@ -36,6 +42,7 @@ impl Server {
     }
 
     async fn serve(self: Arc<Self>, stream: UnixStream) {
+        self.connections.fetch_add(1, Ordering::Relaxed);
         let mut stream = BufReader::new(stream);
         stream.write_all(b"220 x LMTP\r\n").await.unwrap();
         let (mut line, mut in_body) = (String::new(), false);
@@ -61,6 +68,9 @@ impl Server {
                 _ => "250 2.0.0 ok",
             };
             stream.write_all(format!("{reply}\r\n").as_bytes()).await.unwrap();
+            if said == ".\r\n" && self.closes.load(Ordering::Relaxed) {
+                return;
+            }
         }
     }
 
@@ -148,4 +158,16 @@ async fn what_is_not_taken_comes_again_and_a_refusal_is_told_as_one() {
 async fn the_quarantine_is_always_ours_and_needs_no_server() {
     let home = Fixture::new();
     assert!(matches!(home.deliver(1, QUARANTINE).await, Ok(Kept::Stored(_))));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_connection_is_used_again_and_one_that_was_closed_meanwhile_costs_no_message() {
+    let home = Fixture::new();
+    let server = Server::start(&home.socket(), &["250 2.0.0 Saved"; 4]);
+    let delivered = async |item| matches!(home.deliver(item, "INBOX").await, Ok(Kept::HandedOver));
+    assert!(delivered(1).await && delivered(2).await);
+    assert_eq!(server.connections.load(Ordering::Relaxed), 1);
+    server.closes.store(true, Ordering::Relaxed);
+    assert!(delivered(3).await && delivered(4).await);
+    assert_eq!((server.count(), server.connections.load(Ordering::Relaxed)), (4, 2));
 }
