@@ -144,6 +144,7 @@ fn what_dovecot_refuses_is_refused_to_the_sender_without_its_words() {
     let kept = world.quarantine();
     assert_eq!(kept.len(), 1, "{kept:?}");
     assert_eq!(kept[0]["to"][0], BOB);
+    assert!(kept[0]["reason"].as_str().unwrap().contains("552 5.2.2"), "{kept:?}");
     assert_eq!(world.has(BOB, "too-much"), 0);
     let id = kept[0]["id"].as_str().unwrap();
     world.pair.home.command_ok(&["quarantine", "release", id, "--to", ALICE], "");

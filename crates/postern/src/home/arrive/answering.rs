@@ -17,9 +17,6 @@ use crate::home::quarantine::{Entry, QUARANTINE};
 use crate::home::queue::derived_id;
 use crate::system;
 
-/// Why something is in quarantine that others have.
-const REFUSED: &str = "the mailbox server refused it, see the log";
-
 pub(super) struct Answering {
     shared: Arc<Arrivals>,
     pub(super) arrival: Arrival,
@@ -42,8 +39,8 @@ struct Replies {
     slots: Vec<Option<Reply>>,
     /// Whether somebody has the message.
     is_kept: bool,
-    /// What LMTP refused for good.
-    refused: Vec<Planned>,
+    /// What LMTP refused for good, and its words.
+    refused: Vec<(Planned, String)>,
 }
 
 impl Answering {
@@ -94,7 +91,7 @@ impl Answering {
         match result {
             Ok(Kept::Stored(receipt)) if planned.mailbox == QUARANTINE => {
                 let item = self.item();
-                self.record(item, planned, receipt);
+                self.record(item, planned, receipt, None);
             }
             Ok(kept) => {
                 self.tell(&planned, kept);
@@ -116,11 +113,15 @@ impl Answering {
         let detail = format!("<{}>: {} refused it: {refusal}", planned.recipient, planned.account);
         self.shared.trace.event(Some(item), "refused", detail);
         let places = planned.places.clone();
-        self.reply(&places, &reply, Some(planned));
+        let words = format!("the mailbox server refused it: {refusal}");
+        self.reply(&places, &reply, Some((planned, words)));
     }
 
-    fn record(self: Arc<Self>, item: ItemId, planned: Planned, receipt: Receipt) {
-        let entry = self.entry(item, &planned, receipt);
+    fn record(self: Arc<Self>, item: ItemId, planned: Planned, receipt: Receipt, why: Option<String>) {
+        let mut entry = self.entry(item, &planned, receipt);
+        if let Some(why) = why {
+            (entry.reason, entry.score) = (why, None);
+        }
         let quarantine = self.shared.quarantine.clone();
         quarantine.record(entry, move |recorded| match recorded {
             Ok(()) => {
@@ -153,7 +154,7 @@ impl Answering {
     }
 
     /// One of those that were waited for is done; the last one sends the answer.
-    fn reply(self: &Arc<Self>, places: &[usize], reply: &Reply, refused: Option<Planned>) {
+    fn reply(self: &Arc<Self>, places: &[usize], reply: &Reply, refused: Option<(Planned, String)>) {
         let mut replies = self.replies();
         for place in places {
             // An alias may lead to several accounts: one that failed makes the recipient's reply.
@@ -177,18 +178,18 @@ impl Answering {
     }
 
     /// Gives the operator what was refused when it is too late to tell the sender.
-    fn quarantine(self: &Arc<Self>, refused: &[Planned]) {
+    fn quarantine(self: &Arc<Self>, refused: &[(Planned, String)]) {
         let postmaster = self.shared.directory.postmaster();
-        let (Some(account), Some((contents, judgement)), Some(first)) =
+        let (Some(account), Some((contents, judgement)), Some((first, why))) =
             (postmaster, &self.contents, refused.first())
         else {
             return self.send();
         };
-        let mut places: Vec<usize> = refused.iter().flat_map(|planned| planned.places.clone()).collect();
+        let mut places: Vec<usize> = refused.iter().flat_map(|(planned, _)| planned.places.clone()).collect();
         places.sort_unstable();
         places.dedup();
         let recipient = first.recipient.clone();
-        let planned = Planned { account, mailbox: QUARANTINE.to_owned(), recipient, places, reason: REFUSED };
+        let planned = Planned { account, mailbox: QUARANTINE.to_owned(), recipient, places, reason: "" };
         {
             let mut replies = self.replies();
             replies.owed = 1;
@@ -200,12 +201,12 @@ impl Answering {
         }
         // Another id than that of what else the postmaster gets of this message.
         let item = derived_id("postern refused by LMTP", self.item());
-        let answering = Arc::clone(self);
+        let (answering, why) = (Arc::clone(self), why.clone());
         match deliver::delivery(&self.arrival, &planned, judgement, contents, item) {
             Ok(delivery) => {
                 let account = planned.account.clone();
                 self.shared.keeper.deliver(account.as_str(), delivery, move |result| match result {
-                    Ok(Kept::Stored(receipt)) => answering.record(item, planned, receipt),
+                    Ok(Kept::Stored(receipt)) => answering.record(item, planned, receipt, Some(why)),
                     other => answering.delivered(planned, other),
                 });
             }
