@@ -7,6 +7,7 @@ use testkit::dovecot::Dovecot;
 use testkit::imap::json;
 use testkit::pair::{LoneHome, PASSWORD};
 use testkit::postfix::{Postfix, Proof, Relaying};
+use testkit::smtp::SmtpClient;
 use testkit::submission::{Security, Sent, Submission};
 use testkit::{message, ports, until};
 
@@ -135,7 +136,8 @@ fn what_a_user_sends_goes_out_through_the_smarthost_with_a_login() {
     let path = message::field(&stored, "Return-Path").unwrap();
     assert!(path.starts_with("<prvs=") && path.ends_with("=alice@example.org>"), "{path}");
     let text = String::from_utf8_lossy(message::head(&stored)).into_owned();
-    assert!(text.contains("from mail.example.org") && text.contains("DKIM-Signature"), "{text}");
+    assert!(text.contains("DKIM-Signature") && text.contains("by mail.example.org"), "{text}");
+    assert!(!text.contains("from mail.example.org"), "the edge hides where it came from: {text}");
     world.until_queue_is_empty();
     assert!(world.edge.log().contains("sasl_username=home"));
 }
@@ -201,5 +203,25 @@ fn mail_waits_while_the_login_is_wrong_and_goes_when_it_is_right() {
     std::fs::write(world.secret.path(), format!("{SECRET}\n")).unwrap();
     world.home.role.restart();
     world.came("you", "waiting");
+    world.until_queue_is_empty();
+}
+
+#[test]
+fn mail_for_an_alias_that_leads_elsewhere_comes_by_the_edge_and_goes_by_the_smarthost() {
+    let _alone = alone();
+    let world = World::start(&Meeting::Pinned);
+    world.home.role.command_ok(&["alias", "add", "sales@example.org", "you@remote.test"], "");
+    let octets = message::simple("ann@sender.test", "sales@example.org", "forwarded");
+    let mut client = SmtpClient::ready(world.edge.address()).unwrap();
+    let reply = client.message("ann@sender.test", &["sales@example.org"], &octets).unwrap();
+    assert!(reply.starts_with("250"), "{reply}");
+    let stored = message::with_crlf(&world.came("you", "forwarded"));
+    let path = message::field(&stored, "Return-Path").unwrap();
+    assert!(path.starts_with("<SRS0=") && path.ends_with("@example.org>"), "{path}");
+    let head = String::from_utf8_lossy(message::head(&stored)).into_owned();
+    assert!(
+        head.contains("by mail.example.org (Postern)") && !head.contains("ARC-"),
+        "nothing to vouch for: {head}"
+    );
     world.until_queue_is_empty();
 }

@@ -71,11 +71,20 @@ impl Postfix {
             world.ip(),
             world.port()
         );
+        // What this host writes about where the home's mail came from would tell the world where the home is.
+        std::fs::write(postfix.path("hidden"), "/^Received: from mail\\.example\\.org / IGNORE\n")
+            .expect("a file");
+        let _ = writeln!(
+            postfix.services,
+            "home-cleanup unix n - n - 0 cleanup\n    -o header_checks=regexp:{}",
+            postfix.path("hidden").display()
+        );
         for (address, wrapped) in [(implicit, "yes"), (starttls, "no")] {
             let _ = write!(
                 postfix.services,
                 "{address} inet n - n - - smtpd\n    -o smtpd_tls_wrappermode={wrapped}\n\
                  \x20   -o smtpd_tls_security_level=encrypt\n    -o smtpd_tls_ask_ccert=yes\n\
+                 \x20   -o cleanup_service_name=home-cleanup\n\
                  \x20   -o smtpd_sasl_auth_enable=yes\n    -o smtpd_sasl_type=dovecot\n\
                  \x20   -o smtpd_sasl_path={auth}\n\
                  \x20   -o {{smtpd_relay_restrictions=permit_sasl_authenticated, permit_tls_clientcerts, reject}}\n\
