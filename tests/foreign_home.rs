@@ -79,6 +79,11 @@ fn rcpt(edge: &LoneEdge, to: &str) -> String {
     client.command(&format!("RCPT TO:<{to}>")).unwrap()
 }
 
+/// Waits until the home's log says so: it is written by a process of its own.
+fn logged(home: &PostfixHome, what: &str) {
+    until("the home's log says so", PATIENCE, || home.log().contains(what).then_some(()));
+}
+
 /// The message of that subject, once it has come.
 fn came(home: &PostfixHome, user: &str, subject: &str) -> Vec<u8> {
     until("the message has come", PATIENCE, || {
@@ -141,7 +146,7 @@ fn mail_goes_through_with_a_login_and_large_messages_come_out_whole() {
     for user in ["bob", "carol"] {
         assert_eq!(message::body(&came(&home, user, "large")), message::body(&octets));
     }
-    assert!(home.log().contains(&format!("sasl_username={EDGE_USER}")), "{}", home.log());
+    logged(&home, &format!("sasl_username={EDGE_USER}"));
     assert_eq!(status(&edge)["certificate"], serde_json::Value::Null);
     let past_the_limit = message::body(&octets).repeat(6);
     let octets = [b"Subject: too large\r\n\r\n", &past_the_limit[..]].concat();
@@ -158,10 +163,11 @@ fn a_recipient_is_asked_about_once_and_who_does_not_exist_is_refused() {
         let reply = rcpt(&edge, "nobody@example.org");
         assert!(reply.starts_with("550 5.1.1") && !reply.contains("virtual"), "{reply}");
     }
-    assert_eq!(home.log().matches("NOQUEUE: reject: RCPT").count(), 1, "{}", home.log());
     assert!(rcpt(&edge, "bob@elsewhere.test").starts_with("550 5.7.1"));
 
+    logged(&home, "NOQUEUE: reject: RCPT");
     home.stop_postfix();
+    assert_eq!(home.log().matches("NOQUEUE: reject: RCPT").count(), 1, "{}", home.log());
     assert!(rcpt(&edge, "bob@example.org").starts_with("250"), "it is remembered");
     let reply = rcpt(&edge, "carol@example.org");
     assert!(reply.starts_with("451 4.4.1") && !reply.contains(&home.address().port().to_string()), "{reply}");
@@ -225,6 +231,9 @@ fn a_home_with_another_certificate_gets_no_password() {
     let second = edge_of(&home, &other_name, &login);
     assert!(rcpt(&second, "bob@example.org").starts_with("451 4.4.1"));
     assert!(second.role.log().contains("TLS failed, so nothing was sent"), "{}", second.role.log());
+    // The test's own look whether Postfix listens, and one connection of each edge.
+    let over = |log: &str| log.matches("disconnect from").count();
+    until("the home has seen all three", PATIENCE, || (over(&home.log()) == 3).then_some(()));
     assert!(!home.log().contains("sasl") && !home.log().contains("auth="), "{}", home.log());
 }
 
@@ -238,7 +247,8 @@ fn a_home_that_does_not_know_this_edge_refuses_no_recipient_through_it() {
         log.contains("refused the login with 535") && log.contains("correct user and password_file"),
         "{log}"
     );
-    assert!(!home.log().contains("NOQUEUE"));
+    logged(&home, "authentication failed");
+    assert!(!home.log().contains("NOQUEUE"), "{}", home.log());
 
     let mut home = PostfixHome::new(None);
     let edge = edge_of(&home, &by_fingerprint(&home), ASK);
@@ -258,13 +268,16 @@ fn what_the_home_refuses_is_refused_to_the_sender_without_telling_where_it_is() 
     let reply = send(&edge, "a@sender.test", &["bob@example.org"], &octets);
     assert!(reply.starts_with("550 5.7.1") && reply.contains("wants no forbidden subjects"), "{reply}");
     assert!(!reply.contains("cellar"), "{reply}");
+    let reply = rcpt(&edge, "hermit@example.org");
+    assert!(reply.starts_with("554 5.7.1") && !reply.contains("hermit"), "{reply}");
+    assert_eq!(status(&edge)["state"], "up", "it is the recipient that it refuses, not this edge");
     let fine = message::simple("a@sender.test", "bob@example.org", "fine");
     assert!(send(&edge, "a@sender.test", &["bob@example.org"], &fine).starts_with("250"));
     came(&home, "bob", "fine");
     assert_eq!(home.messages("bob").len(), 1);
+    logged(&home, &format!("helo=<{EDGE_NAME}>"));
     // One is the test's own: it looked whether Postfix listens.
     assert_eq!(home.log().matches(": connect from").count(), 2, "one connection did for all: {}", home.log());
-    assert!(home.log().contains(&format!("helo=<{EDGE_NAME}>")), "{}", home.log());
 }
 
 #[test]

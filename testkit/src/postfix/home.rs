@@ -29,7 +29,8 @@ pub enum Access<'a> {
     Login,
 }
 
-/// The two programs. They have `bob`, `carol` and `postmaster` of `example.org`. They stop when this is dropped.
+/// The two programs. They have `bob`, `carol` and `postmaster` of `example.org`, and
+/// `hermit`, to whom nobody may write. They stop when this is dropped.
 #[derive(Debug)]
 pub struct PostfixHome {
     dovecot: Option<Process>,

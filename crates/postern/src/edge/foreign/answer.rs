@@ -38,15 +38,39 @@ pub(super) fn unknown_recipient() -> Reply {
     Reply::new(550, (5, 1, 1), "There is no such recipient here")
 }
 
-/// What the reply to MAIL or RCPT means for a recipient. A refusal that is about this Edge (its certificate, its
-/// login, relaying) is the operator's to mend: no sender is told that the recipient does not exist.
-pub(super) fn of_recipient(outcome: &Outcome, line: &Line) -> Asked {
+/// Whom a refusal of the envelope is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Blame {
+    /// The recipient, or the sender.
+    Envelope,
+    /// This Edge: its certificate, its login, relaying. That is the operator's to mend.
+    Edge,
+}
+
+/// Whether one of these refusals of the envelope may be about this Edge. It is not if others were taken beside it.
+pub(super) fn may_be_about_edge(result: &TransactionResult) -> bool {
+    let about_edge = |outcome: &Outcome| {
+        let reply = outcome.why().reply.as_ref();
+        matches!(outcome, Outcome::Failed(_)) && reply.is_some_and(is_about_us)
+    };
+    let taken = |outcome: &Outcome| {
+        matches!(outcome, Outcome::Delivered(_) | Outcome::Deferred(Why { reply: None, status: BESIDE, .. }))
+    };
+    !result.body_begun && result.outcomes.iter().any(about_edge) && !result.outcomes.iter().any(taken)
+}
+
+/// The status of a recipient that was taken, but not all others (`smtp::client::Quorum::All`).
+const BESIDE: EnhancedCode = EnhancedCode(4, 5, 3);
+
+/// What the reply to MAIL or RCPT means for a recipient. While Edge is to blame no sender is told that the recipient
+/// does not exist.
+pub(super) fn of_recipient(outcome: &Outcome, blame: Blame, line: &Line) -> Asked {
     match outcome {
         Outcome::Delivered(_) => {
             line.is_willing();
             Asked::Known
         }
-        Outcome::Failed(Why { reply: Some(reply), .. }) if is_about_us(reply) => {
+        Outcome::Failed(Why { reply: Some(reply), .. }) if blame == Blame::Edge => {
             line.refuses_us(reply);
             Asked::NotNow(Reply::new(
                 451,
@@ -60,8 +84,8 @@ pub(super) fn of_recipient(outcome: &Outcome, line: &Line) -> Asked {
     }
 }
 
-/// Whether a refusal of the envelope is about who we are (RFC 4954 section 6; RFC 3463's subject 7), or in words that
-/// say nothing of the recipient.
+/// Whether a refusal of the envelope may be about who we are (RFC 4954 section 6; RFC 3463's subject 7): it says nothing
+/// of the recipient.
 fn is_about_us(reply: &Reply) -> bool {
     match (reply.code, reply.enhanced) {
         (530 | 535 | 538, _) | (_, Some(EnhancedCode(_, 7, _))) => true,
@@ -73,6 +97,7 @@ fn is_about_us(reply: &Reply) -> bool {
 /// The replies for the sender, and what became of each recipient: `None` where the message itself was answered.
 pub(super) fn of_message(
     result: &TransactionResult,
+    blame: Blame,
     (telling, item): (Telling, ItemId),
     line: &Line,
 ) -> (Answers, Vec<Option<Asked>>) {
@@ -80,7 +105,7 @@ pub(super) fn of_message(
     let mut asked = Vec::with_capacity(result.outcomes.len());
     for outcome in &result.outcomes {
         let of_envelope =
-            (!result.body_begun && outcome.why().reply.is_some()).then(|| of_recipient(outcome, line));
+            (!result.body_begun && outcome.why().reply.is_some()).then(|| of_recipient(outcome, blame, line));
         replies.push(match &of_envelope {
             Some(Asked::Unknown(reply) | Asked::NotNow(reply)) => reply.clone(),
             _ => of_outcome(outcome, (result.in_doubt, item), line.host()),
@@ -94,7 +119,7 @@ pub(super) fn of_message(
 fn of_outcome(outcome: &Outcome, (in_doubt, item): (bool, ItemId), host: &str) -> Reply {
     match outcome {
         Outcome::Delivered(_) => Reply::new(250, (2, 0, 0), format!("Passed on as {item}")),
-        Outcome::Deferred(Why { reply: None, status: EnhancedCode(4, 5, 3), .. }) => Reply::new(
+        Outcome::Deferred(Why { reply: None, status: BESIDE, .. }) => Reply::new(
             451,
             (4, 5, 3),
             "Another recipient was refused meanwhile; send the message again to hear which",
@@ -118,7 +143,7 @@ fn told(why: &Why, host: &str) -> Reply {
         // 421 would end the sender's session, which is none of the home's.
         _ => 451,
     };
-    if why.status == EnhancedCode(5, 1, 1) {
+    if code >= 500 && why.status == EnhancedCode(5, 1, 1) {
         return unknown_recipient();
     }
     // A code of another class than the reply's is the home's mistake.
@@ -188,7 +213,7 @@ mod tests {
     }
 
     #[test]
-    fn refusals_of_this_edge_are_told_from_those_of_a_recipient() {
+    fn refusals_that_may_be_about_this_edge_are_told_from_those_that_name_the_recipient() {
         let about_us = |code, enhanced: Option<(u8, u16, u16)>| {
             is_about_us(
                 &enhanced.map_or_else(|| Reply::bare(code, "x"), |enhanced| Reply::new(code, enhanced, "x")),
@@ -229,5 +254,19 @@ mod tests {
         assert_eq!(of_outcome(&too_large, (false, item), "home").code, 552);
         let utf8 = Outcome::failed(EnhancedCode(5, 6, 7), "an address needs SMTPUTF8");
         assert_eq!(of_outcome(&utf8, (false, item), "home").status(), EnhancedCode(5, 6, 7));
+    }
+
+    #[test]
+    fn a_refusal_beside_recipients_that_were_taken_is_not_about_this_edge() {
+        let refused = Outcome::from_reply(None, &Reply::new(554, (5, 7, 1), "no"));
+        let unknown = Outcome::from_reply(None, &Reply::new(550, (5, 1, 1), "no"));
+        let taken = Outcome::deferred(BESIDE, "another recipient was refused");
+        let ask = |outcomes: &[&Outcome], body_begun| {
+            let outcomes = outcomes.iter().map(|outcome| (*outcome).clone()).collect();
+            may_be_about_edge(&TransactionResult { outcomes, reusable: true, in_doubt: false, body_begun })
+        };
+        assert!(ask(&[&refused, &unknown], false));
+        assert!(!ask(&[&unknown], false) && !ask(&[&refused, &taken], false));
+        assert!(!ask(&[&refused], true), "that is about the message");
     }
 }

@@ -4,12 +4,12 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use mail::{Address, BodyType, Envelope, Reply, ReversePath};
-use smtp::client::{Quorum, Transaction};
+use mail::{Address, BodyType, Envelope, Outcome, Reply, ReversePath};
+use smtp::client::{Quorum, Transaction, TransactionResult};
 use tokio::time::Instant;
 
-use super::answer::{self, Asked};
-use super::line::{Line, Unreachable};
+use super::answer::{self, Asked, Blame};
+use super::line::Line;
 use super::list::List;
 use crate::config::ForeignHomeConfig;
 use crate::notification::is_role;
@@ -105,13 +105,10 @@ impl Known {
         if line.was_down_just_now() {
             return answer::away();
         }
-        let asking = tokio::time::timeout(PATIENCE, line.send(question(address), &[]));
-        let result = match asking.await {
-            Ok(Ok(result)) => result,
-            Ok(Err(Unreachable)) | Err(_) => return answer::away(),
-        };
+        let Some(result) = put(question(address), line).await else { return answer::away() };
+        let blame = blame(&result, address, line).await;
         let Some(outcome) = result.outcomes.first() else { return answer::away() };
-        let (said, time, reply) = match answer::of_recipient(outcome, line) {
+        let (said, time, reply) = match answer::of_recipient(outcome, blame, line) {
             Asked::Known => (Said::Known, self.known_for, ok()),
             Asked::Unknown(reply) => (Said::Unknown(reply.clone()), self.unknown_for, reply),
             Asked::NotNow(reply) => return reply,
@@ -119,6 +116,22 @@ impl Known {
         self.memory().keep(address.canonical(), said, Instant::now(), time);
         reply
     }
+}
+
+async fn put(question: Transaction, line: &Arc<Line>) -> Option<TransactionResult> {
+    tokio::time::timeout(PATIENCE, line.send(question, &[])).await.ok()?.ok()
+}
+
+/// Whom a refusal is about: where it may be this Edge, the home is asked about its postmaster, whom it has to take from
+/// everybody that may talk to it (RFC 5321 section 4.5.1).
+pub(super) async fn blame(result: &TransactionResult, address: &Address, line: &Arc<Line>) -> Blame {
+    if !answer::may_be_about_edge(result) {
+        return Blame::Envelope;
+    }
+    let Ok(postmaster) = Address::at("postmaster", address.domain()) else { return Blame::Edge };
+    let asked = put(question(&postmaster), line).await;
+    let taken = asked.is_some_and(|asked| matches!(asked.outcomes.first(), Some(Outcome::Delivered(_))));
+    if taken { Blame::Envelope } else { Blame::Edge }
 }
 
 /// No address has a blank outside of quotes, and no reverse-path before its end.

@@ -9,9 +9,9 @@ use mail::{Reply, Verdict};
 use net::smtp_server::Answers;
 use smtp::client::{Quorum, Transaction};
 
-use super::answer::{self, Asked};
+use super::answer::{self, Asked, Blame};
 use super::line::Unreachable;
-use super::{ForeignHome, head};
+use super::{ForeignHome, head, known};
 use crate::edge::budget::Room;
 use crate::edge::handoff::Telling;
 use crate::received::Hop;
@@ -133,7 +133,11 @@ impl Passage {
         let line = &self.home.line;
         let answers = match tokio::time::timeout(patience, line.send(transaction, &pieces)).await {
             Ok(Ok(result)) => {
-                let (answers, asked) = answer::of_message(&result, (telling, self.open.item), line);
+                let blame = match self.open.envelope.recipients.first() {
+                    Some(first) => known::blame(&result, &first.address, line).await,
+                    None => Blame::Envelope,
+                };
+                let (answers, asked) = answer::of_message(&result, blame, (telling, self.open.item), line);
                 self.learn(asked);
                 answers
             }
