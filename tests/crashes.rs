@@ -17,11 +17,11 @@ const SENDERS: u32 = 4;
 const LOAD_MILLIS_MAX: u64 = 1500;
 
 #[derive(Default)]
-struct Sent {
+pub(crate) struct Sent {
     /// Answered 250.
-    taken: Vec<String>,
+    pub(crate) taken: Vec<String>,
     /// Sent, but the answer did not come.
-    in_doubt: Vec<String>,
+    pub(crate) in_doubt: Vec<String>,
 }
 
 #[test]
@@ -31,17 +31,21 @@ fn what_was_answered_250_survives_fifty_kills_and_comes_once() {
     println!("POSTERN_TEST_SEED={seed}");
     let mut random = Random::new(seed);
     let mut pair = Pair::start();
+    let sent = under_load(pair.smtp, || (0..ROUNDS).for_each(|_| round(&mut pair, &mut random)));
+    pair.wait_until_drained(Duration::from_secs(120));
+    check(&pair, &sent);
+}
+
+/// What four senders could hand in for bob while this goes on.
+pub(crate) fn under_load(server: SocketAddr, mut happens: impl FnMut()) -> Sent {
     let stop = AtomicBool::new(false);
     let numbers = AtomicU32::new(0);
-    let server = pair.smtp;
-    let sent = std::thread::scope(|scope| {
+    std::thread::scope(|scope| {
         let senders: Vec<_> =
             (0..SENDERS).map(|_| scope.spawn(|| send_until(&stop, server, &numbers))).collect();
-        // A round that fails must end the senders as well, or the test would wait for them for ever.
+        // What fails must end the senders as well, or the test would wait for them for ever.
         let ending = SetOnDrop(&stop);
-        for _ in 0..ROUNDS {
-            round(&mut pair, &mut random);
-        }
+        happens();
         drop(ending);
         let mut all = Sent::default();
         for sender in senders {
@@ -50,9 +54,7 @@ fn what_was_answered_250_survives_fifty_kills_and_comes_once() {
             all.in_doubt.extend(sent.in_doubt);
         }
         all
-    });
-    pair.wait_until_drained(Duration::from_secs(120));
-    check(&pair, &sent);
+    })
 }
 
 struct SetOnDrop<'a>(&'a AtomicBool);

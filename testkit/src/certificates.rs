@@ -108,6 +108,20 @@ impl Certificate {
     }
 }
 
+impl Certificate {
+    /// Its SHA-256, as `openssl` prints it.
+    ///
+    /// # Panics
+    /// When `openssl` fails.
+    #[must_use]
+    pub fn fingerprint(&self) -> String {
+        let mut command = process::command(None, "openssl");
+        command.args(["x509", "-noout", "-fingerprint", "-sha256", "-in"]).arg(&self.chain);
+        let printed = process::run_ok(command, b"", PATIENCE);
+        printed.trim().split_once('=').expect("a fingerprint").1.to_owned()
+    }
+}
+
 /// A web server with MTA-STS policies, which takes what is posted. It ends when it is dropped.
 #[derive(Debug)]
 pub struct PolicyServer {

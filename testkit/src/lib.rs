@@ -9,6 +9,7 @@ pub mod certificates;
 pub mod chasquid;
 pub mod dkim;
 pub mod dns;
+pub mod dovecot;
 pub mod exim;
 pub mod filter;
 pub mod forgetful_home;

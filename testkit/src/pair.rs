@@ -1,6 +1,7 @@
 //! The program in both roles, set up and paired as an operator would do it.
 
 mod lone;
+mod lone_home;
 mod more;
 
 use std::net::SocketAddr;
@@ -19,6 +20,7 @@ use crate::process::{self, Process};
 use crate::{binary, ports, until};
 
 pub use lone::LoneEdge;
+pub use lone_home::LoneHome;
 pub use more::{MoreEdge, MoreHome, MorePlace};
 
 /// The home's domain.

@@ -1,7 +1,9 @@
 //! Postfix: the MTA at the other end, as receiver and as sender, and `smtp-source`, its load generator.
 
+mod edge;
 mod home;
 mod remote;
+mod satellite;
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -13,6 +15,7 @@ use crate::certificates::Certificate;
 use crate::namespace::within;
 use crate::{ports, process, until};
 
+pub use edge::{Proof, Relaying};
 pub use home::{Access, EDGE_PASSWORD, EDGE_USER, PostfixHome};
 
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -23,6 +26,8 @@ pub struct Postfix {
     dir: TempDir,
     address: SocketAddr,
     namespace: Option<String>,
+    /// More of master.cf.
+    services: String,
 }
 
 impl Postfix {
@@ -107,7 +112,8 @@ impl Postfix {
     /// Its files, but for those that say what it does.
     fn prepare() -> Self {
         let dir = tempfile::Builder::new().prefix("postern-postfix-").tempdir().expect("a directory");
-        let postfix = Self { dir, address: ports::free(), namespace: None };
+        let (namespace, services) = (None, Self::HAND_IN.to_owned());
+        let postfix = Self { dir, address: ports::free(), namespace, services };
         for name in ["config", "queue", "data", "mail"] {
             std::fs::create_dir(postfix.path(name)).expect("a directory");
         }
@@ -121,7 +127,7 @@ impl Postfix {
 
     fn launch(self, task: &str) -> Self {
         std::fs::write(self.path("config/main.cf"), self.main() + task).expect("a file");
-        std::fs::write(self.path("config/master.cf"), self.master()).expect("a file");
+        std::fs::write(self.path("config/master.cf"), self.master() + &self.services).expect("a file");
         process::run_ok(self.control("start"), b"", PATIENCE);
         self.wait_until_it_listens();
         self
@@ -132,6 +138,17 @@ impl Postfix {
             within(self.namespace.as_deref(), || crate::smtp::SmtpClient::connect(self.address).is_ok())
                 .then_some(())
         });
+    }
+
+    /// Stops it; its queue stays.
+    pub fn stop(&self) {
+        process::run_ok(self.control("stop"), b"", PATIENCE);
+    }
+
+    /// Starts it again.
+    pub fn start_again(&self) {
+        process::run_ok(self.control("start"), b"", PATIENCE);
+        self.wait_until_it_listens();
     }
 
     /// Where it takes mail.
@@ -223,7 +240,8 @@ impl Postfix {
              rewrite unix - - n - - trivial-rewrite\nbounce unix - - n - 0 bounce\n\
              defer unix - - n - 0 bounce\ntlsmgr unix - - n 1000? 1 tlsmgr\nvirtual unix - n n - - virtual\n\
              error unix - - n - - error\nretry unix - - n - - error\nproxymap unix - - n - - proxymap\n\
-             anvil unix - - n - 1 anvil\nsmtp unix - - n - - smtp\npostlog unix-dgram n - n - 1 postlogd\n",
+             anvil unix - - n - 1 anvil\nsmtp unix - - n - - smtp\n\
+             verify unix - - n - 1 verify\npostlog unix-dgram n - n - 1 postlogd\n",
             self.address
         )
     }

@@ -10,6 +10,7 @@ const PACKAGES: &[(&str, &str)] = &[
     ("gcc", "compiles SQLite, the cryptography, and the shim that lets system calls fail"),
     ("libc6-dev", "headers for the same"),
     ("postfix", "smtp-source as a sender, and the MTA that mail is sent to"),
+    ("libsasl2-modules", "lets Postfix log in, as an edge or a null client"),
     ("swaks", "an SMTP client for dialogues with STARTTLS and logins"),
     ("libnet-ssleay-perl", "TLS for swaks"),
     ("msmtp", "a mail program that submits"),

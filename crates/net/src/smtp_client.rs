@@ -14,6 +14,7 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
 use crate::duplex::{self, Duplex};
+use crate::endpoint::Endpoint;
 use crate::tls;
 
 /// How long a TCP connection may take to come about.
@@ -127,6 +128,30 @@ impl Connection {
         let session = Session::new(settings).with_mta(mta);
         let connection = Self { stream: Box::new(stream), session, input: BytesMut::new(), tls };
         connection.until_ready(tls_name, remote, connector).await
+    }
+
+    /// A session with a service beside us, without TLS: LMTP into mailboxes (RFC 2033).
+    ///
+    /// # Errors
+    /// [`OpenError`]; nothing was sent.
+    pub async fn open_beside(endpoint: &Endpoint, settings: Settings) -> Result<Self, OpenError> {
+        let stream = endpoint.connect().await.map_err(OpenError::Connect)?;
+        let settings = Arc::new(Settings { tls: TlsUse::Never, ..settings });
+        let session = Session::new(settings).with_mta(endpoint.to_string());
+        let mut connection = Self { stream, session, input: BytesMut::new(), tls: None };
+        loop {
+            match connection.session.advance(&mut connection.input) {
+                Step::Ready => return Ok(connection),
+                Step::Closed(reason) => {
+                    let _ = connection.flush().await;
+                    return Err(OpenError::Closed(reason));
+                }
+                Step::NeedInput => connection.exchange().await,
+                Step::StartTls | Step::Flush | Step::SendBody | Step::Finished(_) => {
+                    let _ = connection.flush_or_close().await;
+                }
+            }
+        }
     }
 
     /// Gets as far as a transaction may begin.

@@ -17,6 +17,7 @@ use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 
 use crate::duplex::{self, Duplex};
+use crate::home_tls::Fingerprint;
 use crate::tls;
 
 /// Octets asked for at one read while commands are exchanged; a session that idles holds no more.
@@ -34,6 +35,9 @@ pub trait Service: Send {
     fn connected(&mut self, _ip: IpAddr) -> impl Future<Output = Result<Duration, Reply>> + Send {
         async { Ok(Duration::ZERO) }
     }
+    /// The client proved in TLS that it has the key of the certificate with this fingerprint. Said before
+    /// [`Service::connected`], and only where TLS comes first and clients are asked for one.
+    fn showed(&mut self, _certificate: Fingerprint) {}
     /// The client spoke when it had to listen: before the greeting, or before the reply to EHLO.
     fn talked_early(&mut self, _when: Early) {}
     /// The session has ended, with so many errors of the client.
@@ -103,7 +107,7 @@ pub struct Port {
 ///
 /// # Errors
 /// When the connection breaks; the caller logs it at most.
-pub async fn serve<S, V>(stream: S, peer: IpAddr, port: &Port, service: V) -> io::Result<()>
+pub async fn serve<S, V>(stream: S, peer: IpAddr, port: &Port, mut service: V) -> io::Result<()>
 where
     S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     V: Service,
@@ -113,6 +117,9 @@ where
         Some(acceptor) => {
             let stream = handshake(acceptor, stream).await?;
             let about = tls::describe(stream.get_ref().1);
+            if let Some(certificate) = stream.get_ref().1.peer_certificates().and_then(<[_]>::first) {
+                service.showed(Fingerprint::of(certificate));
+            }
             (Box::new(stream), Session::new(settings, peer, Some(about)))
         }
         None => (Box::new(stream), Session::new(settings, peer, None)),

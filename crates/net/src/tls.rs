@@ -1,5 +1,7 @@
 //! TLS with certificates: for SMTP, submission and IMAP clients, and towards other MTAs.
 
+mod client_certificate;
+
 use std::fmt;
 use std::io::Write as _;
 use std::net::SocketAddr;

@@ -2,10 +2,13 @@
 //!
 //! An unknown key, a value of the wrong kind or out of bounds is an error that names file, line and key.
 
+mod deliver;
 mod edge;
 mod filter;
+mod foreign_edge;
 mod foreign_home;
 mod home;
+mod smarthost;
 mod units;
 
 use std::path::{Path, PathBuf};
@@ -13,12 +16,15 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
+pub use deliver::DeliverConfig;
 pub use edge::{
     DmarcPolicy, DoorConfig, EdgeConfig, ListConfig, OnDnsFailure, PolicyConfig, ScoreConfig, tenths,
 };
 pub use filter::{Direction, FilterConfig, Kind as FilterKind, OnFailure, TIMEOUT_MAX as FILTER_TIMEOUT_MAX};
+pub use foreign_edge::ForeignEdgeConfig;
 pub use foreign_home::ForeignHomeConfig;
 pub use home::{EdgePin, HomeConfig, Limits as HomeLimits, OnLeak, QueueConfig, SendingConfig, Switch};
+pub use smarthost::{SmarthostConfig, TlsStart};
 pub use units::{Octets, Seconds};
 
 use crate::problem::Problem;

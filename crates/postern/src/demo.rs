@@ -180,7 +180,7 @@ impl Stage {
         self.edge = Some(Role::start("edge", &edge.config, &self.root.join("edge.log"))?);
         self.wait_for("the edge", |stage| stage.status("edge").is_some())?;
         home_setup::setup(&HomeArguments {
-            code,
+            code: Some(code),
             domain: vec![mail::Domain::parse(DOMAIN).map_err(|e| Problem::failed(e, ""))?],
             config: self.root.join("home.toml"),
             data: self.root.join("home"),

@@ -17,7 +17,6 @@ mod lane;
 mod lists;
 mod pairing;
 mod receive;
-mod return_path;
 pub mod route;
 mod score;
 mod session;

@@ -61,10 +61,55 @@ pub fn read_text(path: &Path, advice: &str) -> Result<String, Problem> {
         .map_err(|error| Problem::setup(format!("can't read {}: {error}", path.display()), advice))
 }
 
+/// Reads a secret that two programs share, on the first line of a file. It is drawn, not thought up, so it has no
+/// slow hash and at least [`SECRET_OCTETS_MIN`] octets.
+pub fn read_secret(path: &Path, key: &str) -> Result<String, Problem> {
+    let advice =
+        format!("put the password there, on one line; 'openssl rand -base64 24' makes one. See {key}");
+    let text = read_text(path, &advice)?;
+    let secret = text.lines().next().unwrap_or_default().trim_end().to_owned();
+    if !(SECRET_OCTETS_MIN..=SECRET_OCTETS_MAX).contains(&secret.len()) {
+        let what = format!(
+            "{}: a password of {SECRET_OCTETS_MIN} to {SECRET_OCTETS_MAX} octets is wanted, this one has {}",
+            path.display(),
+            secret.len()
+        );
+        return Err(Problem::setup(what, advice));
+    }
+    Ok(secret)
+}
+
+/// Shortest and longest secret of [`read_secret`], in octets.
+const SECRET_OCTETS_MIN: usize = 16;
+const SECRET_OCTETS_MAX: usize = 255;
+
 /// A failure to write, for the operator.
 pub fn write_problem(path: &Path, error: &io::Error) -> Problem {
     Problem::setup(
         format!("can't write {}: {error}", path.display()),
         "check that the disk has room and that this user may write there",
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_secret_is_the_first_line_and_long_enough_not_to_be_guessed() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("secret");
+        let read = |text: &str| {
+            std::fs::write(&path, text).unwrap();
+            read_secret(&path, "[x] password_file").map_err(|problem| problem.to_string())
+        };
+        assert_eq!(read("0123456789abcdef\n").unwrap(), "0123456789abcdef");
+        assert!(read(&"x".repeat(SECRET_OCTETS_MAX)).is_ok());
+        for wrong in ["", "\nsecond line of sixteen", "0123456789abcde", &"x".repeat(SECRET_OCTETS_MAX + 1)] {
+            let error = read(wrong).unwrap_err();
+            assert!(error.contains("16 to 255 octets") && error.contains("openssl rand"), "{error}");
+        }
+        std::fs::remove_file(&path).unwrap();
+        assert!(read_secret(&path, "[x] password_file").is_err());
+    }
 }

@@ -10,37 +10,7 @@ use std::fmt::Write as _;
 use std::net::{IpAddr, SocketAddr};
 
 use crate::config::{EdgeConfig, HomeConfig};
-
-/// A network: an address, and how many of its bits count.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Network {
-    address: IpAddr,
-    bits: u8,
-}
-
-/// Why a text is no network.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("write an address or a network, such as 192.0.2.7 or 192.168.0.0/16")]
-pub struct NetworkError;
-
-impl std::str::FromStr for Network {
-    type Err = NetworkError;
-
-    fn from_str(text: &str) -> Result<Self, NetworkError> {
-        let (address, bits) =
-            text.split_once('/').map_or((text, None), |(address, bits)| (address, Some(bits)));
-        let address: IpAddr = address.parse().map_err(|_| NetworkError)?;
-        let most = if address.is_ipv4() { 32 } else { 128 };
-        let bits = bits.map_or(Ok(most), str::parse::<u8>).map_err(|_| NetworkError)?;
-        if bits > most { Err(NetworkError) } else { Ok(Self { address, bits }) }
-    }
-}
-
-impl std::fmt::Display for Network {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{}/{}", self.address, self.bits)
-    }
-}
+use crate::network::Network;
 
 /// What the operator says beside the configuration.
 #[derive(Debug, Clone, Default)]
@@ -60,7 +30,9 @@ pub struct Surroundings {
     pub edges: Vec<SocketAddr>,
     /// The name servers.
     pub name_servers: Vec<IpAddr>,
-    /// Filters on other hosts.
+    /// The smarthost's addresses.
+    pub smarthost: Vec<SocketAddr>,
+    /// Filters and mailboxes on other hosts.
     pub filters: Vec<SocketAddr>,
 }
 
@@ -104,15 +76,18 @@ pub fn edge(config: &EdgeConfig, wishes: &Wishes) -> String {
 /// Home's ruleset: in from its own network only, out to what it needs only.
 pub fn home(config: &HomeConfig, wishes: &Wishes, around: &Surroundings) -> String {
     let mut rules = Ruleset::default();
+    // The mailboxes of another program are its own affair.
+    let imap: &[SocketAddr] = if config.deliver.is_some() { &[] } else { &config.listen.imap };
     rules.line("# Mail programs in the house. Nothing comes from outside: Home dials out.");
     for network in &around.lan {
-        for address in config.listen.submission.iter().chain(&config.listen.imap) {
-            let family = family_of(&network.address);
+        for address in config.listen.submission.iter().chain(imap) {
+            let family = family_of(&network.address());
             if family_of(&address.ip()) == family {
                 rules.line(&format!("{family} saddr {network} {}counter accept", place(*address, "tcp")));
             }
         }
     }
+    rules.foreign_edge(config);
     rules.line("# An address from the router.");
     rules.line("udp sport 67 udp dport 68 accept");
     rules.line("udp sport 547 udp dport 546 accept");
@@ -125,6 +100,12 @@ pub fn home(config: &HomeConfig, wishes: &Wishes, around: &Surroundings) -> Stri
             out.to(edge.ip(), protocol, edge.port());
         }
     }
+    if !around.smarthost.is_empty() {
+        out.line("# The smarthost.");
+    }
+    for smarthost in &around.smarthost {
+        out.to(smarthost.ip(), "tcp", smarthost.port());
+    }
     out.line("# Names, time, an address from the router.");
     for server in &around.name_servers {
         for protocol in ["udp", "tcp"] {
@@ -135,7 +116,7 @@ pub fn home(config: &HomeConfig, wishes: &Wishes, around: &Surroundings) -> Stri
     out.line("udp sport 68 udp dport 67 accept");
     out.line("udp sport 546 udp dport 547 accept");
     if !around.filters.is_empty() {
-        out.line("# Filters on other hosts.");
+        out.line("# Filters and mailboxes on other hosts.");
     }
     for filter in &around.filters {
         out.to(filter.ip(), "tcp", filter.port());
@@ -156,13 +137,31 @@ impl Ruleset {
         self.line(&format!("{} daddr {address} {protocol} dport {port} counter accept", family_of(&address)));
     }
 
+    /// The one way in from outside, if there is one.
+    fn foreign_edge(&mut self, config: &HomeConfig) {
+        let Some(edge) = &config.foreign_edge else { return };
+        self.line("# The foreign edge; its certificate or login is asked for by Home.");
+        for address in &edge.listen {
+            let place = place(*address, "tcp");
+            if edge.networks.is_empty() {
+                self.line(&format!("{place}counter accept"));
+            }
+            for network in &edge.networks {
+                let family = family_of(&network.address());
+                if family == family_of(&address.ip()) {
+                    self.line(&format!("{family} saddr {network} {place}counter accept"));
+                }
+            }
+        }
+    }
+
     fn ssh(&mut self, wishes: &Wishes) {
         if wishes.ssh_from.is_empty() {
             return self.line("# No ssh: --ssh-from NETWORK lets it in.");
         }
         self.line("# ssh, from where you said.");
         for network in &wishes.ssh_from {
-            let family = family_of(&network.address);
+            let family = family_of(&network.address());
             self.line(&format!("{family} saddr {network} tcp dport {} counter accept", wishes.ssh_port));
         }
     }
@@ -277,11 +276,17 @@ mod tests {
 
     #[test]
     fn home_lets_in_its_own_network_and_goes_out_to_what_it_needs() {
-        let config: HomeConfig = toml::from_str("domains = [\"example.org\"]\n").unwrap();
+        let pin = "ab".repeat(32);
+        let config: HomeConfig = toml::from_str(&format!(
+            "domains = [\"example.org\"]\n[foreign_edge]\nlisten = [\"10.8.0.2:4465\"]\n\
+             fingerprints = [\"{pin}\"]\nnetworks = [\"10.8.0.1\"]\n"
+        ))
+        .unwrap();
         let around = Surroundings {
             lan: vec!["192.168.77.0/24".parse().unwrap(), "fd00::/8".parse().unwrap()],
             edges: vec!["203.0.113.2:443".parse().unwrap()],
             name_servers: vec!["192.168.77.1".parse().unwrap()],
+            smarthost: vec!["203.0.113.9:465".parse().unwrap()],
             filters: vec!["192.168.77.5:11333".parse().unwrap()],
         };
         let text = home(&config, &wishes(&[]), &around);
@@ -293,10 +298,15 @@ mod tests {
             "ip daddr 203.0.113.2 tcp dport 443 counter accept",
             "ip daddr 192.168.77.1 udp dport 53 counter accept",
             "ip daddr 192.168.77.5 tcp dport 11333 counter accept",
+            "ip saddr 10.8.0.1/32 ip daddr 10.8.0.2 tcp dport 4465 counter accept",
+            "ip daddr 203.0.113.9 tcp dport 465 counter accept",
             "hook output priority filter; policy drop;",
         ] {
             assert!(text.contains(rule), "{rule}\n{text}");
         }
         assert!(!text.contains("dport 25 "), "Home speaks no SMTP with the world");
+        let deliver = Some(toml::from_str("lmtp = \"unix:/run/dovecot/lmtp\"").unwrap());
+        let text = home(&HomeConfig { deliver, ..config }, &wishes(&[]), &around);
+        assert!(text.contains("dport 465 ") && !text.contains("dport 993 "), "IMAP is another program's");
     }
 }

@@ -9,7 +9,10 @@ mod dispatch;
 pub mod dkim;
 mod edges;
 mod filters;
+mod foreign_edge;
 mod forward;
+mod keeper;
+mod listeners;
 mod mailboxes;
 mod notices;
 mod outgoing_header;
@@ -17,9 +20,12 @@ mod own_host;
 mod password;
 mod quarantine;
 mod queue;
+mod remembered;
 mod return_path;
+mod reused;
 mod service;
 pub mod setup;
+mod smarthost;
 mod snapshot;
 mod submit;
 mod tls_reports;
@@ -31,13 +37,10 @@ use std::time::Duration;
 
 use mail::ItemId;
 use net::link_transport::Dialer;
-use net::smtp_server::Port;
-use net::tls::{ServerIdentity, TlsAcceptor};
+use net::tls::ServerIdentity;
 use serde_json::{Value, json};
-use smtp::server::{Limits, Mode, Settings};
 use spool::{RealDisk, Spool};
 use store::Store;
-use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::task::JoinHandle;
@@ -56,14 +59,15 @@ use directory::Directory;
 use dkim::DomainKeys;
 use edges::{Edges, FromEdge};
 use filters::{Filters, Trainer};
+use foreign_edge::ForeignEdge;
 use forward::{Forwarder, Srs};
-use mailboxes::Accounts;
+use keeper::{Keeper, Lmtp};
 use notices::Notices;
 use quarantine::Quarantine;
 use queue::{Queue, QueueError};
 use return_path::Signer;
-use service::{Accepting, ImapService, Serve, SubmissionService};
 use setup::Secrets;
+use smarthost::{Carriers, Smarthost};
 use snapshot::SnapshotSource;
 use submit::Submit;
 use tls_reports::TlsReports;
@@ -73,7 +77,7 @@ struct Home {
     config: HomeConfig,
     config_path: PathBuf,
     directory: Directory,
-    store: Arc<Store>,
+    keeper: Keeper,
     queue: Queue,
     edges: Edges,
     signer: Signer,
@@ -102,6 +106,7 @@ pub async fn run(config_path: &Path) -> Result<(), Problem> {
     let stop = CancellationToken::new();
     let directory = Directory::open(&config)?;
     let store = Arc::new(accounts::open_store(&config, &directory)?);
+    let keeper = open_keeper(&config, &directory, &store)?;
     let quarantine = Quarantine::open(&config.data)?;
     let filters = Filters::new(&config.filters, &trace);
     let trainer = Trainer::start(filters::teachable(&config.filters)?, &store, &stop);
@@ -109,7 +114,7 @@ pub async fn run(config_path: &Path) -> Result<(), Problem> {
     let keys = DomainKeys::open(&config.data, &config.domains, system::now())?;
     let (queue, commands) = Queue::new(open_queue(&config)?);
     let srs = Srs::open(&config.data)?;
-    let notices = Notices::new(directory.clone(), Arc::clone(&store));
+    let notices = Notices::new(directory.clone(), keeper.clone());
     let forwarding = forward::Parts {
         queue: queue.clone(),
         directory: directory.clone(),
@@ -123,7 +128,7 @@ pub async fn run(config_path: &Path) -> Result<(), Problem> {
         config: &config,
         secrets: &secrets,
         directory: &directory,
-        store: &store,
+        keeper: &keeper,
         trace: &trace,
         filters: filters.clone(),
         quarantine: &quarantine,
@@ -136,7 +141,7 @@ pub async fn run(config_path: &Path) -> Result<(), Problem> {
         hash_secret: secrets.hash_secret,
         sealing_key: secrets.unseal.public(),
     };
-    let name = config.domains.first().map_or_else(String::new, ToString::to_string);
+    let (name, foreign_edge) = (config.hostname(), open_foreign_edge(&config, &arrivals, &snapshots)?);
     let pins = config.edges.clone();
     let (edges, from_edges) =
         Edges::new(pins, name, secrets.link_key, dialer, arrivals, snapshots, stop.clone());
@@ -154,7 +159,7 @@ pub async fn run(config_path: &Path) -> Result<(), Problem> {
         sessions: TaskTracker::new(),
         config,
         directory,
-        store,
+        keeper,
         queue,
         edges,
         signer,
@@ -170,6 +175,7 @@ pub async fn run(config_path: &Path) -> Result<(), Problem> {
         stop,
     });
     home.serve_imap()?;
+    home.serve_foreign_edge(foreign_edge)?;
     let dispatching = home.start_sending(commands, from_edges, &trace)?;
     let links = tokio::spawn(home.edges.clone().run());
     tokio::spawn(home.tls_reports.clone().run(home.stop.clone()));
@@ -205,12 +211,28 @@ fn open_queue(config: &HomeConfig) -> Result<Spool, Problem> {
     })
 }
 
+fn open_keeper(config: &HomeConfig, directory: &Directory, store: &Arc<Store>) -> Result<Keeper, Problem> {
+    let open = |deliver| Lmtp::open(deliver, config.hostname(), &config.data, directory.clone());
+    Ok(Keeper::new(Arc::clone(store), config.deliver.as_ref().map(open).transpose()?))
+}
+
+fn open_foreign_edge(
+    config: &HomeConfig,
+    arrivals: &Arc<Arrivals>,
+    snapshots: &SnapshotSource,
+) -> Result<Option<Arc<ForeignEdge>>, Problem> {
+    let open = |foreign: &config::ForeignEdgeConfig| {
+        ForeignEdge::open(foreign, config.hostname(), Arc::clone(arrivals), snapshots.clone())
+    };
+    config.foreign_edge.as_ref().map(open).transpose()
+}
+
 /// What arrivals are made of.
 struct ArrivalParts<'a> {
     config: &'a HomeConfig,
     secrets: &'a Secrets,
     directory: &'a Directory,
-    store: &'a Arc<Store>,
+    keeper: &'a Keeper,
     trace: &'a Trace,
     filters: Option<Arc<Filters>>,
     quarantine: &'a Quarantine,
@@ -225,7 +247,7 @@ fn arrivals(parts: ArrivalParts<'_>) -> Result<Arc<Arrivals>, Problem> {
     })?;
     let limits = &parts.config.limits;
     Ok(Arc::new(Arrivals {
-        store: Arc::clone(parts.store),
+        keeper: parts.keeper.clone(),
         directory: parts.directory.clone(),
         trace: parts.trace.clone(),
         filters: parts.filters,
@@ -247,54 +269,16 @@ fn certificate(config: &HomeConfig) -> Result<ServerIdentity, Problem> {
         Problem::setup(error, "correct [tls] certificate and key, or remove both for a self-made certificate")
     };
     if config.tls.is_self_made() {
-        let name =
-            config.domains.first().map_or_else(|| "localhost".to_owned(), |domain| format!("mail.{domain}"));
-        net::tls::ensure_self_signed(&files, &name).map_err(problem)?;
+        net::tls::ensure_self_signed(&files, &config.hostname()).map_err(problem)?;
     }
     ServerIdentity::load(&files).map_err(problem)
 }
 
 impl Home {
-    fn acceptor(&self) -> Result<TlsAcceptor, Problem> {
-        self.identity.acceptor().map_err(|error| Problem::failed(format!("TLS can't be set up: {error}"), ""))
-    }
-
-    fn serve_imap(self: &Arc<Self>) -> Result<(), Problem> {
-        let directory = self.directory.clone();
-        let accounts = Accounts {
-            store: Arc::clone(&self.store),
-            drafts: self.config.data.join("drafts"),
-            authenticate: Arc::new(move |user, password| {
-                directory.login_blocking(user, password).map(|account| account.as_str().to_owned())
-            }),
-            now: system::now,
-            trainer: self.trainer.clone(),
-        };
-        let imap = ImapService {
-            acceptor: self.acceptor()?,
-            accounts,
-            append_octets_max: self.config.limits.message.0,
-            stop: self.stop.clone(),
-        };
-        let listeners = daemon::listen(&self.config.listen.imap, "IMAP", "[listen] imap in home.toml")?;
-        self.accept(listeners, &Arc::new(imap));
-        Ok(())
-    }
-
-    fn serve_submission(self: &Arc<Self>, submit: Arc<Submit>) -> Result<(), Problem> {
-        let limits = Limits { message_octets: self.config.limits.message.0, ..Limits::default() };
-        let settings =
-            Settings { hostname: self.edges.hostname(), mode: Mode::Submission, starttls: false, limits };
-        let port = Port {
-            settings: Arc::new(settings),
-            tls: Some(self.acceptor()?),
-            implicit_tls: true,
-            stop: self.stop.clone(),
-        };
-        let key = "[listen] submission in home.toml";
-        let listeners = daemon::listen(&self.config.listen.submission, "submission", key)?;
-        self.accept(listeners, &Arc::new(SubmissionService { port, submit }));
-        Ok(())
+    fn carriers(&self) -> Result<Carriers, Problem> {
+        let open = |config| Smarthost::open(config, self.config.hostname(), self.edges.events());
+        let smarthost = self.config.smarthost.as_ref().map(open).transpose()?;
+        Ok(Carriers { edges: self.edges.clone(), smarthost })
     }
 
     /// Opens submission and starts the dispatcher.
@@ -316,16 +300,17 @@ impl Home {
             memory: Arc::new(Semaphore::new(half_in_kib(self.config.limits.body_memory.0))),
         }))?;
         let (signer, tls_reports) = (self.signer.clone(), self.tls_reports.clone());
+        let outbound = self.carriers()?;
         let parts = dispatch::Parts {
             queue: self.queue.clone(),
             commands,
-            outbound: self.edges.clone(),
+            outbound,
             from_edges,
             accounts: self.directory.clone(),
             sign: Box::new(move |path| signer.sign(path, system::now())),
             forwarder: Arc::clone(&self.forwarder),
             count_tls: Box::new(move |domain, results| tls_reports.count(domain, results)),
-            store: Arc::clone(&self.store),
+            keeper: self.keeper.clone(),
             trace: trace.clone(),
             settings: dispatch::Settings::new(
                 &self.config.queue,
@@ -335,19 +320,6 @@ impl Home {
             ),
         };
         Ok(tokio::spawn(dispatch::run(parts, self.stop.clone())))
-    }
-
-    fn accept(&self, listeners: Vec<TcpListener>, service: &Arc<impl Serve>) {
-        let slots = Arc::new(Semaphore::new(self.config.limits.sessions));
-        for listener in listeners {
-            let accepting = Accepting {
-                service: Arc::clone(service),
-                slots: Arc::clone(&slots),
-                sessions: self.sessions.clone(),
-                stop: self.stop.clone(),
-            };
-            tokio::spawn(accepting.run(listener));
-        }
     }
 
     /// Reads the configuration and the certificate again. What needs a restart is said.
@@ -365,13 +337,15 @@ impl Home {
         }
         let fixed = |config: &HomeConfig| {
             let HomeConfig { data, listen, limits, queue, sending, filters, edges, .. } = config.clone();
+            let others = (config.deliver.clone(), config.foreign_edge.clone(), config.smarthost.clone());
+            let foreign = (config.hostname.clone(), others);
             let limits = config::HomeLimits { message: self.config.limits.message, ..limits };
             let warm_up = (sending.warm_up, sending.warm_up_growth);
-            (data, listen, limits, queue, warm_up, filters, edges)
+            (data, listen, limits, queue, warm_up, filters, edges, foreign)
         };
         if fixed(&config) != fixed(&self.config) {
             tracing::warn!(
-                "changes of data, listen, limits, queue, warm_up, filters and edges take effect after a restart"
+                "changes of hostname, data, listen, limits, queue, warm_up, filters, deliver, foreign_edge, smarthost and edges take effect after a restart"
             );
         }
         self.signer.adopt(&config, system::now());
@@ -402,7 +376,7 @@ impl Home {
     fn quarantine(&self, command: &str, arguments: &[&str]) -> Result<Value, Refusal> {
         let drafts = self.config.data.join("drafts");
         let parts = quarantine::Parts {
-            store: &self.store,
+            keeper: &self.keeper,
             directory: &self.directory,
             trace: &self.trace,
             forwarder: &self.forwarder,
@@ -420,6 +394,9 @@ impl Home {
             "queue": self.queue.count(),
             "filters": self.config.filters.iter().map(config::FilterConfig::name).collect::<Vec<_>>(),
             "edges": self.edges.status(),
+            "deliver": self.config.deliver.as_ref().map(|deliver| deliver.lmtp.to_string()),
+            "smarthost": self.config.smarthost.as_ref().map(|smarthost| &smarthost.address),
+            "foreign_edge": self.config.foreign_edge.as_ref().map(|edge| &edge.listen),
         })
     }
 }
@@ -460,7 +437,7 @@ impl Handler for Home {
             (command, arguments) if command.starts_with("quarantine ") => self.quarantine(command, arguments),
             (command, arguments) if command.starts_with("user ") || command.starts_with("alias ") => {
                 tokio::task::block_in_place(|| {
-                    accounts::change(&self.directory, &self.store, command, arguments)
+                    accounts::change(&self.directory, self.keeper.store(), command, arguments)
                 })
             }
             (other, _) => Err((

@@ -108,7 +108,8 @@ fn strings(text: &str) -> String {
     parts.join(" ")
 }
 
-/// All records of a home: of its edges first, then domain by domain.
+/// All records of a home: of its edges first, then domain by domain. Which hosts send for a smarthost only its owner
+/// knows: then no SPF record is made, since one that names the wrong hosts has mail refused.
 pub fn wanted(config: &HomeConfig, keys: &[DomainRecords]) -> Vec<Wanted> {
     let edges: BTreeSet<&str> = config.edges.iter().map(|pin| pin.name.as_str()).collect();
     let mut all = Vec::new();
@@ -116,30 +117,38 @@ pub fn wanted(config: &HomeConfig, keys: &[DomainRecords]) -> Vec<Wanted> {
         all.push(Wanted::new(*edge, Kind::A, "", Purpose::EdgeAddress));
         all.push(Wanted::new(*edge, Kind::Txt, "v=spf1 a -all", Purpose::EdgeSpf));
     }
+    let senders = Some(&edges).filter(|edges| !edges.is_empty() && config.smarthost.is_none());
     for domain in &config.domains {
         let domain = domain.as_str();
         let of_domain = keys.iter().find(|of| of.domain.eq_ignore_ascii_case(domain));
-        all.extend(of_one(domain, &edges, of_domain.map_or(&[], |of| &of.keys)));
+        all.extend(of_one(domain, (&edges, senders), of_domain.map_or(&[], |of| &of.keys)));
     }
     all
 }
 
-fn of_one(domain: &str, edges: &BTreeSet<&str>, keys: &[Published]) -> Vec<Wanted> {
+/// Of one domain, whose mail `edges` take and `senders` send, if that is known.
+fn of_one(
+    domain: &str,
+    (edges, senders): (&BTreeSet<&str>, Option<&BTreeSet<&str>>),
+    keys: &[Published],
+) -> Vec<Wanted> {
     let mx = edges.iter().map(|edge| Wanted::new(domain, Kind::Mx, format!("10 {edge}"), Purpose::Mx));
-    let mechanisms: String = edges.iter().map(|edge| format!(" a:{edge}")).collect();
-    let spf = Wanted::new(domain, Kind::Txt, format!("v=spf1{mechanisms} -all"), Purpose::Spf);
+    let spf = senders.map(|senders| {
+        let mechanisms: String = senders.iter().map(|edge| format!(" a:{edge}")).collect();
+        Wanted::new(domain, Kind::Txt, format!("v=spf1{mechanisms} -all"), Purpose::Spf)
+    });
     let dkim = keys.iter().map(|key| Wanted {
         stage: Some(key.stage),
         until: key.until,
         ..Wanted::new(key_name(domain, key), Kind::Txt, &*key.record, Purpose::Dkim)
     });
     let dmarc = Wanted::new(format!("_dmarc.{domain}"), Kind::Txt, "v=DMARC1; p=quarantine", Purpose::Dmarc);
-    mx.chain([spf]).chain(dkim).chain([dmarc]).collect()
+    mx.chain(spf).chain(dkim).chain([dmarc]).collect()
 }
 
 /// The records that are to be there before the domain's next keys sign.
 pub fn next_keys(of: &DomainRecords) -> Vec<Wanted> {
-    let all = of_one(&of.domain, &BTreeSet::new(), &of.keys);
+    let all = of_one(&of.domain, (&BTreeSet::new(), None), &of.keys);
     all.into_iter().filter(|record| record.stage == Some(Stage::Next)).collect()
 }
 
@@ -200,6 +209,18 @@ mod tests {
                 "_dmarc.example.org. 3600 IN TXT \"v=DMARC1; p=quarantine\"",
             ]
         );
+    }
+
+    #[test]
+    fn who_sends_is_only_said_when_it_is_known() {
+        let smarthost = "address = \"relay.example.net:465\"\nuser = \"u\"\npassword_file = \"p\"\n";
+        let alone: HomeConfig = toml::from_str("domains = [\"example.org\"]\n").unwrap();
+        let behind = HomeConfig { smarthost: Some(toml::from_str(smarthost).unwrap()), ..config() };
+        for (config, mx) in [(alone, 0), (behind, 2)] {
+            let all = wanted(&config, &keys());
+            let count = |purpose| all.iter().filter(|record| record.purpose == purpose).count();
+            assert_eq!((count(Purpose::Spf), count(Purpose::Mx), count(Purpose::Dmarc)), (0, mx, 1));
+        }
     }
 
     #[test]

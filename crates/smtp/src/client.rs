@@ -21,7 +21,7 @@ use mail::{Envelope, Outcome, Recipient, Reply};
 pub use self::closed::Closed;
 pub use self::extensions::Extensions;
 pub use self::login::Login;
-pub use self::settings::{Chunking, Settings, TlsUse};
+pub use self::settings::{Chunking, Protocol, Settings, TlsUse};
 use self::transaction::Running;
 use crate::OUTPUT_OCTETS;
 use crate::reply::ReplyReader;
@@ -165,6 +165,8 @@ enum Sent {
     Data,
     /// The body: answered by the reply to the message.
     Body,
+    /// The body, of which LMTP says what became of it for the recipient at this place.
+    BodyFor(usize),
     /// The empty body after a 354 that came although every recipient was refused. Nobody wants its reply.
     EmptyBody,
     Quit,
@@ -349,7 +351,7 @@ impl Session {
             Some(Sent::Mail) => Awaited::Mail,
             Some(Sent::Rcpt(_)) => Awaited::Rcpt,
             Some(Sent::Data) => Awaited::DataInitiation,
-            Some(Sent::Body | Sent::EmptyBody) => Awaited::DataTermination,
+            Some(Sent::Body | Sent::BodyFor(_) | Sent::EmptyBody) => Awaited::DataTermination,
         }
     }
 
@@ -401,14 +403,19 @@ impl Session {
     }
 
     fn say_ehlo(&mut self) {
-        commands::hello("EHLO", &self.settings.ehlo_name, &mut self.output);
+        let verb = if self.speaks_lmtp() { "LHLO" } else { "EHLO" };
+        commands::hello(verb, &self.settings.ehlo_name, &mut self.output);
         self.pending.push_back(Sent::Ehlo);
+    }
+
+    fn speaks_lmtp(&self) -> bool {
+        self.settings.protocol == Protocol::Lmtp
     }
 
     fn take_ehlo(&mut self, reply: Reply) {
         if reply.is_positive() {
             self.extensions = Extensions::parse(&reply.text);
-        } else if reply.code < 500 {
+        } else if reply.code < 500 || self.speaks_lmtp() {
             return self.refused(reply);
         }
         match self.settings.tls {

@@ -19,7 +19,7 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 use mail::{Client, Envelope, Recipient, Reply};
 
-pub use self::settings::{Limits, Mode, Settings};
+pub use self::settings::{Limits, Login, Mode, Settings};
 use self::transaction::{Chunk, Transaction};
 use crate::OUTPUT_OCTETS;
 pub use crate::Secret;
@@ -57,7 +57,7 @@ pub enum Question {
         /// The password given.
         password: Secret,
     },
-    /// `MAIL`. [`Session::answer`]: a positive reply opens the transaction.
+    /// `MAIL`. [`Session::answer`]: a positive reply opens the transaction, a 421 ends the session.
     Mail(MailFrom),
     /// `RCPT`. [`Session::answer`]: a positive reply adds it to the envelope. The same recipient may come twice.
     Recipient(Recipient),
@@ -222,6 +222,11 @@ impl Session {
 
     /// The answer to the last [`Question`]. Without one it does nothing.
     pub fn answer(&mut self, reply: Reply) {
+        // RFC 5321 section 3.8: a 421 says that the connection is closed.
+        if reply.code == 421 && matches!(self.state, State::Asked(Asked::Mail(_))) {
+            self.state = State::Command;
+            return self.end(reply);
+        }
         match std::mem::replace(&mut self.state, State::Command) {
             State::Asked(Asked::Login { user }) => self.settle_login(Some(user), &reply),
             State::Asked(Asked::Mail(from)) => {

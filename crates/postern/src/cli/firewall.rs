@@ -8,7 +8,8 @@ use net::endpoint::Endpoint;
 
 use super::{EDGE_CONFIG, HOME_CONFIG, print};
 use crate::config::{self, EdgeConfig, HomeConfig};
-use crate::firewall::{self, Network, Surroundings, Wishes, apply};
+use crate::firewall::{self, Surroundings, Wishes, apply};
+use crate::network::Network;
 use crate::problem::Problem;
 
 /// Networks that houses have.
@@ -135,9 +136,14 @@ fn surroundings(
     for pin in &config.edges {
         around.edges.extend(addresses(&pin.address)?);
     }
+    if let Some(smarthost) = &config.smarthost {
+        let others = addresses(&smarthost.address)?.into_iter();
+        around.smarthost.extend(others.filter(|address| !address.ip().is_loopback()));
+    }
     let endpoints =
         config.filters.iter().flat_map(|filter| [Some(&filter.address), filter.learn_address.as_ref()]);
-    for endpoint in endpoints.flatten() {
+    let mailboxes = config.deliver.as_ref().map(|deliver| &deliver.lmtp);
+    for endpoint in endpoints.flatten().chain(mailboxes) {
         if let Endpoint::Tcp(host, port) = endpoint {
             let others = addresses(&format!("{host}:{port}"))?.into_iter();
             around.filters.extend(others.filter(|address| !address.ip().is_loopback()));

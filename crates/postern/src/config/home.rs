@@ -6,7 +6,9 @@ use std::path::PathBuf;
 use mail::{Address, Domain};
 use serde::Deserialize;
 
-use super::{Checked, FilterConfig, Octets, Seconds, TlsConfig};
+use super::{
+    Checked, DeliverConfig, FilterConfig, ForeignEdgeConfig, Octets, Seconds, SmarthostConfig, TlsConfig,
+};
 
 /// Everything that Home reads from its file. Users and aliases are not here: `postern user`, `postern alias`.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
@@ -14,6 +16,10 @@ use super::{Checked, FilterConfig, Octets, Seconds, TlsConfig};
 pub struct HomeConfig {
     /// The domains whose mail lives here.
     pub domains: Vec<Domain>,
+    /// What Home calls itself where no edge of ours has a name for it. The world may see it. Default: `mail.` and the
+    /// first domain.
+    #[serde(default)]
+    pub hostname: Option<Domain>,
     /// Where mailboxes, keys and the queue are.
     #[serde(default = "default_data")]
     pub data: PathBuf,
@@ -56,9 +62,27 @@ pub struct HomeConfig {
     /// Content filters, asked in this order.
     #[serde(default, rename = "filter")]
     pub filters: Vec<FilterConfig>,
+    /// The mailboxes of another program. Default: none; they are Home's own.
+    #[serde(default)]
+    pub deliver: Option<DeliverConfig>,
+    /// An MTA of another kind that takes the world's mail. Default: none.
+    #[serde(default)]
+    pub foreign_edge: Option<ForeignEdgeConfig>,
+    /// The MTA that all mail for the world is given to. Default: none; the edges send.
+    #[serde(default)]
+    pub smarthost: Option<SmarthostConfig>,
     /// The edges this home is paired with; written by `postern home setup` and `postern home pair`.
     #[serde(default, rename = "edge")]
     pub edges: Vec<EdgePin>,
+}
+
+impl HomeConfig {
+    /// What Home calls itself where no edge of ours has a name for it.
+    pub fn hostname(&self) -> String {
+        let made =
+            || self.domains.first().map_or_else(|| "localhost".to_owned(), |domain| format!("mail.{domain}"));
+        self.hostname.as_ref().map_or_else(made, ToString::to_string)
+    }
 }
 
 fn default_data() -> PathBuf {
@@ -315,6 +339,18 @@ impl Checked for HomeConfig {
             ));
         }
         super::filter::check(&self.filters)?;
+        if self.hostname.as_ref().is_some_and(Domain::is_literal) {
+            return Err("hostname has to be a name, not an address literal".to_owned());
+        }
+        if let Some(deliver) = &self.deliver {
+            deliver.check()?;
+        }
+        if let Some(foreign_edge) = &self.foreign_edge {
+            foreign_edge.check()?;
+        }
+        if let Some(smarthost) = &self.smarthost {
+            smarthost.check()?;
+        }
         if let Some(pin) = self.edges.iter().find(|pin| pin.fingerprint().is_none()) {
             return Err(format!("[[edge]] {}: key has to be 64 hexadecimal digits", pin.name));
         }

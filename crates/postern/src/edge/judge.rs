@@ -13,14 +13,13 @@ use mailauth::results;
 use mailauth::spf::{Query, Spf, SpfResult, check as check_spf};
 use tokio_util::task::AbortOnDropHandle;
 
-use super::return_path;
 use super::score::{self, Table};
 use super::visitor::{Visitor, Visitors};
 use crate::config::{DmarcPolicy, OnDnsFailure, PolicyConfig};
+use crate::header_section::{self, Gathered};
+use crate::notification;
 use crate::system;
 
-/// Most octets of a header section; a message with more is refused.
-pub const HEADER_OCTETS_MAX: usize = 256 * 1024;
 /// How long all questions of one message may take together; what is not answered by then counts as no answer
 /// (RFC 7208 section 4.6.4 asks for at least 20 s).
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -112,17 +111,8 @@ impl Examination {
             self.hashes.update(&piece);
             return Taken::Pass(vec![piece]);
         }
-        let searched = self.held.len().saturating_sub(3);
-        self.held.extend_from_slice(&piece);
-        let end = if self.held.starts_with(b"\r\n") {
-            Some(2)
-        } else {
-            memchr::memmem::find(self.held.get(searched..).unwrap_or_default(), b"\r\n\r\n")
-                .map(|at| searched + at + 4)
-        };
-        match end {
-            Some(end) if end <= HEADER_OCTETS_MAX => {
-                let body = Bytes::from(self.held.split_off(end));
+        match header_section::gather(&mut self.held, &piece) {
+            Gathered::Whole(body) => {
                 let mut pieces = vec![self.close_header(judges)];
                 if !body.is_empty() {
                     self.hashes.update(&body);
@@ -130,8 +120,8 @@ impl Examination {
                 }
                 Taken::Pass(pieces)
             }
-            None if self.held.len() <= HEADER_OCTETS_MAX => Taken::Held,
-            _ => Taken::TooLarge,
+            Gathered::Part => Taken::Held,
+            Gathered::TooLarge => Taken::TooLarge,
         }
     }
 
@@ -139,7 +129,9 @@ impl Examination {
     /// results that claim to be ours.
     fn close_header(&mut self, judges: &Judges) -> Bytes {
         let raw = std::mem::take(&mut self.held);
-        let passed_on = Bytes::from(without_our_results(&raw, &judges.visitors.hostname));
+        let passed_on = Bytes::from(header_section::without_results(&raw, |results| {
+            results::claims(results, &judges.visitors.hostname)
+        }));
         let header = Arc::new(Header::parse(raw));
         self.hashes = header.body_hashes();
         let (asking, questions) = (Arc::clone(&header), judges.visitors.questions.clone());
@@ -162,8 +154,7 @@ impl Examination {
 
     /// `Received` fields.
     pub fn hops(&self) -> u32 {
-        let count = self.header.as_ref().map_or(0, |header| header::count(header.raw(), "Received"));
-        u32::try_from(count).unwrap_or(u32::MAX)
+        self.header.as_ref().map_or(0, |header| header_section::hops(header.raw()))
     }
 
     /// The header section, after [`Examination::end`].
@@ -259,7 +250,8 @@ impl Judges {
         };
         // Who wants to reach the postmaster about a refusal must be able to (RFC 5321 section 4.5.1, RFC 2142).
         // A message for others as well is refused: else one recipient more would open every door.
-        let reachable = envelope.recipients.iter().all(|recipient| is_role(recipient.address.local()));
+        let reachable =
+            envelope.recipients.iter().all(|recipient| notification::is_role(recipient.address.local()));
         match refusal {
             Some(reply) if !reachable => return Judgement::Refuse(reply, signs),
             _ => {}
@@ -313,11 +305,6 @@ pub fn with_explanation(text: String, spf: &Spf) -> String {
     }
 }
 
-/// Addresses that must stay reachable.
-pub fn is_role(local: &str) -> bool {
-    local.eq_ignore_ascii_case("postmaster") || local.eq_ignore_ascii_case("abuse")
-}
-
 /// Whether a message with the null reverse-path is one that may have it: a report (RFC 6522), marked as
 /// automatic (RFC 3834), or a report in a form of its own.
 fn is_notification(section: &[u8]) -> bool {
@@ -325,37 +312,12 @@ fn is_notification(section: &[u8]) -> bool {
         .is_some_and(|field| field.unfolded().to_ascii_lowercase().starts_with("multipart/report"));
     let automatic = header::find(section, "Auto-Submitted")
         .is_some_and(|field| !field.unfolded().to_ascii_lowercase().starts_with("no"));
-    report || automatic || return_path::is_failure_notice(section)
-}
-
-/// The header section without `Authentication-Results` that claim our name (RFC 8601 section 5).
-fn without_our_results(raw: &[u8], authserv_id: &str) -> Vec<u8> {
-    let mut kept = Vec::with_capacity(raw.len());
-    let mut from = 0;
-    for field in header::fields(raw).filter(|field| field.is("Authentication-Results")) {
-        if results::claims(field.value, authserv_id) {
-            kept.extend_from_slice(raw.get(from..field.offset).unwrap_or_default());
-            from = field.offset + field.raw.len();
-        }
-    }
-    kept.extend_from_slice(raw.get(from..).unwrap_or_default());
-    kept
+    report || automatic || notification::is_failure_notice(section)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn results_that_claim_to_be_ours_are_taken_out_and_others_stay() {
-        let raw = b"Received: x\r\nAuthentication-Results: mx.home.example;\r\n\tspf=pass\r\nX: 1\r\n\
-            authentication-results: other.example; none\r\nAuthentication-Results: (broken\r\n\r\n";
-        let kept = without_our_results(raw, "mx.home.example");
-        assert_eq!(
-            String::from_utf8(kept).unwrap(),
-            "Received: x\r\nX: 1\r\nauthentication-results: other.example; none\r\n\r\n"
-        );
-    }
 
     #[test]
     fn a_refusal_tells_whose_explanation_it_passes_on() {

@@ -9,8 +9,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use link::{Open, SnapshotDelivery, SrsError};
-use mail::{Address, Client, EnhancedCode, Envelope, Recipient, Reply, ReversePath, Sign, UnixTime, Verdict};
+use link::Open;
+use mail::{Address, Client, Envelope, Recipient, Reply, ReversePath, Sign, UnixTime, Verdict};
 use mailauth::spf::Spf;
 use net::smtp_server::{Answers, Early, Service};
 use smtp::server::{Cause, MailFrom, Secret};
@@ -24,15 +24,13 @@ use super::handoff::{HandOffs, Telling};
 use super::homes::{Home, Homes, Kept};
 use super::incoming::{Incoming, Target};
 use super::judge::{self, Examination, Judgement, Judges, Taken};
+use super::score;
 use super::visitor::{self, Visitor};
-use super::{return_path, score};
+use crate::header_section;
+use crate::notification::{self, Known, NO_SUCH_RECIPIENT, Sender};
 use crate::system;
 use crate::trace::Trace;
 
-/// The code of the reply for a recipient that does not exist (RFC 3463 section 3.2).
-const NO_SUCH_RECIPIENT: EnhancedCode = EnhancedCode(5, 1, 1);
-/// `Received` fields with which a message counts as looping (RFC 5321 section 6.3).
-const HOPS_MAX: u32 = 100;
 /// Unknown recipients of a session after which its replies come slowly (tarpitting).
 const UNKNOWN_BEFORE_DELAY: u32 = 3;
 /// How slowly. Only as long as there are session slots to spare: it costs a timer and nothing else.
@@ -181,12 +179,10 @@ impl Receive {
                 "This host takes no mail for that domain: relaying is not offered",
             );
         };
-        let refusal = match kept.snapshot.open_srs(address, now) {
-            Some(opened) => self.refuse_rewritten(opened.err()),
-            None => self.refuse_named(address, &kept, now),
-        };
-        if let Some(refusal) = refusal {
-            return refusal;
+        let sender = if self.transaction.is_notification() { Sender::Nobody } else { Sender::Somebody };
+        match notification::check_recipient(&kept.snapshot, address, sender, now) {
+            Ok(known) => self.transaction.untagged = known == Known::UnlessFailureNotice,
+            Err(refusal) => return refusal,
         }
         let target = Target::Paired(home, kept);
         if let Some(refusal) = self.of_another_home(&target) {
@@ -194,39 +190,6 @@ impl Receive {
         }
         self.transaction.home.get_or_insert(target);
         Reply::new(250, (2, 1, 5), "Recipient ok")
-    }
-
-    /// Why the rewritten reverse-path of forwarded mail is no recipient: only what happened to that mail is told
-    /// to its sender through us.
-    fn refuse_rewritten(&mut self, error: Option<SrsError>) -> Option<Reply> {
-        if !self.transaction.is_notification() {
-            return Some(unknown_recipient());
-        }
-        self.transaction.untagged = false;
-        error.map(return_path::refuse_rewritten)
-    }
-
-    /// Why any other address is no recipient.
-    fn refuse_named(&mut self, address: &Address, kept: &Kept, now: UnixTime) -> Option<Reply> {
-        let tagged = kept.snapshot.open_tag(address, now);
-        let plain = match &tagged {
-            Some(Ok(plain)) => plain,
-            // Only a notification claims that we asked for it; anything else is for a name that nobody has.
-            Some(Err(error)) if self.transaction.is_notification() => {
-                return Some(return_path::refuse_tag(*error));
-            }
-            Some(Err(_)) => return Some(unknown_recipient()),
-            None => address,
-        };
-        if kept.snapshot.find(plain) == SnapshotDelivery::UnknownRecipient {
-            return Some(unknown_recipient());
-        }
-        // Whoever only asks whether the address exists is answered; what the message is shows at its end.
-        self.transaction.untagged = tagged.is_none()
-            && self.transaction.is_notification()
-            && !judge::is_role(plain.local())
-            && kept.snapshot.expects_tag(plain, now);
-        None
     }
 
     fn postmaster_home(&self) -> Option<(Arc<Home>, Arc<Kept>)> {
@@ -321,7 +284,7 @@ impl Receive {
             message.body(&header).await;
         }
         let limit = self.transaction.home.as_ref().map_or(u64::MAX, Target::message_octets_max);
-        if examination.hops() > HOPS_MAX {
+        if examination.hops() > header_section::HOPS_MAX {
             message.abort();
             return Reply::new(554, (5, 4, 6), "The message has passed too many hosts: it loops").into();
         }
@@ -329,8 +292,8 @@ impl Receive {
             message.abort();
             return Reply::new(552, (5, 3, 4), format!("The message is larger than {limit} octets")).into();
         }
-        if self.transaction.untagged && return_path::is_failure_notice(examination.header()) {
-            let reply = return_path::refuse_untagged();
+        if self.transaction.untagged && notification::is_failure_notice(examination.header()) {
+            let reply = notification::refuse_untagged();
             message.refused(&reply, "no tag");
             return reply.into();
         }
@@ -348,11 +311,6 @@ impl Receive {
             }
         }
     }
-}
-
-fn unknown_recipient() -> Reply {
-    let EnhancedCode(class, subject, detail) = NO_SUCH_RECIPIENT;
-    Reply::new(550, (class, subject, detail), "There is no such recipient here")
 }
 
 fn lost() -> Reply {
@@ -420,7 +378,7 @@ impl Service for Receive {
         }
         self.know_client(client).await;
         // Who wants to ask the postmaster why he is refused has to be able to (RFC 5321 section 4.5.1).
-        if judge::is_role(recipient.address.local()) {
+        if notification::is_role(recipient.address.local()) {
             return reply;
         }
         match self.suspicion(client) {
@@ -460,7 +418,7 @@ impl Service for Receive {
         match examination.take(&self.shared.judges, piece) {
             Taken::Held => message.hold(examination.held()).await,
             Taken::TooLarge => {
-                let text = format!("The header section is larger than {} octets", judge::HEADER_OCTETS_MAX);
+                let text = format!("The header section is larger than {} octets", header_section::OCTETS_MAX);
                 message.refuse(Reply::new(552, (5, 3, 4), text));
             }
             Taken::Pass(pieces) => {

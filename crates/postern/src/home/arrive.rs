@@ -1,16 +1,19 @@
-//! Mail that arrives over a link: put together, resolved to accounts, committed, answered.
+//! Mail that arrives, over a link or in a session: put together, resolved to accounts, committed, answered.
 //!
 //! Small messages stay in memory for the moment until they are committed; larger ones, and all when memory
 //! is short, go through unnamed temporary files. The store drops an item id that an account already has, so
 //! a message that comes twice is delivered once.
 
+mod answering;
 mod buffer;
 mod deliver;
 mod head;
 mod plan;
+mod session;
 #[cfg(test)]
 mod tests;
 mod unsealers;
+mod waiting;
 
 use std::collections::HashMap;
 use std::io::{self, Seek as _};
@@ -21,15 +24,17 @@ use std::sync::atomic::AtomicU64;
 use bytes::Bytes;
 use link::{Answer, Frame, Open, ReceiveWindow};
 use mail::{ItemId, Reply, Verdict};
-use store::Store;
 
 use buffer::Buffer;
 use deliver::Arrival;
+pub use session::SessionArrival;
 pub use unsealers::Unsealers;
+use waiting::Waiting;
 
 use super::directory::Directory;
 use super::filters::Filters;
 use super::forward::Forwarder;
+use super::keeper::Keeper;
 use super::quarantine::Quarantine;
 use crate::sealed::UnsealWith;
 use crate::trace::Trace;
@@ -40,8 +45,8 @@ const ITEMS_MAX: usize = 4096;
 
 /// What arrivals of all links share.
 pub struct Arrivals {
-    /// The mailboxes.
-    pub store: Arc<Store>,
+    /// Where it goes.
+    pub keeper: Keeper,
     /// Who there is.
     pub directory: Directory,
     /// What happened.
@@ -168,7 +173,7 @@ impl LinkArrivals {
         let Some(arriving) = self.items.remove(&item) else { return };
         if let Kind::Live(open) = arriving.kind {
             let arrival = Arrival { open, edge: self.edge.clone(), sealed: false, verdict: verdict.clone() };
-            deliver::arrived(&self.shared, arrival, arriving.buffer, self.frames.clone());
+            deliver::arrived(&self.shared, arrival, arriving.buffer, Waiting::Edge(self.frames.clone()));
         }
     }
 
@@ -184,7 +189,7 @@ impl LinkArrivals {
         unsealers.run(Box::new(move || match open_sealed(&shared, buffer) {
             Ok((open, verdict, message)) if open.item == item => {
                 let arrival = Arrival { open: Box::new(open), edge, sealed: true, verdict };
-                deliver::arrived(&shared, arrival, message, frames);
+                deliver::arrived(&shared, arrival, message, Waiting::Edge(frames));
             }
             Ok(_) => refuse_sealed(item, &frames, "its id is not the one it was sealed under"),
             Err(error) => refuse_sealed(item, &frames, &error.to_string()),

@@ -4,13 +4,12 @@
 //! told by [`super::forward`]. Its id is derived from the
 //! original's: the same report written again after a crash is dropped by the store.
 
-use std::sync::Arc;
-
 use mail::dsn::{Action, Original, Report, ReportedRecipient};
 use mail::{Address, Domain, EnhancedCode, ItemId, Notify, Outcome, Ret, UnixTime};
-use store::{Store, StoreError};
+use store::StoreError;
 
 use super::dispatch::{LocalMessage, Octets};
+use super::keeper::{Failure, Keeper};
 use super::queue::{QueueState, QueuedRecipient, RecipientState, Submitted, derived_id};
 use crate::system;
 
@@ -24,7 +23,7 @@ const HEADER_OCTETS_MAX: usize = 64 * 1024;
 /// Where a report goes.
 pub struct Mailboxes<'a> {
     /// The mailboxes.
-    pub store: &'a Arc<Store>,
+    pub keeper: &'a Keeper,
     /// Who gets the report when the sender's account is gone.
     pub postmaster: Option<String>,
     /// Whether a domain's recipients are here.
@@ -164,14 +163,19 @@ pub async fn commit_to_postmaster(
 }
 
 async fn commit(message: &LocalMessage, account: &str, mailboxes: &Mailboxes<'_>) -> Result<(), String> {
-    let result = message.deliver_to(mailboxes.store, account, Vec::new()).await;
+    let result = message.deliver_to(mailboxes.keeper, account, Vec::new()).await;
     let result = match (result, &mailboxes.postmaster) {
-        (Err(StoreError::NoAccount(_)), Some(postmaster)) => {
-            message.deliver_to(mailboxes.store, postmaster, Vec::new()).await
+        // A report that its account can't have any more is the operator's.
+        (Err(failure), Some(postmaster)) if is_final(&failure) => {
+            message.deliver_to(mailboxes.keeper, postmaster, Vec::new()).await
         }
         (result, _) => result,
     };
     result.map(drop).map_err(|error| error.to_string())
+}
+
+fn is_final(failure: &Failure) -> bool {
+    matches!(failure, Failure::Store(StoreError::NoAccount(_))) || failure.refusal().is_some()
 }
 
 /// The recipients that a message failed for, whatever its sender wants to know.

@@ -52,6 +52,12 @@ impl AccountId {
     }
 }
 
+impl std::borrow::Borrow<str> for AccountId {
+    fn borrow(&self) -> &str {
+        &self.0
+    }
+}
+
 impl fmt::Display for AccountId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
@@ -219,6 +225,11 @@ impl Directory {
     /// Addresses of all accounts.
     pub fn accounts(&self) -> Vec<(AccountId, Address)> {
         self.view().accounts.iter().map(|(id, account)| (id.clone(), account.address.clone())).collect()
+    }
+
+    /// The own address of the account that the store knows by this name.
+    pub fn address_named(&self, account: &str) -> Option<Address> {
+        self.view().accounts.get(account).map(|account| account.address.clone())
     }
 
     /// An account's own address.

@@ -23,7 +23,6 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use mail::{Address, Domain, ItemId, ReversePath, UnixTime};
-use store::Store;
 use tlspolicy::report::Results;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use tokio::task::{AbortHandle, Id, JoinError, JoinSet};
@@ -37,8 +36,9 @@ use self::room::{Freed, Rooms};
 use self::schedule::{Rest, Schedule};
 use self::warm_up::WarmUp;
 use super::directory::{AccountId, Directory};
-use super::edges::{Edges, FromEdge};
+use super::edges::FromEdge;
 use super::forward::Forwarder;
+use super::keeper::Keeper;
 use super::queue::{Command, Queue, QueueError, QueueState, Turn};
 use crate::config::{QueueConfig, SendingConfig};
 use crate::problem::Problem;
@@ -57,7 +57,7 @@ const BACKOFF_PER_MILLE_MAX: u64 = 1200;
 /// How long an item rests when an edge is up and yet took no order.
 const DEAF_PAUSE_SECS: u64 = 1;
 
-/// The edges, as the dispatcher needs them. An edge is in `up` before its [`FromEdge::Up`] is given, and an
+/// The edges, or a smarthost in their place, as the dispatcher needs them. An edge is in `up` before its [`FromEdge::Up`] is given, and an
 /// edge that is asked of an attempt it was ordered on the same link says that it is running.
 pub trait Outbound: Send + Sync + 'static {
     /// Names of edges whose link is up, the preferred one first.
@@ -68,24 +68,6 @@ pub trait Outbound: Send + Sync + 'static {
     fn ask(&self, edge: &str, attempt: ItemId) -> bool;
     /// Lets Edge forget an attempt's outcomes. `false`: the link is down; they come again when it is up.
     fn settled(&self, edge: &str, attempt: ItemId) -> bool;
-}
-
-impl Outbound for Edges {
-    fn up(&self) -> Vec<String> {
-        Self::up(self)
-    }
-
-    fn start(&self, edge: &str, attempt: link::Attempt, body: spool::Body) -> bool {
-        Self::start(self, edge, attempt, body)
-    }
-
-    fn ask(&self, edge: &str, attempt: ItemId) -> bool {
-        Self::ask(self, edge, attempt)
-    }
-
-    fn settled(&self, edge: &str, attempt: ItemId) -> bool {
-        Self::settled(self, edge, attempt)
-    }
 }
 
 /// Where mail to a recipient here goes.
@@ -209,7 +191,7 @@ pub(crate) struct Shared<O, A> {
     sign: Sign,
     forwarder: Arc<Forwarder>,
     count_tls: CountTls,
-    store: Arc<Store>,
+    keeper: Keeper,
     trace: Trace,
     settings: Settings,
     rooms: Rooms,
@@ -254,7 +236,7 @@ pub struct Parts<O, A> {
     /// What reports on TLS are made of.
     pub count_tls: CountTls,
     /// The mailboxes.
-    pub store: Arc<Store>,
+    pub keeper: Keeper,
     /// The trace.
     pub trace: Trace,
     /// Times and limits.
@@ -279,7 +261,7 @@ pub async fn run<O: Outbound, A: Accounts>(
         sign,
         forwarder,
         count_tls,
-        store,
+        keeper,
         trace,
         settings,
     } = parts;
@@ -295,7 +277,7 @@ pub async fn run<O: Outbound, A: Accounts>(
         sign,
         forwarder,
         count_tls,
-        store,
+        keeper,
         trace,
         settings,
         rooms,

@@ -112,6 +112,11 @@ impl Edges {
         self.0.pins.first().map_or_else(|| self.0.fallback_name.clone(), |pin| pin.name.clone())
     }
 
+    /// Where the dispatcher hears of attempts, for whoever else carries them out.
+    pub fn events(&self) -> mpsc::UnboundedSender<FromEdge> {
+        self.0.events.clone()
+    }
+
     fn live(&self, edge: &str) -> Option<Arc<Live>> {
         self.links().get(edge).map(|link| Arc::clone(&link.live))
     }
@@ -230,7 +235,7 @@ impl Edges {
         let theirs = reader.expect_hello(&ours).await?;
         let runs_errands = theirs.capabilities.iter().any(|ability| ability == link::TLS_REPORTS);
         let mut changes = self.0.snapshots.changes();
-        frames.send(Frame::Snapshot(Box::new(self.0.snapshots.snapshot(pin, system::now()))));
+        frames.send(Frame::Snapshot(Box::new(self.0.snapshots.snapshot(&pin.key, system::now()))));
         let live = Live::new(frames.clone());
         let errands = runs_errands.then(Arc::default);
         let link = Link { live: Arc::clone(&live), transport, snapshot_kept: 0, errands };
@@ -307,7 +312,7 @@ impl Session<'_> {
     }
 
     fn push_snapshot(&self) {
-        let snapshot = self.edges.0.snapshots.snapshot(self.pin, system::now());
+        let snapshot = self.edges.0.snapshots.snapshot(&self.pin.key, system::now());
         self.live.frames.send(Frame::Snapshot(Box::new(snapshot)));
     }
 

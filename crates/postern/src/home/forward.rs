@@ -6,7 +6,6 @@
 //! dispatcher's; what is told when it fails is in `report`.
 
 mod fields;
-mod remembered;
 mod report;
 mod srs;
 #[cfg(test)]
@@ -30,13 +29,13 @@ use super::filters::Contents;
 use super::notices::Notices;
 use super::outgoing_header;
 use super::queue::{Content, Forwarded, Queue, QueueState, derived_id, readdressed};
+use super::remembered::Remembered;
 use crate::config::Switch;
 use crate::problem::Problem;
 use crate::system;
 use crate::trace::Trace;
 
 pub use fields::loops;
-use remembered::Remembered;
 pub use srs::Srs;
 
 /// Characters of a `Message-ID` that are traced.
@@ -100,7 +99,7 @@ impl Forwarder {
     pub fn open(data: &Path, parts: Parts) -> Result<Arc<Self>, Problem> {
         Ok(Arc::new(Self {
             parts,
-            remembered: Remembered::open(data)?,
+            remembered: Remembered::open(data, "forwarded.db")?,
             allowance: Allowance::default(),
             under_way: Mutex::default(),
             runtime: Handle::current(),

@@ -1,25 +1,23 @@
 //! Notices to the operator: messages in the postmaster's INBOX, for what he should know and would not look for.
 
-use std::sync::Arc;
-
 use mail::{Domain, ReversePath};
-use store::Store;
 
 use super::directory::Directory;
 use super::dispatch::{LocalMessage, Octets};
+use super::keeper::Keeper;
 use crate::system;
 
 /// Writes notices.
 #[derive(Clone)]
 pub struct Notices {
     directory: Directory,
-    store: Arc<Store>,
+    keeper: Keeper,
 }
 
 impl Notices {
     /// Into these mailboxes.
-    pub fn new(directory: Directory, store: Arc<Store>) -> Self {
-        Self { directory, store }
+    pub fn new(directory: Directory, keeper: Keeper) -> Self {
+        Self { directory, keeper }
     }
 
     /// Commits a notice. What can't be committed is in the log all the same: that it was written there is the
@@ -33,7 +31,7 @@ impl Notices {
         let octets = Octets::Memory(message(domain, &item.to_string(), subject, text).into());
         let message = LocalMessage { item, reverse_path: ReversePath::Null, octets };
         let head = b"Return-Path: <>\r\n".to_vec();
-        if let Err(error) = message.deliver_to(&self.store, account.as_str(), head).await {
+        if let Err(error) = message.deliver_to(&self.keeper, account.as_str(), head).await {
             tracing::error!(%error, %subject, "a notice to the operator could not be put into a mailbox");
         }
     }

@@ -23,6 +23,7 @@ use crate::trace::Trace;
 
 use super::directory::Directory;
 use super::forward::Forwarder;
+use super::keeper::Keeper;
 
 /// The mailbox of the postmaster's account that messages wait in.
 pub const QUARANTINE: &str = "Quarantine";
@@ -62,7 +63,7 @@ pub struct Quarantine {
 /// What the commands on the quarantine need.
 pub struct Parts<'a> {
     /// The mailboxes.
-    pub store: &'a Store,
+    pub keeper: &'a Keeper,
     /// Who there is.
     pub directory: &'a Directory,
     /// What happened.
@@ -133,8 +134,8 @@ impl Quarantine {
     /// Carries out a command of `postern quarantine`. Blocks.
     pub fn command(&self, parts: &Parts<'_>, command: &str, arguments: &[&str]) -> Result<Value, Refusal> {
         match (command, arguments) {
-            ("quarantine list", []) => self.list(parts.store),
-            ("quarantine show", [id]) => self.show(parts.store, item(id)?),
+            ("quarantine list", []) => self.list(parts.keeper.store()),
+            ("quarantine show", [id]) => self.show(parts.keeper.store(), item(id)?),
             ("quarantine release", [id]) => release::release(self, parts, item(id)?, None),
             ("quarantine release", [id, to]) => release::release(self, parts, item(id)?, Some(to)),
             ("quarantine delete", [id]) => self.delete(parts, item(id)?),
@@ -176,8 +177,8 @@ impl Quarantine {
 
     fn delete(&self, parts: &Parts<'_>, item: ItemId) -> Result<Value, Refusal> {
         let entry = self.entry(item)?;
-        let found = self.located(parts.store, &entry)?;
-        self.take_out(parts.store, &entry, found.mailbox)?;
+        let found = self.located(parts.keeper.store(), &entry)?;
+        self.take_out(parts.keeper.store(), &entry, found.mailbox)?;
         parts.trace.event(Some(item), "removed", "from the quarantine, by the operator");
         Ok(json!({}))
     }

@@ -1,4 +1,4 @@
-//! The services for mail programs: who is let in, and what each connection gets.
+//! The services for mail programs and for a foreign edge: who is let in, and what each connection gets.
 
 use std::future::Future;
 use std::io;
@@ -13,6 +13,7 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::foreign_edge::ForeignEdge;
 use super::mailboxes::{Accounts, Mailboxes};
 use super::submit::Submit;
 
@@ -100,6 +101,27 @@ impl Serve for SubmissionService {
 
     async fn serve(&self, stream: TcpStream, peer: SocketAddr) -> io::Result<()> {
         let session = self.submit.session(peer.ip());
+        net::smtp_server::serve(stream, peer.ip(), &self.port, session).await
+    }
+}
+
+/// The way in for a foreign edge.
+pub struct ForeignEdgeService {
+    /// TLS first, settings, limits.
+    pub port: Port,
+    /// Who it is.
+    pub edge: Arc<ForeignEdge>,
+}
+
+impl Serve for ForeignEdgeService {
+    const NAME: &'static str = "foreign edge";
+
+    async fn serve(&self, stream: TcpStream, peer: SocketAddr) -> io::Result<()> {
+        if !self.edge.lets_in(peer.ip()) {
+            tracing::warn!(%peer, "a connection from outside [foreign_edge] networks was closed");
+            return Ok(());
+        }
+        let session = self.edge.session(peer.ip());
         net::smtp_server::serve(stream, peer.ip(), &self.port, session).await
     }
 }

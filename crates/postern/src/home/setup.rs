@@ -23,8 +23,8 @@ const ANSWER_PATIENCE: Duration = Duration::from_secs(20);
 /// What `postern home setup` is told.
 #[derive(Debug, Clone, clap::Args)]
 pub struct SetupArguments {
-    /// The pairing code that the edge printed
-    pub code: String,
+    /// The pairing code that the edge printed; without one the home is for edges of another kind
+    pub code: Option<String>,
     /// A domain whose mail lives here; may be given several times
     #[arg(long, required = true)]
     pub domain: Vec<Domain>,
@@ -98,7 +98,7 @@ pub fn setup(arguments: &SetupArguments) -> Result<(), Problem> {
             "to pair with one more edge use 'postern home pair'; to begin anew remove the file first",
         ));
     }
-    let code = parse_code(&arguments.code)?;
+    let code = arguments.code.as_deref().map(parse_code).transpose()?;
     let text = config_text(arguments);
     let parsed: HomeConfig =
         toml::from_str(&text).map_err(|error| Problem::setup(error.message(), "correct the arguments"))?;
@@ -106,14 +106,25 @@ pub fn setup(arguments: &SetupArguments) -> Result<(), Problem> {
     files::make_private_dir(&arguments.data)?;
     let secrets = Secrets::ensure(&arguments.data)?;
     DomainKeys::open(&arguments.data, &arguments.domain, system::now())?;
-    let hostname = daemon::block_on(pair_with(&code, &secrets.link_key, &arguments.domain))??;
+    let paired = match &code {
+        Some(code) => {
+            let hostname = daemon::block_on(pair_with(code, &secrets.link_key, &arguments.domain))??;
+            Some((edge_text(&hostname, code), format!("Paired with the edge {hostname}.")))
+        }
+        None => None,
+    };
+    let (edge, done) = paired.unwrap_or_else(|| {
+        let next =
+            "Paired with no edge: write [foreign_edge] for mail that comes, [smarthost] for mail that goes.";
+        (String::new(), next.to_owned())
+    });
     if let Some(dir) = arguments.config.parent() {
         std::fs::create_dir_all(dir).map_err(|error| files::write_problem(dir, &error))?;
     }
-    let text = format!("{text}\n{}", edge_text(&hostname, &code));
+    let text = format!("{text}\n{edge}");
     files::replace(&arguments.config, text.as_bytes())
         .map_err(|error| files::write_problem(&arguments.config, &error))?;
-    println!("Paired with the edge {hostname}. Configuration: {}", arguments.config.display());
+    println!("{done} Configuration: {}", arguments.config.display());
     println!(
         "Add a user:  postern user add you@{} --config {}",
         first(&arguments.domain),

@@ -8,7 +8,7 @@ use tokio::sync::watch;
 use super::directory::Directory;
 use super::forward::Srs;
 use super::return_path::Signer;
-use crate::config::{EdgePin, Switch};
+use crate::config::Switch;
 
 /// Makes snapshots of the directory as it is.
 #[derive(Clone)]
@@ -33,9 +33,9 @@ impl SnapshotSource {
         changes
     }
 
-    /// The snapshot for one edge. Its generation is the time, so that it grows.
-    pub fn snapshot(&self, pin: &EdgePin, now: UnixTime) -> Snapshot {
-        let derived = Sha256::new().chain_update(self.hash_secret).chain_update(&pin.key).finalize();
+    /// The snapshot for the edge with this key. Its generation is the time, so that it grows.
+    pub fn snapshot(&self, key: &str, now: UnixTime) -> Snapshot {
+        let derived = Sha256::new().chain_update(self.hash_secret).chain_update(key).finalize();
         let recipient_key = RecipientKey::new(derived.into());
         let policy = self.directory.policy();
         let (addresses, catch_alls) = self.directory.known_addresses();

@@ -26,6 +26,16 @@ pub enum Chunking {
     Never,
 }
 
+/// Which protocol is spoken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Protocol {
+    /// SMTP: one reply to a message (RFC 5321).
+    #[default]
+    Smtp,
+    /// LMTP, into mailboxes: LHLO, and one reply to a message for each recipient that was taken (RFC 2033 section 4.2).
+    Lmtp,
+}
+
 /// What a client session is set up with.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Settings {
@@ -37,6 +47,8 @@ pub struct Settings {
     pub chunking: Chunking,
     /// Who to log in as before the first transaction (RFC 4954); only ever within TLS.
     pub login: Option<Login>,
+    /// Which protocol is spoken.
+    pub protocol: Protocol,
     /// Limits on what the server may reply.
     pub limits: ReplyLimits,
 }
@@ -50,6 +62,7 @@ impl Settings {
             tls: TlsUse::Opportunistic,
             chunking: Chunking::default(),
             login: None,
+            protocol: Protocol::default(),
             limits: ReplyLimits::default(),
         }
     }

@@ -4,7 +4,7 @@ use bytes::{BufMut as _, BytesMut};
 use mail::{EnhancedCode, Outcome, Reply};
 
 use super::commands::{self, Facts};
-use super::{Chunking, Closed, Phase, Quorum, Sent, Session, Step, Transaction, TransactionResult};
+use super::{Chunking, Closed, Phase, Protocol, Quorum, Sent, Session, Step, Transaction, TransactionResult};
 use crate::body::{BareLineEnd, DotStuffer, LineEnds};
 
 /// What the caller gave is not the message that was announced.
@@ -28,8 +28,8 @@ pub(super) struct Running {
     outcomes: Vec<Option<Outcome>>,
     /// The next recipient to send.
     next: usize,
-    /// Recipients that the server has accepted.
-    accepted: usize,
+    /// Places of the recipients that the server has accepted, in the order of its replies.
+    accepted: Vec<usize>,
     mail_sent: bool,
     mail_refused: bool,
     data_sent: bool,
@@ -57,7 +57,7 @@ impl Running {
             facts,
             outcomes: vec![None; count],
             next: 0,
-            accepted: 0,
+            accepted: Vec::new(),
             mail_sent: false,
             mail_refused: false,
             data_sent: false,
@@ -155,7 +155,9 @@ impl Session {
             Sent::Data => reply.code == 354 || reply.code >= 400,
             Sent::Rset => reply.is_positive(),
             // The reply to a body that is not complete can only be a refusal.
-            Sent::Body => reply.code >= 400 || (reply.is_positive() && self.phase != Phase::Body),
+            Sent::Body | Sent::BodyFor(_) => {
+                reply.code >= 400 || (reply.is_positive() && self.phase != Phase::Body)
+            }
             _ => reply.code < 300 || reply.code >= 400,
         };
         if !fits {
@@ -174,8 +176,8 @@ impl Session {
                 }
             }
             Sent::Rcpt(_) if running.mail_refused => {}
-            Sent::Rcpt(_) if reply.is_positive() && running.transaction.quorum != Quorum::Never => {
-                running.accepted += 1;
+            Sent::Rcpt(place) if reply.is_positive() && running.transaction.quorum != Quorum::Never => {
+                running.accepted.push(place);
             }
             Sent::Rcpt(place) => {
                 if let Some(open) = running.outcomes.get_mut(place) {
@@ -191,6 +193,14 @@ impl Session {
                     // The server does not want the rest, and there is no way to stop within a body.
                     return self.close(Closed::Refused(reply));
                 }
+            }
+            // One recipient's word is not the others', and the body can't be stopped.
+            Sent::BodyFor(_) if self.phase == Phase::Body => return self.close(Closed::Unexpected(reply)),
+            Sent::BodyFor(place) => {
+                if let Some(open) = running.outcomes.get_mut(place) {
+                    *open = Some(outcome);
+                }
+                self.needs_reset = false;
             }
             // RSET went well; the reply to an empty body is of no interest.
             _ => {}
@@ -244,7 +254,11 @@ impl Session {
     /// section 3.1), whose reply is ignored.
     fn open_data(&mut self) {
         let Some(running) = self.running.as_mut() else { return };
-        if running.accepted == 0 {
+        if running.accepted.is_empty() {
+            if self.settings.protocol == Protocol::Lmtp {
+                // RFC 2033 section 4.2: DATA is refused then, and nobody would answer for an empty body.
+                return self.close(Closed::Misused);
+            }
             self.output.put_slice(b".\r\n");
             self.pending.push_back(Sent::EmptyBody);
             return;
@@ -263,7 +277,12 @@ impl Session {
     }
 
     fn open_body(&mut self) {
-        self.pending.push_back(Sent::Body);
+        match &self.running {
+            Some(running) if self.settings.protocol == Protocol::Lmtp => {
+                self.pending.extend(running.accepted.iter().map(|place| Sent::BodyFor(*place)));
+            }
+            _ => self.pending.push_back(Sent::Body),
+        }
         self.phase = Phase::Body;
         self.steps.push_back(Step::SendBody);
     }

@@ -59,7 +59,7 @@ impl Session {
     }
 
     fn may_log_in(&self) -> bool {
-        self.settings.mode == Mode::Submission && self.client.tls.is_some()
+        self.settings.mode.offers_login() && self.client.tls.is_some()
     }
 
     fn refuse_line(&mut self, reply: &Reply) -> Option<Step> {
@@ -170,7 +170,7 @@ impl Session {
         if mail.extended && !self.client.esmtp {
             return self.refused(&CommandError::UnknownParameter.reply());
         }
-        if mail.from.prdr && self.settings.mode != Mode::Mx {
+        if mail.from.prdr && self.settings.mode == Mode::Submission {
             return self.refused(&CommandError::UnknownParameter.reply());
         }
         if mail.from.require_tls && self.client.tls.is_none() {
@@ -257,7 +257,7 @@ impl Session {
     }
 
     fn auth(&mut self, mechanism: &str, initial: Option<&str>) -> Option<Step> {
-        if self.settings.mode != Mode::Submission {
+        if !self.settings.mode.offers_login() {
             return self.refused(&replies::not_offered());
         }
         if self.client.tls.is_none() {

@@ -22,13 +22,13 @@ pub(super) fn ehlo(settings: &Settings, encrypted: bool) -> Reply {
         settings.hostname, settings.limits.message_octets
     );
     text.push_str(match settings.mode {
-        Mode::Mx => "\nPRDR",
+        Mode::Mx | Mode::Relay(_) => "\nPRDR",
         Mode::Submission => "\nDSN",
     });
     if settings.starttls && !encrypted {
         text.push_str("\nSTARTTLS");
     }
-    if settings.mode == Mode::Submission && encrypted {
+    if settings.mode.offers_login() && encrypted {
         text.push_str("\nAUTH PLAIN LOGIN");
     }
     // Behind Edge is the link, then a mailbox or one more hop that asks for it as well.

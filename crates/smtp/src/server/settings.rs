@@ -8,8 +8,27 @@ use crate::body::BodyLimits;
 pub enum Mode {
     /// Mail from other MTAs for domains that are ours (RFC 5321).
     Mx,
+    /// The same, from MTAs that the role knows: by a certificate that they showed in TLS, or by a login. It is the role
+    /// that lets nobody else say MAIL.
+    Relay(Login),
     /// Mail from users, after a login under TLS (RFC 6409, RFC 8314).
     Submission,
+}
+
+/// Whether clients may log in (RFC 4954).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Login {
+    /// Under TLS they may.
+    Offered,
+    /// There is no login.
+    NotOffered,
+}
+
+impl Mode {
+    /// Whether AUTH is offered, under TLS.
+    pub(super) const fn offers_login(self) -> bool {
+        matches!(self, Self::Submission | Self::Relay(Login::Offered))
+    }
 }
 
 /// Settings that all sessions of a port share.

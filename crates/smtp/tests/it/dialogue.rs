@@ -9,7 +9,7 @@ use std::collections::HashMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use smtp::server::Mode;
+use smtp::server::{Login, Mode};
 
 use crate::hop::Hop;
 use crate::role::{Role, settings};
@@ -106,7 +106,12 @@ fn files(folder: &str) -> Vec<PathBuf> {
 }
 
 fn role_for(dialogue: &Dialogue) -> Role {
-    let mode = if dialogue.key("mode") == "submission" { Mode::Submission } else { Mode::Mx };
+    let mode = match dialogue.key("mode") {
+        "submission" => Mode::Submission,
+        "relay" => Mode::Relay(Login::NotOffered),
+        "relay-login" => Mode::Relay(Login::Offered),
+        _ => Mode::Mx,
+    };
     let mut settings = settings(mode);
     settings.starttls = dialogue.key("starttls") != "no";
     if let Ok(octets) = dialogue.key("message-octets").parse() {

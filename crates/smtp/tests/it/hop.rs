@@ -7,7 +7,7 @@ use bytes::BytesMut;
 use mail::{Address, BodyType, Envelope, Notify, Orcpt, Outcome, Recipient, Ret, ReversePath};
 use smtp::Secret;
 use smtp::client::{
-    Chunking, Login, Quorum, Session, Settings, Step, TlsUse, Transaction, TransactionResult,
+    Chunking, Login, Protocol, Quorum, Session, Settings, Step, TlsUse, Transaction, TransactionResult,
 };
 
 pub(crate) fn envelope(from: &str, to: &[&str]) -> Envelope {
@@ -70,6 +70,9 @@ impl Hop {
             };
             Login { user: user.to_owned(), password: Secret::new(password) }
         });
+        if key("protocol") == Some("lmtp") {
+            settings.protocol = Protocol::Lmtp;
+        }
         if key("chunking") == Some("no") {
             settings.chunking = Chunking::Never;
         }

@@ -140,11 +140,11 @@ impl Role {
                 });
             }
             Question::Mail(from) => {
-                let denied = from.reverse_path.to_string().starts_with("denied@");
-                self.session.answer(if denied {
-                    Reply::new(550, (5, 7, 1), "Denied")
-                } else {
-                    Reply::new(250, (2, 1, 0), "Sender OK")
+                let path = from.reverse_path.to_string();
+                self.session.answer(match path.split('@').next() {
+                    Some("denied") => Reply::new(550, (5, 7, 1), "Denied"),
+                    Some("tiresome") => Reply::new(421, (4, 7, 0), "Enough"),
+                    _ => Reply::new(250, (2, 1, 0), "Sender OK"),
                 });
             }
             Question::Recipient(recipient) => self.session.answer(match recipient.address.local() {

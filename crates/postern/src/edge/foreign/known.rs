@@ -12,7 +12,7 @@ use super::answer::{self, Asked, Blame};
 use super::line::Line;
 use super::list::List;
 use crate::config::ForeignHomeConfig;
-use crate::edge::judge::is_role;
+use crate::notification::is_role;
 use crate::problem::Problem;
 
 /// How long the home may take to answer; the sender waits.

@@ -6,8 +6,8 @@ use mail::{Address, Client, EnhancedCode, Recipient, Reply, ReversePath};
 
 use super::super::foreign::ForeignHome;
 use super::super::incoming::Target;
-use super::super::judge;
 use super::Receive;
+use crate::notification;
 
 impl Receive {
     /// The home of an address, if it is another program. `postmaster` of this host itself is theirs when nobody else
@@ -38,7 +38,7 @@ impl Receive {
             return refusal;
         }
         self.know_client(client).await;
-        if !judge::is_role(recipient.address.local())
+        if !notification::is_role(recipient.address.local())
             && let Some(refusal) = self.suspicion(client)
         {
             return refusal;

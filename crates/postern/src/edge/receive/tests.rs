@@ -1,3 +1,5 @@
+use mail::EnhancedCode;
+
 use super::*;
 
 fn receive(dir: &std::path::Path) -> Receive {

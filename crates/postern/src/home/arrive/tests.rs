@@ -38,8 +38,9 @@ fn fixture_with(memory_octets_max: u64, filters: Option<Arc<Filters>>) -> Fixtur
     }
     let store = Arc::new(crate::home::accounts::open_store(&config, &directory).unwrap());
     let (forwarder, outbound) = forwarder(dir.path(), &directory, &store, &[]);
+    let keeper = Keeper::new(store, None);
     let shared = Arc::new(Arrivals {
-        store,
+        keeper,
         directory,
         trace: Trace::open(&dir.path().join("trace"), link::Role::Home).unwrap(),
         filters,
@@ -124,7 +125,7 @@ impl Fixture {
     }
 
     fn count(&self, account: &str, mailbox: &str) -> u64 {
-        let reader = self.shared.store.reader(account).unwrap();
+        let reader = self.shared.keeper.store().reader(account).unwrap();
         let Some(mailbox) = reader.mailbox(mailbox).unwrap() else { return 0 };
         let mut messages = 0;
         reader.each_message(mailbox.id, 1..=u32::MAX, |_| messages += 1).unwrap();
@@ -202,7 +203,7 @@ async fn bodies_leave_memory_when_it_is_short_and_come_out_whole() {
     assert_eq!(home.shared.memory_octets.load(Ordering::Relaxed), 0, "all of it is in a file");
     home.arrivals.end(id, &Verdict::default());
     assert_eq!(home.answer().await, [250]);
-    let reader = home.shared.store.reader("bob--example.org").unwrap();
+    let reader = home.shared.keeper.store().reader("bob--example.org").unwrap();
     let inbox = reader.mailbox("INBOX").unwrap().unwrap();
     let mut stored = Vec::new();
     assert!(reader.read_body(inbox.id, 1, 0, usize::MAX, &mut stored).unwrap());

@@ -180,7 +180,7 @@ impl<O: Outbound, A: Accounts> Round<O, A> {
                     if reached.accounts.is_empty() {
                         handed_on()
                     } else {
-                        message.deliver(&self.shared.store, &address, &reached.accounts).await
+                        message.deliver(&self.shared.keeper, &address, &reached.accounts).await
                     }
                 }
                 (Ok(_), None) => Outcome::failed(EnhancedCode(5, 1, 1), "there is no such address here"),

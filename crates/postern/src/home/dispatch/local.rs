@@ -3,13 +3,13 @@
 use std::fs::File;
 use std::io::{self, Write as _};
 use std::path::Path;
-use std::sync::Arc;
 
 use bytes::Bytes;
 use mail::{Address, EnhancedCode, ItemId, Outcome, ReversePath, Why};
-use store::{Body, Delivery, FlagList, Store, StoreError};
+use store::{Body, Delivery, FlagList, StoreError};
 use tokio::sync::oneshot;
 
+use crate::home::keeper::{Failure, Keeper, Kept};
 use crate::system;
 
 /// Octets of a message up to which it is read into memory; a larger one goes through a file.
@@ -63,15 +63,10 @@ impl Octets {
 
 impl LocalMessage {
     /// Puts the message into the INBOX of every account that `recipient` leads to: delivered when all have it.
-    pub(crate) async fn deliver(
-        &self,
-        store: &Arc<Store>,
-        recipient: &Address,
-        accounts: &[String],
-    ) -> Outcome {
+    pub(crate) async fn deliver(&self, keeper: &Keeper, recipient: &Address, accounts: &[String]) -> Outcome {
         for account in accounts {
             let head = format!("Return-Path: <{}>\r\nDelivered-To: {recipient}\r\n", self.reverse_path);
-            if let Err(error) = self.deliver_to(store, account, head.into_bytes()).await {
+            if let Err(error) = self.deliver_to(keeper, account, head.into_bytes()).await {
                 return outcome_of(&error);
             }
         }
@@ -88,13 +83,13 @@ impl LocalMessage {
     /// Commits the message to an account's INBOX.
     ///
     /// # Errors
-    /// The store's.
+    /// Why it is not there.
     pub(crate) async fn deliver_to(
         &self,
-        store: &Arc<Store>,
+        keeper: &Keeper,
         account: &str,
         head: Vec<u8>,
-    ) -> Result<store::Receipt, StoreError> {
+    ) -> Result<Kept, Failure> {
         let body = self.octets.body().map_err(|error| StoreError::Source(error.to_string()))?;
         let delivery = Delivery {
             item: Some(self.item),
@@ -105,7 +100,7 @@ impl LocalMessage {
             internal_date: system::now(),
         };
         let (done, committed) = oneshot::channel();
-        store.deliver(account, delivery, move |result| {
+        keeper.deliver(account, delivery, move |result| {
             // Whoever waited may have gone.
             let _ = done.send(result);
         });
@@ -113,13 +108,16 @@ impl LocalMessage {
     }
 }
 
-fn outcome_of(error: &StoreError) -> Outcome {
-    match error {
-        StoreError::NoAccount(_) => Outcome::failed(EnhancedCode(5, 1, 1), "there is no such mailbox"),
-        StoreError::Limit(_) => {
+fn outcome_of(failure: &Failure) -> Outcome {
+    match failure {
+        Failure::Lmtp(outcome) => outcome.clone(),
+        Failure::Store(StoreError::NoAccount(_)) => {
+            Outcome::failed(EnhancedCode(5, 1, 1), "there is no such mailbox")
+        }
+        Failure::Store(StoreError::Limit(_)) => {
             Outcome::failed(EnhancedCode(5, 2, 3), "the mailbox does not take this message")
         }
-        error => {
+        Failure::Store(error) => {
             tracing::warn!(%error, "a message could not be put into a mailbox; it is tried again");
             Outcome::deferred(EnhancedCode(4, 3, 0), "the mailbox could not be written")
         }

@@ -2,6 +2,7 @@
 
 use mail::{EnhancedCode, Envelope, Notify, Outcome, Recipient, Reply, ReversePath};
 use spool::{RealDisk, Spool};
+use store::Store;
 use tempfile::TempDir;
 use tokio::task::JoinHandle;
 
@@ -97,7 +98,7 @@ fn forwarder(dir: &TempDir, queue: &Queue, store: &Arc<Store>) -> Arc<Forwarder>
         directory: directory.clone(),
         keys: DomainKeys::open(dir.path(), &[], system::now()).unwrap(),
         srs: forward::Srs::open(dir.path()).unwrap(),
-        notices: Notices::new(directory, Arc::clone(store)),
+        notices: Notices::new(directory, Keeper::new(Arc::clone(store), None)),
         trace: Trace::open(&dir.path().join("forward-trace"), link::Role::Home).unwrap(),
     };
     Forwarder::open(dir.path(), parts).unwrap()
@@ -138,7 +139,7 @@ impl Bench {
             sign: Box::new(signed),
             forwarder: forwarder(&dir, &queue, &store),
             count_tls: Box::new(|_, _| {}),
-            store: Arc::clone(&store),
+            keeper: Keeper::new(Arc::clone(&store), None),
             trace: Trace::open(&dir.path().join("trace"), link::Role::Home).unwrap(),
             settings: Settings { scratch: dir.path().to_owned(), ..settings },
         };
@@ -586,7 +587,7 @@ async fn a_report_that_a_crash_repeats_is_in_the_mailbox_once() {
     state.apply(0, failed());
     for _ in 0..2 {
         let mailboxes = crate::home::bounce::Mailboxes {
-            store: &bench.store,
+            keeper: &Keeper::new(Arc::clone(&bench.store), None),
             postmaster: None,
             is_local: Box::new(|_| false),
         };

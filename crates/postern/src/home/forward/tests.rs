@@ -8,6 +8,7 @@ use spool::{RealDisk, Spool};
 use store::Store;
 
 use super::*;
+use crate::home::keeper::Keeper;
 
 /// A forwarder, and the queue that it fills, which nobody empties.
 pub(in crate::home) fn forwarder(
@@ -23,7 +24,7 @@ pub(in crate::home) fn forwarder(
         directory: directory.clone(),
         keys: DomainKeys::open(dir, domains, system::now()).unwrap(),
         srs: Srs::open(dir).unwrap(),
-        notices: Notices::new(directory.clone(), Arc::clone(store)),
+        notices: Notices::new(directory.clone(), Keeper::new(Arc::clone(store), None)),
         trace: Trace::open(&dir.join("forward-trace"), link::Role::Home).unwrap(),
     };
     (Forwarder::open(dir, parts).unwrap(), queue)

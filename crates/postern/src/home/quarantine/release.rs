@@ -11,13 +11,14 @@ use std::sync::Arc;
 
 use mail::{Address, BodyType, Envelope, ItemId, Recipient, ReversePath, Verdict};
 use serde_json::{Value, json};
-use store::{Body, Delivery, FlagList};
+use store::{Body, Delivery, FlagList, StoreError};
 
 use super::{Entry, Found, Parts, Quarantine, failed};
 use crate::control::Refusal;
 use crate::home::directory::AccountId;
 use crate::home::filters::Contents;
 use crate::home::forward::Forwarding;
+use crate::home::keeper::{Failure, Keeper, Kept};
 use crate::home::queue::derived_id;
 use crate::system;
 
@@ -35,7 +36,7 @@ pub(super) fn release(
     to: Option<&str>,
 ) -> Result<Value, Refusal> {
     let entry = quarantine.entry(item)?;
-    let found = quarantine.located(parts.store, &entry)?;
+    let found = quarantine.located(parts.keeper.store(), &entry)?;
     let Recipients { accounts, onward, unknown } = recipients(parts, &entry, to)?;
     let message = Message::read(&entry, &found, parts.drafts).map_err(|error| failed(&error))?;
     let mut delivered = Vec::new();
@@ -50,9 +51,8 @@ pub(super) fn release(
             flags: FlagList::default(),
             internal_date: system::now(),
         };
-        let receipt = parts.store.deliver_and_wait(account.as_str(), delivery);
-        let receipt = receipt.map_err(|error| failed(&error))?;
-        let detail = format!("to <{recipient}>: INBOX of {account}, message {}", receipt.uid);
+        deliver(parts.keeper, account.as_str(), delivery).map_err(|error| failed(&error))?;
+        let detail = format!("to <{recipient}>: INBOX of {account}");
         parts.trace.event(Some(item), "released", detail);
         delivered.push(recipient.to_string());
     }
@@ -60,8 +60,18 @@ pub(super) fn release(
         forward(parts, &entry, &message, &alias, targets)?;
         delivered.push(alias.to_string());
     }
-    quarantine.take_out(parts.store, &entry, found.mailbox)?;
+    quarantine.take_out(parts.keeper.store(), &entry, found.mailbox)?;
     Ok(json!({ "delivered": delivered, "unknown": unknown }))
+}
+
+/// Delivers and waits for it. Blocks.
+fn deliver(keeper: &Keeper, account: &str, delivery: Delivery) -> Result<Kept, Failure> {
+    let (done, delivered) = std::sync::mpsc::channel();
+    keeper.deliver(account, delivery, move |result| {
+        // Whoever waited may have gone.
+        let _ = done.send(result);
+    });
+    delivered.recv().map_err(|_| StoreError::Closed)?
 }
 
 /// Who gets it.

@@ -6,6 +6,7 @@ use store::{Body, Delivery, FlagList};
 use super::*;
 use crate::config::HomeConfig;
 use crate::home::forward::tests::forwarder;
+use crate::home::keeper::Keeper;
 use crate::home::queue::Queue;
 use crate::system;
 
@@ -73,7 +74,7 @@ impl Home {
 
     fn command(&self, command: &str, arguments: &[&str]) -> Result<Value, Refusal> {
         let parts = Parts {
-            store: &self.store,
+            keeper: &Keeper::new(Arc::clone(&self.store), None),
             directory: &self.directory,
             trace: &self.trace,
             forwarder: &self.forwarder,

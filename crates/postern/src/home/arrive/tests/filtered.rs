@@ -26,7 +26,7 @@ impl Fixture {
     }
 
     fn first(&self, account: &str, mailbox: &str) -> String {
-        let reader = self.shared.store.reader(account).unwrap();
+        let reader = self.shared.keeper.store().reader(account).unwrap();
         let mailbox = reader.mailbox(mailbox).unwrap().unwrap();
         let mut stored = Vec::new();
         assert!(reader.read_body(mailbox.id, 1, 0, usize::MAX, &mut stored).unwrap());
@@ -116,10 +116,10 @@ async fn headers_of_filters_stand_before_the_message_and_what_they_remove_is_gon
 #[tokio::test]
 async fn spam_goes_to_the_mailbox_that_the_user_has_for_it() {
     let mut home = judging(r#"{"action":"add header"}"#).await;
-    home.shared.store.rename_mailbox(BOB, "Junk", "Spam").unwrap();
+    home.shared.keeper.store().rename_mailbox(BOB, "Junk", "Spam").unwrap();
     home.live(1, &["bob"], MESSAGE);
     assert_eq!((home.answer().await, home.count(BOB, "Spam")), (vec![250], 1));
-    assert!(home.shared.store.reader(BOB).unwrap().mailbox("Junk").unwrap().is_none());
+    assert!(home.shared.keeper.store().reader(BOB).unwrap().mailbox("Junk").unwrap().is_none());
 }
 
 #[tokio::test]
@@ -130,7 +130,7 @@ async fn the_quarantine_knows_for_whom_a_message_was_and_why_it_is_there() {
     assert_eq!((home.places(), home.count(ALICE, "INBOX")), ((0, 0, 1), 0));
     let shared = &home.shared;
     let parts = Parts {
-        store: &shared.store,
+        keeper: &shared.keeper,
         directory: &shared.directory,
         trace: &shared.trace,
         forwarder: &shared.forwarder,

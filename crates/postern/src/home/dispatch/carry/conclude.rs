@@ -153,7 +153,7 @@ impl<O: Outbound, A: Accounts> Round<O, A> {
 
     fn mailboxes(&self) -> Mailboxes<'_> {
         Mailboxes {
-            store: &self.shared.store,
+            keeper: &self.shared.keeper,
             postmaster: self.shared.accounts.postmaster(),
             is_local: Box::new(|address| self.shared.accounts.is_local(address.domain())),
         }

@@ -1,4 +1,4 @@
-//! Forwarded messages that have left the queue, so that one that Edge hands in again is known: `forwarded.db`.
+//! Messages that are gone from here, forwarded or handed over, so that one that Edge hands in again is known.
 
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -17,12 +17,12 @@ const KEEP_SECS: u64 = 90 * 86_400;
 pub(super) struct Remembered(Arc<Mutex<Connection>>);
 
 impl Remembered {
-    /// Opens or makes the file.
-    pub(super) fn open(data: &Path) -> Result<Self, Problem> {
-        let database = open_database(&data.join("forwarded.db")).map_err(|error| {
+    /// Opens or makes the file of this name.
+    pub(super) fn open(data: &Path, name: &str) -> Result<Self, Problem> {
+        let database = open_database(&data.join(name)).map_err(|error| {
             Problem::failed(
-                format!("the record of forwarded mail: {error}"),
-                "check the disk; without forwarded.db a new one is made, and what is handed in again goes out again",
+                format!("the record of mail that has left, {name}: {error}"),
+                "check the disk; without the file a new one is made, and what is handed in again leaves again",
             )
         })?;
         Ok(Self(Arc::new(Mutex::new(database))))
@@ -73,11 +73,11 @@ mod tests {
         let at = |secs| UnixTime::from_secs(1_000_000 + secs);
         let (one, two, three) =
             (ItemId::from_bytes([1; 16]), ItemId::from_bytes([2; 16]), ItemId::from_bytes([3; 16]));
-        let remembered = Remembered::open(dir.path()).unwrap();
+        let remembered = Remembered::open(dir.path(), "gone.db").unwrap();
         assert!(!remembered.has(one).unwrap());
         remembered.insert(one, at(0)).unwrap();
         drop(remembered);
-        let remembered = Remembered::open(dir.path()).unwrap();
+        let remembered = Remembered::open(dir.path(), "gone.db").unwrap();
         remembered.insert(two, at(KEEP_SECS)).unwrap();
         assert!(remembered.has(one).unwrap() && remembered.has(two).unwrap());
         remembered.insert(three, at(KEEP_SECS + 1)).unwrap();

@@ -1,0 +1,163 @@
+//! Delivery by LMTP (RFC 2033): one account, one transaction, on connections that are reused.
+//!
+//! What was taken over is remembered durably under its id, so that a hand-off that is repeated delivers once. Between
+//! the server's 250 and that record lies the one moment in which a crash can double a message.
+
+use std::collections::HashSet;
+use std::path::Path;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use mail::{EnhancedCode, ItemId, Outcome};
+use net::endpoint::Endpoint;
+use net::smtp_client::{Connection, OpenError};
+use smtp::client::{Chunking, Closed, Protocol, Settings};
+use store::{Delivery, StoreError};
+use tokio::runtime::Handle;
+use tokio::sync::Semaphore;
+
+use super::letter::Letter;
+use super::{Failure, Kept};
+use crate::config::DeliverConfig;
+use crate::home::directory::Directory;
+use crate::home::queue::derived_id;
+use crate::home::remembered::Remembered;
+use crate::home::reused::Reused;
+use crate::problem::Problem;
+use crate::system;
+
+/// The file in the data directory.
+const FILE: &str = "handed-over.db";
+
+/// Cloning shares it.
+#[derive(Clone)]
+pub struct Lmtp(Arc<Inner>);
+
+struct Inner {
+    endpoint: Endpoint,
+    settings: Settings,
+    reused: Reused,
+    /// One for each connection.
+    slots: Semaphore,
+    directory: Directory,
+    remembered: Remembered,
+    under_way: Mutex<HashSet<ItemId>>,
+    runtime: Handle,
+}
+
+impl Lmtp {
+    /// Opens or makes the record of what was handed over. `name` is what Home calls itself. Has to be called on the
+    /// runtime.
+    pub fn open(
+        config: &DeliverConfig,
+        name: String,
+        data: &Path,
+        directory: Directory,
+    ) -> Result<Self, Problem> {
+        // One chunk would spare a round trip; the plain form is the one that every server has.
+        let settings =
+            Settings { protocol: Protocol::Lmtp, chunking: Chunking::Never, ..Settings::new(name) };
+        Ok(Self(Arc::new(Inner {
+            endpoint: config.lmtp.clone(),
+            settings,
+            reused: Reused::default(),
+            slots: Semaphore::new(config.connections),
+            directory,
+            remembered: Remembered::open(data, FILE)?,
+            under_way: Mutex::default(),
+            runtime: Handle::current(),
+        })))
+    }
+
+    /// Hands a message over for an account, beside whoever calls, then calls `done`.
+    pub(super) fn deliver(
+        &self,
+        account: &str,
+        delivery: Delivery,
+        done: impl FnOnce(Result<Kept, Failure>) + Send + 'static,
+    ) {
+        let (lmtp, account) = (self.clone(), account.to_owned());
+        self.0.runtime.spawn(async move { done(Box::pin(lmtp.hand_over_once(&account, delivery)).await) });
+    }
+
+    /// A message that comes a second time while the first is under way has to come a third time.
+    async fn hand_over_once(&self, account: &str, delivery: Delivery) -> Result<Kept, Failure> {
+        // Never closed. Held until the record is made: a crash can double as many messages as there are connections.
+        let _slot = self.0.slots.acquire().await;
+        let Some(item) = delivery.item else { return self.hand_over(account, delivery).await };
+        let id = derived_id(&format!("postern lmtp {account}"), item);
+        let Some(_under_way) = UnderWay::enter(&self.0, id) else {
+            return Err(deferred("the same message is being delivered just now"));
+        };
+        let remembered = self.0.remembered.clone();
+        let known = tokio::task::spawn_blocking(move || remembered.has(id)).await;
+        if known.map_err(|error| deferred(error.to_string()))?.map_err(|error| deferred(error.to_string()))? {
+            return Ok(Kept::HandedOverBefore);
+        }
+        let kept = self.hand_over(account, delivery).await?;
+        let remembered = self.0.remembered.clone();
+        let noted = tokio::task::spawn_blocking(move || remembered.insert(id, system::now())).await;
+        if !matches!(noted, Ok(Ok(()))) {
+            tracing::error!(%item, account, "what was handed over could not be recorded: if it comes again it is delivered again");
+        }
+        Ok(kept)
+    }
+
+    async fn hand_over(&self, account: &str, delivery: Delivery) -> Result<Kept, Failure> {
+        let address = self.0.directory.address_named(account);
+        let address = address.ok_or_else(|| StoreError::NoAccount(account.to_owned()))?;
+        let mut letter = Letter::new(delivery);
+        let transaction = letter.transaction(address.into());
+        let open = Connection::open_beside(&self.0.endpoint, self.0.settings.clone());
+        match self.0.reused.send(open, transaction, &mut letter).await {
+            Ok(result) => match result.outcomes.into_iter().next() {
+                Some(Outcome::Delivered(_)) => Ok(Kept::HandedOver),
+                Some(outcome) => Err(Failure::Lmtp(outcome)),
+                None => Err(deferred("no outcome")),
+            },
+            Err(error) => Err(self.not_opened(&error)),
+        }
+    }
+
+    /// What it means that there is no connection: whatever it is, it is no word on a message.
+    fn not_opened(&self, error: &OpenError) -> Failure {
+        tracing::error!(lmtp = %self.0.endpoint, %error,
+            "no mail can be delivered: is the mailbox server running, and does [deliver] lmtp name its socket? Senders \
+             and edges keep the mail");
+        match error {
+            OpenError::Closed(Closed::Refused(reply)) => Failure::Lmtp(Outcome::deferred(
+                EnhancedCode(4, 3, 2),
+                format!("the mailbox server refused the session: {reply}"),
+            )),
+            error => deferred(error.to_string()),
+        }
+    }
+}
+
+fn deferred(cause: impl Into<String>) -> Failure {
+    Failure::Lmtp(Outcome::deferred(EnhancedCode(4, 3, 0), cause))
+}
+
+/// A delivery that has begun.
+struct UnderWay<'a> {
+    lmtp: &'a Inner,
+    id: ItemId,
+}
+
+impl<'a> UnderWay<'a> {
+    fn enter(lmtp: &'a Inner, id: ItemId) -> Option<Self> {
+        // Not `then_some`: what is made for a second one would be dropped, and take the first one's name off.
+        lmtp.under_way().insert(id).then(|| Self { lmtp, id })
+    }
+}
+
+impl Inner {
+    fn under_way(&self) -> MutexGuard<'_, HashSet<ItemId>> {
+        self.under_way.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for UnderWay<'_> {
+    fn drop(&mut self) {
+        self.lmtp.under_way().remove(&self.id);
+    }
+}

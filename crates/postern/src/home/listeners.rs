@@ -1,0 +1,100 @@
+//! The ports of Home: which of them are open, with which settings.
+
+use std::sync::Arc;
+
+use net::smtp_server::Port;
+use net::tls::TlsAcceptor;
+use smtp::server::{Limits, Login, Mode, Settings};
+use tokio::net::TcpListener;
+use tokio::sync::Semaphore;
+
+use super::Home;
+use super::foreign_edge::ForeignEdge;
+use super::mailboxes::Accounts;
+use super::service::{Accepting, ForeignEdgeService, ImapService, Serve, SubmissionService};
+use super::submit::Submit;
+use crate::problem::Problem;
+use crate::{daemon, system};
+
+impl Home {
+    fn acceptor(&self) -> Result<TlsAcceptor, Problem> {
+        self.identity.acceptor().map_err(|error| Problem::failed(format!("TLS can't be set up: {error}"), ""))
+    }
+
+    pub(super) fn serve_imap(self: &Arc<Self>) -> Result<(), Problem> {
+        // The mailboxes are another program's: it shows them.
+        if self.config.deliver.is_some() {
+            return Ok(());
+        }
+        let directory = self.directory.clone();
+        let accounts = Accounts {
+            store: Arc::clone(self.keeper.store()),
+            drafts: self.config.data.join("drafts"),
+            authenticate: Arc::new(move |user, password| {
+                directory.login_blocking(user, password).map(|account| account.as_str().to_owned())
+            }),
+            now: system::now,
+            trainer: self.trainer.clone(),
+        };
+        let imap = ImapService {
+            acceptor: self.acceptor()?,
+            accounts,
+            append_octets_max: self.config.limits.message.0,
+            stop: self.stop.clone(),
+        };
+        let listeners = daemon::listen(&self.config.listen.imap, "IMAP", "[listen] imap in home.toml")?;
+        self.accept(listeners, &Arc::new(imap));
+        Ok(())
+    }
+
+    pub(super) fn serve_foreign_edge(
+        self: &Arc<Self>,
+        edge: Option<Arc<ForeignEdge>>,
+    ) -> Result<(), Problem> {
+        let (Some(edge), Some(config)) = (edge, &self.config.foreign_edge) else { return Ok(()) };
+        let limits = Limits { message_octets: self.config.limits.message.0, ..Limits::default() };
+        let login = if config.user.is_some() { Login::Offered } else { Login::NotOffered };
+        let (hostname, mode) = (self.config.hostname(), Mode::Relay(login));
+        let tls = self.identity.acceptor_that_asks();
+        let tls = tls.map_err(|error| Problem::failed(format!("TLS can't be set up: {error}"), ""))?;
+        let port = Port {
+            settings: Arc::new(Settings { hostname, mode, starttls: false, limits }),
+            tls: Some(tls),
+            implicit_tls: true,
+            stop: self.stop.clone(),
+        };
+        let key = "[foreign_edge] listen in home.toml";
+        let listeners = daemon::listen(&config.listen, "the foreign edge", key)?;
+        self.accept(listeners, &Arc::new(ForeignEdgeService { port, edge }));
+        Ok(())
+    }
+
+    pub(super) fn serve_submission(self: &Arc<Self>, submit: Arc<Submit>) -> Result<(), Problem> {
+        let limits = Limits { message_octets: self.config.limits.message.0, ..Limits::default() };
+        let settings =
+            Settings { hostname: self.edges.hostname(), mode: Mode::Submission, starttls: false, limits };
+        let port = Port {
+            settings: Arc::new(settings),
+            tls: Some(self.acceptor()?),
+            implicit_tls: true,
+            stop: self.stop.clone(),
+        };
+        let key = "[listen] submission in home.toml";
+        let listeners = daemon::listen(&self.config.listen.submission, "submission", key)?;
+        self.accept(listeners, &Arc::new(SubmissionService { port, submit }));
+        Ok(())
+    }
+
+    fn accept(&self, listeners: Vec<TcpListener>, service: &Arc<impl Serve>) {
+        let slots = Arc::new(Semaphore::new(self.config.limits.sessions));
+        for listener in listeners {
+            let accepting = Accepting {
+                service: Arc::clone(service),
+                slots: Arc::clone(&slots),
+                sessions: self.sessions.clone(),
+                stop: self.stop.clone(),
+            };
+            tokio::spawn(accepting.run(listener));
+        }
+    }
+}

@@ -1,0 +1,132 @@
+//! Dovecot: mailboxes that LMTP delivers into, and the logins that Postfix asks it about.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use tempfile::TempDir;
+
+use crate::process::{self, Process};
+use crate::{ports, until};
+
+const PATIENCE: Duration = Duration::from_secs(60);
+/// Debian's `nobody`.
+const MAIL_UID: &str = "65534";
+
+/// A Dovecot with files of its own. It ends when it is dropped.
+#[derive(Debug)]
+pub struct Dovecot {
+    process: Option<Process>,
+    dir: TempDir,
+    lmtp: SocketAddr,
+}
+
+/// An account: address, password, and how many octets its mailbox may have.
+pub type User<'a> = (&'a str, &'a str, Option<u64>);
+
+impl Dovecot {
+    /// Starts one that has these users and no others.
+    ///
+    /// # Panics
+    /// When it does not start.
+    #[must_use]
+    pub fn start(users: &[User<'_>]) -> Self {
+        let dir = tempfile::Builder::new().prefix("postern-dovecot-").tempdir().expect("a directory");
+        let mut dovecot = Self { process: None, dir, lmtp: ports::free() };
+        let open = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+        std::fs::set_permissions(dovecot.dir.path(), open).expect("permissions");
+        std::fs::create_dir(dovecot.path("mail")).expect("a directory");
+        let mut owner = process::command(None, "chown");
+        owner.arg("nobody").arg(dovecot.path("mail"));
+        process::run_ok(owner, b"", PATIENCE);
+        let lines = users.iter().map(|(address, password, quota)| {
+            let quota =
+                quota.map_or_else(String::new, |octets| format!("userdb_quota_rule=*:bytes={octets}"));
+            let home = dovecot.path("mail").join(address);
+            format!("{address}:{{PLAIN}}{password}:{MAIL_UID}:{MAIL_UID}::{}::{quota}\n", home.display())
+        });
+        std::fs::write(dovecot.path("users"), lines.collect::<String>()).expect("a file");
+        std::fs::write(dovecot.path("dovecot.conf"), dovecot.configuration()).expect("a file");
+        dovecot.start_again();
+        dovecot
+    }
+
+    /// Starts it with what it has.
+    ///
+    /// # Panics
+    /// When it does not start.
+    pub fn start_again(&mut self) {
+        let mut command = process::command(None, "dovecot");
+        command.arg("-F").arg("-c").arg(self.path("dovecot.conf"));
+        self.process = Some(Process::start(command, &self.path("output")));
+        until("Dovecot listens", PATIENCE, || std::net::TcpStream::connect(self.lmtp).ok());
+    }
+
+    /// Ends it; its mailboxes stay.
+    pub fn stop(&mut self) {
+        if let Some(mut process) = self.process.take() {
+            process.signal(rustix::process::Signal::TERM);
+            let _ = process.wait(PATIENCE);
+        }
+        let _ = std::fs::remove_file(self.lmtp_socket());
+    }
+
+    /// Where it takes mail over TCP.
+    #[must_use]
+    pub const fn lmtp(&self) -> SocketAddr {
+        self.lmtp
+    }
+
+    /// The socket at which it takes mail.
+    #[must_use]
+    pub fn lmtp_socket(&self) -> PathBuf {
+        self.path("lmtp")
+    }
+
+    /// The socket at which Postfix asks about logins.
+    #[must_use]
+    pub fn auth_socket(&self) -> PathBuf {
+        self.path("auth")
+    }
+
+    /// What is in the mailbox of an address, in no order, with CRLF.
+    #[must_use]
+    pub fn messages(&self, address: &str) -> Vec<Vec<u8>> {
+        let maildir = self.path("mail").join(address).join("Maildir");
+        let read = |dir: &str| crate::remote_mta::read_mailbox(&maildir.join(dir));
+        let all = ["new", "cur"].into_iter().flat_map(read);
+        all.map(|message| crate::message::with_crlf(&message)).collect()
+    }
+
+    /// Its log.
+    #[must_use]
+    pub fn log(&self) -> String {
+        String::from_utf8_lossy(&std::fs::read(self.path("log")).unwrap_or_default()).into_owned()
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    fn configuration(&self) -> String {
+        format!(
+            "base_dir = {dir}/run\nprotocols = lmtp\nlog_path = {dir}/log\nssl = no\n\
+             disable_plaintext_auth = no\nmail_location = maildir:~/Maildir\nfirst_valid_uid = 1\n\
+             first_valid_gid = 1\nmail_plugins = quota\nplugin {{\n  quota = maildir:User quota\n}}\n\
+             passdb {{\n  driver = passwd-file\n  args = {dir}/users\n}}\n\
+             userdb {{\n  driver = passwd-file\n  args = {dir}/users\n}}\n\
+             service lmtp {{\n  unix_listener {dir}/lmtp {{\n    mode = 0666\n  }}\n\
+             \x20 inet_listener lmtp {{\n    address = {ip}\n    port = {port}\n  }}\n}}\n\
+             service auth {{\n  unix_listener {dir}/auth {{\n    mode = 0666\n  }}\n}}\n",
+            dir = self.dir.path().display(),
+            ip = self.lmtp.ip(),
+            port = self.lmtp.port(),
+        )
+    }
+}
+
+impl Drop for Dovecot {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}

@@ -1,0 +1,98 @@
+//! A home without an edge of ours: what it does, its configuration says.
+
+use std::net::SocketAddr;
+use std::path::Path;
+
+use tempfile::TempDir;
+
+use super::{DOMAIN, PASSWORD, Role};
+use crate::imap::Account;
+use crate::ports;
+
+/// A home with the users `alice` and `bob`, running.
+#[derive(Debug)]
+pub struct LoneHome {
+    // Dropped in this order: the process before its files.
+    /// Its files and its process.
+    pub role: Role,
+    /// Where it takes outgoing mail.
+    pub submission: SocketAddr,
+    /// Where it gives mailboxes.
+    pub imap: SocketAddr,
+    dir: TempDir,
+}
+
+impl LoneHome {
+    /// Sets it up and starts it with this merged into `home.toml`.
+    ///
+    /// # Panics
+    /// When something does not work as it should for an operator.
+    #[must_use]
+    pub fn start(config: &str) -> Self {
+        let mut home = Self::set_up(config);
+        home.role.start();
+        home
+    }
+
+    /// As [`Self::start`], and it does not run yet.
+    ///
+    /// # Panics
+    /// As [`Self::start`].
+    #[must_use]
+    pub fn set_up(config: &str) -> Self {
+        let dir = tempfile::Builder::new().prefix("postern-home-").tempdir().expect("a directory");
+        let role = Role::new("home", &dir.path().join("home"), None);
+        let (submission, imap) = (ports::free(), ports::free());
+        let data = role.data.display().to_string();
+        let (at, mailboxes) = (submission.to_string(), imap.to_string());
+        role.command_ok(
+            &[
+                "home",
+                "setup",
+                "--domain",
+                DOMAIN,
+                "--data",
+                &data,
+                "--submission",
+                &at,
+                "--imap",
+                &mailboxes,
+            ],
+            "",
+        );
+        role.configure(config);
+        let home = Self { role, submission, imap, dir };
+        for user in ["alice", "bob"] {
+            let address = format!("{user}@{DOMAIN}");
+            home.role.command_ok(&["user", "add", &address, "--password-stdin"], &format!("{PASSWORD}\n"));
+        }
+        home
+    }
+
+    /// A user's mailboxes.
+    #[must_use]
+    pub fn account(&self, name: &str) -> Account {
+        Account {
+            server: self.imap,
+            user: format!("{name}@{DOMAIN}"),
+            password: PASSWORD.to_owned(),
+            namespace: None,
+        }
+    }
+
+    /// The directory that everything of it is in.
+    #[must_use]
+    pub fn dir(&self) -> &Path {
+        self.dir.path()
+    }
+}
+
+impl Drop for LoneHome {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            let log = self.role.log();
+            let lines: Vec<&str> = log.lines().collect();
+            eprintln!("---- the end of home's log\n{}", lines[lines.len().saturating_sub(40)..].join("\n"));
+        }
+    }
+}

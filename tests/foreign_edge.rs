@@ -1,0 +1,215 @@
+//! Postfix as the edge of a home: mail from the world, and from nobody else.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use testkit::certificates::{Authority, Certificate};
+use testkit::dovecot::Dovecot;
+use testkit::pair::LoneHome;
+use testkit::postfix::{Postfix, Proof};
+use testkit::smtp::SmtpClient;
+use testkit::submission::{Security, Sent, Submission};
+use testkit::{message, ports, until};
+
+use crate::alone;
+
+const PATIENCE: Duration = Duration::from_secs(90);
+const SECRET: &str = "a secret of two hosts";
+const ANN: &str = "ann@sender.test";
+
+/// A home that knows its edge by `proof`, which is TOML of `[foreign_edge]`.
+fn started(proof: &str) -> (LoneHome, SocketAddr) {
+    let way_in = ports::free();
+    (LoneHome::start(&format!("[foreign_edge]\nlisten = [\"{way_in}\"]\n{proof}")), way_in)
+}
+
+fn pin(certificate: &Certificate) -> String {
+    format!("fingerprints = [\"{}\"]\n", certificate.fingerprint())
+}
+
+/// A file with the edge's password.
+fn secret() -> tempfile::NamedTempFile {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), format!("{SECRET}\n")).unwrap();
+    file
+}
+
+fn login(secret: &tempfile::NamedTempFile) -> String {
+    format!("user = \"edge\"\npassword_file = {:?}\n", secret.path().display().to_string())
+}
+
+fn send(edge: &Postfix, to: &str, octets: &[u8]) -> String {
+    SmtpClient::ready(edge.address()).unwrap().message(ANN, &[to], octets).unwrap()
+}
+
+fn arrived(home: &LoneHome, user: &str, count: usize) -> Vec<Vec<u8>> {
+    let account = home.account(user);
+    until("the mail is there", PATIENCE, || (account.count("INBOX") >= count).then_some(()));
+    account.messages("INBOX")
+}
+
+fn logged(edge: &Postfix, text: &str) {
+    until(&format!("Postfix logs {text}"), PATIENCE, || edge.log().contains(text).then_some(()));
+}
+
+#[test]
+fn an_edge_with_the_right_certificate_hands_in_mail_for_people_here_and_nobody_else() {
+    let _alone = alone();
+    let authority = Authority::new();
+    let certificate = authority.issue(&["mx.edge.test"]);
+    let (home, way_in) = started(&format!("{}networks = [\"127.0.0.1/32\"]", pin(&certificate)));
+    let edge = Postfix::edge("example.org, other.test", way_in, Proof::Certificate(&certificate));
+    let mut octets = b"Authentication-Results: mail.example.org; dmarc=pass\r\n".to_vec();
+    octets.extend(message::simple(ANN, "alice@example.org", "through"));
+    assert!(send(&edge, "alice@example.org", &octets).starts_with("250"));
+    let got = arrived(&home, "alice", 1).remove(0);
+    assert_eq!(message::field(&got, "Return-Path").as_deref(), Some("<ann@sender.test>"));
+    assert_eq!(message::field(&got, "Authentication-Results"), None, "nobody is believed by default");
+    let received = message::field(&got, "Received").unwrap();
+    assert!(received.starts_with("from mx.edge.test ([127.0.0.1]) by mail.example.org"), "{received}");
+    assert!(received.contains("with ESMTPS (TLS1.3"), "{received}");
+
+    let unknown = send(&edge, "nobody@example.org", &octets);
+    assert!(unknown.starts_with("550") && unknown.contains("There is no such recipient here"), "{unknown}");
+    let foreign = send(&edge, "somebody@other.test", &octets);
+    assert!(foreign.starts_with("550") && foreign.contains("relaying is not offered"), "{foreign}");
+}
+
+#[test]
+fn results_of_a_named_edge_are_kept_and_those_of_others_taken_out() {
+    let _alone = alone();
+    let authority = Authority::new();
+    let certificate = authority.issue(&["mx.edge.test"]);
+    let (home, way_in) = started(&format!("{}authserv_id = \"mx.edge.test\"", pin(&certificate)));
+    let edge = Postfix::edge("example.org", way_in, Proof::Certificate(&certificate));
+    let mut octets = b"Authentication-Results: mx.edge.test; spf=pass\r\n\
+        Authentication-Results: mail.example.org; dmarc=pass\r\n\
+        Authentication-Results: elsewhere.test; dkim=pass\r\n"
+        .to_vec();
+    octets.extend(message::simple(ANN, "alice@example.org", "results"));
+    assert!(send(&edge, "alice@example.org", &octets).starts_with("250"));
+    let got = String::from_utf8(arrived(&home, "alice", 1).remove(0)).unwrap();
+    assert_eq!(got.matches("Authentication-Results:").count(), 1, "{got}");
+    assert!(got.contains("Authentication-Results: mx.edge.test; spf=pass"), "{got}");
+}
+
+#[test]
+fn an_edge_that_logs_in_hands_in_mail_and_one_message_that_comes_twice_is_there_once() {
+    let _alone = alone();
+    let secret = secret();
+    let (home, way_in) = started(&login(&secret));
+    let edge = Postfix::edge("example.org", way_in, Proof::Login("edge", SECRET));
+    assert!(
+        send(&edge, "alice@example.org", &message::simple(ANN, "alice@example.org", "login"))
+            .starts_with("250")
+    );
+    let got = arrived(&home, "alice", 1).remove(0);
+    assert!(message::field(&got, "Received").unwrap().contains("with ESMTPSA"));
+
+    // As an edge does that did not hear the reply: the same octets once more.
+    let login = Some(("edge".to_owned(), SECRET.to_owned()));
+    let submission = Submission { namespace: None, server: way_in, security: Security::Tls, login };
+    let mut octets = b"Received: from a by mx.edge.test id 1; Thu, 01 Jan 2026 00:00:00 +0000\r\n".to_vec();
+    octets.extend(message::simple(ANN, "bob@example.org", "twice"));
+    let sent =
+        Sent { from: ANN, to: "bob@example.org", mail_options: "", rcpt_options: "", message: &octets };
+    submission.send(sent);
+    submission.send(sent);
+    let mut other = octets.clone();
+    other.extend_from_slice(b"One line more.\r\n");
+    submission.send(Sent { message: &other, ..sent });
+    assert_eq!(home.account("bob").count("INBOX"), 2);
+}
+
+#[test]
+fn an_edge_with_a_wrong_password_keeps_its_mail() {
+    let _alone = alone();
+    let secret = secret();
+    let (home, way_in) = started(&login(&secret));
+    let edge = Postfix::edge("example.org", way_in, Proof::Login("edge", "not the secret at all"));
+    // Recipients can't be asked about either, which is temporary.
+    let reply = send(&edge, "alice@example.org", &message::simple(ANN, "alice@example.org", "wrong"));
+    assert!(reply.starts_with("450"), "{reply}");
+    logged(&edge, "535 5.7.8");
+    assert!(home.role.log().contains("a login to hand in mail failed"));
+    assert_eq!(home.account("alice").count("INBOX"), 0);
+}
+
+#[test]
+fn a_renewed_certificate_is_told_to_the_operator_and_costs_no_mail() {
+    let _alone = alone();
+    let authority = Authority::new();
+    let (old, new) = (authority.issue(&["old.edge.test"]), authority.issue(&["mx.edge.test"]));
+    let (mut home, way_in) = started(&pin(&old));
+    let edge = Postfix::edge("example.org", way_in, Proof::Certificate(&new));
+    let octets = message::simple(ANN, "alice@example.org", "renewed");
+    let reply = send(&edge, "alice@example.org", &octets);
+    assert!(reply.starts_with("450"), "{reply}");
+    logged(&edge, "454 4.7.0");
+    let log = home.role.log();
+    assert!(log.contains(&new.fingerprint()) && log.contains("[foreign_edge] fingerprints"), "{log}");
+    home.role.configure(&format!("[foreign_edge]\n{}", pin(&new)));
+    home.role.restart();
+    until("the edge is known", PATIENCE, || {
+        send(&edge, "alice@example.org", &octets).starts_with("250").then_some(())
+    });
+    arrived(&home, "alice", 1);
+}
+
+#[test]
+fn whoever_proves_nothing_hands_in_nothing() {
+    let _alone = alone();
+    let authority = Authority::new();
+    let certificate = authority.issue(&["mx.edge.test"]);
+    let (home, way_in) = started(&pin(&certificate));
+    let edge = Postfix::edge("example.org", way_in, Proof::Nothing);
+    let reply = send(&edge, "alice@example.org", &message::simple(ANN, "alice@example.org", "nobody"));
+    assert!(reply.starts_with("550") && reply.contains("530 5.7.0"), "{reply}");
+    assert_eq!(home.account("alice").count("INBOX"), 0);
+}
+
+#[test]
+fn the_right_certificate_from_another_network_is_not_spoken_to() {
+    let _alone = alone();
+    let authority = Authority::new();
+    let certificate = authority.issue(&["mx.edge.test"]);
+    let (home, way_in) = started(&format!("{}networks = [\"192.0.2.1\"]", pin(&certificate)));
+    let edge = Postfix::edge("example.org", way_in, Proof::Certificate(&certificate));
+    let reply = send(&edge, "alice@example.org", &message::simple(ANN, "alice@example.org", "elsewhere"));
+    assert!(reply.starts_with("450"), "{reply}");
+    until("Home says why", PATIENCE, || {
+        home.role.log().contains("outside [foreign_edge] networks").then_some(())
+    });
+}
+
+#[test]
+fn between_a_foreign_edge_and_foreign_mailboxes_mail_waits_at_the_edge_and_comes_once() {
+    let _alone = alone();
+    let authority = Authority::new();
+    let certificate = authority.issue(&["mx.edge.test"]);
+    let mut dovecot = Dovecot::start(&[("alice@example.org", "x", None)]);
+    let way_in = ports::free();
+    let home = LoneHome::start(&format!(
+        "[foreign_edge]\nlisten = [\"{way_in}\"]\n{}[deliver]\nlmtp = \"unix:{}\"",
+        pin(&certificate),
+        dovecot.lmtp_socket().display()
+    ));
+    let edge = Postfix::edge("example.org", way_in, Proof::Certificate(&certificate));
+    let mut large = message::simple(ANN, "alice@example.org", "large");
+    for line in 0..100_000 {
+        large.extend_from_slice(format!(".line {line} of a large message\r\n").as_bytes());
+    }
+    assert!(send(&edge, "alice@example.org", &large).starts_with("250"));
+    let stored = until("Dovecot has it", PATIENCE, || dovecot.messages("alice@example.org").pop());
+    assert_eq!(message::body(&stored), message::body(&large), "not an octet is changed");
+
+    dovecot.stop();
+    let waiting = message::simple(ANN, "alice@example.org", "waiting");
+    assert!(send(&edge, "alice@example.org", &waiting).starts_with("250"), "Postfix has it");
+    logged(&edge, "451 4.3.0");
+    assert!(message::files_that_hold(home.role.data(), "This is waiting").is_empty(), "and Home has not");
+    dovecot.start_again();
+    until("Dovecot has both", PATIENCE, || (dovecot.messages("alice@example.org").len() == 2).then_some(()));
+    until("Postfix has none", PATIENCE, || (edge.log().matches("status=sent").count() == 2).then_some(()));
+    assert_eq!(dovecot.messages("alice@example.org").len(), 2);
+}

@@ -1,0 +1,227 @@
+//! Postfix as the smarthost of a home: what users send, what is refused, what comes back, and what waits.
+
+use std::time::Duration;
+
+use testkit::certificates::{Authority, Certificate};
+use testkit::dovecot::Dovecot;
+use testkit::imap::json;
+use testkit::pair::{LoneHome, PASSWORD};
+use testkit::postfix::{Postfix, Proof, Relaying};
+use testkit::smtp::SmtpClient;
+use testkit::submission::{Security, Sent, Submission};
+use testkit::{message, ports, until};
+
+use crate::alone;
+
+const PATIENCE: Duration = Duration::from_secs(90);
+const ALICE: &str = "alice@example.org";
+const SECRET: &str = "a secret of two hosts";
+
+/// A home whose edge is a Postfix that takes the world's mail and sends to it. The world is `remote.test`, where
+/// `rejected@` does not exist; `refused@` the edge itself refuses.
+struct World {
+    home: LoneHome,
+    edge: Postfix,
+    world: Postfix,
+    own: Certificate,
+    _dovecot: Dovecot,
+    _authority: Authority,
+    secret: tempfile::NamedTempFile,
+}
+
+/// How home and smarthost know each other.
+enum Meeting {
+    /// TLS first, a pinned certificate, a login.
+    Pinned,
+    /// STARTTLS, a certificate by an authority, a client certificate.
+    Roots,
+    /// As the first, and the server's certificate is another one.
+    WrongPin,
+    /// As the first, with another password.
+    WrongPassword,
+}
+
+impl World {
+    fn start(meeting: &Meeting) -> Self {
+        let authority = Authority::new();
+        let (own, client) = (authority.issue(&["mx.edge.test"]), authority.issue(&["home.test"]));
+        let dovecot = Dovecot::start(&[("home", SECRET, None)]);
+        let world = Postfix::start("remote.test");
+        let way_in = ports::free();
+        let (edge, implicit, starttls) = Postfix::edge_both_ways(
+            "example.org",
+            way_in,
+            Proof::Certificate(&own),
+            Relaying {
+                certificate: &own,
+                auth: &dovecot.auth_socket(),
+                client: &client.fingerprint(),
+                world: world.address(),
+            },
+        );
+        let secret = tempfile::NamedTempFile::new().unwrap();
+        let password = if matches!(meeting, Meeting::WrongPassword) { "wrong" } else { SECRET };
+        std::fs::write(secret.path(), format!("{password}\n")).unwrap();
+        let login = format!("user = \"home\"\npassword_file = {:?}", secret.path().display().to_string());
+        let pin = |certificate: &Certificate| format!("fingerprint = \"{}\"", certificate.fingerprint());
+        let smarthost = match meeting {
+            Meeting::Pinned | Meeting::WrongPassword => {
+                format!("address = \"{implicit}\"\n{login}\n{}", pin(&own))
+            }
+            Meeting::WrongPin => format!("address = \"{implicit}\"\n{login}\n{}", pin(&client)),
+            Meeting::Roots => format!(
+                "address = \"{starttls}\"\ntls = \"starttls\"\nserver_name = \"mx.edge.test\"\nroots = {:?}\n\
+                 certificate = {:?}\nkey = {:?}",
+                authority.root().display().to_string(),
+                client.chain.display().to_string(),
+                client.key.display().to_string(),
+            ),
+        };
+        let home = LoneHome::start(&format!(
+            "outbound = \"on\"\n[queue]\nretry = [\"1s\"]\n[foreign_edge]\nlisten = [\"{way_in}\"]\n\
+             fingerprints = [\"{}\"]\n[smarthost]\n{smarthost}",
+            own.fingerprint()
+        ));
+        Self { home, edge, world, own, _dovecot: dovecot, _authority: authority, secret }
+    }
+
+    fn send(&self, to: &str, subject: &str) {
+        let login = Some((ALICE.to_owned(), PASSWORD.to_owned()));
+        let server = self.home.submission;
+        let submission = Submission { namespace: None, server, security: Security::Tls, login };
+        let octets = message::simple(ALICE, to, subject);
+        submission.send(Sent { from: ALICE, to, mail_options: "", rcpt_options: "", message: &octets });
+    }
+
+    fn came(&self, local: &str, subject: &str) -> Vec<u8> {
+        let field = format!("Subject: {subject}");
+        until("the world has it", PATIENCE, || {
+            let mut messages = self.world.messages(local).into_iter();
+            messages.find(|stored| message::holds(stored, field.as_bytes()))
+        })
+    }
+
+    fn queue(&self) -> Vec<serde_json::Value> {
+        let listed = json(&self.home.role.command_ok(&["queue", "list", "--json"], ""));
+        listed.as_array().unwrap().clone()
+    }
+
+    fn until_queue_is_empty(&self) {
+        until("the queue is empty", PATIENCE, || self.queue().is_empty().then_some(()));
+    }
+
+    /// The report that alice gets.
+    fn report(&self) -> String {
+        let alice = self.home.account("alice");
+        until("alice has a report", PATIENCE, || (alice.count("INBOX") > 0).then_some(()));
+        String::from_utf8(alice.messages("INBOX").remove(0)).unwrap()
+    }
+
+    fn waits_and_the_log_says(&self, text: &str) {
+        self.send("you@remote.test", "waiting");
+        until(&format!("Home logs {text}"), PATIENCE, || self.home.role.log().contains(text).then_some(()));
+        assert_eq!(self.queue().len(), 1, "it stays in the queue");
+        assert_eq!(self.home.account("alice").count("INBOX"), 0, "and is not sent back");
+    }
+}
+
+#[test]
+fn what_a_user_sends_goes_out_through_the_smarthost_with_a_login() {
+    let _alone = alone();
+    let world = World::start(&Meeting::Pinned);
+    world.send("you@remote.test", "first");
+    world.send("you@remote.test", "second");
+    let stored = message::with_crlf(&world.came("you", "first"));
+    world.came("you", "second");
+    let path = message::field(&stored, "Return-Path").unwrap();
+    assert!(path.starts_with("<prvs=") && path.ends_with("=alice@example.org>"), "{path}");
+    let text = String::from_utf8_lossy(message::head(&stored)).into_owned();
+    assert!(text.contains("DKIM-Signature") && text.contains("by mail.example.org"), "{text}");
+    assert!(!text.contains("from mail.example.org"), "the edge hides where it came from: {text}");
+    world.until_queue_is_empty();
+    assert!(world.edge.log().contains("sasl_username=home"));
+}
+
+#[test]
+fn a_client_certificate_and_starttls_do_as_well() {
+    let _alone = alone();
+    let world = World::start(&Meeting::Roots);
+    world.send("you@remote.test", "by-certificate");
+    world.came("you", "by-certificate");
+    world.until_queue_is_empty();
+}
+
+#[test]
+fn what_the_smarthost_refuses_is_reported_to_its_sender_at_once() {
+    let _alone = alone();
+    let world = World::start(&Meeting::Pinned);
+    world.send("refused@remote.test", "refused");
+    let report = world.report();
+    assert!(report.contains("Action: failed") && report.contains("refused@remote.test"), "{report}");
+    assert!(report.contains("554 5.7.1"), "{report}");
+    world.until_queue_is_empty();
+}
+
+#[test]
+fn what_the_world_refuses_comes_back_to_the_signed_address_through_the_edge() {
+    let _alone = alone();
+    let world = World::start(&Meeting::Pinned);
+    world.send("rejected@remote.test", "rejected");
+    let report = world.report();
+    assert!(report.contains("Delivered-To: alice@example.org"), "{report}");
+    assert!(report.contains("multipart/report") && report.contains("MAILER-DAEMON"), "{report}");
+    assert!(report.contains("rejected@remote.test"), "{report}");
+}
+
+#[test]
+fn mail_waits_while_the_smarthost_is_down_and_comes_once() {
+    let _alone = alone();
+    let world = World::start(&Meeting::Pinned);
+    world.edge.stop();
+    world.waits_and_the_log_says("the smarthost takes no mail now");
+    world.edge.start_again();
+    world.came("you", "waiting");
+    world.until_queue_is_empty();
+    assert_eq!(world.world.messages("you").len(), 1);
+}
+
+#[test]
+fn a_smarthost_with_another_certificate_hears_neither_mail_nor_password() {
+    let _alone = alone();
+    let world = World::start(&Meeting::WrongPin);
+    world.waits_and_the_log_says(&world.own.fingerprint());
+    let log = world.edge.log();
+    assert!(!log.contains("sasl_username") && !log.contains("SASL PLAIN authentication failed"), "{log}");
+    assert!(world.world.messages("you").is_empty());
+}
+
+#[test]
+fn mail_waits_while_the_login_is_wrong_and_goes_when_it_is_right() {
+    let _alone = alone();
+    let mut world = World::start(&Meeting::WrongPassword);
+    world.waits_and_the_log_says("see [smarthost] user and password_file");
+    std::fs::write(world.secret.path(), format!("{SECRET}\n")).unwrap();
+    world.home.role.restart();
+    world.came("you", "waiting");
+    world.until_queue_is_empty();
+}
+
+#[test]
+fn mail_for_an_alias_that_leads_elsewhere_comes_by_the_edge_and_goes_by_the_smarthost() {
+    let _alone = alone();
+    let world = World::start(&Meeting::Pinned);
+    world.home.role.command_ok(&["alias", "add", "sales@example.org", "you@remote.test"], "");
+    let octets = message::simple("ann@sender.test", "sales@example.org", "forwarded");
+    let mut client = SmtpClient::ready(world.edge.address()).unwrap();
+    let reply = client.message("ann@sender.test", &["sales@example.org"], &octets).unwrap();
+    assert!(reply.starts_with("250"), "{reply}");
+    let stored = message::with_crlf(&world.came("you", "forwarded"));
+    let path = message::field(&stored, "Return-Path").unwrap();
+    assert!(path.starts_with("<SRS0=") && path.ends_with("@example.org>"), "{path}");
+    let head = String::from_utf8_lossy(message::head(&stored)).into_owned();
+    assert!(
+        head.contains("by mail.example.org (Postern)") && !head.contains("ARC-"),
+        "nothing to vouch for: {head}"
+    );
+    world.until_queue_is_empty();
+}
