@@ -84,14 +84,11 @@ pub(super) fn of_recipient(outcome: &Outcome, blame: Blame, line: &Line) -> Aske
     }
 }
 
-/// Whether a refusal of the envelope may be about who we are (RFC 4954 section 6; RFC 3463's subject 7): it says nothing
-/// of the recipient.
-fn is_about_us(reply: &Reply) -> bool {
-    match (reply.code, reply.enhanced) {
-        (530 | 535 | 538, _) | (_, Some(EnhancedCode(_, 7, _))) => true,
-        (554, enhanced) => !matches!(enhanced, Some(EnhancedCode(_, 1 | 2, _))),
-        _ => false,
-    }
+/// Whether a refusal of the envelope may be about who we are: it does not speak of an address or a mailbox (RFC 3463,
+/// subjects 1 and 2). The code alone says nothing: Exim has 550 without another code for who does not exist, and for
+/// a client that it does not know.
+const fn is_about_us(reply: &Reply) -> bool {
+    !matches!(reply.enhanced, Some(EnhancedCode(_, 1 | 2, _)))
 }
 
 /// The replies for the sender, and what became of each recipient: `None` where the message itself was answered.
@@ -106,6 +103,9 @@ pub(super) fn of_message(
     for outcome in &result.outcomes {
         let of_envelope =
             (!result.body_begun && outcome.why().reply.is_some()).then(|| of_recipient(outcome, blame, line));
+        if matches!(outcome, Outcome::Delivered(_)) {
+            line.is_willing();
+        }
         replies.push(match &of_envelope {
             Some(Asked::Unknown(reply) | Asked::NotNow(reply)) => reply.clone(),
             _ => of_outcome(outcome, (result.in_doubt, item), line.host()),
@@ -138,6 +138,8 @@ fn told(why: &Why, host: &str) -> Reply {
         return Reply::new(code, (class, subject, detail), why.cause.clone());
     };
     let code = match reply.code {
+        // What the home said does not fit what was asked: that says nothing of this mail.
+        500.. if class == 4 => 451,
         450 | 451 | 452 | 550 | 552 | 553 | 554 => reply.code,
         500.. => 550,
         // 421 would end the sender's session, which is none of the home's.
@@ -179,8 +181,8 @@ fn tells(word: &str, host: &str) -> bool {
     if bare.eq_ignore_ascii_case(host) || (label.len() > 1 && bare.eq_ignore_ascii_case(label)) {
         return true;
     }
-    // An IPv6 address, with or without its prefix.
-    if bare.matches(':').count() > 1 {
+    // An IPv6 address, with or without its prefix; "::1" and "fe80::" as well.
+    if word.matches(':').count() > 1 {
         return true;
     }
     // A name or an IPv4 address; an enhanced status code or a version has three numbers at most.
@@ -205,6 +207,7 @@ mod tests {
             ("host=cellar", "Refused by the recipient's server"),
             ("", "Refused by the recipient's server"),
             ("héllo there", "[...] there"),
+            ("denied from ::1 and fe80::", "denied from [...] and [...]"),
         ] {
             assert_eq!(harmless(said, host), told, "{said}");
         }
@@ -219,14 +222,17 @@ mod tests {
                 &enhanced.map_or_else(|| Reply::bare(code, "x"), |enhanced| Reply::new(code, enhanced, "x")),
             )
         };
-        for (code, enhanced) in
-            [(554, Some((5, 7, 1))), (530, None), (535, None), (550, Some((5, 7, 0))), (554, None)]
-        {
+        for (code, enhanced) in [
+            (554, Some((5, 7, 1))),
+            (530, None),
+            (535, None),
+            (550, Some((5, 7, 0))),
+            (554, None),
+            (550, None),
+        ] {
             assert!(about_us(code, enhanced), "{code}");
         }
-        for (code, enhanced) in
-            [(550, Some((5, 1, 1))), (550, None), (553, Some((5, 1, 3))), (554, Some((5, 2, 1)))]
-        {
+        for (code, enhanced) in [(550, Some((5, 1, 1))), (553, Some((5, 1, 3))), (554, Some((5, 2, 1)))] {
             assert!(!about_us(code, enhanced), "{code}");
         }
     }
@@ -242,6 +248,28 @@ mod tests {
         assert_eq!(of(421, (4, 3, 2)), (451, EnhancedCode(4, 3, 2)));
         assert_eq!(of(571, (5, 7, 1)), (550, EnhancedCode(5, 7, 1)));
         assert_eq!(of(451, (5, 7, 1)), (451, EnhancedCode(4, 7, 1)));
+    }
+
+    /// Symptom: a home that answers twice makes Edge refuse mail for good. Cause: the outcome is temporary, but was told
+    /// with the code of the reply in it.
+    #[test]
+    fn what_is_temporary_is_told_as_temporary_whatever_reply_is_in_it() {
+        let unasked = smtp::client::Closed::Unexpected(Reply::new(550, (5, 1, 1), "no"));
+        let told = told(unasked.outcome(None).why(), "home");
+        assert_eq!((told.code, told.status()), (451, EnhancedCode(4, 5, 0)));
+    }
+
+    /// Symptom: `status` says for ever that a home refuses this Edge, and a second refusal is not logged. Cause: with a
+    /// file of recipients none is asked about, and a message that was taken counted for nothing.
+    #[test]
+    fn a_home_that_took_a_message_is_willing() {
+        let line = Line::nowhere(1);
+        line.refuses_us(&Reply::new(554, (5, 7, 1), "no"));
+        let outcomes = vec![Outcome::from_reply(None, &Reply::new(250, (2, 0, 0), "queued"))];
+        let result = TransactionResult { outcomes, reusable: true, in_doubt: false, body_begun: true };
+        let item = ItemId::from_bytes([1; 16]);
+        let (answers, _) = of_message(&result, Blame::Envelope, (Telling::Together, item), &line);
+        assert_eq!((answers.all.code, line.state().0), (250, "up"));
     }
 
     #[test]

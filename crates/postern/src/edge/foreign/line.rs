@@ -164,7 +164,6 @@ impl Line {
         result: &TransactionResult,
         slot: OwnedSemaphorePermit,
     ) {
-        drop(slot);
         if !result.reusable {
             return;
         }
@@ -173,6 +172,9 @@ impl Line {
         if !std::mem::replace(&mut inner.is_swept, true) {
             tokio::spawn(Arc::clone(self).sweep());
         }
+        drop(inner);
+        // Last: whoever gets the slot has to find the connection, or there will be one more than is allowed.
+        drop(slot);
     }
 
     /// Says goodbye on connections that have waited for long enough, until none is left.
@@ -241,7 +243,7 @@ impl Line {
         let now = State::Refusing { cause: cause.clone() };
         let before = std::mem::replace(&mut self.inner().state, now);
         if !matches!(before, State::Refusing { .. }) {
-            let advice = "let it take mail from this Edge's certificate or user, and say 550 5.1.1 of unknown recipients";
+            let advice = "let it take mail from this Edge's certificate or user, say 550 5.1.1 of unknown recipients, and take mail for postmaster";
             tracing::error!(home = %self.address(), %cause, %advice, "a home refuses this Edge: its mail is answered 451 and stays with the senders");
         }
     }
@@ -280,10 +282,14 @@ fn cause(error: &OpenError) -> String {
     }
 }
 
-/// Whether the connection was lost in mid transaction.
+/// Whether the connection was lost before the message was begun. Later it may be for what is in the message: a sender
+/// who knows what the home stumbles over must not keep other mail from it.
 fn lost(result: &TransactionResult) -> Option<String> {
     let open = |outcome: &Outcome| matches!(outcome, Outcome::Deferred(Why { reply: None, .. }));
-    let outcome = result.outcomes.iter().find(|outcome| open(outcome)).filter(|_| !result.reusable)?;
+    let outcome = result.outcomes.iter().find(|outcome| open(outcome))?;
+    if result.reusable || result.body_begun {
+        return None;
+    }
     Some(outcome.why().cause.clone())
 }
 
@@ -314,22 +320,25 @@ mod tests {
 
     use super::*;
 
-    fn line(connections: usize) -> Arc<Line> {
-        let known_by = KnownBy::Fingerprint(Fingerprint::from_str(&"00".repeat(32)).unwrap());
-        Arc::new(Line::new(Way {
-            host: "127.0.0.1".to_owned(),
-            port: 9,
-            tls_name: "127.0.0.1".to_owned(),
-            connector: net::home_tls::connector(known_by, None).unwrap(),
-            settings: Settings::new("mx.example.org"),
-            shown: None,
-            connections,
-        }))
+    impl Line {
+        /// To a home where nobody listens.
+        pub(in crate::edge::foreign) fn nowhere(connections: usize) -> Arc<Self> {
+            let known_by = KnownBy::Fingerprint(Fingerprint::from_str(&"00".repeat(32)).unwrap());
+            Arc::new(Self::new(Way {
+                host: "127.0.0.1".to_owned(),
+                port: 9,
+                tls_name: "127.0.0.1".to_owned(),
+                connector: net::home_tls::connector(known_by, None).unwrap(),
+                settings: Settings::new("mx.example.org"),
+                shown: None,
+                connections,
+            }))
+        }
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_message_waits_for_a_connection_but_not_for_ever() {
-        let line = line(1);
+        let line = Line::nowhere(1);
         let slot = Arc::clone(&line.slots).try_acquire_owned().unwrap();
         let question = super::super::known::question(&mail::Address::parse("bob@example.org").unwrap());
         let before = Instant::now();
@@ -342,9 +351,24 @@ mod tests {
         drop(slot);
     }
 
+    /// Symptom: whoever sends a message that the home's filter stumbles over keeps all other mail from it. Cause: a
+    /// connection that was lost within a message counted as a home that is away.
+    #[test]
+    fn a_home_that_drops_one_message_is_not_away() {
+        let dropped = Closed::Dropped.outcome(None);
+        let result = |body_begun| TransactionResult {
+            outcomes: vec![dropped.clone()],
+            reusable: false,
+            in_doubt: false,
+            body_begun,
+        };
+        assert!(lost(&result(false)).is_some());
+        assert_eq!(lost(&result(true)), None);
+    }
+
     #[tokio::test(start_paused = true)]
     async fn a_home_that_could_not_be_reached_is_left_alone_for_a_moment() {
-        let line = line(1);
+        let line = Line::nowhere(1);
         assert!(!line.was_down_just_now());
         line.went_down("no connection");
         assert!(line.was_down_just_now());
