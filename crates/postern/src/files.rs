@@ -55,10 +55,11 @@ pub fn read_json<T: DeserializeOwned>(path: &Path) -> Result<Option<T>, Problem>
     }
 }
 
-/// Reads a text file that has to be there.
+/// Reads a text file that has to be there. A byte order mark, which some editors put before it, is no part of the text.
 pub fn read_text(path: &Path, advice: &str) -> Result<String, Problem> {
-    std::fs::read_to_string(path)
-        .map_err(|error| Problem::setup(format!("can't read {}: {error}", path.display()), advice))
+    let text = std::fs::read_to_string(path)
+        .map_err(|error| Problem::setup(format!("can't read {}: {error}", path.display()), advice))?;
+    Ok(text.strip_prefix('\u{feff}').map(str::to_owned).unwrap_or(text))
 }
 
 /// Reads a secret that two programs share, on the first line of a file. It is drawn, not thought up, so it has no

@@ -15,6 +15,8 @@ use crate::problem::Problem;
 const ENTRIES_MAX: usize = 1_000_000;
 /// How often it is looked whether the file has changed.
 const LOOK_EVERY: Duration = Duration::from_secs(2);
+/// For how long it must not have been written to: half of a file would refuse good recipients for good.
+const RESTS_FOR: Duration = Duration::from_secs(2);
 
 /// The file and what it says.
 pub(super) struct List {
@@ -75,7 +77,7 @@ impl List {
         }
         let path = self.path.clone();
         let found = tokio::task::spawn_blocking(move || modified(&path)).await.unwrap_or_default();
-        if found != self.current().modified {
+        if found != self.current().modified && rests(found) {
             self.reload().await;
         }
     }
@@ -98,6 +100,13 @@ impl List {
 
 fn modified(path: &std::path::Path) -> Option<SystemTime> {
     std::fs::metadata(path).and_then(|about| about.modified()).ok()
+}
+
+/// Whether a file that was written to at that time is left alone since. One that is gone is.
+fn rests(modified: Option<SystemTime>) -> bool {
+    // By a clock that was set back it would never rest.
+    let range = SystemTime::now() - RESTS_FOR..SystemTime::now() + RESTS_FOR;
+    modified.is_none_or(|modified| !range.contains(&modified))
 }
 
 fn read(path: &std::path::Path) -> Result<Entries, Problem> {
@@ -174,6 +183,38 @@ mod tests {
         assert!(error.starts_with("2: 'alice'"), "{error}");
         let error = parse("a@example.org\n@b.example\nc@example.org\n", 2).unwrap_err();
         assert!(error.starts_with("3: no more than 2 lines"), "{error}");
+    }
+
+    /// Symptom: the first recipient of a file is unknown. Cause: some editors write a byte order mark before it, which
+    /// is a letter like any other to an address with SMTPUTF8.
+    #[test]
+    fn a_byte_order_mark_is_no_part_of_the_first_address() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("recipients");
+        std::fs::write(&path, "\u{feff}bob@example.org\r\n").unwrap();
+        assert!(read(&path).unwrap().have(&address("bob@example.org"), ""));
+    }
+
+    /// Symptom: good recipients are refused for good while a script writes the file anew. Cause: what was there of it
+    /// was read, nothing at first.
+    #[tokio::test(start_paused = true)]
+    async fn a_file_that_is_being_written_is_not_read_until_it_rests() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("recipients");
+        let write = |text: &str, modified| {
+            std::fs::write(&path, text).unwrap();
+            let file = std::fs::File::options().write(true).open(&path).unwrap();
+            file.set_modified(modified).unwrap();
+        };
+        let now = SystemTime::now();
+        write("bob@example.org\n", now - Duration::from_secs(100));
+        let list = List::open(path.clone(), "+".to_owned()).unwrap();
+        write("", now + Duration::from_secs(1));
+        tokio::time::advance(LOOK_EVERY).await;
+        assert!(list.has(&address("bob@example.org")).await);
+        write("eve@example.org\n", now - Duration::from_secs(10));
+        tokio::time::advance(LOOK_EVERY).await;
+        assert!(list.has(&address("eve@example.org")).await);
     }
 
     #[tokio::test(start_paused = true)]
