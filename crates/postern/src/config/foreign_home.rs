@@ -1,5 +1,6 @@
 //! `[[foreign_home]]` in `edge.toml`: a home that is another MTA, reached by SMTPS.
 
+use std::net::IpAddr;
 use std::path::PathBuf;
 
 use mail::Domain;
@@ -57,8 +58,8 @@ pub struct ForeignHomeConfig {
     #[serde(default)]
     pub recipients_file: Option<PathBuf>,
     /// Characters that start a sub-address, for a recipients file. Default `+`.
-    #[serde(default = "default_separators")]
-    pub subaddress_separators: String,
+    #[serde(default)]
+    pub subaddress_separators: Option<String>,
     /// How long a recipient that the home takes is not asked about again. Default 1 h.
     #[serde(default = "default_known_for")]
     pub known_for: Seconds,
@@ -79,10 +80,6 @@ pub struct ForeignHomeConfig {
 pub enum Recipients {
     /// The home is asked with MAIL and RCPT, and its answer is remembered for a while.
     CallAhead,
-}
-
-fn default_separators() -> String {
-    "+".to_owned()
 }
 
 const fn default_known_for() -> Seconds {
@@ -133,6 +130,13 @@ impl ForeignHomeConfig {
         }
         if self.fingerprint.is_some() && (self.server_name.is_some() || self.roots.is_some()) {
             return wrong("it is known by its fingerprint or by server_name and roots: remove one of them");
+        }
+        let is_name = |name: &String| name.parse::<IpAddr>().is_ok() || Domain::parse(name).is_ok();
+        if self.server_name.as_ref().is_some_and(|name| !is_name(name)) {
+            return wrong("server_name is no host name: write the one that its certificate is for");
+        }
+        if self.subaddress_separators.is_some() && self.recipients_file.is_none() {
+            return wrong("subaddress_separators counts only with a recipients_file: remove it");
         }
         if self.certificate.is_some() != self.key.is_some() {
             return wrong(
@@ -246,6 +250,9 @@ mod tests {
             ("message = \"2 GiB\"\n", "64 KiB to 1 GiB"),
             ("connections = 0\n", "1 to 100"),
             ("starttls = true\n", "unknown field `starttls`"),
+            ("server_name = \"home example\"\n", "server_name is no host name"),
+            ("server_name = \"\"\n", "server_name is no host name"),
+            ("subaddress_separators = \"-\"\n", "only with a recipients_file"),
             (&format!("{print}server_name = \"a.example\"\n"), "remove one of them"),
             (&format!("{print}roots = \"/r\"\n"), "remove one of them"),
         ] {

@@ -45,8 +45,8 @@ impl Known {
     /// # Errors
     /// When the recipients file can't be read.
     pub(super) fn open(home: &ForeignHomeConfig) -> Result<Self, Problem> {
-        let list =
-            home.recipients_file.clone().map(|path| List::open(path, home.subaddress_separators.clone()));
+        let separators = home.subaddress_separators.as_deref().unwrap_or("+");
+        let list = home.recipients_file.clone().map(|path| List::open(path, separators.to_owned()));
         Ok(Self {
             list: list.transpose()?,
             memory: Mutex::default(),
