@@ -13,7 +13,11 @@ const PATIENCE: Duration = Duration::from_secs(30);
 
 /// A budget. Cloning shares it.
 #[derive(Debug, Clone)]
-pub struct Budget(Arc<Semaphore>);
+pub struct Budget {
+    left: Arc<Semaphore>,
+    /// KiB of it when nothing is taken.
+    all: usize,
+}
 
 /// The budget is used up, and nobody gave anything back in time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -29,12 +33,18 @@ impl NoRoom {
 impl Budget {
     /// So many KiB.
     pub fn of_kib(kib: usize) -> Self {
-        Self(Arc::new(Semaphore::new(kib.min(Semaphore::MAX_PERMITS))))
+        let all = kib.min(Semaphore::MAX_PERMITS);
+        Self { left: Arc::new(Semaphore::new(all)), all }
     }
 
     /// As many whole KiB as these octets have.
     pub fn of_octets(octets: u64) -> Self {
         Self::of_kib(usize::try_from(octets / 1024).unwrap_or(usize::MAX))
+    }
+
+    /// Whether more than half of it is taken.
+    pub fn is_short(&self) -> bool {
+        self.left.available_permits() < self.all / 2
     }
 
     /// Room for one message, none of which is taken yet.
@@ -62,7 +72,7 @@ impl Room {
             return Ok(());
         }
         let step = u32::try_from(more).unwrap_or(u32::MAX - STEP_KIB).next_multiple_of(STEP_KIB);
-        let acquire = Arc::clone(&self.budget.0).acquire_many_owned(step);
+        let acquire = Arc::clone(&self.budget.left).acquire_many_owned(step);
         let Ok(Ok(permit)) = tokio::time::timeout(PATIENCE, acquire).await else { return Err(NoRoom) };
         match &mut self.taken {
             Some(taken) => taken.merge(permit),
@@ -87,6 +97,7 @@ mod tests {
         let (mut first, mut second) = (budget.room(), budget.room());
         assert_eq!(first.reach(48 << 10).await, Ok(()));
         assert_eq!(first.reach(40 << 10).await, Ok(()), "it has that already");
+        assert!(budget.is_short());
         assert_eq!(second.reach(16 << 10).await, Ok(()));
         assert_eq!(second.reach((16 << 10) + 1).await, Err(NoRoom));
         first.clear();

@@ -16,7 +16,7 @@ use crate::notification::is_role;
 use crate::problem::Problem;
 
 /// How long the home may take to answer; the sender waits.
-const PATIENCE: Duration = Duration::from_secs(60);
+pub(super) const PATIENCE: Duration = Duration::from_secs(60);
 /// Recipients that are remembered of one home.
 const REMEMBERED_MAX: usize = 20_000;
 

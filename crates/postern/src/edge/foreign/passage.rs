@@ -8,11 +8,12 @@ use link::Open;
 use mail::{Reply, Verdict};
 use net::smtp_server::Answers;
 use smtp::client::{Quorum, Transaction};
+use tokio::time::Instant;
 
 use super::answer::{self, Asked, Blame};
 use super::line::Unreachable;
 use super::{ForeignHome, head, known};
-use crate::edge::budget::Room;
+use crate::edge::budget::{NoRoom, Room};
 use crate::edge::handoff::Telling;
 use crate::received::Hop;
 
@@ -20,6 +21,16 @@ use crate::received::Hop;
 const PIECE_OCTETS: usize = 64 * 1024;
 /// What is added to the time that a home has: it may be at the end of a slow line.
 const OCTETS_PER_SECOND_MIN: u64 = 64 * 1024;
+
+/// The longest that a home has. A sender waits for 10 minutes (RFC 5321 section 4.5.3.2.6); past that he comes again, and
+/// what the home took meanwhile it takes twice. The rest is for the question about its postmaster.
+const PATIENCE_MAX: Duration = Duration::from_secs(500);
+/// Octets of a message that may come as slowly as they like.
+const LEISURE_OCTETS: u64 = 128 * 1024;
+/// How often it is looked how fast a larger one comes.
+const MINUTE: Duration = Duration::from_secs(60);
+/// What has to come in that time while memory is short: 16 KiB a second.
+const OCTETS_PER_MINUTE_MIN: u64 = 60 * 16 * 1024;
 
 /// A message that is not passed on yet.
 pub struct Passage {
@@ -34,6 +45,8 @@ pub struct Passage {
     is_ascii: bool,
     room: Room,
     held: Room,
+    /// When the last minute of its client began, and how much there was then.
+    minute: (Instant, u64),
     /// Set when the message can't be taken; the rest of it is then let go.
     refusal: Option<Reply>,
 }
@@ -51,6 +64,7 @@ impl Passage {
             is_ascii: true,
             room,
             held,
+            minute: (Instant::now(), 0),
             refusal: None,
         }
     }
@@ -87,10 +101,16 @@ impl Passage {
                 format!("The message is larger than {limit} octets"),
             ));
         }
+        if self.dawdles() {
+            return self.refuse(NoRoom.reply());
+        }
         let whole_piece = PIECE_OCTETS as u64;
+        let before = Instant::now();
         if let Err(no_room) = self.room.reach(self.octets.next_multiple_of(whole_piece)).await {
             return self.refuse(no_room.reply());
         }
+        // To wait for memory is not the client's slowness.
+        self.minute.0 += before.elapsed();
         self.is_ascii &= piece.is_ascii();
         if self.header.is_none() {
             self.header = Some(Bytes::from(head::without_ours(piece)));
@@ -108,8 +128,20 @@ impl Passage {
         }
     }
 
+    /// Whether the client keeps memory that others wait for, and hardly fills it.
+    fn dawdles(&mut self) -> bool {
+        let (began, octets) = self.minute;
+        if began.elapsed() < MINUTE {
+            return false;
+        }
+        self.minute = (Instant::now(), self.octets);
+        let is_slow = self.octets - octets < OCTETS_PER_MINUTE_MIN;
+        is_slow && self.octets > LEISURE_OCTETS && self.home.shared.budget.is_short()
+    }
+
     /// Gives the message up; this will be the reply.
     pub fn refuse(&mut self, reply: Reply) {
+        self.header = None;
         self.pieces = Vec::new();
         self.piece = BytesMut::new();
         self.room.clear();
@@ -128,8 +160,7 @@ impl Passage {
         }
         let pieces = self.pieces_below(&verdict);
         let transaction = self.transaction(&pieces, telling);
-        let patience =
-            self.home.shared.deadline + Duration::from_secs(transaction.octets / OCTETS_PER_SECOND_MIN);
+        let patience = patience(self.home.shared.deadline, transaction.octets);
         let line = &self.home.line;
         let answers = match tokio::time::timeout(patience, line.send(transaction, &pieces)).await {
             Ok(Ok(result)) => {
@@ -214,5 +245,102 @@ impl Passage {
             reply.status(),
         );
         self.home.shared.trace.event(Some(self.open.item), step, detail);
+    }
+}
+
+/// How long a home may take over a message of so many octets.
+fn patience(hand_off: Duration, octets: u64) -> Duration {
+    (hand_off + Duration::from_secs(octets / OCTETS_PER_SECOND_MIN)).min(PATIENCE_MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use mail::{Domain, Envelope, ItemId, UnixTime};
+
+    use super::super::line::Line;
+    use super::super::{Known, Shared};
+    use super::*;
+    use crate::config::ForeignHomeConfig;
+    use crate::edge::budget::Budget;
+    use crate::trace::Trace;
+
+    /// A home that takes 8 MiB, and memory for so much.
+    fn home(dir: &std::path::Path, memory: u64) -> Arc<ForeignHome> {
+        let text = "domains = [\"example.org\"]\naddress = \"127.0.0.1\"\nrecipients = \"call-ahead\"\n";
+        let config: ForeignHomeConfig = toml::from_str(text).unwrap();
+        let shared = Shared {
+            hostname: "mx.example.org".to_owned(),
+            budget: Budget::of_octets(memory),
+            deadline: Duration::from_secs(60),
+            trace: Trace::open(dir, link::Role::Edge).unwrap(),
+        };
+        Arc::new(ForeignHome {
+            domains: vec![Domain::parse("example.org").unwrap()],
+            message_octets_max: 8 << 20,
+            line: Line::nowhere(1),
+            known: Known::open(&config).unwrap(),
+            shared: Arc::new(shared),
+        })
+    }
+
+    fn begin(home: &Arc<ForeignHome>) -> Passage {
+        let envelope: Envelope =
+            serde_json::from_str(r#"{"reverse_path":"","recipients":[{"address":"b@example.org"}]}"#)
+                .unwrap();
+        home.begin(Open { item: ItemId::from_bytes([1; 16]), accepted: UnixTime(1), envelope }).unwrap()
+    }
+
+    /// So many octets, then one a minute. The reply that ends it, if one does.
+    async fn dawdle(passage: &mut Passage, octets: usize, minutes: usize) -> Option<u16> {
+        passage.body(b"A: b\r\n\r\n").await;
+        passage.body(&vec![b'a'; octets]).await;
+        for _ in 0..minutes {
+            tokio::time::advance(Duration::from_secs(61)).await;
+            passage.body(b"a").await;
+        }
+        passage.refusal.as_ref().map(|reply| reply.code)
+    }
+
+    /// Symptom: a few clients that send one octet now and then keep all mail from the homes. Cause: a message takes
+    /// memory for as long as its client likes.
+    #[tokio::test(start_paused = true)]
+    async fn who_dawdles_over_a_large_message_is_sent_away_when_memory_is_short() {
+        let dir = tempfile::tempdir().unwrap();
+        let home = home(dir.path(), 10 << 20);
+        let mut first = begin(&home);
+        assert_eq!(dawdle(&mut first, 4 << 20, 100).await, None, "there is memory enough");
+        let mut second = begin(&home);
+        assert_eq!(dawdle(&mut second, 2 << 20, 2).await, Some(452));
+        let mut other = begin(&home);
+        assert_eq!(other.room.reach(2 << 20).await, Ok(()));
+        assert_eq!(dawdle(&mut begin(&home), 100_000, 100).await, None, "it takes little");
+        let mut third = begin(&home);
+        third.body(b"A: b\r\n\r\n").await;
+        for _ in 0..60 {
+            tokio::time::advance(Duration::from_secs(2)).await;
+            third.body(&[b'a'; 40_000]).await;
+        }
+        assert!(!third.is_refused(), "20 KB a second will do");
+    }
+
+    #[tokio::test]
+    async fn a_message_that_was_given_up_holds_nothing() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut passage = begin(&home(dir.path(), 4 << 20));
+        passage.body(b"A: b\r\n\r\n").await;
+        passage.body(b"text").await;
+        passage.refuse(Reply::bare(552, "no"));
+        assert!(passage.header.is_none() && passage.pieces.is_empty() && passage.piece.is_empty());
+    }
+
+    /// Symptom: a large message comes again and again. Cause: the home was given longer than a sender waits, so that
+    /// nobody heard that it took it.
+    #[test]
+    fn no_home_has_longer_than_a_sender_waits() {
+        let hand_off = Duration::from_secs(60);
+        assert_eq!(patience(hand_off, 0), hand_off);
+        assert_eq!(patience(hand_off, 64 << 20), PATIENCE_MAX);
+        assert_eq!(patience(Duration::from_secs(3600), 0), PATIENCE_MAX);
+        assert!(PATIENCE_MAX + known::PATIENCE < Duration::from_secs(600));
     }
 }
