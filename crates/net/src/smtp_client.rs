@@ -203,6 +203,15 @@ impl Connection {
         self.tls.as_deref()
     }
 
+    /// Whether the server has said nothing since the last transaction and has not closed the connection: what it says
+    /// unasked would be read as the answer to the next command. A closed one is best noticed before it is used.
+    pub async fn is_quiet(&mut self) -> bool {
+        self.input.reserve(1);
+        // Looks once and does not wait.
+        let look = tokio::time::timeout(Duration::ZERO, self.stream.read_buf(&mut self.input));
+        look.await.is_err() && self.input.is_empty()
+    }
+
     /// Carries out one transaction. Never fails: what went wrong is in the outcomes, one per recipient.
     pub async fn send(&mut self, transaction: Transaction, body: &mut impl BodySource) -> TransactionResult {
         let recipients = transaction.recipients.len();
@@ -303,5 +312,29 @@ impl Connection {
             Ok(Err(error)) => Err(OpenError::Tls(error)),
             Err(_) => Err(OpenError::Tls(io::ErrorKind::TimedOut.into())),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A connection whose server has said these things, and the server's end.
+    async fn idle(said: &[u8]) -> (Connection, tokio::io::DuplexStream) {
+        let (ours, mut servers) = tokio::io::duplex(1024);
+        servers.write_all(said).await.unwrap();
+        let session = Session::new(Arc::new(Settings::new("a.example")));
+        (Connection { stream: Box::new(ours), session, input: BytesMut::new(), tls: None }, servers)
+    }
+
+    /// Symptom: a message is taken for delivered by a reply that was for another. Cause: what a server said late, while
+    /// the connection idled, was read as the answer to the next command.
+    #[tokio::test]
+    async fn a_connection_on_which_something_came_unasked_is_not_used_again() {
+        assert!(!idle(b"250 late\r\n").await.0.is_quiet().await);
+        let (mut connection, server) = idle(b"").await;
+        assert!(connection.is_quiet().await && connection.is_quiet().await);
+        drop(server);
+        assert!(!connection.is_quiet().await, "it was closed");
     }
 }

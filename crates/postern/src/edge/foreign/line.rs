@@ -136,7 +136,7 @@ impl Line {
             tracing::warn!(home = %address, "all connections to this home were busy for {SLOT_PATIENCE:?}; senders are told to try again");
             return Err(Unreachable);
         };
-        if let Some(mut connection) = self.take_idle() {
+        if let Some(mut connection) = self.take_quiet().await {
             let result = connection.send(transaction.clone(), &mut Pieces::of(pieces)).await;
             if result.reusable || result.in_doubt || !all_deferred(&result) {
                 self.put_back(connection, &result, slot);
@@ -151,6 +151,16 @@ impl Line {
         }
         self.put_back(connection, &result, slot);
         Ok(result)
+    }
+
+    /// One of those that idle and are as they were left.
+    async fn take_quiet(&self) -> Option<Connection> {
+        while let Some(mut connection) = self.take_idle() {
+            if connection.is_quiet().await {
+                return Some(connection);
+            }
+        }
+        None
     }
 
     fn take_idle(&self) -> Option<Connection> {
