@@ -25,6 +25,8 @@ enum Flaw {
     ForgetWhenSent,
     /// 250 as soon as one account has it, and nothing is kept for the others.
     OneAccountWillDo,
+    /// 451 when one account does not have it, and nothing is kept for it.
+    AllOrComeAgain,
 }
 
 /// How large the model is.
@@ -284,6 +286,7 @@ fn each_flaw_is_found() {
         (Flaw::NewIdWhenSealed, ONCE),
         (Flaw::ForgetWhenSent, SAFE),
         (Flaw::OneAccountWillDo, SAFE),
+        (Flaw::AllOrComeAgain, NOT_BOTH),
     ];
     for (flaw, broken) in flaws {
         let found = HasDiscoveries::AnyOf([broken].into());

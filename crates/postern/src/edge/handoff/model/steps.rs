@@ -152,6 +152,9 @@ impl HandOffModel {
 
     /// What the real code tells the sender of these replies; `None`: it seals.
     fn judge(self, kept: &[bool]) -> Option<u16> {
+        if self.flaw == Some(Flaw::AllOrComeAgain) {
+            return Some(if kept.contains(&false) { 451 } else { 250 });
+        }
         let reply = |kept: &bool| Reply::bare(if *kept { 250 } else { 451 }, "");
         let replies = kept.iter().map(reply).collect();
         let telling =

@@ -134,7 +134,13 @@ impl DispatchModel {
             ToHome::Outcome(attempt, _) => {
                 state.tell_edge(place, ToEdge::Settled(attempt));
             }
-            ToHome::Running(attempt) if runs(attempt) => home.in_doubt = false,
+            ToHome::Running(attempt) if runs(attempt) => {
+                home.in_doubt = false;
+                if let Some(Flaw::RunningIsDone(outcome)) = self.flaw {
+                    home.record.settled = Some(outcome);
+                    home.writing = Some(Writing::ThenSettle(attempt, place));
+                }
+            }
             ToHome::Unknown(attempt) if runs(attempt) && home.in_doubt => {
                 home.record.running = None;
                 home.in_doubt = false;
