@@ -48,9 +48,32 @@ impl Receive {
         if reply.is_positive() {
             self.transaction.home.get_or_insert(target);
             self.count_recipient(recipient);
-        } else if reply.enhanced.is_some_and(|EnhancedCode(class, subject, _)| (class, subject) == (5, 1)) {
+        } else if is_of_nobody(&reply) {
             self.unknown().await;
         }
         reply
+    }
+}
+
+/// Whether the client named somebody whom the home does not have. Homes that tell nothing but 550 tell it so; a mailbox
+/// that is full or closed (RFC 3463, subject 2) is there.
+const fn is_of_nobody(reply: &Reply) -> bool {
+    !matches!(reply.enhanced, Some(EnhancedCode(_, 2, _))) && reply.code >= 500
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Symptom: names are guessed at a home that is Exim as fast as one likes. Cause: its 550 has no other code, and only
+    /// x.1.x counted as a recipient that does not exist.
+    #[test]
+    fn who_guesses_names_is_counted_whatever_codes_the_home_has() {
+        for enhanced in [(5, 1, 1), (5, 0, 0), (5, 7, 1)] {
+            assert!(is_of_nobody(&Reply::new(550, enhanced, "no")), "{enhanced:?}");
+        }
+        for reply in [Reply::new(552, (5, 2, 2), "full"), Reply::new(451, (4, 1, 1), "later")] {
+            assert!(!is_of_nobody(&reply), "{reply}");
+        }
     }
 }
