@@ -2,7 +2,7 @@
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write as _};
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
 use serde::Serialize;
@@ -83,6 +83,11 @@ pub fn read_secret(path: &Path, key: &str) -> Result<String, Problem> {
 /// Shortest and longest secret of [`read_secret`], in octets.
 const SECRET_OCTETS_MIN: usize = 16;
 const SECRET_OCTETS_MAX: usize = 255;
+
+/// Whether others than the owner and the group of a file may read it.
+pub fn is_for_everybody(path: &Path) -> bool {
+    std::fs::metadata(path).is_ok_and(|about| about.permissions().mode() & 0o004 != 0)
+}
 
 /// A failure to write, for the operator.
 pub fn write_problem(path: &Path, error: &io::Error) -> Problem {

@@ -230,5 +230,9 @@ fn login(home: &ForeignHomeConfig) -> Result<Option<Login>, Problem> {
         let what = format!("{}: its first line holds no password", path.display());
         return Err(Problem::setup(what, "write the password of the home's user there"));
     }
+    if files::is_for_everybody(path) {
+        let advice = "chmod o-r";
+        tracing::warn!(path = %path.display(), %advice, "everybody on this host can read a home's password");
+    }
     Ok(Some(Login { user: user.clone(), password: Secret::new(password.to_owned()) }))
 }
