@@ -8,7 +8,7 @@ const DEPTH_MAX: usize = 16;
 const VALUE_OCTETS_MAX: usize = 64 * 1024;
 
 /// Values that Postfix has when the file does not say another one.
-const DEFAULTS: [(&str, &str); 7] = [
+const DEFAULTS: [(&str, &str); 8] = [
     ("mydomain", ""),
     ("myorigin", "$myhostname"),
     ("mydestination", "$myhostname, localhost.$mydomain, localhost"),
@@ -16,6 +16,7 @@ const DEFAULTS: [(&str, &str); 7] = [
     ("virtual_alias_domains", "$virtual_alias_maps"),
     ("alias_maps", "hash:/etc/aliases"),
     ("config_directory", "/etc/postfix"),
+    ("queue_directory", "/var/spool/postfix"),
 ];
 
 /// The parameters of a file.

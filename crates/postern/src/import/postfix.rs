@@ -1,5 +1,7 @@
 //! What each parameter of Postfix comes to here.
 
+mod ways;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 
@@ -44,32 +46,27 @@ const NO_NEED: [&str; 30] = [
 ];
 
 /// Parameters, by their beginning, without a counterpart, and why.
-const WITHOUT: [(&str, &str); 22] = [
+const WITHOUT: [(&str, &str); 17] = [
     ("always_bcc", "mail is not copied; an alias may lead to several accounts"),
     ("body_checks", "content is judged by filters: [[filter]] in home.toml"),
     ("canonical_maps", "addresses are not rewritten"),
     ("content_filter", "filters are asked while the sender waits: [[filter]] in home.toml, milter or rspamd"),
     ("header_checks", "content is judged by filters: [[filter]] in home.toml"),
     ("home_mailbox", "mailboxes are Home's own store, read by IMAP"),
-    ("local_transport", "mailboxes are Home's own store, read by IMAP"),
     ("mailbox_command", "mailboxes are Home's own store, read by IMAP; Sieve is not there yet"),
-    ("mailbox_transport", "mailboxes are Home's own store, read by IMAP"),
     ("masquerade_", "addresses are not rewritten"),
     ("mime_header_checks", "content is judged by filters: [[filter]] in home.toml"),
     ("postscreen_", "Edge's door has what is needed of it: [door] in edge.toml"),
     ("recipient_canonical_maps", "addresses are not rewritten"),
     ("sender_bcc_maps", "mail is not copied"),
     ("sender_canonical_maps", "addresses are not rewritten; Home writes the reverse-path (return_path, SRS)"),
-    ("sender_dependent_", "all mail leaves by the edges"),
+    ("sender_dependent_", "all mail leaves by the edges, or by one [smarthost]"),
     ("smtp_generic_maps", "what names the house is taken out of each header"),
     ("smtp_sasl_", "Edge sends to the recipients' hosts itself and logs in nowhere"),
     (
         "smtp_tls_",
         "TLS with other hosts is what they ask for: DANE, MTA-STS, else opportunistic; [outbound] in edge.toml",
     ),
-    ("transport_maps", "Edge goes where MX records lead; other ways are not there"),
-    ("virtual_transport", "mailboxes are Home's own store, read by IMAP"),
-    ("relay_transport", "mailboxes are Home's own store, read by IMAP"),
 ];
 
 /// Words of restriction lists, and what there is instead.
@@ -117,6 +114,12 @@ struct Translation {
     sections: Vec<String>,
     filters: Vec<String>,
     lists: Vec<String>,
+    /// Where `[deliver]` leads.
+    deliver: Option<String>,
+    /// Whether there is a `[smarthost]`.
+    smarthost: bool,
+    /// Hosts behind this one, and the domains that they keep.
+    inner: BTreeMap<String, BTreeSet<String>>,
 }
 
 /// Everything that one `main.cf` and its maps come to.
@@ -125,8 +128,10 @@ pub(super) fn translate(text: &str, files: &Files) -> Imported {
     let mut made = Translation::default();
     made.domains(&main, files);
     made.recipients(&main, files);
+    made.ways(&main, files);
     made.limits(&main);
     made.trust(&main);
+    made.smarthost(&main, files);
     made.tls(&main);
     made.milters(&main);
     made.restrictions(&main);
@@ -332,12 +337,6 @@ impl Translation {
         } else if main.written("mynetworks").is_some() {
             self.taken.push("mynetworks: this host only; its programs log in like all others".to_owned());
         }
-        if main.written("relayhost").is_some_and(|host| !host.is_empty()) {
-            self.without.push(format!(
-                "relayhost: {}: mail leaves by the edge, which sends to the recipients' hosts itself",
-                main.value("relayhost")
-            ));
-        }
     }
 
     fn tls(&mut self, main: &MainCf) {
@@ -429,12 +428,24 @@ impl Translation {
             ];
             let rest =
                 ["maximal_queue_lifetime", "delay_warning_time", "mynetworks", "relayhost", "smtpd_milters"];
-            let groups: [&[&str]; 4] = [&lists, &maps, &more, &rest];
+            let ways = [
+                "virtual_transport",
+                "mailbox_transport",
+                "local_transport",
+                "relay_transport",
+                "transport_maps",
+            ];
+            let groups: [&[&str]; 5] = [&lists, &maps, &more, &rest, &ways];
             groups.iter().any(|group| group.contains(&name))
                 || name.ends_with("_restrictions")
                 || name.starts_with("smtpd_tls_")
         };
+        let at_smarthost = |name: &str| name.starts_with("smtp_sasl_") || name.starts_with("smtp_tls_");
         for name in main.names().filter(|name| !handled(name) && !NO_NEED.contains(name)) {
+            if self.smarthost && at_smarthost(name) {
+                self.taken.push(format!("{name}: see [smarthost]"));
+                continue;
+            }
             let why = WITHOUT.iter().find(|(known, _)| name.starts_with(known)).map(|(_, why)| *why);
             match why {
                 Some(why) => self.without.push(format!("{name}: {why}")),
@@ -515,9 +526,10 @@ impl Translation {
             let unique: BTreeSet<&String> = lines.iter().collect();
             unique.iter().for_each(|line| text.push_str(&format!("  - {line}\n")));
         }
-        if !self.lists.is_empty() {
+        let for_edge: Vec<String> = self.lists.iter().cloned().chain(self.foreign_homes()).collect();
+        if !for_edge.is_empty() {
             text.push_str("\nFor edge.toml\n");
-            self.lists.iter().for_each(|list| text.push_str(&format!("\n{list}\n")));
+            for_edge.iter().for_each(|section| text.push_str(&format!("\n{section}\n")));
         }
         text.push_str(
             "\nNext\n  postern home pair CODE --config home.toml    the code is printed by 'postern edge setup'\n  sh accounts.sh \

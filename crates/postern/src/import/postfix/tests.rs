@@ -1,9 +1,9 @@
-//! Three hosts as people run them, and one that holds every trap.
+//! Four hosts as people run them, and one that holds every trap.
 
 use std::path::Path;
 
 use super::*;
-use crate::config::{self, HomeConfig};
+use crate::config::{self, HomeConfig, TlsStart};
 
 fn import(files: &[(&str, &str)]) -> Imported {
     let dir = tempfile::tempdir().unwrap();
@@ -97,6 +97,8 @@ fn a_host_with_virtual_mailboxes_filters_and_a_certificate() {
     assert_eq!(config.domains.iter().map(Domain::as_str).collect::<Vec<_>>(), ["example.com", "example.net"]);
     assert_eq!((config.filters.len(), config.queue.warn_after.0), (1, 14_400));
     assert_eq!(config.tls.key.as_deref(), Some(Path::new("/etc/ssl/mx.key")));
+    let dovecot = "unix:/var/spool/postfix/private/dovecot-lmtp".parse().unwrap();
+    assert_eq!(config.deliver.map(|deliver| deliver.lmtp), Some(dovecot));
     holds(
         &imported.commands,
         &[
@@ -133,6 +135,10 @@ fn a_front_host_that_relays_to_an_inner_one() {
         ),
         ("relay_domains", "example.org OK\nexample.net OK\n"),
         ("relay_recipients", "ann@example.org OK\nO'Hara@example.net OK\n"),
+        (
+            "transport",
+            "example.org smtp:[10.0.0.5]\nexample.net relay:[10.0.0.5]:25\nslow.example smtp:[192.0.2.1]\n* :[192.0.2.2]\n",
+        ),
     ]);
     let config = home(&imported);
     assert_eq!(config.domains.len(), 2);
@@ -140,7 +146,9 @@ fn a_front_host_that_relays_to_an_inner_one() {
     holds(
         &imported.report,
         &[
-            "transport_maps: Edge goes where MX records lead",
+            "transport_maps: slow.example smtp:[192.0.2.1]: Edge goes where MX records lead",
+            "transport_maps: * :[192.0.2.2]: all other mail leaves by the edge",
+            "[[foreign_home]]\ndomains = [\"example.net\", \"example.org\"]\naddress = \"10.0.0.5\"\n",
             "postscreen_greet_action: Edge's door",
             "message_size_limit: there is always a limit",
             "reject_unknown_reverse_client_hostname: counts as a sign",
@@ -148,6 +156,57 @@ fn a_front_host_that_relays_to_an_inner_one() {
             "mynetworks: this host only",
         ],
     );
+}
+
+#[test]
+fn a_satellite_that_logs_in_at_a_relay_host() {
+    let main = "myhostname = nas.example.org\nmydestination = example.org\nalias_maps =\nlocal_recipient_maps =\n\
+                relayhost = [mail.provider.example]:587\nsmtp_sasl_auth_enable = yes\n\
+                smtp_sasl_password_maps = hash:/etc/postfix/sasl_passwd\nsmtp_sasl_security_options = noanonymous\n\
+                smtp_tls_security_level = encrypt\nsmtp_tls_CAfile = /etc/ssl/certs/ca-certificates.crt\n\
+                mailbox_transport = lmtp:inet:127.0.0.1:24\nlocal_transport = lmtp:unix:private/other\n\
+                virtual_transport = lmtp:unix:unused\n";
+    let imported = import(&[
+        ("main.cf", main),
+        ("sasl_passwd", "[mail.provider.example]:587 ann@provider.example:hunter2:x\n"),
+    ]);
+    let config = home(&imported);
+    let smarthost = config.smarthost.unwrap();
+    assert_eq!(smarthost.host_and_port(), Some(("mail.provider.example", 587)));
+    assert_eq!((smarthost.tls, smarthost.roots), (TlsStart::StartTls, None));
+    assert_eq!(smarthost.user.as_deref(), Some("ann@provider.example"));
+    assert_eq!(config.deliver.unwrap().lmtp, "inet:127.0.0.1:24".parse().unwrap());
+    holds(
+        &imported.report,
+        &[
+            "write the password of ann@provider.example at [mail.provider.example]:587 into",
+            "local_transport: unix:/var/spool/postfix/private/other: Home delivers to one program only",
+            "virtual_transport: no mail takes it",
+            "smtp_sasl_security_options: see [smarthost]",
+        ],
+    );
+    for text in [&imported.home, &imported.commands, &imported.report] {
+        assert!(!text.contains("hunter2"), "a password is taken nowhere");
+    }
+    assert!(!imported.report.contains("Not known"), "{}", imported.report);
+
+    let address_only =
+        import(&[("main.cf", "mydestination = example.org\nrelayhost = mail.provider.example\n")]);
+    assert!(home(&address_only).smarthost.is_none());
+    holds(&address_only.report, &["relayhost: mail.provider.example knows this host by its address"]);
+
+    let pin = ["AB"; 32].join(":");
+    let pinned = import(&[(
+        "main.cf",
+        &format!(
+            "mydestination = example.org\nrelayhost = [10.8.0.1]:465\nsmtp_tls_wrappermode = yes\n\
+             smtp_tls_security_level = fingerprint\nsmtp_tls_fingerprint_cert_match = {pin}\n\
+             smtp_tls_cert_file = /etc/postfix/client.pem\n"
+        ),
+    )]);
+    let smarthost = home(&pinned).smarthost.unwrap();
+    assert_eq!((smarthost.tls, smarthost.fingerprint), (TlsStart::Implicit, Some(pin.parse().unwrap())));
+    assert_eq!(smarthost.key, smarthost.certificate);
 }
 
 #[test]
