@@ -581,9 +581,9 @@ pub(crate) struct Load {
 }
 
 impl Load {
-    /// From Postfix's host to Edge, one connection, as fast as they are answered.
-    pub(crate) fn begin(world: &World, count: u32) -> Self {
-        Self::start(world, world.host(Neighbour::Postfix.place()), world.pair.smtp, count)
+    /// From Postfix's host to Edge, one connection, as fast as they are answered, until [`Self::stopped`].
+    pub(crate) fn without_end(world: &World) -> Self {
+        Self::start(world, world.host(Neighbour::Postfix.place()), world.pair.smtp, 0)
     }
 
     /// From Postfix's own host to Postfix, which takes them to Edge and tries again when it must.
@@ -612,9 +612,27 @@ impl Load {
         self.numbered.told().taken.len()
     }
 
+    /// Waits until so many more were answered 250.
+    pub(crate) fn goes_on(&self, messages: usize) {
+        let before = self.taken();
+        until("mail is coming", PATIENCE, || (self.taken() >= before + messages).then_some(()));
+    }
+
     /// Waits for the end; each was answered 250.
-    pub(crate) fn all_taken(mut self) {
+    pub(crate) fn all_taken(self) {
+        let count = self.count as usize;
+        assert_eq!(self.ended(), count);
+    }
+
+    /// Has it end; each was answered 250. Gives how many that were.
+    pub(crate) fn stopped(mut self) -> usize {
+        self.numbered.stop();
+        self.ended()
+    }
+
+    fn ended(mut self) -> usize {
         let told = self.numbered.end(PATIENCE);
-        assert_eq!(told.taken.len(), self.count as usize, "{:?} {:?}", told.refused, told.doubt);
+        assert!(told.refused.is_empty() && told.doubt.is_empty(), "{:?} {:?}", told.refused, told.doubt);
+        told.taken.len()
     }
 }

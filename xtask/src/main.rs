@@ -2,6 +2,7 @@
 //! run before a push. It only calls `cargo`, and `apt-get` for the programs that the journeys talk to.
 
 mod fuzz;
+mod journeys;
 #[cfg(test)]
 mod lessons;
 #[cfg(test)]
@@ -51,8 +52,8 @@ fn main() -> ExitCode {
         ["fuzz", ref options @ ..] if let Some(options) = fuzz::Options::parse(options) => {
             fuzz::run(&mut plan, &target(), &options)
         }
-        ["journeys"] => packages(&mut plan).and_then(|()| journeys(&mut plan, None)),
-        ["journeys", filter] => packages(&mut plan).and_then(|()| journeys(&mut plan, Some(filter))),
+        ["journeys"] => packages(&mut plan).and_then(|()| run_journeys(&mut plan, None)),
+        ["journeys", filter] => packages(&mut plan).and_then(|()| run_journeys(&mut plan, Some(filter))),
         ["world", ref names @ ..] => packages(&mut plan).and_then(|()| world(&mut plan, names)),
         ["chaos", ref options @ ..] => packages(&mut plan).and_then(|()| chaos(&mut plan, options)),
         ["bench", ref options @ ..] => packages(&mut plan).and_then(|()| bench(&mut plan, options)),
@@ -79,7 +80,7 @@ fn ci(plan: &mut Plan, minutes: &str) -> Result<(), Failure> {
     fuzz::run(plan, &target(), &fuzz::Options::default())?;
     build(plan)?;
     plan.program("demo", &program(), &["demo", "--once"])?;
-    run_journeys(plan, None)?;
+    journeys::run(plan, None, &absolute(PROGRAM))?;
     plan.program("world", &built(WORLD), &[])?;
     plan.program("chaos", &built(WORLD), &["--chaos", minutes])?;
     // That it runs, not how fast: CI's machines are shared.
@@ -104,17 +105,9 @@ fn build(plan: &mut Plan) -> Result<(), Failure> {
     plan.cargo("build", &["build", "--workspace", "--bins", "--example", "store_crash"])
 }
 
-fn journeys(plan: &mut Plan, filter: Option<&str>) -> Result<(), Failure> {
-    build(plan)?;
-    run_journeys(plan, filter)
-}
-
-/// One at a time: each journey wants the machine's ports, network namespaces and processors for itself.
 fn run_journeys(plan: &mut Plan, filter: Option<&str>) -> Result<(), Failure> {
-    let mut arguments =
-        vec!["test", "--workspace", "--test", "journeys", "--", "--test-threads=1", "--show-output"];
-    arguments.extend(filter);
-    plan.cargo("journeys", &arguments)
+    build(plan)?;
+    journeys::run(plan, filter, &absolute(PROGRAM))
 }
 
 fn world(plan: &mut Plan, names: &[&str]) -> Result<(), Failure> {
@@ -142,6 +135,12 @@ fn bench(plan: &mut Plan, options: &[&str]) -> Result<(), Failure> {
 
 fn program() -> String {
     built(PROGRAM)
+}
+
+/// The same for a program that runs elsewhere.
+fn absolute(name: &str) -> String {
+    let path = built(name);
+    std::path::absolute(&path).map_or(path, |whole| whole.display().to_string())
 }
 
 /// A path below the target directory.
