@@ -232,14 +232,15 @@ impl Session {
         if running.data_sent || running.mail_refused || !running.all_sent() {
             return;
         }
-        if running.transaction.quorum == Quorum::All {
-            if !self.pending.is_empty() {
-                return;
-            }
-            if running.outcomes.iter().any(Option::is_some) {
+        match running.transaction.quorum {
+            // Who is only asked about gets no message, and no empty one either: DATA is never sent ahead.
+            Quorum::Never => return,
+            Quorum::All if !self.pending.is_empty() => return,
+            Quorum::All if running.outcomes.iter().any(Option::is_some) => {
                 running.settle(&Outcome::deferred(EnhancedCode(4, 5, 3), "another recipient was refused"));
                 return self.finish(true);
             }
+            Quorum::All | Quorum::One => {}
         }
         if !chunking && (self.pending.is_empty() || self.extensions.pipelining) {
             running.data_sent = true;
