@@ -7,7 +7,7 @@
 //! nat      203.0.113.9 ─┘   nat 192.168.77.1 ── bridge, the house ┘
 //! ```
 
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, SocketAddrV4};
 use std::path::Path;
 use std::sync::Mutex;
 use std::time::Duration;
@@ -167,6 +167,14 @@ impl NetworkLab {
         self.nft(
             "flush chain ip nat postrouting; add rule ip nat postrouting oifname wan masquerade fully-random",
         );
+    }
+
+    /// Has the NAT pass connections to this port of its public address on to a host of the house.
+    pub fn forward_port(&self, port: u16, to: SocketAddrV4) {
+        self.nft(&format!(
+            "add chain ip nat prerouting {{ type nat hook prerouting priority -100; }}; \
+             add rule ip nat prerouting iifname wan tcp dport {port} dnat to {to}"
+        ));
     }
 
     fn make_internet(&self) {

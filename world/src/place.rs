@@ -16,6 +16,8 @@ pub(crate) const SINK: Ipv4Addr = public(30);
 pub(crate) const EDGE: Ipv4Addr = public(2);
 /// A second edge.
 pub(crate) const SECOND_EDGE: Ipv4Addr = public(3);
+/// An edge that is a Postfix, of a domain of its own.
+pub(crate) const POSTFIX_EDGE: Ipv4Addr = public(4);
 /// The router of the house, as long as its provider lets it have this address.
 pub(crate) const NAT: Ipv4Addr = public(9);
 /// Authoritative name server.

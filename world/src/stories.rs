@@ -11,6 +11,7 @@ mod neighbours;
 mod new_edge;
 mod open_relay;
 mod port_scan;
+mod postfix_edge;
 mod receive_only;
 mod second_home;
 mod three_days_away;
@@ -129,5 +130,11 @@ pub(crate) const STORIES: &[Story] = &[
         says: "a new edge for a lost one by one code, while letters wait",
         setting: Setting::default,
         tell: new_edge::tell,
+    },
+    Story {
+        name: "postfix-edge",
+        says: "a Postfix as the edge: Home takes mail from it only, by its firewall and by its configuration",
+        setting: postfix_edge::setting,
+        tell: postfix_edge::tell,
     },
 ];

@@ -5,10 +5,10 @@ use std::net::Ipv4Addr;
 
 use testkit::knot::txt;
 
-use crate::place::{EDGE, Neighbour, SECOND_EDGE, SINK, SPAMMER};
+use crate::place::{EDGE, Neighbour, POSTFIX_EDGE, SECOND_EDGE, SINK, SPAMMER};
 
 /// The zones below the root.
-pub(crate) const ZONES: [&str; 15] = [
+pub(crate) const ZONES: [&str; 16] = [
     "arpa",
     "in-addr.arpa",
     "113.0.203.in-addr.arpa",
@@ -16,6 +16,7 @@ pub(crate) const ZONES: [&str; 15] = [
     "example.org",
     "test",
     "other.test",
+    "seed.test",
     "postfix.test",
     "exim.test",
     "opensmtpd.test",
@@ -31,6 +32,7 @@ pub(crate) fn records(keys: &[(String, String)]) -> Vec<(&'static str, String)> 
     let mut all = vec![
         ("example.org", ours() + &texts(keys, "example.org")),
         ("other.test", txt("@", "v=spf1 mx -all") + "@ MX 10 mx.example.org.\n" + &texts(keys, "other.test")),
+        ("seed.test", theirs(POSTFIX_EDGE) + &texts(keys, "seed.test")),
         ("sink.test", theirs(SINK)),
         ("spammer.test", format!("@ MX 10 mx\nmx A {SPAMMER}\n")),
         ("innocent.test", "@ MX 10 mx\nmx A 203.0.113.99\n".to_owned() + &txt("@", "v=spf1 -all")),

@@ -5,9 +5,8 @@ use std::path::Path;
 
 use tempfile::TempDir;
 
-use super::{DOMAIN, PASSWORD, Role};
+use super::{DOMAIN, MorePlace, PASSWORD, Role};
 use crate::imap::Account;
-use crate::ports;
 
 /// A home with the users `alice` and `bob`, running.
 #[derive(Debug)]
@@ -19,6 +18,7 @@ pub struct LoneHome {
     pub submission: SocketAddr,
     /// Where it gives mailboxes.
     pub imap: SocketAddr,
+    domain: String,
     dir: TempDir,
 }
 
@@ -40,9 +40,18 @@ impl LoneHome {
     /// As [`Self::start`].
     #[must_use]
     pub fn set_up(config: &str) -> Self {
+        Self::set_up_at(&MorePlace::loopback(), DOMAIN, config)
+    }
+
+    /// As [`Self::set_up`], somewhere else and for a domain.
+    ///
+    /// # Panics
+    /// As [`Self::start`].
+    #[must_use]
+    pub fn set_up_at(place: &MorePlace, domain: &str, config: &str) -> Self {
         let dir = tempfile::Builder::new().prefix("postern-home-").tempdir().expect("a directory");
-        let role = Role::new("home", &dir.path().join("home"), None);
-        let (submission, imap) = (ports::free(), ports::free());
+        let role = Role::new("home", &dir.path().join("home"), place.namespace.clone());
+        let [submission, imap] = place.listen;
         let data = role.data.display().to_string();
         let (at, mailboxes) = (submission.to_string(), imap.to_string());
         role.command_ok(
@@ -50,7 +59,7 @@ impl LoneHome {
                 "home",
                 "setup",
                 "--domain",
-                DOMAIN,
+                domain,
                 "--data",
                 &data,
                 "--submission",
@@ -61,9 +70,9 @@ impl LoneHome {
             "",
         );
         role.configure(config);
-        let home = Self { role, submission, imap, dir };
+        let home = Self { role, submission, imap, domain: domain.to_owned(), dir };
         for user in ["alice", "bob"] {
-            let address = format!("{user}@{DOMAIN}");
+            let address = format!("{user}@{domain}");
             home.role.command_ok(&["user", "add", &address, "--password-stdin"], &format!("{PASSWORD}\n"));
         }
         home
@@ -74,9 +83,9 @@ impl LoneHome {
     pub fn account(&self, name: &str) -> Account {
         Account {
             server: self.imap,
-            user: format!("{name}@{DOMAIN}"),
+            user: format!("{name}@{}", self.domain),
             password: PASSWORD.to_owned(),
-            namespace: None,
+            namespace: self.role.namespace.clone(),
         }
     }
 

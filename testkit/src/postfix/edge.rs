@@ -8,6 +8,7 @@ use std::path::Path;
 use super::Postfix;
 use crate::certificates::Certificate;
 use crate::ports;
+use crate::remote_mta::Site;
 
 /// How the edge proves who it is.
 #[derive(Debug, Clone, Copy)]
@@ -71,14 +72,7 @@ impl Postfix {
             world.ip(),
             world.port()
         );
-        // What this host writes about where the home's mail came from would tell the world where the home is.
-        std::fs::write(postfix.path("hidden"), "/^Received: from mail\\.example\\.org / IGNORE\n")
-            .expect("a file");
-        let _ = writeln!(
-            postfix.services,
-            "home-cleanup unix n - n - 0 cleanup\n    -o header_checks=regexp:{}",
-            postfix.path("hidden").display()
-        );
+        postfix.hide_home("mail.example.org");
         for (address, wrapped) in [(implicit, "yes"), (starttls, "no")] {
             let _ = write!(
                 postfix.services,
@@ -94,6 +88,50 @@ impl Postfix {
             );
         }
         (postfix.launch(&task), implicit, starttls)
+    }
+
+    /// Starts an edge on port 25 of a host, as `mx` of the domain. It hands mail in with its certificate, sends to the
+    /// world by MX, and takes mail for it at port 465 from whoever logs in, of which Dovecot is asked at `auth`.
+    ///
+    /// # Panics
+    /// When it does not start.
+    #[must_use]
+    pub fn public_edge(site: &Site, domain: &str, home: SocketAddr, own: &Certificate, auth: &Path) -> Self {
+        let mut postfix = Self::prepare();
+        postfix.settle_at(site);
+        std::fs::copy(&own.chain, postfix.path("certificate.pem")).expect("a certificate");
+        std::fs::copy(&own.key, postfix.path("key.pem")).expect("a key");
+        let mut task = postfix.hand_in(domain, home, Proof::Certificate(own));
+        let _ = write!(
+            task,
+            "myhostname = mx.{domain}\ninet_interfaces = {}\nsmtpd_relay_restrictions = reject_unauth_destination\n\
+             smtp_tls_security_level = may\n",
+            site.address
+        );
+        postfix.hide_home(&format!("mail.{domain}"));
+        let _ = write!(
+            postfix.services,
+            "{at} inet n - n - - smtpd\n    -o smtpd_tls_wrappermode=yes\n\
+             \x20   -o smtpd_tls_security_level=encrypt\n    -o cleanup_service_name=home-cleanup\n\
+             \x20   -o smtpd_sasl_auth_enable=yes\n    -o smtpd_sasl_type=dovecot\n\
+             \x20   -o smtpd_sasl_path={auth}\n\
+             \x20   -o {{smtpd_relay_restrictions=permit_sasl_authenticated, reject}}\n\
+             \x20   -o {{smtpd_recipient_restrictions=permit_sasl_authenticated, reject}}\n",
+            at = site.port(465),
+            auth = auth.display(),
+        );
+        postfix.launch(&task)
+    }
+
+    /// A service that does not write where the home's mail came from: that would tell the world where the home is.
+    fn hide_home(&mut self, home: &str) {
+        let line = format!("/^Received: from {} / IGNORE\n", home.replace('.', "\\."));
+        std::fs::write(self.path("hidden"), line).expect("a file");
+        let _ = writeln!(
+            self.services,
+            "home-cleanup unix n - n - 0 cleanup\n    -o header_checks=regexp:{}",
+            self.path("hidden").display()
+        );
     }
 
     /// The part of main.cf that hands mail in.

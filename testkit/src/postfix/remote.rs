@@ -15,11 +15,7 @@ impl Postfix {
     #[must_use]
     pub fn remote(site: &Site) -> Self {
         let mut postfix = Self::prepare();
-        postfix.address = site.port(25);
-        postfix.namespace = Some(site.namespace.clone());
-        // It heeds DANE where its resolver has validated the answer.
-        let resolver = format!("nameserver {}\noptions trust-ad\n", site.name_server);
-        std::fs::write(postfix.path("resolv.conf"), resolver).expect("a file");
+        postfix.settle_at(site);
         let task = format!(
             "myhostname = mx.{DOMAIN}\ninet_interfaces = {own}\nmynetworks = {own}/32\n\
              virtual_mailbox_domains = {DOMAIN}\nvirtual_mailbox_base = {mail}\n\
@@ -32,6 +28,15 @@ impl Postfix {
             mail = postfix.path("mail").display(),
         );
         postfix.launch(&task)
+    }
+
+    /// Gives it the host and its resolver.
+    pub(super) fn settle_at(&mut self, site: &Site) {
+        self.address = site.port(25);
+        self.namespace = Some(site.namespace.clone());
+        // It heeds DANE where its resolver has validated the answer.
+        let resolver = format!("nameserver {}\noptions trust-ad\n", site.name_server);
+        std::fs::write(self.path("resolv.conf"), resolver).expect("a file");
     }
 
     fn reload_with(&self, setting: &str) {

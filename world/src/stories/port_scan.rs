@@ -73,7 +73,7 @@ pub(crate) fn tell(world: &mut World) {
     world.bob_has(5);
 }
 
-fn open_ports(from: &str, to: &str) -> Vec<u16> {
+pub(super) fn open_ports(from: &str, to: &str) -> Vec<u16> {
     let mut nmap = process::command(Some(from), "nmap");
     nmap.args(["-sS", "-Pn", "-n", "-p-", "--min-rate", RATE, "--max-retries", "1", "-oG", "-", to]);
     let said = process::run_ok(nmap, b"", PATIENCE);
