@@ -111,12 +111,14 @@ fn rests(modified: Option<SystemTime>) -> bool {
 
 fn read(path: &std::path::Path) -> Result<Entries, Problem> {
     let text = files::read_text(path, "write it, one address per line, or use recipients = \"call-ahead\"")?;
-    parse(&text, ENTRIES_MAX).map_err(|what| {
-        Problem::setup(
-            format!("{}:{what}", path.display()),
-            "write one address or @domain per line; # begins a comment",
-        )
-    })
+    let advice = "write one address or @domain per line; # begins a comment";
+    let entries = parse(&text, ENTRIES_MAX)
+        .map_err(|what| Problem::setup(format!("{}:{what}", path.display()), advice))?;
+    if entries == Entries::default() {
+        // A script that failed leaves an empty file: all mail would be refused for good.
+        return Err(Problem::setup(format!("{} names nobody", path.display()), advice));
+    }
+    Ok(entries)
 }
 
 /// No more than `most` lines may count.
@@ -236,9 +238,14 @@ mod tests {
         write("no address\n", 3);
         tokio::time::advance(LOOK_EVERY).await;
         assert!(list.has(&eve).await);
-        write("bob@example.org\n", 3);
+        write("# nobody\n", 4);
+        tokio::time::advance(LOOK_EVERY).await;
+        assert!(list.has(&eve).await, "an empty file is a mistake");
+        write("bob@example.org\n", 4);
         list.reload().await;
         assert!(list.has(&bob).await, "SIGHUP does not wait for a new time");
         assert!(List::open(dir.path().join("none"), String::new()).is_err());
+        write("\n", 5);
+        assert!(List::open(path, String::new()).err().unwrap().to_string().contains("names nobody"));
     }
 }
