@@ -1,5 +1,7 @@
 //! Dovecot: mailboxes that LMTP delivers into, and the logins that Postfix asks it about.
 
+use std::fs::OpenOptions;
+use std::io::Write as _;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -39,13 +41,7 @@ impl Dovecot {
         let mut owner = process::command(None, "chown");
         owner.arg("nobody").arg(dovecot.path("mail"));
         process::run_ok(owner, b"", PATIENCE);
-        let lines = users.iter().map(|(address, password, quota)| {
-            let quota =
-                quota.map_or_else(String::new, |octets| format!("userdb_quota_rule=*:bytes={octets}"));
-            let home = dovecot.path("mail").join(address);
-            format!("{address}:{{PLAIN}}{password}:{MAIL_UID}:{MAIL_UID}::{}::{quota}\n", home.display())
-        });
-        std::fs::write(dovecot.path("users"), lines.collect::<String>()).expect("a file");
+        users.iter().for_each(|user| dovecot.add(*user));
         std::fs::write(dovecot.path("dovecot.conf"), dovecot.configuration()).expect("a file");
         dovecot.start_again();
         dovecot
@@ -60,6 +56,19 @@ impl Dovecot {
         command.arg("-F").arg("-c").arg(self.path("dovecot.conf"));
         self.process = Some(Process::start(command, &self.path("output")));
         until("Dovecot listens", PATIENCE, || std::net::TcpStream::connect(self.lmtp).ok());
+    }
+
+    /// Adds a user, of whom a running one knows at once.
+    ///
+    /// # Panics
+    /// When the file of users can't be written.
+    pub fn add(&self, (address, password, quota): User<'_>) {
+        let quota = quota.map_or_else(String::new, |octets| format!("userdb_quota_rule=*:bytes={octets}"));
+        let home = self.path("mail").join(address);
+        let mut users =
+            OpenOptions::new().create(true).append(true).open(self.path("users")).expect("a file");
+        writeln!(users, "{address}:{{PLAIN}}{password}:{MAIL_UID}:{MAIL_UID}::{}::{quota}", home.display())
+            .expect("a line");
     }
 
     /// Ends it; its mailboxes stay.

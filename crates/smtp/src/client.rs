@@ -7,6 +7,7 @@
 mod closed;
 mod commands;
 mod extensions;
+mod hand_in;
 mod login;
 mod settings;
 mod transaction;
@@ -16,60 +17,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{BufMut as _, BytesMut};
-use mail::{Envelope, Outcome, Recipient, Reply};
+use mail::Reply;
 
 pub use self::closed::Closed;
 pub use self::extensions::Extensions;
+pub use self::hand_in::{BESIDE, Quorum, Transaction, TransactionResult};
 pub use self::login::Login;
 pub use self::settings::{Chunking, Protocol, Settings, TlsUse};
 use self::transaction::Running;
 use crate::OUTPUT_OCTETS;
 use crate::reply::ReplyReader;
 pub use crate::reply::{ReplyError, ReplyLimits};
-
-/// How many of the recipients the server has to take before the message is sent.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Quorum {
-    /// One of them: each has an outcome of its own.
-    #[default]
-    One,
-    /// All of them, else none gets it: for who can pass on one outcome only.
-    All,
-    /// The message is not sent at all: the server is only asked which recipients it would take.
-    Never,
-}
-
-/// One message for one host.
-#[derive(Debug, Clone)]
-pub struct Transaction {
-    /// Reverse-path and parameters. Its own recipients are not looked at.
-    pub envelope: Arc<Envelope>,
-    /// The recipients that this host is to get: all of the envelope's, or some.
-    pub recipients: Vec<Recipient>,
-    /// The exact size of the message in octets, as it will be given to [`Session::body`].
-    pub octets: u64,
-    /// Whether octets above 127 occur in the message.
-    pub has_8bit: bool,
-    /// Whether the header section needs SMTPUTF8 (RFC 6531). Addresses that do are found by themselves.
-    pub needs_smtputf8: bool,
-    /// Who has to be taken for the message to be sent.
-    pub quorum: Quorum,
-}
-
-/// What became of a transaction.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct TransactionResult {
-    /// One outcome per recipient, in the order given.
-    pub outcomes: Vec<Outcome>,
-    /// Whether [`Session::start`] may be called again; else [`Step::Closed`] follows.
-    pub reusable: bool,
-    /// The whole body was sent and no reply came: the server may have taken the message. Recipients it had
-    /// accepted are deferred.
-    pub in_doubt: bool,
-    /// Whether the message was begun to be sent: enough recipients were taken. If not, outcomes with a reply are
-    /// refusals of the envelope.
-    pub body_begun: bool,
-}
 
 /// What the driver has to do before it calls [`Session::advance`] again.
 #[derive(Debug)]

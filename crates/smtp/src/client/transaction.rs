@@ -4,7 +4,9 @@ use bytes::{BufMut as _, BytesMut};
 use mail::{EnhancedCode, Outcome, Reply};
 
 use super::commands::{self, Facts};
-use super::{Chunking, Closed, Phase, Protocol, Quorum, Sent, Session, Step, Transaction, TransactionResult};
+use super::{
+    BESIDE, Chunking, Closed, Phase, Protocol, Quorum, Sent, Session, Step, Transaction, TransactionResult,
+};
 use crate::body::{BareLineEnd, DotStuffer, LineEnds};
 
 /// What the caller gave is not the message that was announced.
@@ -124,7 +126,7 @@ impl Session {
         let sender_needs =
             transaction.envelope.reverse_path.address().is_some_and(mail::Address::needs_smtputf8);
         let message_needs = transaction.needs_smtputf8 || sender_needs;
-        if let Some(failure) = objection(transaction, offered, message_needs) {
+        if let Some(failure) = objection(transaction, offered, (self.settings.protocol, message_needs)) {
             running.settle(&failure);
         }
         let mut utf8 = message_needs;
@@ -237,7 +239,7 @@ impl Session {
             Quorum::Never => return,
             Quorum::All if !self.pending.is_empty() => return,
             Quorum::All if running.outcomes.iter().any(Option::is_some) => {
-                running.settle(&Outcome::deferred(EnhancedCode(4, 5, 3), "another recipient was refused"));
+                running.settle(&Outcome::deferred(BESIDE, "another recipient was refused"));
                 return self.finish(true);
             }
             Quorum::All | Quorum::One => {}
@@ -307,7 +309,11 @@ impl Session {
 }
 
 /// What keeps the whole message from being given to this server.
-fn objection(transaction: &Transaction, offered: &super::Extensions, needs_utf8: bool) -> Option<Outcome> {
+fn objection(
+    transaction: &Transaction,
+    offered: &super::Extensions,
+    (protocol, needs_utf8): (Protocol, bool),
+) -> Option<Outcome> {
     if offered.size_max.is_some_and(|max| transaction.octets > max) {
         return Some(Outcome::failed(EnhancedCode(5, 3, 4), "the message is larger than the server takes"));
     }
@@ -315,7 +321,8 @@ fn objection(transaction: &Transaction, offered: &super::Extensions, needs_utf8:
         let cause = "the sender asks for REQUIRETLS, which the server does not offer";
         return Some(Outcome::failed(EnhancedCode(5, 7, 30), cause));
     }
-    if transaction.has_8bit && !offered.eight_bit_mime {
+    // A mailbox keeps octets; only what goes on to another host may not be 8-bit (RFC 6152 section 3).
+    if transaction.has_8bit && !offered.eight_bit_mime && protocol == Protocol::Smtp {
         let cause = "the message has 8-bit text, which the server does not take";
         return Some(Outcome::failed(EnhancedCode(5, 6, 3), cause));
     }

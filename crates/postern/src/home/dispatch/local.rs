@@ -62,22 +62,17 @@ impl Octets {
 }
 
 impl LocalMessage {
-    /// Puts the message into the INBOX of every account that `recipient` leads to: delivered when all have it.
+    /// Puts the message into the INBOX of every account that `recipient` leads to: delivered when all have it. One that
+    /// does not take it keeps it from no other; those that have it know it when it is tried again.
     pub(crate) async fn deliver(&self, keeper: &Keeper, recipient: &Address, accounts: &[String]) -> Outcome {
+        let mut worst = in_the_mailbox();
         for account in accounts {
             let head = format!("Return-Path: <{}>\r\nDelivered-To: {recipient}\r\n", self.reverse_path);
             if let Err(error) = self.deliver_to(keeper, account, head.into_bytes()).await {
-                return outcome_of(&error);
+                worst = worse(worst, outcome_of(&error));
             }
         }
-        let why = Why {
-            mta: None,
-            status: EnhancedCode(2, 1, 5),
-            reply: None,
-            cause: "in the mailbox".to_owned(),
-            reports: false,
-        };
-        Outcome::Delivered(why)
+        worst
     }
 
     /// Commits the message to an account's INBOX.
@@ -108,6 +103,24 @@ impl LocalMessage {
     }
 }
 
+fn in_the_mailbox() -> Outcome {
+    Outcome::Delivered(Why {
+        mta: None,
+        status: EnhancedCode(2, 1, 5),
+        reply: None,
+        cause: "in the mailbox".to_owned(),
+        reports: false,
+    })
+}
+
+/// What one recipient's outcome is when his accounts have two. While one may still take it, it is not over.
+fn worse(one: Outcome, other: Outcome) -> Outcome {
+    match (&one, &other) {
+        (Outcome::Deferred(_), _) | (Outcome::Failed(_), Outcome::Failed(_) | Outcome::Delivered(_)) => one,
+        _ => other,
+    }
+}
+
 fn outcome_of(failure: &Failure) -> Outcome {
     match failure {
         Failure::Lmtp(outcome) => outcome.clone(),
@@ -121,5 +134,21 @@ fn outcome_of(failure: &Failure) -> Outcome {
             tracing::warn!(%error, "a message could not be put into a mailbox; it is tried again");
             Outcome::deferred(EnhancedCode(4, 3, 0), "the mailbox could not be written")
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn while_one_account_may_still_take_it_the_recipient_is_not_settled() {
+        let deferred = || Outcome::deferred(EnhancedCode(4, 3, 0), "later");
+        let failed = || Outcome::failed(EnhancedCode(5, 2, 2), "full");
+        let of = |outcomes: [Outcome; 3]| outcomes.into_iter().fold(in_the_mailbox(), worse);
+        assert!(matches!(of([in_the_mailbox(), in_the_mailbox(), in_the_mailbox()]), Outcome::Delivered(_)));
+        assert!(matches!(of([in_the_mailbox(), failed(), in_the_mailbox()]), Outcome::Failed(_)));
+        assert!(matches!(of([failed(), deferred(), failed()]), Outcome::Deferred(_)));
+        assert!(matches!(of([deferred(), failed(), in_the_mailbox()]), Outcome::Deferred(_)));
     }
 }

@@ -1,13 +1,14 @@
 //! Delivery by LMTP (RFC 2033): one account, one transaction, on connections that are reused.
 //!
-//! What was taken over is remembered durably under its id, so that a hand-off that is repeated delivers once. Between
-//! the server's 250 and that record lies the one moment in which a crash can double a message.
+//! What was taken over is remembered durably under its id, so that a hand-off that is repeated delivers once. It may come
+//! twice when the server took it and Home does not know: its reply was lost, or Home died before the record was made.
 
 use std::collections::HashSet;
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
-use mail::{EnhancedCode, ItemId, Outcome};
+use mail::{EnhancedCode, ItemId, Outcome, Why};
 use net::endpoint::Endpoint;
 use net::smtp_client::{Connection, OpenError};
 use smtp::client::{Chunking, Closed, Protocol, Settings};
@@ -25,6 +26,8 @@ use crate::home::reused::Reused;
 use crate::problem::Problem;
 use crate::system;
 
+/// How long a message waits for one of the connections. Its sender or Edge waits as well, and keeps it.
+const SLOT_PATIENCE: Duration = Duration::from_secs(30);
 /// The file in the data directory.
 const FILE: &str = "handed-over.db";
 
@@ -81,12 +84,19 @@ impl Lmtp {
 
     /// A message that comes a second time while the first is under way has to come a third time.
     async fn hand_over_once(&self, account: &str, delivery: Delivery) -> Result<Kept, Failure> {
-        // Never closed. Held until the record is made: a crash can double as many messages as there are connections.
-        let _slot = self.0.slots.acquire().await;
-        let Some(item) = delivery.item else { return self.hand_over(account, delivery).await };
-        let id = derived_id(&format!("postern lmtp {account}"), item);
-        let Some(_under_way) = UnderWay::enter(&self.0, id) else {
+        let id = delivery.item.map(|item| derived_id(&format!("postern lmtp {account}"), item));
+        let under_way = id.map(|id| UnderWay::enter(&self.0, id));
+        if let Some(None) = under_way {
             return Err(deferred("the same message is being delivered just now"));
+        }
+        // Held until the record is made: a crash can double as many messages as there are connections.
+        let Ok(_slot) = tokio::time::timeout(SLOT_PATIENCE, self.0.slots.acquire()).await else {
+            tracing::error!(lmtp = %self.0.endpoint,
+                "all connections to the mailbox server were busy for {SLOT_PATIENCE:?}: is it well? Senders and edges keep the mail");
+            return Err(deferred("all connections to the mailbox server are busy"));
+        };
+        let (Some(id), Some(item)) = (id, delivery.item) else {
+            return self.hand_over(account, delivery).await;
         };
         let remembered = self.0.remembered.clone();
         let known = tokio::task::spawn_blocking(move || remembered.has(id)).await;
@@ -111,6 +121,9 @@ impl Lmtp {
         match self.0.reused.send(open, transaction, &mut letter).await {
             Ok(result) => match result.outcomes.into_iter().next() {
                 Some(Outcome::Delivered(_)) => Ok(Kept::HandedOver),
+                Some(Outcome::Failed(why)) if !result.body_begun && is_of_the_address(&why) => {
+                    Err(unknown_there(account, why))
+                }
                 Some(outcome) => Err(Failure::Lmtp(outcome)),
                 None => Err(deferred("no outcome")),
             },
@@ -131,6 +144,18 @@ impl Lmtp {
             error => deferred(error.to_string()),
         }
     }
+}
+
+const fn is_of_the_address(why: &Why) -> bool {
+    matches!(why.status, EnhancedCode(_, 1, _))
+}
+
+/// Whoever has an account here has been found already: that the mailbox server does not know him is for the operator to
+/// mend, and no sender's fault.
+fn unknown_there(account: &str, why: Why) -> Failure {
+    tracing::error!(account, cause = %why,
+        "the mailbox server does not know an account: add it there under its whole address. Senders and edges keep the mail");
+    Failure::Lmtp(Outcome::Deferred(Why { status: EnhancedCode(4, 3, 5), ..why }))
 }
 
 fn deferred(cause: impl Into<String>) -> Failure {

@@ -25,6 +25,8 @@ struct Server {
     connections: AtomicUsize,
     /// Whether it closes each after a message.
     closes: AtomicBool,
+    /// Whether it refuses all recipients.
+    knows_nobody: AtomicBool,
 }
 
 impl Server {
@@ -61,6 +63,9 @@ impl Server {
                     in_body = true;
                     "354 go"
                 }
+                rcpt if rcpt.starts_with("RCPT") && self.knows_nobody.load(Ordering::Relaxed) => {
+                    "550 5.1.1 User doesn't exist"
+                }
                 rcpt if rcpt.starts_with("RCPT") => {
                     self.came.lock().unwrap().push(said.clone());
                     "250 2.1.5 ok"
@@ -96,6 +101,10 @@ impl Fixture {
     }
 
     async fn deliver(&self, item: u8, mailbox: &str) -> Result<Kept, Failure> {
+        self.begin(item, mailbox).await.unwrap()
+    }
+
+    fn begin(&self, item: u8, mailbox: &str) -> oneshot::Receiver<Result<Kept, Failure>> {
         let delivery = Delivery {
             item: Some(ItemId::from_bytes([item; 16])),
             mailbox: mailbox.to_owned(),
@@ -106,7 +115,7 @@ impl Fixture {
         };
         let (done, result) = oneshot::channel();
         self.keeper.deliver("bob--example.org", delivery, move |delivered| drop(done.send(delivered)));
-        result.await.unwrap()
+        result
     }
 }
 
@@ -170,4 +179,36 @@ async fn a_connection_is_used_again_and_one_that_was_closed_meanwhile_costs_no_m
     server.closes.store(true, Ordering::Relaxed);
     assert!(delivered(3).await && delivered(4).await);
     assert_eq!((server.count(), server.connections.load(Ordering::Relaxed)), (4, 2));
+}
+
+/// Symptom: with a mistake in the mailbox server's list of users all mail is bounced. Cause: its 550 was passed on,
+/// though Home knows that the account is there.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_account_that_the_server_does_not_know_is_no_refusal() {
+    let home = Fixture::new();
+    let server = Server::start(&home.socket(), &["250 2.0.0 Saved"]);
+    server.knows_nobody.store(true, Ordering::Relaxed);
+    let unknown = home.deliver(1, "INBOX").await.unwrap_err();
+    assert!(matches!(&unknown, Failure::Lmtp(Outcome::Deferred(why)) if why.status.0 == 4), "{unknown}");
+    server.knows_nobody.store(false, Ordering::Relaxed);
+    assert!(matches!(home.deliver(1, "INBOX").await, Ok(Kept::HandedOver)));
+}
+
+/// Symptom: behind a mailbox server that hangs deliveries pile up without end. Cause: they waited for a connection for
+/// as long as it took, each with its message.
+#[tokio::test(start_paused = true)]
+async fn a_delivery_waits_for_a_connection_but_not_for_ever() {
+    let home = Fixture::new();
+    // It takes connections and says nothing.
+    let silent = UnixListener::bind(home.socket()).unwrap();
+    let before = tokio::time::Instant::now();
+    let _busy: Vec<_> = (1..=4).map(|item| home.begin(item, "INBOX")).collect();
+    tokio::task::yield_now().await;
+    let again = home.deliver(1, "INBOX").await.unwrap_err();
+    assert!(again.to_string().contains("just now"), "{again}");
+    assert!(before.elapsed().as_secs() < 1, "the same message does not even wait");
+    let fifth = home.deliver(5, "INBOX").await.unwrap_err();
+    assert!(fifth.to_string().contains("busy"), "{fifth}");
+    assert_eq!(before.elapsed().as_secs(), 30);
+    drop(silent);
 }

@@ -39,7 +39,7 @@ pub(super) fn release(
     let found = quarantine.located(parts.keeper.store(), &entry)?;
     let Recipients { accounts, onward, unknown } = recipients(parts, &entry, to)?;
     let message = Message::read(&entry, &found, parts.drafts).map_err(|error| failed(&error))?;
-    let mut delivered = Vec::new();
+    let (mut delivered, mut refused) = (Vec::new(), None);
     for (account, recipient) in &accounts {
         let body = message.body().map_err(|error| failed(&error))?;
         let delivery = Delivery {
@@ -51,10 +51,17 @@ pub(super) fn release(
             flags: FlagList::default(),
             internal_date: system::now(),
         };
-        deliver(parts.keeper, account.as_str(), delivery).map_err(|error| failed(&error))?;
+        if let Err(error) = deliver(parts.keeper, account.as_str(), delivery) {
+            // The others get it all the same, and once, however often it is released.
+            refused = Some(error);
+            continue;
+        }
         let detail = format!("to <{recipient}>: INBOX of {account}");
         parts.trace.event(Some(item), "released", detail);
         delivered.push(recipient.to_string());
+    }
+    if let Some(error) = refused {
+        return Err(failed(&error));
     }
     for (alias, targets) in onward {
         forward(parts, &entry, &message, &alias, targets)?;
