@@ -1,5 +1,6 @@
 //! Postfix as the smarthost of a home: what users send, what is refused, what comes back, and what waits.
 
+use std::net::{SocketAddr, TcpListener};
 use std::time::Duration;
 
 use testkit::certificates::{Authority, Certificate};
@@ -24,6 +25,10 @@ struct World {
     edge: Postfix,
     world: Postfix,
     own: Certificate,
+    /// The client certificate that the edge knows.
+    client: Certificate,
+    /// Where the edge takes mail from Home, TLS first.
+    implicit: SocketAddr,
     _dovecot: Dovecot,
     _authority: Authority,
     secret: tempfile::NamedTempFile,
@@ -35,6 +40,8 @@ enum Meeting {
     Pinned,
     /// STARTTLS, a certificate by an authority, a client certificate.
     Roots,
+    /// As the second, and the edge knows another client certificate.
+    OtherClient,
     /// As the first, and the server's certificate is another one.
     WrongPin,
     /// As the first, with another password.
@@ -45,6 +52,10 @@ impl World {
     fn start(meeting: &Meeting) -> Self {
         let authority = Authority::new();
         let (own, client) = (authority.issue(&["mx.edge.test"]), authority.issue(&["home.test"]));
+        let shown = match meeting {
+            Meeting::OtherClient => authority.issue(&["renewed.test"]),
+            _ => client.clone(),
+        };
         let dovecot = Dovecot::start(&[("home", SECRET, None)]);
         let world = Postfix::start("remote.test");
         let way_in = ports::free();
@@ -69,12 +80,12 @@ impl World {
                 format!("address = \"{implicit}\"\n{login}\n{}", pin(&own))
             }
             Meeting::WrongPin => format!("address = \"{implicit}\"\n{login}\n{}", pin(&client)),
-            Meeting::Roots => format!(
+            Meeting::Roots | Meeting::OtherClient => format!(
                 "address = \"{starttls}\"\ntls = \"starttls\"\nserver_name = \"mx.edge.test\"\nroots = {:?}\n\
                  certificate = {:?}\nkey = {:?}",
                 authority.root().display().to_string(),
-                client.chain.display().to_string(),
-                client.key.display().to_string(),
+                shown.chain.display().to_string(),
+                shown.key.display().to_string(),
             ),
         };
         let home = LoneHome::start(&format!(
@@ -82,7 +93,7 @@ impl World {
              fingerprints = [\"{}\"]\n[smarthost]\n{smarthost}",
             own.fingerprint()
         ));
-        Self { home, edge, world, own, _dovecot: dovecot, _authority: authority, secret }
+        Self { home, edge, world, own, client, implicit, _dovecot: dovecot, _authority: authority, secret }
     }
 
     fn send(&self, to: &str, subject: &str) {
@@ -149,6 +160,41 @@ fn a_client_certificate_and_starttls_do_as_well() {
     world.send("you@remote.test", "by-certificate");
     world.came("you", "by-certificate");
     world.until_queue_is_empty();
+}
+
+/// Symptom: when the client certificate is renewed at one end only, all mail that users send is bounced. Cause: the
+/// smarthost says 554 to each recipient then, which was taken for a word on the recipient.
+#[test]
+fn a_smarthost_that_does_not_know_homes_certificate_bounces_nothing() {
+    let _alone = alone();
+    let mut world = World::start(&Meeting::OtherClient);
+    world.waits_and_the_log_says("the smarthost refuses Home, not the recipient");
+    let (certificate, key) =
+        (world.client.chain.display().to_string(), world.client.key.display().to_string());
+    world.home.role.configure(&format!("[smarthost]\ncertificate = {certificate:?}\nkey = {key:?}"));
+    world.home.role.restart();
+    world.came("you", "waiting");
+    world.until_queue_is_empty();
+}
+
+/// Symptom: after a mistake in the smarthost's address was mended, mail that was under way waits for a day. Cause: an
+/// attempt was asked about at a name that nobody has any more.
+#[test]
+fn what_was_under_way_to_a_wrong_address_goes_when_it_is_mended() {
+    let _alone = alone();
+    let mut world = World::start(&Meeting::Pinned);
+    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+    let at = |address: SocketAddr| format!("[smarthost]\naddress = \"{address}\"");
+    world.home.role.configure(&at(silent.local_addr().unwrap()));
+    world.home.role.restart();
+    world.send("you@remote.test", "under-way");
+    let _connection = silent.accept().unwrap();
+    world.home.role.kill();
+    world.home.role.configure(&at(world.implicit));
+    world.home.role.start();
+    world.came("you", "under-way");
+    world.until_queue_is_empty();
+    assert_eq!(world.world.messages("you").len(), 1);
 }
 
 #[test]

@@ -205,16 +205,21 @@ impl Connection {
 
     /// Whether the server has said nothing since the last transaction and has not closed the connection: what it says
     /// unasked would be read as the answer to the next command. A closed one is best noticed before it is used.
-    pub async fn is_quiet(&mut self) -> bool {
+    async fn is_quiet(&mut self) -> bool {
         self.input.reserve(1);
         // Looks once and does not wait.
         let look = tokio::time::timeout(Duration::ZERO, self.stream.read_buf(&mut self.input));
         look.await.is_err() && self.input.is_empty()
     }
 
-    /// Carries out one transaction. Never fails: what went wrong is in the outcomes, one per recipient.
+    /// Carries out one transaction. Never fails: what went wrong is in the outcomes, one per recipient. Where something
+    /// came unasked nothing is sent, as on a connection that was closed.
     pub async fn send(&mut self, transaction: Transaction, body: &mut impl BodySource) -> TransactionResult {
         let recipients = transaction.recipients.len();
+        if !self.is_quiet().await {
+            let outcomes = vec![Closed::Dropped.outcome(None); recipients];
+            return TransactionResult { outcomes, reusable: false, in_doubt: false, body_begun: false };
+        }
         self.session.start(transaction);
         loop {
             match self.session.advance(&mut self.input) {
@@ -336,5 +341,22 @@ mod tests {
         assert!(connection.is_quiet().await && connection.is_quiet().await);
         drop(server);
         assert!(!connection.is_quiet().await, "it was closed");
+
+        let (mut connection, mut server) = idle(b"250 late\r\n").await;
+        let question = Transaction::question(mail::Address::parse("b@c.example").unwrap().into());
+        let result = connection.send(question, &mut Nothing).await;
+        assert!(matches!(result.outcomes[..], [mail::Outcome::Deferred(_)]) && !result.reusable);
+        drop(connection);
+        let mut heard = Vec::new();
+        server.read_to_end(&mut heard).await.unwrap();
+        assert!(heard.is_empty(), "nothing was said there: {heard:?}");
+    }
+
+    struct Nothing;
+
+    impl BodySource for Nothing {
+        async fn next(&mut self) -> Result<Option<Bytes>, BodyLost> {
+            Ok(None)
+        }
     }
 }

@@ -156,6 +156,13 @@ impl Outbound for Carriers {
                 smarthost.ask(attempt);
                 true
             }
+            None if is_of_a_smarthost(name) => {
+                // What an earlier one was given ended with the Home that gave it. The dispatcher is gone only when
+                // Home stops.
+                let (edge, state) = (name.to_owned(), AttemptState::Unknown);
+                let _ = self.edges.events().send(FromEdge::Known { edge, attempt, state });
+                true
+            }
             None => self.edges.ask(name, attempt),
         }
     }
@@ -163,4 +170,9 @@ impl Outbound for Carriers {
     fn settled(&self, name: &str, attempt: ItemId) -> bool {
         self.smarthost(name).is_some() || self.edges.settled(name, attempt)
     }
+}
+
+/// A smarthost's name is its address and port; an edge's is a host name.
+fn is_of_a_smarthost(name: &str) -> bool {
+    name.contains(':')
 }

@@ -2,7 +2,7 @@
 
 use mail::{EnhancedCode, ItemId, Outcome, Reply, Why};
 use net::smtp_server::Answers;
-use smtp::client::TransactionResult;
+use smtp::client::{BESIDE, TransactionResult};
 
 use super::line::Line;
 use crate::edge::handoff::{self, Telling};
@@ -47,21 +47,6 @@ pub(super) enum Blame {
     Edge,
 }
 
-/// Whether one of these refusals of the envelope may be about this Edge. It is not if others were taken beside it.
-pub(super) fn may_be_about_edge(result: &TransactionResult) -> bool {
-    let about_edge = |outcome: &Outcome| {
-        let reply = outcome.why().reply.as_ref();
-        matches!(outcome, Outcome::Failed(_)) && reply.is_some_and(is_about_us)
-    };
-    let taken = |outcome: &Outcome| {
-        matches!(outcome, Outcome::Delivered(_) | Outcome::Deferred(Why { reply: None, status: BESIDE, .. }))
-    };
-    !result.body_begun && result.outcomes.iter().any(about_edge) && !result.outcomes.iter().any(taken)
-}
-
-/// The status of a recipient that was taken, but not all others (`smtp::client::Quorum::All`).
-const BESIDE: EnhancedCode = EnhancedCode(4, 5, 3);
-
 /// What the reply to MAIL or RCPT means for a recipient. While Edge is to blame no sender is told that the recipient
 /// does not exist.
 pub(super) fn of_recipient(outcome: &Outcome, blame: Blame, line: &Line) -> Asked {
@@ -82,13 +67,6 @@ pub(super) fn of_recipient(outcome: &Outcome, blame: Blame, line: &Line) -> Aske
         Outcome::Deferred(Why { reply: None, .. }) => Asked::NotNow(away()),
         Outcome::Deferred(why) => Asked::NotNow(told(why, line.host())),
     }
-}
-
-/// Whether a refusal of the envelope may be about who we are: it does not speak of an address or a mailbox (RFC 3463,
-/// subjects 1 and 2). The code alone says nothing: Exim has 550 without another code for who does not exist, and for
-/// a client that it does not know.
-const fn is_about_us(reply: &Reply) -> bool {
-    !matches!(reply.enhanced, Some(EnhancedCode(_, 1 | 2, _)))
 }
 
 /// The replies for the sender, and what became of each recipient: `None` where the message itself was answered.
@@ -216,28 +194,6 @@ mod tests {
     }
 
     #[test]
-    fn refusals_that_may_be_about_this_edge_are_told_from_those_that_name_the_recipient() {
-        let about_us = |code, enhanced: Option<(u8, u16, u16)>| {
-            is_about_us(
-                &enhanced.map_or_else(|| Reply::bare(code, "x"), |enhanced| Reply::new(code, enhanced, "x")),
-            )
-        };
-        for (code, enhanced) in [
-            (554, Some((5, 7, 1))),
-            (530, None),
-            (535, None),
-            (550, Some((5, 7, 0))),
-            (554, None),
-            (550, None),
-        ] {
-            assert!(about_us(code, enhanced), "{code}");
-        }
-        for (code, enhanced) in [(550, Some((5, 1, 1))), (553, Some((5, 1, 3))), (554, Some((5, 2, 1)))] {
-            assert!(!about_us(code, enhanced), "{code}");
-        }
-    }
-
-    #[test]
     fn codes_are_passed_on_as_far_as_they_are_a_sender_s_business() {
         let of = |code, enhanced| {
             let reply = Reply::new(code, enhanced, "text");
@@ -282,19 +238,5 @@ mod tests {
         assert_eq!(of_outcome(&too_large, (false, item), "home").code, 552);
         let utf8 = Outcome::failed(EnhancedCode(5, 6, 7), "an address needs SMTPUTF8");
         assert_eq!(of_outcome(&utf8, (false, item), "home").status(), EnhancedCode(5, 6, 7));
-    }
-
-    #[test]
-    fn a_refusal_beside_recipients_that_were_taken_is_not_about_this_edge() {
-        let refused = Outcome::from_reply(None, &Reply::new(554, (5, 7, 1), "no"));
-        let unknown = Outcome::from_reply(None, &Reply::new(550, (5, 1, 1), "no"));
-        let taken = Outcome::deferred(BESIDE, "another recipient was refused");
-        let ask = |outcomes: &[&Outcome], body_begun| {
-            let outcomes = outcomes.iter().map(|outcome| (*outcome).clone()).collect();
-            may_be_about_edge(&TransactionResult { outcomes, reusable: true, in_doubt: false, body_begun })
-        };
-        assert!(ask(&[&refused, &unknown], false));
-        assert!(!ask(&[&unknown], false) && !ask(&[&refused, &taken], false));
-        assert!(!ask(&[&refused], true), "that is about the message");
     }
 }

@@ -4,8 +4,8 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use mail::{Address, BodyType, Envelope, Outcome, Reply, ReversePath};
-use smtp::client::{Quorum, Transaction, TransactionResult};
+use mail::{Address, Outcome, Reply, ReversePath};
+use smtp::client::{Transaction, TransactionResult};
 use tokio::time::Instant;
 
 use super::answer::{self, Asked, Blame};
@@ -105,7 +105,9 @@ impl Known {
         if line.was_down_just_now() {
             return answer::away();
         }
-        let Some(result) = put(question(address), line).await else { return answer::away() };
+        let Some(result) = put(Transaction::question(address.clone().into()), line).await else {
+            return answer::away();
+        };
         let blame = blame(&result, address, line).await;
         let Some(outcome) = result.outcomes.first() else { return answer::away() };
         let (said, time, reply) = match answer::of_recipient(outcome, blame, line) {
@@ -125,11 +127,11 @@ async fn put(question: Transaction, line: &Arc<Line>) -> Option<TransactionResul
 /// Whom a refusal is about: where it may be this Edge, the home is asked about its postmaster, whom it has to take from
 /// everybody that may talk to it (RFC 5321 section 4.5.1).
 pub(super) async fn blame(result: &TransactionResult, address: &Address, line: &Arc<Line>) -> Blame {
-    if !answer::may_be_about_edge(result) {
+    if !result.may_be_about_client() {
         return Blame::Envelope;
     }
     let Ok(postmaster) = Address::at("postmaster", address.domain()) else { return Blame::Edge };
-    let asked = put(question(&postmaster), line).await;
+    let asked = put(Transaction::question(postmaster.into()), line).await;
     let taken = asked.is_some_and(|asked| matches!(asked.outcomes.first(), Some(Outcome::Delivered(_))));
     if taken { Blame::Envelope } else { Blame::Edge }
 }
@@ -141,27 +143,6 @@ fn key_of_both(address: &Address, from: &ReversePath) -> String {
 
 fn ok() -> Reply {
     Reply::new(250, (2, 1, 5), "Recipient ok")
-}
-
-pub(super) fn question(address: &Address) -> Transaction {
-    let envelope = Envelope {
-        reverse_path: ReversePath::Null,
-        recipients: vec![address.clone().into()],
-        body: BodyType::SevenBit,
-        smtputf8: false,
-        require_tls: false,
-        ret: None,
-        envid: None,
-        client: None,
-    };
-    Transaction {
-        recipients: envelope.recipients.clone(),
-        envelope: Arc::new(envelope),
-        octets: 0,
-        has_8bit: false,
-        needs_smtputf8: false,
-        quorum: Quorum::Never,
-    }
 }
 
 impl Memory {

@@ -136,7 +136,7 @@ impl Line {
             tracing::warn!(home = %address, "all connections to this home were busy for {SLOT_PATIENCE:?}; senders are told to try again");
             return Err(Unreachable);
         };
-        if let Some(mut connection) = self.take_quiet().await {
+        if let Some(mut connection) = self.take_idle() {
             let result = connection.send(transaction.clone(), &mut Pieces::of(pieces)).await;
             if result.reusable || result.in_doubt || !all_deferred(&result) {
                 self.put_back(connection, &result, slot);
@@ -151,16 +151,6 @@ impl Line {
         }
         self.put_back(connection, &result, slot);
         Ok(result)
-    }
-
-    /// One of those that idle and are as they were left.
-    async fn take_quiet(&self) -> Option<Connection> {
-        while let Some(mut connection) = self.take_idle() {
-            if connection.is_quiet().await {
-                return Some(connection);
-            }
-        }
-        None
     }
 
     fn take_idle(&self) -> Option<Connection> {
@@ -350,7 +340,7 @@ mod tests {
     async fn a_message_waits_for_a_connection_but_not_for_ever() {
         let line = Line::nowhere(1);
         let slot = Arc::clone(&line.slots).try_acquire_owned().unwrap();
-        let question = super::super::known::question(&mail::Address::parse("bob@example.org").unwrap());
+        let question = Transaction::question(mail::Address::parse("bob@example.org").unwrap().into());
         let before = Instant::now();
         assert_eq!(line.send(question, &[]).await, Err(Unreachable));
         assert_eq!(

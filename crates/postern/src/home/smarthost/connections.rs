@@ -3,10 +3,11 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use mail::{EnhancedCode, Outcome};
+use bytes::Bytes;
+use mail::{Address, EnhancedCode, Outcome, Recipient};
 use net::home_tls::{self, ClientIdentity, KnownBy};
 use net::mta_tls;
-use net::smtp_client::{CONNECT_PATIENCE, Connection, OpenError};
+use net::smtp_client::{BodyLost, BodySource, CONNECT_PATIENCE, Connection, OpenError};
 use net::tls::{CertificateFiles, TlsConnector};
 use smtp::Secret;
 use smtp::client::{Closed, Login, Settings, TlsUse, Transaction};
@@ -15,7 +16,7 @@ use tokio::net::TcpStream;
 use super::Queued;
 use crate::config::{SmarthostConfig, TlsStart};
 use crate::files;
-use crate::home::reused::Reused;
+use crate::home::reused::{Body, Reused};
 use crate::problem::Problem;
 
 pub(super) struct Connections {
@@ -48,11 +49,24 @@ impl Connections {
 
     /// Gives it a message: one outcome per recipient.
     pub(super) async fn send(&self, transaction: Transaction, mut body: Queued) -> Vec<Outcome> {
-        let recipients = transaction.recipients.len();
+        let recipients = transaction.recipients.clone();
         match self.reused.send(self.open(), transaction, &mut body).await {
-            Ok(result) => result.outcomes.into_iter().map(unless_it_is_about_us).collect(),
-            Err(error) => vec![self.not_opened(&error); recipients],
+            Ok(result) if result.may_be_about_client() && !self.knows_us(recipients.first()).await => {
+                result.outcomes.into_iter().map(about_us).collect()
+            }
+            Ok(result) => result.outcomes,
+            Err(error) => vec![self.not_opened(&error); recipients.len()],
         }
+    }
+
+    /// Whether it takes mail for anybody from us, of the domain of somebody whom it has refused: its postmaster has to
+    /// be there (RFC 5321 section 4.5.1), and who relays there may write to him.
+    async fn knows_us(&self, refused: Option<&Recipient>) -> bool {
+        let postmaster = refused.and_then(|refused| Address::at("postmaster", refused.address.domain()).ok());
+        let Some(postmaster) = postmaster else { return false };
+        let question = Transaction::question(postmaster.into());
+        let asked = self.reused.send(self.open(), question, &mut Nothing).await;
+        asked.is_ok_and(|asked| matches!(asked.outcomes.first(), Some(Outcome::Delivered(_))))
     }
 
     async fn open(&self) -> Result<Connection, OpenError> {
@@ -99,14 +113,31 @@ impl Connections {
     }
 }
 
-/// A 530 is about the smarthost and Home (RFC 4954 section 6), not about a message: that waits until it is mended.
-fn unless_it_is_about_us(outcome: Outcome) -> Outcome {
+/// A refusal that is no word on a recipient: the mail waits until the operator has mended what it is about.
+fn about_us(outcome: Outcome) -> Outcome {
     match outcome {
-        Outcome::Failed(why) if why.reply.as_ref().is_some_and(|reply| reply.code == 530) => {
-            tracing::error!(%why, "the smarthost wants to know who Home is: see [smarthost] in home.toml; the mail waits");
+        Outcome::Failed(why) => {
+            tracing::error!(cause = %why,
+                what_to_do = "see [smarthost] user or certificate in home.toml, and at the smarthost who may send through it",
+                "the smarthost refuses Home, not the recipient; the mail stays in the queue and is tried again");
             Outcome::Deferred(why)
         }
         outcome => outcome,
+    }
+}
+
+/// A question has no message.
+struct Nothing;
+
+impl BodySource for Nothing {
+    async fn next(&mut self) -> Result<Option<Bytes>, BodyLost> {
+        Ok(None)
+    }
+}
+
+impl Body for Nothing {
+    fn has_begun(&self) -> bool {
+        false
     }
 }
 
@@ -141,21 +172,4 @@ fn connector(config: &SmarthostConfig) -> Result<TlsConnector, Problem> {
     };
     home_tls::connector(known_by, identity.as_ref())
         .map_err(|error| Problem::failed(format!("TLS can't be set up: {error}"), ""))
-}
-
-#[cfg(test)]
-mod tests {
-    use mail::Reply;
-
-    use super::*;
-
-    #[test]
-    fn a_refusal_of_home_itself_is_temporary_and_one_of_a_recipient_is_not() {
-        let outcome = |code, enhanced| {
-            unless_it_is_about_us(Outcome::from_reply(None, &Reply::new(code, enhanced, "x")))
-        };
-        assert!(matches!(outcome(530, (5, 7, 0)), Outcome::Deferred(_)));
-        assert!(matches!(outcome(550, (5, 1, 1)), Outcome::Failed(_)));
-        assert!(matches!(outcome(250, (2, 0, 0)), Outcome::Delivered(_)));
-    }
 }

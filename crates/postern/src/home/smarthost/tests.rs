@@ -86,3 +86,9 @@ async fn of_an_attempt_from_before_a_restart_nothing_is_known() {
     let known = fixture.told().await;
     assert!(matches!(known, FromEdge::Known { state: AttemptState::Running, .. }));
 }
+
+#[test]
+fn an_earlier_smarthost_is_told_from_an_edge_by_its_port() {
+    assert!(is_of_a_smarthost("10.8.0.1:465") && is_of_a_smarthost("[fd00::1]:465"));
+    assert!(!is_of_a_smarthost("mx.example.org"));
+}
