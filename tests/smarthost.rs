@@ -270,4 +270,15 @@ fn mail_for_an_alias_that_leads_elsewhere_comes_by_the_edge_and_goes_by_the_smar
         "nothing to vouch for: {head}"
     );
     world.until_queue_is_empty();
+
+    // The world reports at the edge that it could not be delivered in the end: the operator hears of it.
+    let path = path.trim_matches(['<', '>']);
+    let report = format!(
+        "From: MAILER-DAEMON@remote.test\r\nTo: {path}\r\nSubject: could not be delivered\r\nMIME-Version: 1.0\r\n\
+         Content-Type: multipart/report; report-type=delivery-status; boundary=b\r\n\r\n--b\r\n\r\nsorry\r\n--b--\r\n"
+    );
+    let mut client = SmtpClient::ready(world.edge.address()).unwrap();
+    let reply = client.message("", &[path], report.as_bytes()).unwrap();
+    assert!(reply.starts_with("250"), "{reply}");
+    assert!(world.report().contains("could not be delivered"));
 }

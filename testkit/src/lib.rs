@@ -23,6 +23,7 @@ pub mod network_lab;
 pub mod numbered;
 pub mod opensmtpd;
 pub mod package;
+pub mod page;
 pub mod pair;
 pub mod ports;
 pub mod postfix;

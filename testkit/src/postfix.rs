@@ -112,7 +112,7 @@ impl Postfix {
     /// Its files, but for those that say what it does.
     fn prepare() -> Self {
         let dir = tempfile::Builder::new().prefix("postern-postfix-").tempdir().expect("a directory");
-        let (namespace, services) = (None, Self::HAND_IN.to_owned());
+        let (namespace, services) = (None, String::new());
         let postfix = Self { dir, address: ports::free(), namespace, services };
         for name in ["config", "queue", "data", "mail"] {
             std::fs::create_dir(postfix.path(name)).expect("a directory");

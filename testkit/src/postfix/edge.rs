@@ -7,8 +7,8 @@ use std::path::Path;
 
 use super::Postfix;
 use crate::certificates::Certificate;
-use crate::ports;
 use crate::remote_mta::Site;
+use crate::{page, ports};
 
 /// How the edge proves who it is.
 #[derive(Debug, Clone, Copy)]
@@ -42,7 +42,7 @@ impl Postfix {
     /// When it does not start.
     #[must_use]
     pub fn edge(domains: &str, home: SocketAddr, proof: Proof<'_>) -> Self {
-        let postfix = Self::prepare();
+        let mut postfix = Self::prepare();
         let task = postfix.hand_in(domains, home, proof);
         postfix.launch(&task)
     }
@@ -61,8 +61,7 @@ impl Postfix {
     ) -> (Self, SocketAddr, SocketAddr) {
         let mut postfix = Self::prepare();
         let (implicit, starttls) = (ports::free(), ports::free());
-        std::fs::copy(&relaying.certificate.chain, postfix.path("certificate.pem")).expect("a certificate");
-        std::fs::copy(&relaying.certificate.key, postfix.path("key.pem")).expect("a key");
+        postfix.copy(relaying.certificate, "certificate.pem", "key.pem");
         let mut task = postfix.hand_in(domains, home, proof);
         let Relaying { auth, client, world, .. } = relaying;
         let _ = write!(
@@ -72,7 +71,13 @@ impl Postfix {
             world.ip(),
             world.port()
         );
-        postfix.hide_home("mail.example.org");
+        std::fs::write(postfix.path("hidden"), page::text("/etc/postfix/hidden, with Home's hostname"))
+            .expect("a file");
+        let _ = writeln!(
+            postfix.services,
+            "home-cleanup unix n - n - 0 cleanup\n    -o header_checks=regexp:{}",
+            postfix.path("hidden").display()
+        );
         for (address, wrapped) in [(implicit, "yes"), (starttls, "no")] {
             let _ = write!(
                 postfix.services,
@@ -90,8 +95,8 @@ impl Postfix {
         (postfix.launch(&task), implicit, starttls)
     }
 
-    /// Starts an edge on port 25 of a host, as `mx` of the domain. It hands mail in with its certificate, sends to the
-    /// world by MX, and takes mail for it at port 465 from whoever logs in, of which Dovecot is asked at `auth`.
+    /// Starts an edge on port 25 of a host, as `mx` of the domain, which sends to the world by MX. What it does for the home
+    /// is, to the letter, what `docs/src/standard-hops.md` says; `auth` is where Dovecot is asked about logins.
     ///
     /// # Panics
     /// When it does not start.
@@ -99,68 +104,56 @@ impl Postfix {
     pub fn public_edge(site: &Site, domain: &str, home: SocketAddr, own: &Certificate, auth: &Path) -> Self {
         let mut postfix = Self::prepare();
         postfix.settle_at(site);
-        std::fs::copy(&own.chain, postfix.path("certificate.pem")).expect("a certificate");
-        std::fs::copy(&own.key, postfix.path("key.pem")).expect("a key");
-        let mut task = postfix.hand_in(domain, home, Proof::Certificate(own));
-        let _ = write!(
-            task,
-            "myhostname = mx.{domain}\ninet_interfaces = {}\nsmtpd_relay_restrictions = reject_unauth_destination\n\
-             smtp_tls_security_level = may\n",
-            site.address
-        );
-        postfix.hide_home(&format!("mail.{domain}"));
-        let _ = write!(
-            postfix.services,
-            "{at} inet n - n - - smtpd\n    -o smtpd_tls_wrappermode=yes\n\
-             \x20   -o smtpd_tls_security_level=encrypt\n    -o cleanup_service_name=home-cleanup\n\
-             \x20   -o smtpd_sasl_auth_enable=yes\n    -o smtpd_sasl_type=dovecot\n\
-             \x20   -o smtpd_sasl_path={auth}\n\
-             \x20   -o {{smtpd_relay_restrictions=permit_sasl_authenticated, reject}}\n\
-             \x20   -o {{smtpd_recipient_restrictions=permit_sasl_authenticated, reject}}\n",
-            at = site.port(465),
-            auth = auth.display(),
-        );
-        postfix.launch(&task)
+        postfix.copy(own, "certificate.pem", "key.pem");
+        let task = postfix.hand_in(domain, home, Proof::Certificate(own));
+        let host = format!("myhostname = mx.{domain}\ninet_interfaces = {}\n", site.address);
+        let way_in = page::text("master.cf of the edge: the way in for Home")
+            .replace("smtps inet", &format!("{} inet", site.port(465)))
+            .replace("private/auth", &auth.display().to_string());
+        postfix.services += &postfix.placed(&way_in);
+        let hidden = page::text("/etc/postfix/hidden, with Home's hostname");
+        std::fs::write(postfix.path("hidden"), hidden.replace("example\\.org", &domain.replace('.', "\\.")))
+            .expect("a file");
+        postfix.launch(&(task + &host + "smtp_tls_security_level = may\n"))
     }
 
-    /// A service that does not write where the home's mail came from: that would tell the world where the home is.
-    fn hide_home(&mut self, home: &str) {
-        let line = format!("/^Received: from {} / IGNORE\n", home.replace('.', "\\."));
-        std::fs::write(self.path("hidden"), line).expect("a file");
-        let _ = writeln!(
-            self.services,
-            "home-cleanup unix n - n - 0 cleanup\n    -o header_checks=regexp:{}",
-            self.path("hidden").display()
-        );
+    /// With the files of an operator's `/etc/postfix` where this one's are.
+    fn placed(&self, text: &str) -> String {
+        text.replace("/etc/postfix", &self.dir.path().display().to_string()).replace("hash:", "texthash:")
     }
 
-    /// The part of main.cf that hands mail in.
-    fn hand_in(&self, domains: &str, home: SocketAddr, proof: Proof<'_>) -> String {
+    fn copy(&self, certificate: &Certificate, chain: &str, key: &str) {
+        std::fs::copy(&certificate.chain, self.path(chain)).expect("a certificate");
+        std::fs::copy(&certificate.key, self.path(key)).expect("a key");
+    }
+
+    /// The part of main.cf that hands mail in, as the page has it; the service that does it is added to the others.
+    fn hand_in(&mut self, domains: &str, home: SocketAddr, proof: Proof<'_>) -> String {
         let next = format!("[{}]:{}", home.ip(), home.port());
-        let proof = match proof {
-            Proof::Nothing => String::new(),
-            Proof::Login(user, password) => format!(
-                "smtp_sasl_auth_enable = yes\nsmtp_sasl_security_options = noanonymous\n\
-                 smtp_sasl_password_maps = inline:{{ {{ {next} = {user}:{password} }} }}\n"
-            ),
-            Proof::Certificate(certificate) => {
-                std::fs::copy(&certificate.chain, self.path("client.pem")).expect("a certificate");
-                std::fs::copy(&certificate.key, self.path("client.key")).expect("a key");
-                let dir = self.dir.path().display();
-                format!("smtp_tls_cert_file = {dir}/client.pem\nsmtp_tls_key_file = {dir}/client.key\n")
+        let service = page::text("master.cf of the edge: the service relay");
+        let (plain, certificate) =
+            service.split_once("    -o smtp_tls_cert_file").expect("the certificate stands last");
+        self.services += plain;
+        match proof {
+            Proof::Nothing => {}
+            Proof::Login(user, password) => {
+                std::fs::write(self.path("home-password"), format!("{next} {user}:{password}\n"))
+                    .expect("a file");
+                self.services +=
+                    &self.placed(&page::text("master.cf of the edge: in place of the certificate"));
             }
-        };
-        let task = format!(
-            "myhostname = mx.edge.test\nmynetworks =\nrelay_domains = {domains}\nrelay_transport = relay:{next}\n\
-             smtpd_recipient_restrictions = reject_unauth_destination, reject_unverified_recipient\n\
-             unverified_recipient_reject_code = 550\naddress_verify_map =\naddress_verify_poll_delay = 1s\n\
-             address_verify_negative_refresh_time = 1s\naddress_verify_negative_expire_time = 2s\n\
-             queue_run_delay = 1s\nminimal_backoff_time = 1s\nmaximal_backoff_time = 2s\n"
-        );
-        task + &proof
+            Proof::Certificate(own) => {
+                self.copy(own, "client.pem", "client.key");
+                self.services += &self.placed(&format!("    -o smtp_tls_cert_file{certificate}"));
+            }
+        }
+        let task = page::text("main.cf of the edge")
+            .replace("example.org", domains)
+            .replace("[10.8.0.2]:4465", &next);
+        // Nothing is remembered, and nothing waits for long.
+        task + "myhostname = mx.edge.test\nmynetworks =\naddress_verify_map =\naddress_verify_poll_delay = 1s\n\
+                address_verify_negative_refresh_time = 1s\naddress_verify_negative_expire_time = 2s\n\
+                queue_run_delay = 1s\nminimal_backoff_time = 1s\nmaximal_backoff_time = 2s\n\
+                smtpd_relay_restrictions = reject_unauth_destination\n"
     }
-
-    /// The service that hands in, TLS first.
-    pub(super) const HAND_IN: &str = "relay unix - - n - - smtp\n    -o smtp_tls_wrappermode=yes\n    \
-        -o smtp_tls_security_level=encrypt\n";
 }
