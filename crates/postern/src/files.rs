@@ -62,13 +62,29 @@ pub fn read_text(path: &Path, advice: &str) -> Result<String, Problem> {
     Ok(text.strip_prefix('\u{feff}').map(str::to_owned).unwrap_or(text))
 }
 
-/// Reads a secret that two programs share, on the first line of a file. It is drawn, not thought up, so it has no
-/// slow hash and at least [`SECRET_OCTETS_MIN`] octets.
+/// Reads a password from the first line of a file. That everybody on this host can read it too is said in the log.
+pub fn read_password(path: &Path, advice: &str) -> Result<String, Problem> {
+    let text = read_text(path, advice)?;
+    let password = text.lines().next().unwrap_or_default().to_owned();
+    if password.is_empty() || password.contains('\0') {
+        return Err(Problem::setup(
+            format!("{}: there is no password on the first line", path.display()),
+            advice,
+        ));
+    }
+    if is_for_everybody(path) {
+        let what_to_do = "chmod o-r";
+        tracing::warn!(path = %path.display(), what_to_do, "everybody on this host can read a password");
+    }
+    Ok(password)
+}
+
+/// Reads a secret that two programs share. It is drawn, not thought up, so it has no slow hash and at least
+/// [`SECRET_OCTETS_MIN`] octets.
 pub fn read_secret(path: &Path, key: &str) -> Result<String, Problem> {
     let advice =
         format!("put the password there, on one line; 'openssl rand -base64 24' makes one. See {key}");
-    let text = read_text(path, &advice)?;
-    let secret = text.lines().next().unwrap_or_default().trim_end().to_owned();
+    let secret = read_password(path, &advice)?.trim_end().to_owned();
     if !(SECRET_OCTETS_MIN..=SECRET_OCTETS_MAX).contains(&secret.len()) {
         let what = format!(
             "{}: a password of {SECRET_OCTETS_MIN} to {SECRET_OCTETS_MAX} octets is wanted, this one has {}",
@@ -85,7 +101,7 @@ const SECRET_OCTETS_MIN: usize = 16;
 const SECRET_OCTETS_MAX: usize = 255;
 
 /// Whether others than the owner and the group of a file may read it.
-pub fn is_for_everybody(path: &Path) -> bool {
+fn is_for_everybody(path: &Path) -> bool {
     std::fs::metadata(path).is_ok_and(|about| about.permissions().mode() & 0o004 != 0)
 }
 
@@ -111,9 +127,18 @@ mod tests {
         };
         assert_eq!(read("0123456789abcdef\n").unwrap(), "0123456789abcdef");
         assert!(read(&"x".repeat(SECRET_OCTETS_MAX)).is_ok());
-        for wrong in ["", "\nsecond line of sixteen", "0123456789abcde", &"x".repeat(SECRET_OCTETS_MAX + 1)] {
+        for (wrong, why) in [
+            ("", "no password on the first line"),
+            ("\nsecond line of sixteen", "no password on the first line"),
+            ("0123456789abcde", "16 to 255 octets"),
+            (&"x".repeat(SECRET_OCTETS_MAX + 1), "16 to 255 octets"),
+        ] {
             let error = read(wrong).unwrap_err();
-            assert!(error.contains("16 to 255 octets") && error.contains("openssl rand"), "{error}");
+            assert!(error.contains(why) && error.contains("openssl rand"), "{error}");
+        }
+        for (mode, is) in [(0o600, false), (0o640, false), (0o644, true), (0o604, true)] {
+            std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode)).unwrap();
+            assert_eq!(is_for_everybody(&path), is, "{mode:o}");
         }
         std::fs::remove_file(&path).unwrap();
         assert!(read_secret(&path, "[x] password_file").is_err());

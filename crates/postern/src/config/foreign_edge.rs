@@ -52,7 +52,7 @@ impl ForeignEdgeConfig {
     pub(super) fn check(&self) -> Result<(), String> {
         let wrong = |what: &str| Err(format!("[foreign_edge] {what}"));
         if self.listen.is_empty() {
-            return wrong("listen needs an address, such as \"10.8.0.2:465\"");
+            return wrong("listen needs an address, such as \"10.8.0.2:4465\"");
         }
         if self.user.is_some() != self.password_file.is_some() {
             return wrong("needs both user and password_file, or neither");

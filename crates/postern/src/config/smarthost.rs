@@ -1,7 +1,9 @@
 //! `[smarthost]` in `home.toml`: the MTA that Home gives all mail for the world to.
 
+use std::net::IpAddr;
 use std::path::PathBuf;
 
+use mail::Domain;
 use net::home_tls::Fingerprint;
 use serde::{Deserialize, Deserializer, de};
 
@@ -88,6 +90,10 @@ impl SmarthostConfig {
         if self.fingerprint.is_some() && (self.roots.is_some() || self.server_name.is_some()) {
             return wrong("fingerprint says all: roots and server_name would not be looked at");
         }
+        let is_name = |name: &String| name.parse::<IpAddr>().is_ok() || Domain::parse(name).is_ok();
+        if self.server_name.as_ref().is_some_and(|name| !is_name(name)) {
+            return wrong("server_name is no host name: write the one that its certificate is for");
+        }
         if self.user.is_some() != self.password_file.is_some() {
             return wrong("needs both user and password_file, or neither");
         }
@@ -162,6 +168,8 @@ mod tests {
         for more in ["roots = \"r\"", "server_name = \"n\""] {
             assert!(with(&format!("{LOGIN}{pin}{more}")).unwrap_err().contains("fingerprint says all"));
         }
+        let error = with(&format!("{LOGIN}server_name = \"two words\"")).unwrap_err();
+        assert!(error.contains("no host name"), "{error}");
         assert!(with(&format!("{LOGIN}fingerprint = \"ab\"")).unwrap_err().contains("64 hexadecimal digits"));
         assert!(with(&format!("{LOGIN}tls = \"none\"")).unwrap_err().contains("unknown variant"));
     }

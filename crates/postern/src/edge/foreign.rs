@@ -224,15 +224,7 @@ fn self_made(data: &Path) -> CertificateFiles {
 
 fn login(home: &ForeignHomeConfig) -> Result<Option<Login>, Problem> {
     let (Some(user), Some(path)) = (&home.user, &home.password_file) else { return Ok(None) };
-    let text = files::read_text(path, "put the password into its first line, readable for Edge alone")?;
-    let password = text.lines().next().unwrap_or_default();
-    if password.is_empty() || password.contains('\0') {
-        let what = format!("{}: its first line holds no password", path.display());
-        return Err(Problem::setup(what, "write the password of the home's user there"));
-    }
-    if files::is_for_everybody(path) {
-        let advice = "chmod o-r";
-        tracing::warn!(path = %path.display(), %advice, "everybody on this host can read a home's password");
-    }
-    Ok(Some(Login { user: user.clone(), password: Secret::new(password.to_owned()) }))
+    let password =
+        files::read_password(path, "put the password into its first line, readable for Edge alone")?;
+    Ok(Some(Login { user: user.clone(), password: Secret::new(password) }))
 }

@@ -144,13 +144,8 @@ impl Body for Nothing {
 fn login(config: &SmarthostConfig) -> Result<Option<Login>, Problem> {
     let (Some(user), Some(path)) = (&config.user, &config.password_file) else { return Ok(None) };
     let advice = "put the password there, on one line; see [smarthost] password_file in home.toml";
-    let text = files::read_text(path, advice)?;
-    let password = text.lines().next().unwrap_or_default();
-    if password.is_empty() || password.contains('\0') {
-        let what = format!("{}: there is no password on the first line", path.display());
-        return Err(Problem::setup(what, advice));
-    }
-    Ok(Some(Login { user: user.clone(), password: Secret::new(password.to_owned()) }))
+    let password = Secret::new(files::read_password(path, advice)?);
+    Ok(Some(Login { user: user.clone(), password }))
 }
 
 fn connector(config: &SmarthostConfig) -> Result<TlsConnector, Problem> {
