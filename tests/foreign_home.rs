@@ -173,6 +173,21 @@ fn a_recipient_is_asked_about_once_and_who_does_not_exist_is_refused() {
     assert!(reply.starts_with("451 4.4.1") && !reply.contains(&home.address().port().to_string()), "{reply}");
 }
 
+/// Symptom: each time that Edge asks about a recipient an empty message arrives. Cause: DATA was sent ahead of the reply to
+/// RCPT where the home pipelines and takes no chunks, and an empty body after it.
+#[test]
+fn who_is_asked_about_gets_no_message_from_a_home_without_chunking() {
+    let _alone = alone();
+    let (home, edge) = with_certificate(ASK);
+    home.take_no_chunks();
+    assert!(rcpt(&edge, "bob@example.org").starts_with("250 2.1.5"));
+    let octets = message::simple("ann@sender.test", "bob@example.org", "plain");
+    let reply = send(&edge, "ann@sender.test", &["bob@example.org"], &octets);
+    assert!(reply.starts_with("250"), "{reply}");
+    came(&home, "bob", "plain");
+    assert_eq!(home.messages("bob").len(), 1, "{}", home.log());
+}
+
 #[test]
 fn a_home_that_is_away_leaves_the_mail_with_the_sender_and_nothing_on_edge() {
     let _alone = alone();

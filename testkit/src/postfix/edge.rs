@@ -118,7 +118,7 @@ impl Postfix {
     }
 
     /// With the files of an operator's `/etc/postfix` where this one's are.
-    fn placed(&self, text: &str) -> String {
+    pub(super) fn placed(&self, text: &str) -> String {
         text.replace("/etc/postfix", &self.dir.path().display().to_string()).replace("hash:", "texthash:")
     }
 

@@ -1,4 +1,4 @@
-//! Postfix and Dovecot as the home behind a Postern Edge. Its configuration is what `docs/src/standard-hops.md` shows.
+//! Postfix and Dovecot as the home behind a Postern Edge. What Postfix is told is read from `docs/src/standard-hops.md`.
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -6,12 +6,14 @@ use std::path::{Path, PathBuf};
 use super::{PATIENCE, Postfix};
 use crate::certificates::Certificate;
 use crate::process::{self, Process};
-use crate::{ports, until};
+use crate::{page, ports, until};
 
-const MAIN: &str = include_str!("home.main.cf");
-const BY_CERTIFICATE: &str = include_str!("home.certificate.master.cf");
-const BY_LOGIN: &str = include_str!("home.login.master.cf");
 const DOVECOT: &str = include_str!("home.dovecot.conf");
+/// What the tests want beside what the page says.
+const MORE: &str = "compatibility_level = 3.6\nmynetworks =\nheader_checks = regexp:{dir}/header_checks\n\
+    smtpd_recipient_restrictions = check_recipient_access inline:{hermit@example.org=REJECT}\n";
+/// Who has a mailbox.
+const PEOPLE: [&str; 4] = ["bob", "carol", "postmaster", "hermit"];
 /// What the header of a message must not have.
 const HEADER_CHECKS: &str = "/^Subject: forbidden/ REJECT cellar.lan wants no forbidden subjects\n";
 
@@ -85,18 +87,24 @@ impl PostfixHome {
         let mut command = process::command(None, "dovecot");
         command.arg("-F").arg("-c").arg(&dovecot);
         self.dovecot = Some(Process::start(command, &self.path("dovecot.out")));
-        let (main, service) = match access {
-            Access::Certificate(fingerprint) => {
-                (format!("relay_clientcerts = inline:{{{{{fingerprint} = edge}}}}\n"), BY_CERTIFICATE)
-            }
-            Access::Login => (String::new(), BY_LOGIN),
-        };
-        let main = self.postfix.surroundings() + &self.fill(MAIN) + &main;
+        let main = self.postfix.surroundings() + &self.fill(MORE) + &self.main(access);
         std::fs::write(self.path("config/main.cf"), main).expect("a file");
-        let services = self.postfix.master() + LMTP + &self.fill(service);
+        let services = self.postfix.master() + LMTP + &self.service(access);
         std::fs::write(self.path("config/master.cf"), services).expect("a file");
         self.start_postfix();
         until("Dovecot takes mail", PATIENCE, || self.path("lmtp").exists().then_some(()));
+    }
+
+    /// Has it say nothing of chunks, as an older MTA, or one that is set up against smuggling.
+    ///
+    /// # Panics
+    /// When Postfix does not take the setting.
+    pub fn take_no_chunks(&self) {
+        let mut command = process::command(None, "postconf");
+        command.arg("-c").arg(self.path("config"));
+        command.args(["-e", "smtpd_discard_ehlo_keywords=chunking,silent-discard"]);
+        process::run_ok(command, b"", PATIENCE);
+        process::run_ok(self.postfix.control("reload"), b"", PATIENCE);
     }
 
     /// Starts Postfix again, as it was.
@@ -134,10 +142,39 @@ impl PostfixHome {
         self.postfix.path(name)
     }
 
+    /// main.cf, as the page has it.
+    fn main(&self, access: Access<'_>) -> String {
+        let mailboxes: String = PEOPLE.map(|name| format!("{name}@example.org x\n")).concat();
+        std::fs::write(self.path("mailboxes"), mailboxes).expect("a file");
+        let fingerprint = match access {
+            Access::Certificate(fingerprint) => fingerprint,
+            Access::Login => "00",
+        };
+        let text = page::text("main.cf of the home")
+            .replace("BA:1D:5A:…", fingerprint)
+            .replace("/etc/postfix/home.pem", "{certificate}")
+            .replace("/etc/postfix/home.key", "{key}")
+            .replace("private/dovecot-lmtp", "{dir}/lmtp");
+        self.postfix.placed(&self.fill(&text))
+    }
+
+    /// The way in for Edge, as the page has it.
+    fn service(&self, access: Access<'_>) -> String {
+        let service =
+            page::text("master.cf of the home").replace("smtps inet", &format!("{} inet", self.smtps));
+        if matches!(access, Access::Certificate(_)) {
+            return service;
+        }
+        let of_certificates = ["ask_ccert", "fingerprint_digest", "permit_tls_clientcerts"];
+        let kept = service.lines().filter(|line| !of_certificates.iter().any(|word| line.contains(word)));
+        let login = page::text("master.cf of the home, in place of the lines on certificates");
+        let kept: String = kept.map(|line| format!("{line}\n")).collect();
+        (kept + &login).replace("private/auth", &self.path("auth").display().to_string())
+    }
+
     fn fill(&self, text: &str) -> String {
         let show = |path: &Path| path.display().to_string();
         text.replace("{dir}", &show(self.postfix.dir.path()))
-            .replace("{smtps}", &self.smtps.to_string())
             .replace("{certificate}", &show(&self.certificate.chain))
             .replace("{key}", &show(&self.certificate.key))
     }

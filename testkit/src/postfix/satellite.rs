@@ -3,11 +3,11 @@
 use std::net::SocketAddr;
 
 use super::{PATIENCE, Postfix};
-use crate::process;
+use crate::{page, process};
 
 impl Postfix {
-    /// Starts one by the name of `host` whose users are of `origin`, as the page on standard configurations of Postfix
-    /// says, and which logs in at `home`, TLS first. `more` is added to main.cf.
+    /// Starts one by the name of `host` whose users are of `origin`, as `docs/src/standard-hops.md` says,
+    /// and which logs in at `home`, TLS first. `more` is added to main.cf.
     ///
     /// # Panics
     /// When it does not start.
@@ -21,12 +21,14 @@ impl Postfix {
         let next = format!("[{}]:{}", home.ip(), home.port());
         let mut postfix = Self::prepare();
         postfix.services.push_str("pickup unix n - n 60 1 pickup\n");
+        std::fs::write(postfix.path("home-password"), format!("{next} {user}:{password}\n")).expect("a file");
+        let page = page::text("main.cf on nas.home.lan")
+            .replace("myorigin = example.org", &format!("myorigin = {origin}"))
+            .replace("[home.lan]:465", &next);
         let task = format!(
-            "myhostname = {host}\nmyorigin = {origin}\nmynetworks =\nrelayhost = {next}\n\
-             smtp_tls_wrappermode = yes\nsmtp_tls_security_level = encrypt\nsmtp_sasl_auth_enable = yes\n\
-             smtp_sasl_security_options = noanonymous\n\
-             smtp_sasl_password_maps = inline:{{ {{ {next} = {user}:{password} }} }}\n\
-             queue_run_delay = 1s\nminimal_backoff_time = 1s\nmaximal_backoff_time = 2s\n"
+            "myhostname = {host}\nmynetworks =\nqueue_run_delay = 1s\nminimal_backoff_time = 1s\n\
+             maximal_backoff_time = 2s\n{}",
+            postfix.placed(&page)
         );
         postfix.launch(&(task + more))
     }
