@@ -1,6 +1,7 @@
 //! The program as it is run: both roles as processes, other people's mail programs around them, real sockets.
 //!
-//! Run them with `cargo xtask journeys`, which sees to it that those programs are there.
+//! Run them with `cargo xtask journeys`, which sees to it that those programs are there, and runs some at one time, each in a
+//! process of its own. Within one process they run one after another.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "there are only tests here")]
 
 mod authentication;
@@ -35,7 +36,7 @@ mod tls_reports;
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-/// Held by each journey: it has the machine to itself.
+/// Held by each journey: it has the ports and namespaces of this process to itself.
 fn alone() -> MutexGuard<'static, ()> {
     static MACHINE: Mutex<()> = Mutex::new(());
     MACHINE.lock().unwrap_or_else(PoisonError::into_inner)
