@@ -148,8 +148,13 @@ fn what_dovecot_refuses_is_refused_to_the_sender_without_its_words() {
     assert!(kept[0]["reason"].as_str().unwrap().contains("552 5.2.2"), "{kept:?}");
     assert_eq!(world.has(BOB, "too-much"), 0);
     let id = kept[0]["id"].as_str().unwrap();
-    world.pair.home.command_ok(&["quarantine", "release", id, "--to", ALICE], "");
+    world.pair.home.command_ok(&["alias", "add", "both@example.org", BOB, ALICE], "");
+    let said = world.pair.home.command(&["quarantine", "release", id, "--to", "both@example.org"], "");
+    assert!(!said.status.success(), "bob's mailbox is full");
     until("alice has it twice", PATIENCE, || (world.has(ALICE, "too-much") == 2).then_some(()));
+    assert_eq!(world.quarantine().len(), 1, "it is not let go while somebody does not have it");
+    world.pair.home.command_ok(&["quarantine", "release", id, "--to", ALICE], "");
+    assert_eq!((world.has(ALICE, "too-much"), world.quarantine().len()), (2, 0), "and she not once more");
 }
 
 #[test]
