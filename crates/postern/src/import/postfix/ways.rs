@@ -203,7 +203,13 @@ impl Translation {
             let keys = format!("\ncertificate = {}\nkey = {}", quoted(&certificate), quoted(key));
             return (!certificate.is_empty()).then_some(keys);
         }
-        let entries = self.tables("smtp_sasl_password_maps", main.list("smtp_sasl_password_maps"), files);
+        let mut entries = Vec::new();
+        for table in main.list("smtp_sasl_password_maps") {
+            match files.table(&table) {
+                Ok(found) => entries.extend(found),
+                Err(why) => self.look.push(format!("smtp_sasl_password_maps: {why}")),
+            }
+        }
         let bare = host_and_port(relayhost, SMTP).map(|(host, _)| host).unwrap_or_default();
         let found = [relayhost, &bare].iter().find_map(|wanted| {
             let (_, value) = entries.iter().find(|(name, _)| name.eq_ignore_ascii_case(wanted))?;
