@@ -1,7 +1,7 @@
 //! `postern firewall`: the rules of a role's host, printed or loaded.
 
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs as _};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use clap::Subcommand;
 use net::endpoint::Endpoint;
@@ -43,15 +43,15 @@ pub enum FirewallCommand {
     },
     /// Keep the rules that were loaded with --apply
     Confirm {
-        /// The configuration file of the role
-        #[arg(long, default_value = HOME_CONFIG)]
-        config: PathBuf,
+        /// Not needed: what waits is the host's, whichever role it is of
+        #[arg(long, hide = true)]
+        config: Option<PathBuf>,
     },
     /// Takes rules back that nobody confirmed
     #[command(hide = true)]
     Guard {
         #[arg(long)]
-        data: PathBuf,
+        load: u64,
         #[arg(long)]
         seconds: u64,
     },
@@ -78,25 +78,21 @@ pub fn run(command: FirewallCommand) -> Result<(), Problem> {
     match command {
         FirewallCommand::Edge { how, config } => {
             let edge: EdgeConfig = config::load(&config)?;
-            finish(&how, &config, &edge.data, &firewall::edge(&edge, &how.wishes()))
+            finish(&how, &firewall::edge(&edge, &how.wishes()))
         }
         FirewallCommand::Home { how, lan, edge, config } => {
             let home: HomeConfig = config::load(&config)?;
             let around = surroundings(&home, lan, edge)?;
-            finish(&how, &config, &home.data, &firewall::home(&home, &how.wishes(), &around))
+            finish(&how, &firewall::home(&home, &how.wishes(), &around))
         }
-        FirewallCommand::Confirm { config } => {
-            let data = match config::load::<HomeConfig>(&config) {
-                Ok(home) => home.data,
-                Err(problem) => config::load::<EdgeConfig>(&config).map_err(|_| problem)?.data,
-            };
-            apply::confirm(&data)?;
+        FirewallCommand::Confirm { config: _ } => {
+            apply::confirm()?;
             print::text(
                 "the rules stay; to have them after a reboot, print them into a file that nft loads at boot",
             );
             Ok(())
         }
-        FirewallCommand::Guard { data, seconds } => apply::guard(&data, seconds),
+        FirewallCommand::Guard { load, seconds } => apply::guard(load, seconds),
     }
 }
 
@@ -106,16 +102,15 @@ impl How {
     }
 }
 
-fn finish(how: &How, config: &Path, data: &Path, ruleset: &str) -> Result<(), Problem> {
+fn finish(how: &How, ruleset: &str) -> Result<(), Problem> {
     if !how.apply {
         print::text(ruleset.trim_end());
         return Ok(());
     }
-    apply::load(data, ruleset, how.seconds)?;
+    apply::load(ruleset, how.seconds)?;
     print::text(&format!(
         "loaded. Now open a NEW session to this host, so that you see that you can, and run there\n\n    postern firewall \
-         confirm --config {}\n\nIf you don't, the rules from before are back in {} seconds.",
-        config.display(),
+         confirm\n\nIf you don't, the rules from before are back in {} seconds.",
         how.seconds
     ));
     Ok(())
