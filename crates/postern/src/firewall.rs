@@ -36,41 +36,33 @@ pub struct Surroundings {
     pub filters: Vec<SocketAddr>,
 }
 
-/// Connections that one address may begin on port 25 at one time, on top of what [`EdgeConfig`] lets it in a minute.
-const SMTP_BURST: u32 = 20;
-/// New link connections in a second, from everybody together: homes are few.
+/// Connections that one address may begin at one time, on top of the rate.
+const BURST: u32 = 20;
+/// New link connections of one address in a second: behind one there are few homes. Each is counted apart, or whoever
+/// sends that many packets would keep all homes out.
 const LINKS_PER_SECOND: u32 = 20;
-/// Addresses that are counted at one time.
+/// Addresses that are counted at one time. More are let in uncounted: who fills the set keeps nobody out.
 const COUNTED_MAX: u32 = 65_536;
+/// The sets of counted addresses.
+const COUNTED: [(&str, &str); 4] =
+    [("smtp4", "ipv4_addr"), ("smtp6", "ipv6_addr"), ("link4", "ipv4_addr"), ("link6", "ipv6_addr")];
 
 /// Edge's ruleset.
 pub fn edge(config: &EdgeConfig, wishes: &Wishes) -> String {
     let mut rules = Ruleset::default();
     rules.line("# Mail from the world. Who comes too often is dropped before he costs a process anything.");
     let per_minute = config.door.connections_per_minute.max(1);
-    for (family, name) in [("ip", "smtp4"), ("ip6", "smtp6")] {
-        for place in places(&config.listen.smtp, family) {
-            rules.line(&format!(
-                "{place}ct state new add @{name} {{ {family} saddr limit rate over {per_minute}/minute burst \
-                 {SMTP_BURST} packets }} counter drop"
-            ));
-        }
-    }
     for address in &config.listen.smtp {
-        rules.line(&format!("{}counter accept", place(*address, "tcp")));
+        rules.counted(*address, "tcp", "smtp", &format!("{per_minute}/minute"));
     }
     rules.line("# The link, which a home dials: QUIC, and TLS where UDP is blocked.");
     for address in &config.listen.link {
         for protocol in ["udp", "tcp"] {
-            let place = place(*address, protocol);
-            rules
-                .line(&format!("{place}ct state new limit rate over {LINKS_PER_SECOND}/second counter drop"));
-            rules.line(&format!("{place}counter accept"));
+            rules.counted(*address, protocol, "link", &format!("{LINKS_PER_SECOND}/second"));
         }
     }
     rules.ssh(wishes);
-    let sets = [("smtp4", "ipv4_addr"), ("smtp6", "ipv6_addr")];
-    table("edge", &sets, &rules.0, None)
+    table("edge", &COUNTED, &rules.0, None)
 }
 
 /// Home's ruleset: in from its own network only, out to what it needs only.
@@ -137,6 +129,18 @@ impl Ruleset {
         self.line(&format!("{} daddr {address} {protocol} dport {port} counter accept", family_of(&address)));
     }
 
+    /// To a listener, for everybody who does not begin connections at more than a rate. As the door does, it counts a
+    /// /64 of IPv6 as one: whoever has one address of it has all.
+    fn counted(&mut self, listener: SocketAddr, protocol: &str, set: &str, rate: &str) {
+        let place = place(listener, protocol);
+        let (version, who) =
+            if listener.is_ipv4() { (4, "ip saddr") } else { (6, "ip6 saddr & ffff:ffff:ffff:ffff::") };
+        self.line(&format!(
+            "{place}ct state new add @{set}{version} {{ {who} limit rate over {rate} burst {BURST} packets }} counter drop"
+        ));
+        self.line(&format!("{place}counter accept"));
+    }
+
     /// The one way in from outside, if there is one.
     fn foreign_edge(&mut self, config: &HomeConfig) {
         let Some(edge) = &config.foreign_edge else { return };
@@ -179,12 +183,6 @@ fn place(address: SocketAddr, protocol: &str) -> String {
         return format!("meta nfproto {family} {protocol} dport {port} ");
     }
     format!("{} daddr {ip} {protocol} dport {port} ", family_of(&ip))
-}
-
-/// The listeners of one family.
-fn places(listeners: &[SocketAddr], family: &str) -> Vec<String> {
-    let ours = listeners.iter().filter(|address| family_of(&address.ip()) == family);
-    ours.map(|address| place(*address, "tcp")).collect()
 }
 
 /// The whole file. `out` is what may leave; everything may when it is missing.
@@ -272,6 +270,28 @@ mod tests {
         }
         assert!(!text.contains("hook output"), "mail goes anywhere");
         assert!(!edge(&config, &wishes(&[])).contains("dport 22 "), "no ssh unless it is asked for");
+    }
+
+    /// Symptom: 25 packets a second from anybody, to the port of the link, kept all homes out. Cause: what was new there
+    /// was counted for the whole world together. Analysis: a rule that drops above a rate has to have a set.
+    #[test]
+    fn new_connections_are_counted_for_each_address_apart() {
+        let text = edge(&EdgeConfig::of_nobody(), &wishes(&[]));
+        for rule in [
+            "meta nfproto ipv4 tcp dport 25 ct state new add @smtp4 { ip saddr limit rate over 120/minute ",
+            "meta nfproto ipv6 tcp dport 25 ct state new add @smtp6 { ip6 saddr & ffff:ffff:ffff:ffff:: limit rate over ",
+            "meta nfproto ipv4 udp dport 443 ct state new add @link4 { ip saddr limit rate over 20/second ",
+            "meta nfproto ipv4 tcp dport 443 ct state new add @link4 { ip saddr limit rate over ",
+            "meta nfproto ipv6 udp dport 443 ct state new add @link6 { ip6 saddr & ffff:ffff:ffff:ffff:: limit ",
+        ] {
+            assert!(text.contains(rule), "{rule}\n{text}");
+        }
+        for line in text.lines().filter(|line| line.contains("limit rate over")) {
+            assert!(line.contains("add @"), "{line}");
+        }
+        for (name, kind) in COUNTED {
+            assert!(text.contains(&format!("set {name} {{\n\t\ttype {kind}\n")), "{text}");
+        }
     }
 
     #[test]
