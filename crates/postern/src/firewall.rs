@@ -98,12 +98,8 @@ pub fn home(config: &HomeConfig, wishes: &Wishes, around: &Surroundings) -> Stri
     for smarthost in &around.smarthost {
         out.to(smarthost.ip(), "tcp", smarthost.port());
     }
-    out.line("# Names, time, an address from the router.");
-    for server in &around.name_servers {
-        for protocol in ["udp", "tcp"] {
-            out.to(*server, protocol, 53);
-        }
-    }
+    out.names(&around.name_servers);
+    out.line("# Time, an address from the router.");
     out.line("udp dport 123 accept");
     out.line("udp sport 68 udp dport 67 accept");
     out.line("udp sport 546 udp dport 547 accept");
@@ -139,6 +135,23 @@ impl Ruleset {
             "{place}ct state new add @{set}{version} {{ {who} limit rate over {rate} burst {BURST} packets }} counter drop"
         ));
         self.line(&format!("{place}counter accept"));
+    }
+
+    /// To the name servers. Without any but those on this host it is this host that asks the world's: anywhere.
+    fn names(&mut self, servers: &[IpAddr]) {
+        self.line("# Names.");
+        if servers.is_empty() {
+            self.line(
+                "# This host has a resolver of its own, which asks name servers that nobody here can list.",
+            );
+            self.line("udp dport 53 counter accept");
+            self.line("tcp dport { 53, 853 } counter accept");
+        }
+        for server in servers {
+            for protocol in ["udp", "tcp"] {
+                self.to(*server, protocol, 53);
+            }
+        }
     }
 
     /// The one way in from outside, if there is one.
@@ -292,6 +305,24 @@ mod tests {
         for (name, kind) in COUNTED {
             assert!(text.contains(&format!("set {name} {{\n\t\ttype {kind}\n")), "{text}");
         }
+    }
+
+    fn plain_home() -> HomeConfig {
+        toml::from_str("domains = [\"example.org\"]").unwrap()
+    }
+
+    /// Symptom: Home was gone after the next dial. Cause: its host has a resolver of its own, and the questions of that
+    /// were refused. Analysis: nobody knows beforehand whom such a resolver asks.
+    #[test]
+    fn a_resolver_on_home_itself_may_ask_any_name_server() {
+        let anywhere = ["udp dport 53 counter accept", "tcp dport { 53, 853 } counter accept"];
+        let line = |text: &str, rule: &str| text.lines().any(|line| line.trim() == rule);
+        let text = home(&plain_home(), &wishes(&[]), &Surroundings::default());
+        assert!(anywhere.iter().all(|rule| line(&text, rule)), "{text}");
+        let around =
+            Surroundings { name_servers: vec!["192.168.77.1".parse().unwrap()], ..Default::default() };
+        let text = home(&plain_home(), &wishes(&[]), &around);
+        assert!(anywhere.iter().all(|rule| !line(&text, rule)), "{text}");
     }
 
     #[test]

@@ -164,7 +164,8 @@ fn addresses(name: &str) -> Result<Vec<SocketAddr>, Problem> {
 fn name_servers(text: &str) -> Vec<IpAddr> {
     let lines = text.lines().filter_map(|line| line.trim().strip_prefix("nameserver"));
     let addresses = lines.filter_map(|rest| rest.trim().split('%').next()?.parse::<IpAddr>().ok());
-    addresses.filter(|address| !address.is_loopback()).collect()
+    // To resolvers 0.0.0.0 and :: are this host, too.
+    addresses.filter(|address| !address.is_loopback() && !address.is_unspecified()).collect()
 }
 
 #[cfg(test)]
@@ -176,6 +177,9 @@ mod tests {
         let text = "# x\nsearch lan\nnameserver 192.168.1.1\nnameserver 127.0.0.53\n nameserver fe80::1%eth0\nnameserver x\n";
         let wanted: [IpAddr; 2] = ["192.168.1.1".parse().unwrap(), "fe80::1".parse().unwrap()];
         assert_eq!(name_servers(text), wanted);
+        for text in ["nameserver 127.0.0.53\nnameserver ::1\nnameserver 0.0.0.0\n", "", "search lan\n"] {
+            assert!(name_servers(text).is_empty(), "{text}");
+        }
         assert!(PRIVATE.iter().all(|text| text.parse::<Network>().is_ok()));
     }
 
