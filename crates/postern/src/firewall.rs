@@ -7,7 +7,7 @@
 pub mod apply;
 
 use std::fmt::Write as _;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use crate::config::{EdgeConfig, HomeConfig};
 use crate::network::Network;
@@ -34,6 +34,8 @@ pub struct Surroundings {
     pub smarthost: Vec<SocketAddr>,
     /// Filters and mailboxes on other hosts.
     pub filters: Vec<SocketAddr>,
+    /// Whether the mailboxes of another program are on this host.
+    pub mailboxes_here: bool,
 }
 
 /// Connections that one address may begin at one time, on top of the rate.
@@ -46,6 +48,8 @@ const COUNTED_MAX: u32 = 65_536;
 /// The sets of counted addresses.
 const COUNTED: [(&str, &str); 4] =
     [("smtp4", "ipv4_addr"), ("smtp6", "ipv6_addr"), ("link4", "ipv4_addr"), ("link6", "ipv6_addr")];
+/// Where mail programs look for the mailboxes of another program; `[listen] imap` is ours.
+const IMAPS: u16 = 993;
 
 /// Edge's ruleset.
 pub fn edge(config: &EdgeConfig, wishes: &Wishes) -> String {
@@ -68,11 +72,10 @@ pub fn edge(config: &EdgeConfig, wishes: &Wishes) -> String {
 /// Home's ruleset: in from its own network only, out to what it needs only.
 pub fn home(config: &HomeConfig, wishes: &Wishes, around: &Surroundings) -> String {
     let mut rules = Ruleset::default();
-    // The mailboxes of another program are its own affair.
-    let imap: &[SocketAddr] = if config.deliver.is_some() { &[] } else { &config.listen.imap };
+    let imap = imap(config, around);
     rules.line("# Mail programs in the house. Nothing comes from outside: Home dials out.");
     for network in &around.lan {
-        for address in config.listen.submission.iter().chain(imap) {
+        for address in config.listen.submission.iter().chain(&imap) {
             let family = family_of(&network.address());
             if family_of(&address.ip()) == family {
                 rules.line(&format!("{family} saddr {network} {}counter accept", place(*address, "tcp")));
@@ -80,9 +83,6 @@ pub fn home(config: &HomeConfig, wishes: &Wishes, around: &Surroundings) -> Stri
         }
     }
     rules.foreign_edge(config);
-    rules.line("# An address from the router.");
-    rules.line("udp sport 67 udp dport 68 accept");
-    rules.line("udp sport 547 udp dport 546 accept");
     rules.ssh(wishes);
 
     let mut out = Ruleset::default();
@@ -110,6 +110,15 @@ pub fn home(config: &HomeConfig, wishes: &Wishes, around: &Surroundings) -> Stri
         out.to(filter.ip(), "tcp", filter.port());
     }
     table("home", &[], &rules.0, Some(&out.0))
+}
+
+/// Where mail programs find mailboxes on this host: ours, or those of another program, which it serves itself.
+fn imap(config: &HomeConfig, around: &Surroundings) -> Vec<SocketAddr> {
+    match (&config.deliver, around.mailboxes_here) {
+        (None, _) => config.listen.imap.clone(),
+        (Some(_), true) => vec![(Ipv4Addr::UNSPECIFIED, IMAPS).into(), (Ipv6Addr::UNSPECIFIED, IMAPS).into()],
+        (Some(_), false) => Vec::new(),
+    }
 }
 
 #[derive(Default)]
@@ -217,7 +226,7 @@ fn table(role: &str, sets: &[(&str, &str)], rules: &str, out: Option<&str>) -> S
     ));
     text.push_str(rules);
     text.push_str("\t\tcounter comment \"dropped\"\n\t}\n");
-    text.push_str("\tchain forward {\n\t\ttype filter hook forward priority filter; policy drop;\n\t}\n");
+    // No chain for what is forwarded: containers, virtual machines and tunnels of this host are not ours to cut off.
     if let Some(out) = out {
         text.push_str("\tchain output {\n\t\ttype filter hook output priority filter; policy drop;\n");
         text.push_str("\t\toif \"lo\" accept\n\t\tct state established,related accept\n");
@@ -229,7 +238,7 @@ fn table(role: &str, sets: &[(&str, &str)], rules: &str, out: Option<&str>) -> S
     text
 }
 
-/// What every host needs: its own processes, answers, and the messages without which IP does not work.
+/// What every host needs: its own processes, answers, the messages without which IP does not work, and DHCP.
 const COMMON: &str = "\t\tiif \"lo\" accept
 \t\tct state established,related accept
 \t\tct state invalid drop
@@ -238,6 +247,9 @@ const COMMON: &str = "\t\tiif \"lo\" accept
 \t\ticmpv6 type { destination-unreachable, packet-too-big, time-exceeded, parameter-problem } accept
 \t\ticmpv6 type echo-request limit rate 10/second accept
 \t\ticmpv6 type { nd-router-advert, nd-neighbor-solicit, nd-neighbor-advert } ip6 hoplimit 255 accept
+\t\t# An address from the router.
+\t\tudp sport 67 udp dport 68 accept
+\t\tudp sport 547 udp dport 546 accept
 ";
 
 #[cfg(test)]
@@ -277,7 +289,8 @@ mod tests {
             "ip daddr 203.0.113.2 tcp dport 443 counter accept",
             "ip saddr 198.51.100.0/24 tcp dport 22 counter accept",
             "ip6 saddr 2001:db8::7/128 tcp dport 22 counter accept",
-            "add @smtp4 { ip saddr limit rate over ",
+            "udp sport 67 udp dport 68 accept",
+            "udp sport 547 udp dport 546 accept",
         ] {
             assert!(text.contains(rule), "{rule}\n{text}");
         }
@@ -326,6 +339,13 @@ mod tests {
     }
 
     #[test]
+    fn what_the_host_forwards_for_others_is_not_ours_to_forbid() {
+        let home = home(&plain_home(), &wishes(&[]), &Surroundings::default());
+        let edge = edge(&EdgeConfig::of_nobody(), &wishes(&[]));
+        assert!(!home.contains("hook forward") && !edge.contains("hook forward"));
+    }
+
+    #[test]
     fn home_lets_in_its_own_network_and_goes_out_to_what_it_needs() {
         let pin = "ab".repeat(32);
         let config: HomeConfig = toml::from_str(&format!(
@@ -339,6 +359,7 @@ mod tests {
             name_servers: vec!["192.168.77.1".parse().unwrap()],
             smarthost: vec!["203.0.113.9:465".parse().unwrap()],
             filters: vec!["192.168.77.5:11333".parse().unwrap()],
+            mailboxes_here: false,
         };
         let text = home(&config, &wishes(&[]), &around);
         for rule in [
@@ -356,8 +377,21 @@ mod tests {
             assert!(text.contains(rule), "{rule}\n{text}");
         }
         assert!(!text.contains("dport 25 "), "Home speaks no SMTP with the world");
-        let deliver = Some(toml::from_str("lmtp = \"unix:/run/dovecot/lmtp\"").unwrap());
-        let text = home(&HomeConfig { deliver, ..config }, &wishes(&[]), &around);
-        assert!(text.contains("dport 465 ") && !text.contains("dport 993 "), "IMAP is another program's");
+    }
+
+    /// Symptom: with the rules loaded the house had no IMAP. Cause: mailboxes of another program were left out, also
+    /// when that program is on Home's host. Analysis: then it has the usual port there, whatever `[listen] imap` says.
+    #[test]
+    fn the_mailboxes_of_another_program_are_let_in_to_when_they_are_on_this_host() {
+        let text = "domains = [\"example.org\"]\nlisten.imap = [\"192.168.77.2:1993\"]\n\
+                    deliver.lmtp = \"unix:/run/dovecot/lmtp\"";
+        let config: HomeConfig = toml::from_str(text).unwrap();
+        let around = Surroundings { lan: vec!["192.168.77.0/24".parse().unwrap()], ..Default::default() };
+        let text = home(&config, &wishes(&[]), &around);
+        assert!(text.contains("dport 465 ") && !text.contains("993 "), "{text}");
+        let text = home(&config, &wishes(&[]), &Surroundings { mailboxes_here: true, ..around });
+        let rule = "ip saddr 192.168.77.0/24 meta nfproto ipv4 tcp dport 993 counter accept";
+        assert!(text.contains(rule) && !text.contains("1993"), "{text}");
+        assert!(!text.contains("dport 143"), "TLS only");
     }
 }

@@ -1,6 +1,6 @@
 //! `postern firewall`: the rules of a role's host, printed or loaded.
 
-use std::net::{IpAddr, SocketAddr, ToSocketAddrs as _};
+use std::net::{IpAddr, SocketAddr, ToSocketAddrs as _, UdpSocket};
 use std::path::PathBuf;
 
 use clap::Subcommand;
@@ -144,9 +144,21 @@ fn surroundings(
             around.filters.extend(others.filter(|address| !address.ip().is_loopback()));
         }
     }
+    around.mailboxes_here = mailboxes.map_or(Ok(false), is_here)?;
     around.edges.dedup();
     around.filters.dedup();
     Ok(around)
+}
+
+/// Whether a service is on this host.
+fn is_here(service: &Endpoint) -> Result<bool, Problem> {
+    let Endpoint::Tcp(host, port) = service else { return Ok(true) };
+    // Only addresses of this host can be bound to.
+    let is_own = |mut address: SocketAddr| {
+        address.set_port(0);
+        UdpSocket::bind(address).is_ok()
+    };
+    Ok(addresses(&format!("{host}:{port}"))?.into_iter().all(is_own))
 }
 
 /// The addresses of `host:port` now.
@@ -181,6 +193,15 @@ mod tests {
             assert!(name_servers(text).is_empty(), "{text}");
         }
         assert!(PRIVATE.iter().all(|text| text.parse::<Network>().is_ok()));
+    }
+
+    #[test]
+    fn a_service_is_here_when_its_address_is_one_of_this_host() {
+        for (service, here) in
+            [("unix:/run/dovecot/lmtp", true), ("inet:127.0.0.1:24", true), ("inet:192.0.2.1:24", false)]
+        {
+            assert_eq!(is_here(&service.parse().unwrap()).unwrap(), here, "{service}");
+        }
     }
 
     #[test]
