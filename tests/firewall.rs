@@ -1,4 +1,5 @@
-//! The rules of `postern firewall`, loaded and taken back. What they let through is a story of the world: `port-scan`.
+//! The rules of `postern firewall`, loaded and taken back. What they let through is a story of the world: `port-scan`,
+//! `flood`.
 
 use std::os::unix::fs::MetadataExt as _;
 use std::path::PathBuf;
@@ -17,6 +18,25 @@ use crate::network::lab;
 const PATIENCE: Duration = Duration::from_secs(90);
 /// Where what waits is, as the documentation says.
 const ROOM: &str = "/run/postern-firewall";
+/// Connects to Edge from an address, so many times, and says how often it was greeted. It does not wait until the kernel
+/// sends its first packet again.
+const KNOCK: &str = r"
+import socket, sys
+
+greeted = 0
+for _ in range(int(sys.argv[2])):
+    client = socket.socket(socket.AF_INET6, socket.SOCK_STREAM)
+    client.bind((sys.argv[1], 0))
+    client.settimeout(0.5)
+    try:
+        client.connect(('2001:db8::2', 25))
+        client.settimeout(10)
+        greeted += client.recv(3) == b'220'
+    except TimeoutError:
+        pass
+    client.close()
+print(greeted)
+";
 
 fn rules(namespace: &str) -> String {
     nft(namespace, &["list", "ruleset"], b"")
@@ -161,4 +181,80 @@ fn when_nft_refuses_the_rules_from_before_our_table_goes_and_confirm_says_so() {
     apply(&pair.edge, "edge", &[]);
     confirm(&pair.edge);
     assert!(waiting(lab.edge()).is_empty(), "{:?}", waiting(lab.edge()));
+}
+
+/// Both roles listen on all addresses unless they are told otherwise.
+#[test]
+fn nft_takes_the_rules_of_listeners_on_every_address_of_both_kinds() {
+    let _alone = alone();
+    let Some((lab, pair)) = lab() else { return };
+    let every = |names: &[(&str, u16)]| {
+        let line = |(name, port): &(&str, u16)| {
+            format!("{name} = [\"0.0.0.0:{port}\", \"[::]:{port}\", \"[2001:db8::2]:{port}\"]\n")
+        };
+        format!("[listen]\n{}", names.iter().map(line).collect::<String>())
+    };
+    pair.edge.configure(&every(&[("smtp", 25), ("link", 443)]));
+    pair.home.configure(&every(&[("submission", 465), ("imap", 993)]));
+    let address = "[2001:db8::7]:443";
+    for (role, arguments, wanted) in [
+        (
+            &pair.edge,
+            &["firewall", "edge", "--ssh-from", "2001:db8:1::/48"][..],
+            &[
+                "meta nfproto ipv6 tcp dport 25 ct state new add @smtp6 { ip6 saddr & ",
+                "ip6 daddr 2001:db8::2 tcp dport 25 counter accept",
+                "meta nfproto ipv6 udp dport 443 ct state new add @link6 { ip6 saddr & ",
+                "meta nfproto ipv6 udp dport 443 counter accept",
+                "ip6 saddr 2001:db8:1::/48 tcp dport 22 counter accept",
+            ][..],
+        ),
+        (
+            &pair.home,
+            &["firewall", "home", "--lan", "fd00::/8", "--edge", address],
+            &[
+                "ip6 saddr fd00::/8 meta nfproto ipv6 tcp dport 465 counter accept",
+                "ip6 saddr fd00::/8 ip6 daddr 2001:db8::2 tcp dport 993 counter accept",
+                "ip6 daddr 2001:db8::7 udp dport 443 counter accept",
+            ],
+        ),
+    ] {
+        let text = role.command_ok(arguments, "");
+        for rule in wanted {
+            assert!(text.contains(rule), "{rule}\n{text}");
+        }
+        nft(lab.internet(), &["-c", "-f", "-"], text.as_bytes());
+        assert!(!has_table(lab.internet()), "it was only looked at");
+    }
+}
+
+#[test]
+fn over_ipv6_mail_gets_in_and_a_network_that_comes_too_often_is_dropped() {
+    let _alone = alone();
+    let Some((lab, mut pair)) = lab() else { return };
+    let address = |namespace: &str, interface: &str, address: &str| {
+        let mut ip = process::command(None, "ip");
+        ip.args(["-n", namespace, "addr", "add", address, "dev", interface, "nodad"]);
+        process::run_ok(ip, b"", PATIENCE);
+    };
+    address(lab.edge(), "wan", "2001:db8::2/32");
+    for own in ["2001:db8:0:1::1/32", "2001:db8:0:1::2/32", "2001:db8:0:2::1/32"] {
+        address(lab.internet(), "bridge0", own);
+    }
+    pair.edge.configure("[listen]\nsmtp = [\"203.0.113.2:25\", \"[::]:25\"]\n");
+    pair.edge.restart();
+    // The program goes on with what it has read: who is kept out is kept out by the kernel.
+    pair.edge.configure("[door]\nconnections_per_minute = 6\n");
+    apply(&pair.edge, "edge", &[]);
+    confirm(&pair.edge);
+    let greeted = |from: &str, times: usize| {
+        let mut python = process::command(Some(lab.internet()), "/usr/bin/python3");
+        python.args(["-c", KNOCK, from, &times.to_string()]);
+        process::run_ok(python, b"", PATIENCE).trim().parse::<usize>().unwrap()
+    };
+    let first = greeted("2001:db8:0:1::1", 15);
+    assert_eq!(first, 15);
+    let second = greeted("2001:db8:0:1::2", 15);
+    assert!((5..=7).contains(&second), "20 at one time, for both together: {second}");
+    assert_eq!(greeted("2001:db8:0:2::1", 5), 5, "another network");
 }

@@ -134,8 +134,8 @@ impl Ruleset {
         self.line(&format!("{} daddr {address} {protocol} dport {port} counter accept", family_of(&address)));
     }
 
-    /// To a listener, for everybody who does not begin connections at more than a rate. As the door does, it counts a
-    /// /64 of IPv6 as one: whoever has one address of it has all.
+    /// To a listener, for everybody who does not begin connections at more than a rate. A /64 of IPv6 is one: whoever
+    /// has one address of it has all.
     fn counted(&mut self, listener: SocketAddr, protocol: &str, set: &str, rate: &str) {
         let place = place(listener, protocol);
         let (version, who) =
