@@ -3,6 +3,7 @@
 
 mod bounce_storm;
 mod edge_reboots;
+mod flood;
 mod forged;
 mod hidden;
 mod house_moves;
@@ -64,6 +65,12 @@ pub(crate) const STORIES: &[Story] = &[
         says: "every port of both hosts from each place: those that are meant are open",
         setting: port_scan::setting,
         tell: port_scan::tell,
+    },
+    Story {
+        name: "flood",
+        says: "who begins too many connections is dropped by Edge's kernel, and mail and Home get in meanwhile",
+        setting: Setting::default,
+        tell: flood::tell,
     },
     Story {
         name: "forged",

@@ -1,7 +1,7 @@
 //! `postern firewall`: the rules of a role's host, printed or loaded.
 
-use std::net::{IpAddr, SocketAddr, ToSocketAddrs as _};
-use std::path::{Path, PathBuf};
+use std::net::{IpAddr, SocketAddr, ToSocketAddrs as _, UdpSocket};
+use std::path::PathBuf;
 
 use clap::Subcommand;
 use net::endpoint::Endpoint;
@@ -43,15 +43,15 @@ pub enum FirewallCommand {
     },
     /// Keep the rules that were loaded with --apply
     Confirm {
-        /// The configuration file of the role
-        #[arg(long, default_value = HOME_CONFIG)]
-        config: PathBuf,
+        /// Not needed: what waits is the host's, whichever role it is of
+        #[arg(long, hide = true)]
+        config: Option<PathBuf>,
     },
     /// Takes rules back that nobody confirmed
     #[command(hide = true)]
     Guard {
         #[arg(long)]
-        data: PathBuf,
+        load: u64,
         #[arg(long)]
         seconds: u64,
     },
@@ -78,25 +78,21 @@ pub fn run(command: FirewallCommand) -> Result<(), Problem> {
     match command {
         FirewallCommand::Edge { how, config } => {
             let edge: EdgeConfig = config::load(&config)?;
-            finish(&how, &config, &edge.data, &firewall::edge(&edge, &how.wishes()))
+            finish(&how, &firewall::edge(&edge, &how.wishes()))
         }
         FirewallCommand::Home { how, lan, edge, config } => {
             let home: HomeConfig = config::load(&config)?;
             let around = surroundings(&home, lan, edge)?;
-            finish(&how, &config, &home.data, &firewall::home(&home, &how.wishes(), &around))
+            finish(&how, &firewall::home(&home, &how.wishes(), &around))
         }
-        FirewallCommand::Confirm { config } => {
-            let data = match config::load::<HomeConfig>(&config) {
-                Ok(home) => home.data,
-                Err(problem) => config::load::<EdgeConfig>(&config).map_err(|_| problem)?.data,
-            };
-            apply::confirm(&data)?;
+        FirewallCommand::Confirm { config: _ } => {
+            apply::confirm()?;
             print::text(
                 "the rules stay; to have them after a reboot, print them into a file that nft loads at boot",
             );
             Ok(())
         }
-        FirewallCommand::Guard { data, seconds } => apply::guard(&data, seconds),
+        FirewallCommand::Guard { load, seconds } => apply::guard(load, seconds),
     }
 }
 
@@ -106,16 +102,15 @@ impl How {
     }
 }
 
-fn finish(how: &How, config: &Path, data: &Path, ruleset: &str) -> Result<(), Problem> {
+fn finish(how: &How, ruleset: &str) -> Result<(), Problem> {
     if !how.apply {
         print::text(ruleset.trim_end());
         return Ok(());
     }
-    apply::load(data, ruleset, how.seconds)?;
+    apply::load(ruleset, how.seconds)?;
     print::text(&format!(
         "loaded. Now open a NEW session to this host, so that you see that you can, and run there\n\n    postern firewall \
-         confirm --config {}\n\nIf you don't, the rules from before are back in {} seconds.",
-        config.display(),
+         confirm\n\nIf you don't, the rules from before are back in {} seconds.",
         how.seconds
     ));
     Ok(())
@@ -149,9 +144,21 @@ fn surroundings(
             around.filters.extend(others.filter(|address| !address.ip().is_loopback()));
         }
     }
+    around.mailboxes_here = mailboxes.map_or(Ok(false), is_here)?;
     around.edges.dedup();
     around.filters.dedup();
     Ok(around)
+}
+
+/// Whether a service is on this host.
+fn is_here(service: &Endpoint) -> Result<bool, Problem> {
+    let Endpoint::Tcp(host, port) = service else { return Ok(true) };
+    // Only addresses of this host can be bound to.
+    let is_own = |mut address: SocketAddr| {
+        address.set_port(0);
+        UdpSocket::bind(address).is_ok()
+    };
+    Ok(addresses(&format!("{host}:{port}"))?.into_iter().all(is_own))
 }
 
 /// The addresses of `host:port` now.
@@ -169,7 +176,8 @@ fn addresses(name: &str) -> Result<Vec<SocketAddr>, Problem> {
 fn name_servers(text: &str) -> Vec<IpAddr> {
     let lines = text.lines().filter_map(|line| line.trim().strip_prefix("nameserver"));
     let addresses = lines.filter_map(|rest| rest.trim().split('%').next()?.parse::<IpAddr>().ok());
-    addresses.filter(|address| !address.is_loopback()).collect()
+    // To resolvers 0.0.0.0 and :: are this host, too.
+    addresses.filter(|address| !address.is_loopback() && !address.is_unspecified()).collect()
 }
 
 #[cfg(test)]
@@ -181,7 +189,19 @@ mod tests {
         let text = "# x\nsearch lan\nnameserver 192.168.1.1\nnameserver 127.0.0.53\n nameserver fe80::1%eth0\nnameserver x\n";
         let wanted: [IpAddr; 2] = ["192.168.1.1".parse().unwrap(), "fe80::1".parse().unwrap()];
         assert_eq!(name_servers(text), wanted);
+        for text in ["nameserver 127.0.0.53\nnameserver ::1\nnameserver 0.0.0.0\n", "", "search lan\n"] {
+            assert!(name_servers(text).is_empty(), "{text}");
+        }
         assert!(PRIVATE.iter().all(|text| text.parse::<Network>().is_ok()));
+    }
+
+    #[test]
+    fn a_service_is_here_when_its_address_is_one_of_this_host() {
+        for (service, here) in
+            [("unix:/run/dovecot/lmtp", true), ("inet:127.0.0.1:24", true), ("inet:192.0.2.1:24", false)]
+        {
+            assert_eq!(is_here(&service.parse().unwrap()).unwrap(), here, "{service}");
+        }
     }
 
     #[test]
