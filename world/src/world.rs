@@ -21,7 +21,7 @@ use testkit::process::Process;
 use testkit::remote_mta::RemoteMta;
 use testkit::smtp::SmtpClient;
 use testkit::submission::{Security, Sent, Submission};
-use testkit::{Pair, PairOptions, message, until};
+use testkit::{Pair, PairOptions, leavings, message, until};
 
 use crate::place::{self, Neighbour, at};
 use crate::wires::Wires;
@@ -113,7 +113,7 @@ impl World {
             hosts.insert(name, lab.add_public_host(name, neighbour.address()));
         }
         hosts.insert("mua", lab.add_house_host("mua", place::MUA));
-        let dir = tempfile::Builder::new().prefix("postern-world-").tempdir().expect("a directory");
+        let dir = leavings::dir("world");
         let mut names = NameTree::new(
             NameHosts {
                 authority: (hosts["names"].clone(), place::NAMES),
