@@ -4,7 +4,7 @@ mod leaks;
 mod load;
 mod spoilt;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
@@ -379,6 +379,12 @@ impl World {
     pub(crate) fn wires_show(&mut self, filter: &str) -> Vec<String> {
         self.wires.end();
         self.wires.packets(filter)
+    }
+
+    /// The values of a field of tshark in such packets, each once. The capture ends with it.
+    pub(crate) fn wires_have(&mut self, filter: &str, field: &str) -> BTreeSet<String> {
+        self.wires.end();
+        self.wires.values(filter, field)
     }
 
     /// The trace of the messages, and the logs.
