@@ -6,6 +6,7 @@ mod spoilt;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use tempfile::TempDir;
@@ -93,6 +94,8 @@ pub(crate) struct World {
     written_to: Vec<String>,
     /// Programs that do something for a while.
     kept: Vec<Process>,
+    /// Where each edge of this world keeps its files.
+    edge_dirs: Vec<PathBuf>,
     /// The keys in DNS.
     keys: Vec<(String, String)>,
     dir: TempDir,
@@ -131,6 +134,7 @@ impl World {
             relay.as_ref().map_or_else(|| Pair::with(&options), |relay| Pair::with_relay(&options, relay));
         let keys = keys(&pair.home);
         names.serve(&zones::records(&keys));
+        let edge_dirs = vec![own_dir(&pair.edge)];
         let world = Self {
             wires,
             neighbours: BTreeMap::new(),
@@ -143,6 +147,7 @@ impl World {
             house: vec![place::NAT],
             written_to: Vec::new(),
             kept: Vec::new(),
+            edge_dirs,
             keys,
             dir,
         };
@@ -191,6 +196,7 @@ impl World {
         };
         let config = edge_config(&self.names);
         let (second, code) = self.pair.prepare_edge(SECOND, &config, self.names.resolver(), &place);
+        self.edge_dirs.push(own_dir(&second.role));
         self.load_firewall(&second.role, EDGE_RULES);
         // Home's rules let it out to edges that it knows.
         let link = at(place::SECOND_EDGE, 443).to_string();
@@ -404,6 +410,11 @@ impl World {
             print_end(&format!("{who:?}'s log"), &mta.log());
         }
     }
+}
+
+/// Its data, its configuration and its log are there.
+fn own_dir(role: &Role) -> PathBuf {
+    role.data().parent().expect("a directory").to_owned()
 }
 
 fn print_end(what: &str, text: &str) {

@@ -9,6 +9,7 @@ pub(crate) fn tell(world: &mut World) {
     world.neighbour(Neighbour::Exim);
     world.pair.edge.kill();
     world.pair.wait_for_no_edge(EDGE_NAME);
+    world.edges_keep_nothing();
     std::fs::remove_dir_all(world.pair.edge.data()).expect("its disk");
     std::fs::create_dir(world.pair.edge.data()).expect("an empty one");
     for number in 1..=3 {
