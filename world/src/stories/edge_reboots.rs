@@ -1,4 +1,5 @@
-use testkit::pair::LINK_PATIENCE;
+use std::collections::BTreeSet;
+
 use testkit::process;
 
 use crate::place::Neighbour;
@@ -27,14 +28,11 @@ pub(crate) fn tell(world: &mut World) {
     world.load_firewall(&world.pair.edge, &["firewall", "edge", "--apply"]);
     load.all_taken();
     world.pair.wait_for_link();
-    let arrived = testkit::until("all is there", PATIENCE, || {
-        let arrived = world.numbers_of("bob", "load");
-        (arrived.len() == MESSAGES as usize).then_some(arrived)
-    });
-    world.pair.wait_until_drained(LINK_PATIENCE);
-    let twice = arrived.values().filter(|times| **times > 1).count();
+    let all: BTreeSet<u32> = (1..=MESSAGES).collect();
+    let arrived = world.bob_has_load(&all, 2);
+    let twice = arrived.times.values().filter(|times| **times > 1).count();
     // As many as Postfix has connections to one domain.
-    assert!(twice <= 20 && arrived.values().all(|times| *times <= 2), "{arrived:?}");
+    assert!(twice <= 20, "{arrived:?}");
     world.alice_writes("you@postfix.test", "after the reboot");
     world.reaches_neighbour(Neighbour::Postfix, "after the reboot");
 }

@@ -5,9 +5,25 @@ use std::path::PathBuf;
 use tempfile::TempDir;
 use testkit::process;
 
-use super::{PATIENCE, Setting};
+use super::{PATIENCE, Setting, World};
 
+const BAD_DISK_LIBRARY: &str = "/bad_disk.so";
+const FAKETIME_LIBRARY: &str = "/libfaketimeMT.so.1";
 const BAD_DISK: &str = include_str!("../chaos/bad_disk.c");
+
+impl World {
+    /// Looks that both daemons have the libraries by which clocks are set and disks are spoilt: a loader that finds one
+    /// missing only warns, and nothing would ever fail.
+    pub(crate) fn faults_are_possible(&self) {
+        for role in [&self.pair.edge, &self.pair.home] {
+            let id = role.process_id().expect("a running daemon");
+            let maps = std::fs::read_to_string(format!("/proc/{id}/maps")).expect("what it has loaded");
+            for library in [BAD_DISK_LIBRARY, FAKETIME_LIBRARY] {
+                assert!(maps.contains(library), "process {id} has not loaded {library}");
+            }
+        }
+    }
+}
 
 /// What may happen to a disk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -65,7 +81,7 @@ pub(super) fn environment(setting: &Setting, host: &str, dir: &TempDir) -> Vec<(
 
 /// Compiles the library that spoils disks.
 fn bad_disk(dir: &TempDir) -> String {
-    let (source, library) = (dir.path().join("bad_disk.c"), dir.path().join("bad_disk.so"));
+    let (source, library) = (dir.path().join("bad_disk.c"), dir.path().join(&BAD_DISK_LIBRARY[1..]));
     if !library.exists() {
         std::fs::write(&source, BAD_DISK).expect("a file");
         let mut gcc = process::command(None, "gcc");
@@ -80,6 +96,6 @@ fn faketime() -> String {
     let mut list = process::command(None, "dpkg");
     list.args(["-L", "libfaketime"]);
     let files = process::run_ok(list, b"", PATIENCE);
-    let found = files.lines().find(|path| path.ends_with("/libfaketimeMT.so.1"));
+    let found = files.lines().find(|path| path.ends_with(FAKETIME_LIBRARY));
     found.expect("libfaketimeMT: run 'cargo xtask packages'").to_owned()
 }
