@@ -49,9 +49,13 @@ fn owner(id: u32) -> String {
     format!("{id}.{:x}", space.parse::<u64>().unwrap_or_default())
 }
 
+/// Whether there is no such process, or nothing left of it but its exit status.
 fn is_gone(id: u32) -> bool {
+    let stat = |id: &str| fs::read_to_string(format!("/proc/{id}/stat")).ok();
     // Where there is no /proc nobody is known to be gone.
-    Path::new("/proc/self").exists() && !Path::new(&format!("/proc/{id}")).exists()
+    let (own, other) = (stat("self"), stat(&id.to_string()));
+    own.is_some()
+        && other.is_none_or(|stat| stat.rsplit(')').next().is_some_and(|rest| rest.starts_with(" Z")))
 }
 
 /// Whether this is the name of a directory whose owner is gone.
