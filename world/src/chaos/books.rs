@@ -13,6 +13,9 @@ use crate::world::{MARKER, World};
 
 /// Characters of a reply that are shown.
 const REASON_SHOWN: usize = 90;
+/// What a sender hears when Edge's disk takes nothing more.
+const NOT_KEPT: [&str; 2] =
+    ["451 4.3.0 The message could not be kept", "452 4.3.1 There is no room for mail now"];
 /// Of each kind of message that is not as it should be, so many are traced.
 const TRACED: usize = 2;
 
@@ -106,7 +109,20 @@ impl Direction {
     /// There, though its sender was told that it was not taken.
     fn unowned(&self) -> Vec<u32> {
         let known = |number: &u32| self.told.taken.contains(number) || self.told.doubt.contains(number);
-        self.arrived.times.keys().filter(|number| !known(number)).copied().collect()
+        let numbers = self.arrived.times.keys().copied();
+        numbers.filter(|number| !known(number) && !self.could_not_be_kept(*number)).collect()
+    }
+
+    /// There, though its sender is to come again: the one case that `docs/src/operation.md` has of it. Home had it before
+    /// Edge gave up waiting, and Edge's disk did not take it then.
+    fn told_to_come_again(&self) -> Vec<u32> {
+        let numbers = self.arrived.times.keys().copied();
+        numbers.filter(|number| self.could_not_be_kept(*number)).collect()
+    }
+
+    fn could_not_be_kept(&self, number: u32) -> bool {
+        let said = self.told.refused.get(&number);
+        said.is_some_and(|said| NOT_KEPT.iter().any(|reply| said.starts_with(reply)))
     }
 
     /// There more often than can be explained.
@@ -149,7 +165,8 @@ impl fmt::Display for Direction {
             f,
             "{} taken, {} refused, {} in doubt; {} arrived, {} reported as failed\n    lost {lost:?}, \
              not whole {broken:?}, both {both:?}, arrived though refused {unowned:?}, \
-             twice without a reason {doubled:?}\n    extra copies {} (there is a reason for {} messages to come twice)",
+             twice without a reason {doubled:?}\n    extra copies {} (there is a reason for {} messages to come twice)\n    \
+             there, and to come again because Edge could not keep it {:?}",
             self.told.taken.len(),
             self.told.refused.len(),
             self.told.doubt.len(),
@@ -157,6 +174,7 @@ impl fmt::Display for Direction {
             self.reported.len(),
             self.extra(),
             self.excuses.count(),
+            self.told_to_come_again(),
         )?;
         self.reasons()
             .iter()
@@ -195,4 +213,67 @@ fn reported(world: &World) -> BTreeSet<u32> {
         numbers.extend(subjects.collect::<Vec<u32>>());
     }
     numbers
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Four that were taken, each there once; one that was refused; one in doubt.
+    fn direction() -> Direction {
+        let mut direction = Direction::default();
+        for number in 1..=4 {
+            direction.told.taken.insert(number);
+            direction.arrived.times.insert(number, 1);
+        }
+        direction.told.refused.insert(5, "451 4.3.0 The message could not be stored now".to_owned());
+        direction.told.doubt.insert(6);
+        direction
+    }
+
+    #[test]
+    fn books_balance_whether_what_was_in_doubt_is_there_or_not() {
+        let mut direction = direction();
+        assert!(direction.balances());
+        direction.arrived.times.insert(6, 1);
+        assert!(direction.balances());
+        assert!(!Direction::default().balances(), "nothing happened");
+    }
+
+    #[test]
+    fn each_way_to_be_wrong_is_seen() {
+        let wrong = |spoil: fn(&mut Direction)| {
+            let mut direction = direction();
+            spoil(&mut direction);
+            !direction.balances()
+        };
+        assert!(wrong(|it| it.arrived.times.retain(|number, _| *number != 2)), "lost");
+        assert!(wrong(|it| it.arrived.broken.extend([2])), "not whole");
+        assert!(wrong(|it| it.reported.extend([2])), "both there and reported");
+        assert!(wrong(|it| it.arrived.times.extend([(5, 1)])), "there though refused");
+        assert!(wrong(|it| it.arrived.times.extend([(9, 1)])), "there though never sent");
+        assert!(wrong(|it| it.arrived.times.extend([(2, 2)])), "twice");
+    }
+
+    #[test]
+    fn an_excuse_is_for_its_own_number() {
+        let mut direction = direction();
+        direction.excuses = Excuses::from([(2, 1)]);
+        direction.arrived.times.insert(2, 2);
+        assert!(direction.balances());
+        direction.arrived.times.insert(3, 2);
+        assert_eq!(direction.doubled(), [3]);
+        direction.arrived.times.insert(3, 1);
+        direction.arrived.times.insert(2, 3);
+        assert_eq!(direction.doubled(), [2]);
+    }
+
+    #[test]
+    fn what_edge_could_not_keep_may_be_there() {
+        let mut direction = direction();
+        direction.arrived.times.insert(5, 1);
+        direction.told.refused.insert(5, format!("{}; try again later", NOT_KEPT[0]));
+        assert!(direction.balances());
+        assert_eq!(direction.told_to_come_again(), [5]);
+    }
 }

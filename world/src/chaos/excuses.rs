@@ -38,6 +38,11 @@ impl Excuses {
         self.0.get(&number).copied().unwrap_or_default()
     }
 
+    #[cfg(test)]
+    pub(super) fn from<const N: usize>(copies: [(u32, u32); N]) -> Self {
+        Self(copies.into())
+    }
+
     /// Numbers that have some.
     pub(super) fn count(&self) -> usize {
         self.0.len()
