@@ -17,7 +17,7 @@ pub(crate) fn tell(world: &mut World) {
     let load = Load::through_postfix(world, MESSAGES);
     testkit::until("mail is coming", PATIENCE, || (load.taken() > 30).then_some(()));
     reboot(world);
-    load.all_taken();
+    load.all_taken(world);
     world.pair.wait_for_link();
     let all: BTreeSet<u32> = (1..=MESSAGES).collect();
     let arrived = world.bob_has_load(&all, 2);

@@ -32,6 +32,7 @@ impl Load {
     }
 
     fn start(world: &mut World, server: std::net::SocketAddr, count: u32) -> Self {
+        world.written_to.push("bob@example.org".to_owned());
         let from = Neighbour::Postfix.you();
         let numbers = Numbers {
             namespace: world.host(Neighbour::Postfix.place()),
@@ -59,22 +60,29 @@ impl Load {
     }
 
     /// Waits for the end; each was answered 250.
-    pub(crate) fn all_taken(self) {
+    pub(crate) fn all_taken(self, world: &World) {
         let count = self.count as usize;
-        assert_eq!(self.ended().len(), count);
+        assert_eq!(self.ended(world).len(), count);
     }
 
     /// Has it end; each was answered 250. Gives their numbers.
-    pub(crate) fn stopped(mut self) -> BTreeSet<u32> {
+    pub(crate) fn stopped(mut self, world: &World) -> BTreeSet<u32> {
         self.numbered.stop();
-        self.ended()
+        self.ended(world)
     }
 
-    fn ended(mut self) -> BTreeSet<u32> {
+    fn ended(mut self, world: &World) -> BTreeSet<u32> {
         let told = self.numbered.end(PATIENCE);
+        if let Some(number) = told.refused.keys().chain(&told.doubt).next() {
+            print_trace(world, *number);
+        }
         assert!(told.refused.is_empty() && told.doubt.is_empty(), "{:?} {:?}", told.refused, told.doubt);
         told.taken
     }
+}
+
+fn print_trace(world: &World, number: u32) {
+    world.print_trace(&message_id(WORD, number, &Neighbour::Postfix.you()));
 }
 
 impl World {
@@ -96,7 +104,7 @@ impl World {
         let too_often: Vec<u32> = arrived.times.iter().filter(too_often).map(|(number, _)| *number).collect();
         let broken: Vec<u32> = arrived.broken.iter().copied().collect();
         for number in [&lost, &too_often, &broken].into_iter().filter_map(|numbers| numbers.first()) {
-            self.print_trace(&message_id(WORD, *number, &Neighbour::Postfix.you()));
+            print_trace(self, *number);
         }
         assert!(
             lost.is_empty() && too_often.is_empty() && broken.is_empty(),
