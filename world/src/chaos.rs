@@ -38,7 +38,7 @@ pub(crate) fn run(minutes: u64, word: &str) -> bool {
     });
     let done = catch_unwind(AssertUnwindSafe(|| {
         world.faults_are_possible();
-        let traffic = Traffic::begin(&mut world);
+        let mut traffic = Traffic::begin(&mut world);
         let excused = disturb(&mut world, &traffic, &mut Random::new(seed), &Run::of(minutes, word));
         let told = traffic.end();
         wait_until_settled(&world);

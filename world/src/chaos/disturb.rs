@@ -9,7 +9,7 @@ use super::fault::{FAULTS, Fault};
 use super::traffic::Traffic;
 use crate::world::World;
 
-/// From here on one in three of the faults that can be long ones is; in a shorter run one of all.
+/// From here on every second of the faults that can be long ones is; in a shorter run one of all.
 const LONG_RUN_MINUTES: u64 = 5;
 /// A short one, in milliseconds.
 const SHORT: [u64; 2] = [1_000, 3_000];
@@ -68,7 +68,7 @@ impl<'a> Turns<'a> {
         }
         let fault = self.order.pop().expect("a fault");
         let is_long = match self.is_long {
-            true => fault.lasting && self.random.below(3) == 0,
+            true => fault.lasting && self.random.below(2) == 0,
             false => self.long.take_if(|name| *name == fault.name).is_some(),
         };
         let [from, to] = match (is_long, fault.lasting) {

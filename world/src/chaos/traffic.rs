@@ -85,8 +85,8 @@ impl Traffic {
         });
     }
 
-    /// Has the senders end; what each was told.
-    pub(super) fn end(mut self) -> [Told; 2] {
+    /// Has the senders end; what each was told. The MTA goes on: the queue may not be empty yet.
+    pub(super) fn end(&mut self) -> [Told; 2] {
         self.inbound.stop();
         self.outbound.stop();
         [self.inbound.end(PATIENCE), self.outbound.end(PATIENCE)]
