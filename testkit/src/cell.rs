@@ -43,7 +43,7 @@ impl Cell {
     /// When it can't be made.
     #[must_use]
     pub fn new(package: &str, namespace: &str, name_server: std::net::IpAddr) -> Self {
-        let dir = tempfile::Builder::new().prefix("postern-cell-").tempdir().expect("a directory");
+        let dir = crate::leavings::dir("cell");
         set_mode(dir.path(), 0o755);
         let cell = Self { dir, package: Package::unpacked(package), namespace: namespace.to_owned() };
         for name in

@@ -42,7 +42,7 @@ impl Authority {
     /// When `openssl` fails.
     #[must_use]
     pub fn new() -> Self {
-        let dir = tempfile::Builder::new().prefix("postern-authority-").tempdir().expect("a directory");
+        let dir = crate::leavings::dir("authority");
         let authority = Self { dir };
         let mut command = process::command(None, "openssl");
         command.args(["req", "-x509", "-nodes", "-days", "2", "-subj", "/CN=Authority"]).args(CURVE);
@@ -137,7 +137,7 @@ impl PolicyServer {
     /// When it does not start.
     #[must_use]
     pub fn start(certificate: &Certificate) -> Self {
-        let dir = tempfile::Builder::new().prefix("postern-policies-").tempdir().expect("a directory");
+        let dir = crate::leavings::dir("policies");
         let address = ports::free();
         let mut python = process::command(None, "/usr/bin/python3");
         python.args(["-c", POLICY_SERVER, &address.ip().to_string(), &address.port().to_string()]);

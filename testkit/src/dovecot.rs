@@ -33,7 +33,7 @@ impl Dovecot {
     /// When it does not start.
     #[must_use]
     pub fn start(users: &[User<'_>]) -> Self {
-        let dir = tempfile::Builder::new().prefix("postern-dovecot-").tempdir().expect("a directory");
+        let dir = crate::leavings::dir("dovecot");
         let mut dovecot = Self { process: None, dir, lmtp: ports::free() };
         let open = std::os::unix::fs::PermissionsExt::from_mode(0o755);
         std::fs::set_permissions(dovecot.dir.path(), open).expect("permissions");

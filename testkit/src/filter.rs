@@ -32,7 +32,7 @@ pub struct Rspamd {
 }
 
 fn directory(name: &str) -> TempDir {
-    let dir = tempfile::Builder::new().prefix(&format!("postern-{name}-")).tempdir().expect("a directory");
+    let dir = crate::leavings::dir(name);
     let open = std::os::unix::fs::PermissionsExt::from_mode(0o777);
     std::fs::set_permissions(dir.path(), open).expect("permissions");
     dir

@@ -35,7 +35,7 @@ impl ForgetfulHome {
     /// When it does not start.
     #[must_use]
     pub fn start(certificate: &Certificate, manner: Manner) -> Self {
-        let dir = tempfile::Builder::new().prefix("postern-forgetful-").tempdir().expect("a directory");
+        let dir = crate::leavings::dir("forgetful");
         let address = ports::free();
         let mut python = process::command(None, "/usr/bin/python3");
         python.args(["-c", SCRIPT, &address.ip().to_string(), &address.port().to_string()]);

@@ -70,8 +70,12 @@ impl Account {
     }
 }
 
-/// The file holds each message after its length and a line end.
-fn split(mut octets: &[u8]) -> Vec<Vec<u8>> {
+/// The messages in a file that holds each after its length and a line end.
+///
+/// # Panics
+/// When it is cut off.
+#[must_use]
+pub fn split(mut octets: &[u8]) -> Vec<Vec<u8>> {
     let mut messages = Vec::new();
     while let Some(end) = octets.iter().position(|octet| *octet == b'\n') {
         let length: usize = String::from_utf8_lossy(&octets[..end]).parse().expect("a length");

@@ -58,7 +58,7 @@ impl Knot {
         zones: &[(&str, &str)],
         unsigned: &[(&str, &str)],
     ) -> Self {
-        let dir = tempfile::Builder::new().prefix("postern-knot-").tempdir().expect("a directory");
+        let dir = crate::leavings::dir("knot");
         for (name, records) in zones.iter().chain(unsigned) {
             std::fs::write(dir.path().join(format!("{name}.zone")), zone_file(name, records))
                 .expect("a zone file");

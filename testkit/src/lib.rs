@@ -15,6 +15,7 @@ pub mod filter;
 pub mod forgetful_home;
 pub mod imap;
 pub mod knot;
+pub mod leavings;
 pub mod link_relay;
 pub mod message;
 pub mod name_tree;

@@ -12,12 +12,11 @@ use std::path::Path;
 use std::sync::Mutex;
 use std::time::Duration;
 
+use crate::leavings::{self, NAMESPACE};
 use crate::pair::Places;
 use crate::process;
 
 const PATIENCE: Duration = Duration::from_secs(30);
-/// Names of a lab are this, the process id of the test, and the place.
-const PREFIX: &str = "psn";
 const PLACES: [&str; 4] = ["inet", "edge", "nat", "home"];
 const BACKBONE: &str = "bridge0";
 const HOUSE: &str = "lan";
@@ -38,7 +37,7 @@ impl NetworkLab {
     #[must_use]
     pub fn is_possible() -> bool {
         rustix::process::geteuid().is_root() && Path::new("/proc/self/ns/net").exists() && {
-            let name = format!("{PREFIX}{}try", std::process::id());
+            let name = format!("{NAMESPACE}{}try", std::process::id());
             let made = ip(&["netns", "add", &name]);
             made && ip(&["netns", "del", &name])
         }
@@ -51,7 +50,7 @@ impl NetworkLab {
     #[must_use]
     pub fn new() -> Self {
         let _guard = ONE_AT_A_TIME.lock();
-        remove_stale();
+        leavings::remove();
         let lab = Self { names: PLACES.map(namespace_of), added: Vec::new() };
         for name in &lab.names {
             make_namespace(name);
@@ -235,7 +234,7 @@ fn plug(namespace: &str, interface: &str, address: Ipv4Addr, (far, bridge, lette
 }
 
 fn namespace_of(place: &str) -> String {
-    format!("{PREFIX}{}{place}", std::process::id())
+    format!("{NAMESPACE}{}{place}", std::process::id())
 }
 
 fn make_namespace(name: &str) {
@@ -253,19 +252,6 @@ impl Drop for NetworkLab {
     fn drop(&mut self) {
         for name in self.names.iter().chain(&self.added) {
             ip(&["netns", "del", name]);
-        }
-    }
-}
-
-/// Removes the labs of tests that were killed.
-fn remove_stale() {
-    let Ok(entries) = std::fs::read_dir("/run/netns") else { return };
-    for entry in entries.flatten() {
-        let name = entry.file_name().to_string_lossy().into_owned();
-        let id: String =
-            name.strip_prefix(PREFIX).unwrap_or_default().chars().take_while(char::is_ascii_digit).collect();
-        if !id.is_empty() && !Path::new(&format!("/proc/{id}")).exists() {
-            ip(&["netns", "del", &name]);
         }
     }
 }

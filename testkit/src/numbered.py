@@ -2,11 +2,11 @@
 connection was lost before the last reply. None is sent twice.
 
 Arguments: host, port, tls or none, user, password, from, to, subject's first word, first number, how many (0: until
-standard input ends), pause in seconds.
+standard input ends), pause in seconds, a line that every body has.
 """
 import select, smtplib, ssl, sys, time
 
-host, port, security, user, password, sender, to, word, first, count, pause = sys.argv[1:]
+host, port, security, user, password, sender, to, word, first, count, pause, line = sys.argv[1:]
 context = ssl._create_unverified_context()
 client = None
 
@@ -32,7 +32,7 @@ def send(number):
     global client
     text = (
         f"From: {sender}\r\nTo: {to}\r\nSubject: {word}-{number}\r\nMessage-ID: <{word}{number}.{sender}>\r\n"
-        f"Date: Thu, 01 Jan 2026 00:00:00 +0000\r\n\r\nThis is {number}.\r\n"
+        f"Date: Thu, 01 Jan 2026 00:00:00 +0000\r\n\r\nThis is {number}.\r\n{line}\r\n"
     )
     asked = False
     try:

@@ -7,7 +7,7 @@ use std::process::{ChildStdin, Stdio};
 use std::time::Duration;
 
 use crate::process::{self, Process};
-use crate::until;
+use crate::{message, until};
 
 const SCRIPT: &str = include_str!("numbered.py");
 
@@ -30,6 +30,8 @@ pub struct Numbers<'a> {
     pub count: u32,
     /// The pause between two.
     pub pause: Duration,
+    /// A line that every body has.
+    pub line: &'a str,
 }
 
 /// A sender at work.
@@ -61,7 +63,7 @@ impl Numbered {
         let (count, pause) = (numbers.count.to_string(), numbers.pause.as_secs_f64().to_string());
         let mut python = process::command(Some(numbers.namespace), "/usr/bin/python3");
         python.args(["-c", SCRIPT, &ip, &port, security, user, password, numbers.from, numbers.to]);
-        python.args([numbers.word, "1", &count, &pause]);
+        python.args([numbers.word, "1", &count, &pause, numbers.line]);
         python.stdin(Stdio::piped());
         let mut process = Process::start(python, &dir.join(format!("numbered-{}.log", numbers.word)));
         let stop = process.take_stdin();
@@ -108,17 +110,38 @@ impl Numbered {
     }
 }
 
-/// How often each number is among these subjects.
+/// The `Message-ID` of one of them, without its brackets.
 #[must_use]
-pub fn arrived<'a>(subjects: impl IntoIterator<Item = &'a str>, word: &str) -> BTreeMap<u32, u32> {
-    let mut times = BTreeMap::new();
-    for subject in subjects {
-        let number = subject.trim().strip_prefix(word).and_then(|rest| rest.strip_prefix('-')?.parse().ok());
-        if let Some(number) = number {
-            *times.entry(number).or_default() += 1;
+pub fn message_id(word: &str, number: u32, from: &str) -> String {
+    format!("{word}{number}.{from}")
+}
+
+/// What is in a mailbox, of those of one word.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Arrived {
+    /// How often each is there with its whole body.
+    pub times: BTreeMap<u32, u32>,
+    /// Those of which a body is not what was sent.
+    pub broken: BTreeSet<u32>,
+}
+
+impl Arrived {
+    /// Looks through these messages, whose bodies have to have this line.
+    #[must_use]
+    pub fn among(messages: &[Vec<u8>], word: &str, line: &str) -> Self {
+        let mut arrived = Self::default();
+        for stored in messages {
+            let subject = message::field(stored, "Subject").unwrap_or_default();
+            let number = subject.strip_prefix(word).and_then(|rest| rest.strip_prefix('-')?.parse().ok());
+            let Some(number) = number else { continue };
+            if message::body(stored) == format!("This is {number}.\r\n{line}\r\n").as_bytes() {
+                *arrived.times.entry(number).or_default() += 1;
+            } else {
+                arrived.broken.insert(number);
+            }
         }
+        arrived
     }
-    times
 }
 
 #[cfg(test)]
@@ -126,8 +149,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn numbers_are_counted_by_their_word() {
-        let times = arrived(["in-1", "in-2", "in-1", "out-7", "in-", "other"], "in");
-        assert_eq!(times, BTreeMap::from([(1, 2), (2, 1)]));
+    fn numbers_are_counted_by_their_word_and_their_whole_body() {
+        let sent = |subject: &str, body: &str| format!("Subject: {subject}\r\n\r\n{body}").into_bytes();
+        let whole = |word: &str, number: u32| {
+            sent(&format!("{word}-{number}"), &format!("This is {number}.\r\nand more\r\n"))
+        };
+        let empty = sent("in-3", "");
+        let cut = sent("in-4", "This is 4.\r\n");
+        let other = sent("other", "This is 5.\r\nand more\r\n");
+        let messages = [whole("in", 1), whole("in", 2), whole("in", 1), whole("out", 7), empty, cut, other];
+        let arrived = Arrived::among(&messages, "in", "and more");
+        assert_eq!(arrived.times, BTreeMap::from([(1, 2), (2, 1)]));
+        assert_eq!(arrived.broken, BTreeSet::from([3, 4]));
     }
 }

@@ -355,7 +355,7 @@ impl Pair {
     }
 
     fn joined(options: &PairOptions, relay: Option<&LinkRelay>) -> Self {
-        let dir = tempfile::Builder::new().prefix("postern-journey-").tempdir().expect("a directory");
+        let dir = crate::leavings::dir("journey");
         let places = options.places.as_ref();
         let mut edge =
             Role::new("edge", &dir.path().join("edge"), places.map(|places| places.edge_namespace.clone()));

@@ -111,7 +111,7 @@ impl Postfix {
 
     /// Its files, but for those that say what it does.
     fn prepare() -> Self {
-        let dir = tempfile::Builder::new().prefix("postern-postfix-").tempdir().expect("a directory");
+        let dir = crate::leavings::dir("postfix");
         let (namespace, services) = (None, String::new());
         let postfix = Self { dir, address: ports::free(), namespace, services };
         for name in ["config", "queue", "data", "mail"] {

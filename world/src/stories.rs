@@ -110,7 +110,7 @@ pub(crate) const STORIES: &[Story] = &[
     },
     Story {
         name: "edge-reboots",
-        says: "Edge loses power in the middle of mail",
+        says: "Edge is killed in the middle of mail, and while mail rests there; its host starts anew",
         setting: Setting::default,
         tell: edge_reboots::tell,
     },

@@ -1,6 +1,10 @@
 //! The world of one story: its network, its names, its hosts, and what can be done and seen there.
 
-use std::collections::BTreeMap;
+mod leaks;
+mod load;
+mod spoilt;
+
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -11,18 +15,20 @@ use testkit::link_relay::LinkRelay;
 use testkit::name_tree::{NameHosts, NameTree};
 use testkit::namespace::within;
 use testkit::network_lab::NetworkLab;
-use testkit::numbered::{Numbered, Numbers, arrived};
 use testkit::pair::{LINK_PATIENCE, MoreEdge, MorePlace, PASSWORD, Role, Surroundings};
 use testkit::postfix::{self, Content, smtp_source};
-use testkit::process::{self, Process};
+use testkit::process::Process;
 use testkit::remote_mta::RemoteMta;
 use testkit::smtp::SmtpClient;
 use testkit::submission::{Security, Sent, Submission};
-use testkit::{Pair, PairOptions, message, until};
+use testkit::{Pair, PairOptions, leavings, message, until};
 
 use crate::place::{self, Neighbour, at};
 use crate::wires::Wires;
 use crate::zones;
+pub(crate) use load::Load;
+pub(crate) use spoilt::DiskFault;
+use spoilt::{clock_file, environment, switch_file};
 
 /// How long anything may take.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(120);
@@ -31,9 +37,8 @@ pub(crate) const MARKER: &str = "the-words-of-the-letter";
 /// What Home's host is called. Nobody outside may hear of it.
 const HOME_NAME: &str = "attic.house.example";
 const LINES_SHOWN: usize = 40;
-const BAD_DISK: &str = include_str!("chaos/bad_disk.c");
 /// The disks of hosts that have small ones.
-const DISK_MIB: u32 = 64;
+const DISK_MIB: u32 = 160;
 /// The second edge's host name.
 pub(crate) const SECOND: &str = "mx2.example.org";
 const EDGE_RULES: &[&str] = &["firewall", "edge", "--apply"];
@@ -88,6 +93,8 @@ pub(crate) struct World {
     written_to: Vec<String>,
     /// Programs that do something for a while.
     kept: Vec<Process>,
+    /// Where each edge of this world keeps its files.
+    edge_dirs: Vec<PathBuf>,
     /// The keys in DNS.
     keys: Vec<(String, String)>,
     dir: TempDir,
@@ -108,7 +115,7 @@ impl World {
             hosts.insert(name, lab.add_public_host(name, neighbour.address()));
         }
         hosts.insert("mua", lab.add_house_host("mua", place::MUA));
-        let dir = tempfile::Builder::new().prefix("postern-world-").tempdir().expect("a directory");
+        let dir = leavings::dir("world");
         let mut names = NameTree::new(
             NameHosts {
                 authority: (hosts["names"].clone(), place::NAMES),
@@ -126,6 +133,7 @@ impl World {
             relay.as_ref().map_or_else(|| Pair::with(&options), |relay| Pair::with_relay(&options, relay));
         let keys = keys(&pair.home);
         names.serve(&zones::records(&keys));
+        let edge_dirs = vec![own_dir(&pair.edge)];
         let world = Self {
             wires,
             neighbours: BTreeMap::new(),
@@ -138,6 +146,7 @@ impl World {
             house: vec![place::NAT],
             written_to: Vec::new(),
             kept: Vec::new(),
+            edge_dirs,
             keys,
             dir,
         };
@@ -186,6 +195,7 @@ impl World {
         };
         let config = edge_config(&self.names);
         let (second, code) = self.pair.prepare_edge(SECOND, &config, self.names.resolver(), &place);
+        self.edge_dirs.push(own_dir(&second.role));
         self.load_firewall(&second.role, EDGE_RULES);
         // Home's rules let it out to edges that it knows.
         let link = at(place::SECOND_EDGE, 443).to_string();
@@ -267,16 +277,11 @@ impl World {
     }
 
     /// So many messages for bob, from the internet, in so many sessions; each must be answered 250.
-    pub(crate) fn load_for_bob(&self, messages: u32, sessions: u32) {
+    pub(crate) fn load_for_bob(&mut self, messages: u32, sessions: u32) {
         let load =
             postfix::Load { messages, sessions, content: Content::Octets(1000), to: "bob@example.org" };
+        self.written_to.push("bob@example.org".to_owned());
         smtp_source(Some(self.lab.internet()), self.pair.smtp, load);
-    }
-
-    /// How often each numbered message is in a user's INBOX.
-    pub(crate) fn numbers_of(&self, user: &str, word: &str) -> BTreeMap<u32, u32> {
-        let subjects = self.mailbox(user).subjects("INBOX");
-        arrived(subjects.iter().map(String::as_str), word)
     }
 
     /// Waits until bob has exactly so many, nothing waits at Edge, and looks that it stays so.
@@ -355,14 +360,13 @@ impl World {
         self.kept.clear();
     }
 
-    /// Attempts of which Edge, asked after its death, had no record, as Home's trace tells: each may have been a delivery.
-    pub(crate) fn forgotten_attempts(&self) -> u32 {
-        let count = |name: &str| {
-            let path = self.pair.home.data().join("trace").join(name);
-            let text = std::fs::read_to_string(path).unwrap_or_default();
-            text.matches(r#""step":"forgotten""#).count()
-        };
-        u32::try_from(count("current.jsonl") + count("previous.jsonl")).expect("a number")
+    /// The events of Home's trace, as far as they can be read.
+    pub(crate) fn trace_of_home(&self) -> Vec<serde_json::Value> {
+        let dir = self.pair.home.data().join("trace");
+        let read = |name| std::fs::read_to_string(dir.join(name)).unwrap_or_default();
+        let text = ["previous.jsonl", "current.jsonl"].map(read).concat();
+        // A full disk cuts lines off.
+        text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect()
     }
 
     /// The story's own files.
@@ -376,55 +380,16 @@ impl World {
         self.wires.packets(filter)
     }
 
-    /// At the end of each story: nothing of Home was on a wire, in what others received, or on Edge's disk.
-    pub(crate) fn nothing_has_leaked(&mut self) {
+    /// The values of a field of tshark in such packets, each once. The capture ends with it.
+    pub(crate) fn wires_have(&mut self, filter: &str, field: &str) -> BTreeSet<String> {
         self.wires.end();
-        let mut secrets = vec!["192.168.77.".to_owned(), HOME_NAME.to_owned(), "attic".to_owned()];
-        if !self.house_goes_out {
-            secrets.extend(self.house.iter().map(ToString::to_string));
-        }
-        for secret in &secrets {
-            assert!(!self.wires.carried(secret), "'{secret}' was on a wire in clear");
-            for (who, mta) in &self.neighbours {
-                for stored in mta.messages() {
-                    let text = String::from_utf8_lossy(&stored);
-                    assert!(!text.contains(secret), "{who:?} received '{secret}':\n{text}");
-                }
-                assert!(!mta.log().contains(secret), "{who:?} saw '{secret}'");
-            }
-        }
-        let inside = self.wires.packets("ip.addr == 192.168.77.0/24");
-        assert!(inside.is_empty(), "an address of the house is on the backbone: {inside:?}");
-        if !self.house_goes_out {
-            self.house_talks_to_edges_only();
-        }
-        assert!(self.wires.carried(" ESMTP"), "the wires were tapped");
-        self.edge_keeps_nothing(&secrets);
+        self.wires.values(filter, field)
     }
 
-    fn house_talks_to_edges_only(&self) {
-        for address in &self.house {
-            let filter = format!(
-                "ip.addr == {address} and not ((udp.port == 443 or tcp.port == 443) and (ip.addr == {} or ip.addr == {}))",
-                place::EDGE,
-                place::SECOND_EDGE
-            );
-            let others = self.wires.packets(&format!("{filter} and not icmp"));
-            assert!(others.is_empty(), "the house is seen by others than its edges: {others:?}");
-        }
-    }
-
-    /// Neither mail, nor users, nor where Home is.
-    fn edge_keeps_nothing(&self, secrets: &[String]) {
-        let more = [MARKER, "alice", "bob@", "bob\""].map(str::to_owned);
-        for secret in secrets.iter().chain(&more) {
-            let found = message::files_that_hold(self.pair.edge.data(), secret);
-            assert!(found.is_empty(), "'{secret}' is on Edge's disk, in {found:?}");
-        }
-        let log = self.pair.edge.log();
-        for secret in secrets {
-            assert!(!log.contains(secret), "'{secret}' is in Edge's log");
-        }
+    /// The trace of the messages that a word names.
+    pub(crate) fn print_trace(&self, what: &str) {
+        let said = self.pair.home.command(&["trace", what], "");
+        print_end(&format!("trace of {what}"), &String::from_utf8_lossy(&said.stdout));
     }
 
     /// The trace of the messages, and the logs.
@@ -432,10 +397,7 @@ impl World {
         let mut asked = self.written_to.clone();
         asked.sort();
         asked.dedup();
-        for address in &asked {
-            let said = self.pair.home.command(&["trace", address], "");
-            print_end(&format!("trace of {address}"), &String::from_utf8_lossy(&said.stdout));
-        }
+        asked.iter().for_each(|address| self.print_trace(address));
         let queue = self.pair.home.command(&["queue", "list"], "");
         print_end("Home's queue", &String::from_utf8_lossy(&queue.stdout));
         print_end("Edge's log", &self.pair.edge.log());
@@ -446,75 +408,14 @@ impl World {
     }
 }
 
+/// Its data, its configuration and its log are there.
+fn own_dir(role: &Role) -> PathBuf {
+    role.data().parent().expect("a directory").to_owned()
+}
+
 fn print_end(what: &str, text: &str) {
     let lines: Vec<&str> = text.lines().collect();
     println!("---- {what}, its end\n{}", lines[lines.len().saturating_sub(LINES_SHOWN)..].join("\n"));
-}
-
-/// What may happen to a disk.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum DiskFault {
-    /// Every sync takes most of a second.
-    Slow,
-    /// Nothing can be changed.
-    ReadOnly,
-}
-
-impl DiskFault {
-    /// The variable that says which file turns it on.
-    const fn variable(self) -> &'static str {
-        match self {
-            Self::Slow => "BAD_DISK_SLOW",
-            Self::ReadOnly => "BAD_DISK_READ_ONLY",
-        }
-    }
-}
-
-fn clock_file(dir: &TempDir, host: &str) -> PathBuf {
-    dir.path().join(format!("{host}-clock"))
-}
-
-fn switch_file(dir: &TempDir, host: &str, fault: DiskFault) -> PathBuf {
-    dir.path().join(format!("{host}-{}", fault.variable()))
-}
-
-/// The libraries and switches that let a story do to a host what it likes.
-fn environment(setting: &Setting, host: &str, dir: &TempDir) -> Vec<(String, String)> {
-    let (mut libraries, mut all) = (Vec::new(), Vec::new());
-    let mut set = |name: &str, value: String| all.push((name.to_owned(), value));
-    if setting.own_clock {
-        let clock = clock_file(dir, host);
-        std::fs::write(&clock, "+0\n").expect("a clock");
-        libraries.push(faketime());
-        set("FAKETIME_TIMESTAMP_FILE", clock.display().to_string());
-        set("FAKETIME_NO_CACHE", "1".to_owned());
-        // Waits are real.
-        set("FAKETIME_DONT_FAKE_MONOTONIC", "1".to_owned());
-    }
-    if setting.faulty {
-        libraries.push(bad_disk(dir));
-        // The directory that the test makes for the pair.
-        set("BAD_DISK_BELOW", std::env::temp_dir().join("postern-journey-").display().to_string());
-        for fault in [DiskFault::Slow, DiskFault::ReadOnly] {
-            set(fault.variable(), switch_file(dir, host, fault).display().to_string());
-        }
-    }
-    if !libraries.is_empty() {
-        all.push(("LD_PRELOAD".to_owned(), libraries.join(":")));
-    }
-    all
-}
-
-/// Compiles the library that spoils disks.
-fn bad_disk(dir: &TempDir) -> String {
-    let (source, library) = (dir.path().join("bad_disk.c"), dir.path().join("bad_disk.so"));
-    if !library.exists() {
-        std::fs::write(&source, BAD_DISK).expect("a file");
-        let mut gcc = process::command(None, "gcc");
-        gcc.args(["-shared", "-fPIC", "-O1", "-o"]).arg(&library).arg(&source).arg("-ldl");
-        process::run_ok(gcc, b"", PATIENCE);
-    }
-    library.display().to_string()
 }
 
 fn options(setting: &Setting, lab: &NetworkLab, names: &NameTree, dir: &TempDir) -> PairOptions {
@@ -540,15 +441,6 @@ fn edge_config(names: &NameTree) -> String {
     format!("[dns]\ntrust_anchors = \"{anchors}\"\n[outbound]\nmta_sts = false\n")
 }
 
-/// The library of Debian's package `libfaketime`, for programs with threads.
-fn faketime() -> String {
-    let mut list = process::command(None, "dpkg");
-    list.args(["-L", "libfaketime"]);
-    let files = process::run_ok(list, b"", PATIENCE);
-    let found = files.lines().find(|path| path.ends_with("/libfaketimeMT.so.1"));
-    found.expect("libfaketimeMT: run 'cargo xtask packages'").to_owned()
-}
-
 /// The keys that receivers look for, as names and texts of TXT records.
 pub(crate) fn keys(home: &Role) -> Vec<(String, String)> {
     let status = json(&home.command_ok(&["dkim", "status", "--json"], ""));
@@ -572,67 +464,4 @@ pub(crate) fn letter(from: &str, to: &str, subject: &str) -> Vec<u8> {
          Message-ID: <{id}@{domain}>\r\n\r\n{MARKER}\r\n"
     )
     .into_bytes()
-}
-
-/// Numbered messages for bob that come while the story goes on.
-pub(crate) struct Load {
-    numbered: Numbered,
-    count: u32,
-}
-
-impl Load {
-    /// From Postfix's host to Edge, one connection, as fast as they are answered, until [`Self::stopped`].
-    pub(crate) fn without_end(world: &World) -> Self {
-        Self::start(world, world.host(Neighbour::Postfix.place()), world.pair.smtp, 0)
-    }
-
-    /// From Postfix's own host to Postfix, which takes them to Edge and tries again when it must.
-    pub(crate) fn through_postfix(world: &World, count: u32) -> Self {
-        let who = Neighbour::Postfix;
-        Self::start(world, world.host(who.place()), at(who.address(), 25), count)
-    }
-
-    fn start(world: &World, namespace: &str, server: std::net::SocketAddr, count: u32) -> Self {
-        let from = Neighbour::Postfix.you();
-        let numbers = Numbers {
-            namespace,
-            server,
-            login: None,
-            from: &from,
-            to: "bob@example.org",
-            word: "load",
-            count,
-            pause: Duration::from_millis(10),
-        };
-        Self { numbered: Numbered::start(&numbers, world.dir.path()), count }
-    }
-
-    /// How many were answered 250 so far.
-    pub(crate) fn taken(&self) -> usize {
-        self.numbered.told().taken.len()
-    }
-
-    /// Waits until so many more were answered 250.
-    pub(crate) fn goes_on(&self, messages: usize) {
-        let before = self.taken();
-        until("mail is coming", PATIENCE, || (self.taken() >= before + messages).then_some(()));
-    }
-
-    /// Waits for the end; each was answered 250.
-    pub(crate) fn all_taken(self) {
-        let count = self.count as usize;
-        assert_eq!(self.ended(), count);
-    }
-
-    /// Has it end; each was answered 250. Gives how many that were.
-    pub(crate) fn stopped(mut self) -> usize {
-        self.numbered.stop();
-        self.ended()
-    }
-
-    fn ended(mut self) -> usize {
-        let told = self.numbered.end(PATIENCE);
-        assert!(told.refused.is_empty() && told.doubt.is_empty(), "{:?} {:?}", told.refused, told.doubt);
-        told.taken.len()
-    }
 }

@@ -26,7 +26,7 @@ impl LoneEdge {
     /// When something does not work as it should for an operator.
     #[must_use]
     pub fn start(config: &str, name_server: NameServer) -> Self {
-        let dir = tempfile::Builder::new().prefix("postern-edge-").tempdir().expect("a directory");
+        let dir = crate::leavings::dir("edge");
         let role = Role::new("edge", &dir.path().join("edge"), None);
         let (smtp, link) = (ports::free(), ports::free());
         let data = role.data.display().to_string();

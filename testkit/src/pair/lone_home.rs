@@ -49,7 +49,7 @@ impl LoneHome {
     /// As [`Self::start`].
     #[must_use]
     pub fn set_up_at(place: &MorePlace, domain: &str, config: &str) -> Self {
-        let dir = tempfile::Builder::new().prefix("postern-home-").tempdir().expect("a directory");
+        let dir = crate::leavings::dir("home");
         let role = Role::new("home", &dir.path().join("home"), place.namespace.clone());
         let [submission, imap] = place.listen;
         let data = role.data.display().to_string();

@@ -1,12 +1,13 @@
 """An MTA that takes numbered messages, writes each number down right before it says 250, and hangs where it is told to.
 
-Arguments: address, a file for the numbers, a file that names the stage at which to hang (greeting, EHLO, MAIL, RCPT, DATA,
-body, reply), or is empty. A connection that hangs is closed when the file changes.
+Arguments: address, a file for the numbers, a file for the messages, each after its length and a line end, and a file that
+names the stage at which to hang (greeting, EHLO, MAIL, RCPT, DATA, body, reply), or is empty. A connection that hangs is
+closed when the file changes.
 """
 import re, socketserver, sys, threading, time
 
-address, numbers, control = sys.argv[1:]
-book, lock = open(numbers, "a"), threading.Lock()
+address, numbers, messages, control = sys.argv[1:]
+book, shelf, lock = open(numbers, "a"), open(messages, "ab"), threading.Lock()
 
 
 def stage():
@@ -55,7 +56,7 @@ class Session(socketserver.StreamRequestHandler):
                 self.say("250 fine")
 
     def take(self):
-        number = None
+        number, message = None, b""
         while True:
             line = self.rfile.readline()
             if not line:
@@ -63,10 +64,13 @@ class Session(socketserver.StreamRequestHandler):
             self.hang_at("body")
             if line == b".\r\n":
                 break
+            message += line[1:] if line.startswith(b".") else line
             found = re.match(rb"Subject: \w+-(\d+)", line)
             number = int(found.group(1)) if found else number
         self.hang_at("reply")
         with lock:
+            shelf.write(b"%d\n" % len(message) + message)
+            shelf.flush()
             print(number, file=book, flush=True)
         self.say("250 taken")
 

@@ -17,8 +17,8 @@ pub(crate) fn tell(world: &mut World) {
         load.goes_on(MESSAGES);
         world.pair.wait_for_link();
     }
-    let taken = load.stopped();
-    world.bob_has(taken);
+    let taken = load.stopped(world);
+    world.bob_has_load(&taken, 1);
     for address in [NAT, ADDRESSES[0], ADDRESSES[1]] {
         let link = world.wires_show(&format!("ip.src == {address} and ip.dst == {EDGE}"));
         assert!(!link.is_empty(), "the link ran from {address}");

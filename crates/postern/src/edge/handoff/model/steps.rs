@@ -3,11 +3,51 @@
 use mail::Reply;
 
 use super::super::{Telling, judge};
-use super::{Action, Answer, AtEdge, Flaw, HandOffModel, Message, Sent, State, Told, Work};
+use super::{
+    ACCOUNTS_MAX, Action, Answer, AtEdge, Flaw, HandOffModel, Message, Said, Sent, State, Stored, Told, Work,
+};
+
+impl Said {
+    const fn code(self) -> u16 {
+        match self {
+            Self::Kept => 250,
+            Self::Later => 451,
+            Self::Never => 550,
+        }
+    }
+}
+
+const fn told_by(code: u16) -> Told {
+    match code {
+        ..300 => Told::Taken,
+        300..500 => Told::ComeAgain,
+        500.. => Told::Refused,
+    }
+}
 
 impl State {
-    pub(super) fn is_everywhere(&self, message: usize) -> bool {
-        self.store.iter().all(|account| account.get(message).is_some_and(|stored| stored.copies > 0))
+    /// Whether it is so of each message and account.
+    pub(super) fn all(&self, holds: impl Fn(&Message, Told, &Stored) -> bool) -> bool {
+        self.messages.iter().enumerate().all(|(place, message)| {
+            let accounts = self.store.iter().zip(message.told);
+            accounts
+                .filter_map(|(account, told)| Some((account.get(place)?, told)))
+                .all(|(stored, told)| holds(message, told, stored))
+        })
+    }
+
+    /// Home knows what it answers for an account.
+    pub(super) fn says(&mut self, place: usize, account: usize, said: Said) -> Option<()> {
+        *self.at_home.get_mut(place)?.said.get_mut(account)? = Some(said);
+        self.at_home.sort_unstable();
+        Some(())
+    }
+
+    pub(super) fn refuses(&mut self, place: usize, account: usize) -> Option<()> {
+        self.limits.refusals -= 1;
+        let message = self.at_home.get(place)?.sent.message;
+        self.store.get_mut(account)?.get_mut(message)?.refused = true;
+        self.says(place, account, Said::Never)
     }
 
     pub(super) fn lose_link(&mut self) {
@@ -34,7 +74,10 @@ impl HandOffModel {
                 actions.push(Action::Seal(place));
                 actions.extend(may_send.then_some(Action::SendLive(place)));
             }
-            AtEdge::Sealing => actions.push(Action::Sealed(place)),
+            AtEdge::Sealing => {
+                actions.push(Action::Sealed(place));
+                actions.extend((state.limits.failed_seals > 0).then_some(Action::SealFails(place)));
+            }
             AtEdge::Sealed => actions.extend(may_send.then_some(Action::Drain(place))),
             AtEdge::Removing => actions.push(Action::RemovalSynced(place)),
             AtEdge::Gone => {}
@@ -46,12 +89,14 @@ impl HandOffModel {
             actions.push(Action::HomeTakes);
         }
         for (place, work) in state.at_home.iter().enumerate() {
-            for (account, _) in work.kept.iter().enumerate().filter(|(_, kept)| kept.is_none()) {
+            let may_refuse = state.limits.refusals > 0 && !work.sent.sealed;
+            for (account, _) in work.said.iter().enumerate().filter(|(_, said)| said.is_none()) {
                 actions.push(Action::Commit(place, account));
+                actions.extend(may_refuse.then_some(Action::Refuse(place, account)));
                 actions
                     .extend((state.limits.failed_commits > 0).then_some(Action::CommitFails(place, account)));
             }
-            if work.kept.iter().all(Option::is_some) {
+            if work.said.iter().all(Option::is_some) {
                 actions.push(Action::HomeAnswers(place));
             }
         }
@@ -78,11 +123,12 @@ impl HandOffModel {
         let message = state.messages.get_mut(place)?;
         let sealed = message.edge == AtEdge::Sealed;
         message.waits = true;
+        message.was_live |= !sealed;
         if sealed && self.flaw == Some(Flaw::ForgetWhenSent) {
             (message.edge, message.waits) = (AtEdge::Gone, false);
         }
         let other_id = sealed && self.flaw == Some(Flaw::NewIdWhenSealed);
-        state.to_home.push(Sent { message: place, other_id });
+        state.to_home.push(Sent { message: place, sealed, other_id });
         Some(())
     }
 
@@ -90,17 +136,33 @@ impl HandOffModel {
         let message = state.messages.get_mut(place)?;
         (message.edge, message.waits) = (AtEdge::Sealing, false);
         if self.flaw == Some(Flaw::AckBeforeSealed) {
-            message.told = Told::Taken;
+            self.tell_all(message, Told::Taken);
         }
         Some(())
+    }
+
+    /// The sender is told to come again, and Edge keeps nothing.
+    pub(super) fn seal_fails(self, state: &mut State, place: usize) -> Option<()> {
+        state.limits.failed_seals -= 1;
+        let message = state.messages.get_mut(place)?;
+        message.edge = AtEdge::Gone;
+        message.excused = message.was_live;
+        let told = if self.flaw == Some(Flaw::AckWhenNotSealed) { Told::Taken } else { Told::ComeAgain };
+        self.tell_all(message, told);
+        Some(())
+    }
+
+    /// One reply stands for all accounts.
+    pub(super) fn tell_all(self, message: &mut Message, told: Told) {
+        message.told = [told; ACCOUNTS_MAX];
     }
 
     pub(super) fn home_takes(self, state: &mut State) -> Option<()> {
         let sent = state.to_home.remove(0);
         if self.flaw == Some(Flaw::AnswerBeforeCommit) {
-            state.to_edge.push(Answer { message: sent.message, kept: vec![true; self.accounts] });
+            state.to_edge.push(Answer { message: sent.message, said: vec![Said::Kept; self.accounts] });
         }
-        state.at_home.push(Work { sent, link: state.link, kept: vec![None; self.accounts] });
+        state.at_home.push(Work { sent, link: state.link, said: vec![None; self.accounts] });
         // In whatever order Home has them, it may go on with any.
         state.at_home.sort_unstable();
         Some(())
@@ -108,24 +170,22 @@ impl HandOffModel {
 
     /// One transaction: the message, unless its id is known, and its id.
     pub(super) fn commit(self, state: &mut State, place: usize, account: usize) -> Option<()> {
-        let work = state.at_home.get_mut(place)?;
-        *work.kept.get_mut(account)? = Some(true);
-        let stored = state.store.get_mut(account)?.get_mut(work.sent.message)?;
-        let known = stored.known.get_mut(usize::from(work.sent.other_id))?;
+        let sent = state.at_home.get(place)?.sent;
+        let stored = state.store.get_mut(account)?.get_mut(sent.message)?;
+        let known = stored.known.get_mut(usize::from(sent.other_id))?;
         if !*known || self.flaw == Some(Flaw::HomeForgetsIds) {
             stored.copies += 1;
         }
         *known = true;
-        state.at_home.sort_unstable();
-        Some(())
+        state.says(place, account, Said::Kept)
     }
 
     pub(super) fn home_answers(self, state: &mut State, place: usize) -> Option<()> {
         let work = state.at_home.remove(place);
         // What an old link brought is answered to nobody.
         if state.link_is_up && work.link == state.link && self.flaw != Some(Flaw::AnswerBeforeCommit) {
-            let kept = work.kept.into_iter().map(|kept| kept == Some(true)).collect();
-            state.to_edge.push(Answer { message: work.sent.message, kept });
+            let said = work.said.into_iter().map(|said| said.unwrap_or(Said::Later)).collect();
+            state.to_edge.push(Answer { message: work.sent.message, said });
         }
         Some(())
     }
@@ -137,29 +197,37 @@ impl HandOffModel {
             return Some(());
         }
         match message.edge {
-            AtEdge::InMemory => match self.judge(&answer.kept) {
-                Some(code) => {
-                    message.told = if code < 300 { Told::Taken } else { Told::ComeAgain };
+            AtEdge::InMemory => match self.judge(&answer.said) {
+                Some(told) => {
+                    message.told = told;
                     message.edge = AtEdge::Gone;
                 }
                 None => return self.seal(state, answer.message),
             },
-            AtEdge::Sealed if answer.kept.iter().all(|kept| *kept) => message.edge = AtEdge::Removing,
+            AtEdge::Sealed if answer.said.iter().all(|said| *said == Said::Kept) => {
+                message.edge = AtEdge::Removing;
+            }
             _ => {}
         }
         Some(())
     }
 
-    /// What the real code tells the sender of these replies; `None`: it seals.
-    fn judge(self, kept: &[bool]) -> Option<u16> {
+    /// What the sender is told of each account by the real code; `None`: it seals.
+    fn judge(self, said: &[Said]) -> Option<[Told; ACCOUNTS_MAX]> {
         if self.flaw == Some(Flaw::AllOrComeAgain) {
-            return Some(if kept.contains(&false) { 451 } else { 250 });
+            let code = if said.contains(&Said::Later) { 451 } else { 250 };
+            return Some([told_by(code); ACCOUNTS_MAX]);
         }
-        let reply = |kept: &bool| Reply::bare(if *kept { 250 } else { 451 }, "");
-        let replies = kept.iter().map(reply).collect();
-        let telling =
-            if self.flaw == Some(Flaw::OneAccountWillDo) { Telling::Apart } else { Telling::Together };
-        judge(replies, telling).map(|answers| answers.all.code)
+        let apart = self.telling == Telling::Apart;
+        let careless = self.flaw == Some(Flaw::OneAccountWillDo);
+        let telling = if careless { Telling::Apart } else { self.telling };
+        let replies = said.iter().map(|said| Reply::bare(said.code(), "")).collect();
+        let answers = judge(replies, telling)?;
+        let mut told = [told_by(answers.all.code); ACCOUNTS_MAX];
+        if apart && self.flaw != Some(Flaw::WaitingIsTaken) {
+            told.iter_mut().zip(answers.each).for_each(|(told, reply)| *told = told_by(reply.code));
+        }
+        Some(told)
     }
 
     pub(super) fn edge_dies(state: &mut State, survived: u8) {

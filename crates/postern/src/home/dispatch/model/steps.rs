@@ -41,10 +41,20 @@ impl State {
     pub(super) fn edge_dies(&mut self, place: usize) -> Option<()> {
         self.lose_link(place)?;
         let edge = self.edge(place)?;
-        let unwritten = edge.running.iter().any(|(_, outcome)| *outcome == Some(Outcome::Delivered));
-        edge.running.clear();
-        self.excused |= unwritten;
+        let running = std::mem::take(&mut edge.running);
+        for (attempt, _) in running.iter().filter(|(_, outcome)| *outcome == Some(Outcome::Delivered)) {
+            self.excuse(*attempt);
+        }
         Some(())
+    }
+
+    /// The attempt may have delivered, and Home will not know.
+    pub(super) fn excuse(&mut self, attempt: Attempt) {
+        self.excused |= 1 << attempt;
+    }
+
+    pub(super) fn excuses(&self) -> u8 {
+        u8::try_from(self.excused.count_ones()).unwrap_or(u8::MAX)
     }
 }
 
@@ -173,6 +183,20 @@ impl DispatchModel {
         state.home = Home { record: state.disk, in_doubt, writing: None };
     }
 
+    /// The recipients are tried again; the next record says so. An edge that has the attempt goes on with it.
+    pub(super) fn give_up(state: &mut State) -> Option<()> {
+        state.limits.give_ups -= 1;
+        let (attempt, place) = state.home.record.running.take()?;
+        state.home.in_doubt = false;
+        let edge = state.edge(place)?;
+        let may_deliver = |outcome: &Option<Outcome>| outcome.is_none_or(|it| it == Outcome::Delivered);
+        let runs = edge.running.iter().any(|(known, outcome)| *known == attempt && may_deliver(outcome));
+        if runs || edge.journal.contains(&(attempt, Outcome::Delivered)) {
+            state.excuse(attempt);
+        }
+        Some(())
+    }
+
     pub(super) fn home_actions(self, state: &State, actions: &mut Vec<Action>) {
         let Home { record, in_doubt, writing } = state.home;
         if writing.is_some() {
@@ -183,6 +207,8 @@ impl DispatchModel {
         for (place, edge) in state.edges.iter().enumerate() {
             actions.extend((wants && edge.link_is_up).then_some(Action::Begin(place)));
             actions.extend((!edge.to_home.is_empty()).then_some(Action::HomeTakes(place)));
+            let is_gone = in_doubt && !edge.link_is_up && record.running.is_some_and(|(_, of)| of == place);
+            actions.extend((is_gone && state.limits.give_ups > 0).then_some(Action::GiveUp));
         }
     }
 
