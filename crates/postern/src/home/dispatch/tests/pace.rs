@@ -132,8 +132,7 @@ async fn a_domain_that_rests_is_found_back_by_one_message() {
     let (_, probe) = bench.started().await;
     bench.quiet().await;
     bench.outcomes("one", probe.attempt, vec![delivered()]);
-    bench.settled().await;
-    bench.started().await;
+    bench.settled_and_started().await;
 }
 
 #[tokio::test]
@@ -149,8 +148,7 @@ async fn room_for_one_domain_is_no_early_try_at_another() {
     bench.settled().await;
     bench.quiet().await;
     bench.outcomes("one", blocks.attempt, vec![delivered()]);
-    bench.settled().await;
-    let (_, next) = bench.started().await;
+    let next = bench.settled_and_started().await;
     assert_eq!((next.item, next.domain.as_str()), (both, "full.test"));
     bench.outcomes("one", next.attempt, vec![delivered()]);
     bench.settled().await;
