@@ -121,7 +121,7 @@ impl Lmtp {
         match self.0.reused.send(open, transaction, &mut letter).await {
             Ok(result) => match result.outcomes.into_iter().next() {
                 Some(Outcome::Delivered(_)) => Ok(Kept::HandedOver),
-                Some(Outcome::Failed(why)) if !result.body_begun && is_of_the_address(&why) => {
+                Some(Outcome::Failed(why)) if !result.body_begun && is_of_the_address(why.status) => {
                     Err(unknown_there(account, why))
                 }
                 Some(outcome) => Err(Failure::Lmtp(outcome)),
@@ -146,8 +146,9 @@ impl Lmtp {
     }
 }
 
-const fn is_of_the_address(why: &Why) -> bool {
-    matches!(why.status, EnhancedCode(_, 1, _))
+/// Whether a refusal speaks of the recipient's address (RFC 3463 section 3.2; 7 and 8 are the sender's).
+const fn is_of_the_address(status: EnhancedCode) -> bool {
+    matches!(status, EnhancedCode(_, 1, 0..=6))
 }
 
 /// Whoever has an account here has been found already: that the mailbox server does not know him is for the operator to
@@ -184,5 +185,18 @@ impl Inner {
 impl Drop for UnderWay<'_> {
     fn drop(&mut self) {
         self.lmtp.under_way().remove(&self.id);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_refusal_of_the_senders_address_is_none_of_the_account() {
+        assert!(is_of_the_address(EnhancedCode(5, 1, 1)) && is_of_the_address(EnhancedCode(5, 1, 6)));
+        for other in [EnhancedCode(5, 1, 7), EnhancedCode(5, 1, 8), EnhancedCode(5, 2, 2)] {
+            assert!(!is_of_the_address(other), "{other}");
+        }
     }
 }
