@@ -11,7 +11,13 @@ use crate::step::{Failure, Plan};
 /// Journeys that run at one time.
 const AT_ONE_TIME: usize = 3;
 /// Those that take longest begin first, so that none of them is left when all others are done.
-const LONG: [&str; 0] = [];
+pub(crate) const LONG: [&str; 5] = [
+    "store_crash::a_failed_write_or_sync_never_loses_what_was_acknowledged",
+    "store_crash::the_store_killed_at_any_write_keeps_what_it_acknowledged",
+    "authentication::a_dead_resolver_lets_mail_in_unjudged_or_holds_it_off_as_the_operator_wants",
+    "crashes::what_was_answered_250_survives_fifty_kills_and_comes_once",
+    "lmtp::while_dovecot_is_away_senders_come_again_and_sealed_mail_waits_and_comes_once",
+];
 
 /// Runs those with `filter` in their name, or all. `postern` is the program that is tested.
 pub(crate) fn run(plan: &mut Plan, filter: Option<&str>, postern: &str) -> Result<(), Failure> {

@@ -1,4 +1,5 @@
-//! The journeys and stories that the documents name are there: a statement without its test is a claim.
+//! The journeys and stories that the documents name are there: a statement without its test is a claim. So are the
+//! journeys that begin first.
 
 use std::fs;
 use std::path::Path;
@@ -11,12 +12,14 @@ fn named(text: &str) -> Vec<(String, String)> {
 }
 
 #[test]
-fn each_journey_that_the_topology_names_is_there() {
+fn each_journey_that_the_topology_names_is_there_and_each_long_one() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
     let text = fs::read_to_string(root.join("docs/src/topology.md")).unwrap();
     let names = named(&text);
     assert!(names.len() > 10, "{names:?}");
-    for (file, test) in names {
+    let long = crate::journeys::LONG.iter().filter_map(|name| name.split_once("::"));
+    let long = long.map(|(file, test)| (file.to_owned(), test.to_owned()));
+    for (file, test) in names.into_iter().chain(long) {
         let path = root.join("tests").join(format!("{file}.rs"));
         let source = fs::read_to_string(&path).unwrap_or_else(|error| panic!("{file}: {error}"));
         let is_there = test == "*" || source.contains(&format!("fn {test}("));
