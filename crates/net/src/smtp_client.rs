@@ -32,6 +32,16 @@ pub trait BodySource: Send {
     fn next(&mut self) -> impl Future<Output = Result<Option<Bytes>, BodyLost>> + Send;
 }
 
+/// The message of a question ([`Transaction::question`]): there is none.
+#[derive(Debug, Clone, Copy)]
+pub struct NoBody;
+
+impl BodySource for NoBody {
+    async fn next(&mut self) -> Result<Option<Bytes>, BodyLost> {
+        Ok(None)
+    }
+}
+
 /// The rest of a message will not come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct BodyLost;
@@ -344,19 +354,11 @@ mod tests {
 
         let (mut connection, mut server) = idle(b"250 late\r\n").await;
         let question = Transaction::question(mail::Address::parse("b@c.example").unwrap().into());
-        let result = connection.send(question, &mut Nothing).await;
+        let result = connection.send(question, &mut NoBody).await;
         assert!(matches!(result.outcomes[..], [mail::Outcome::Deferred(_)]) && !result.reusable);
         drop(connection);
         let mut heard = Vec::new();
         server.read_to_end(&mut heard).await.unwrap();
         assert!(heard.is_empty(), "nothing was said there: {heard:?}");
-    }
-
-    struct Nothing;
-
-    impl BodySource for Nothing {
-        async fn next(&mut self) -> Result<Option<Bytes>, BodyLost> {
-            Ok(None)
-        }
     }
 }

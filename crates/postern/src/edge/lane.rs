@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use link::Attempt;
 use mail::{Domain, Outcome};
-use smtp::client::{Quorum, Transaction, TransactionResult};
+use smtp::client::{Quorum, Transaction};
 use tlspolicy::report::Results;
 use tokio::sync::Notify;
 
@@ -151,7 +151,7 @@ impl Worker {
         let need = Need::of(&attempt);
         if let Some(mut open) = self.connection.take().filter(|open| open.meets(need)) {
             let result = open.connection.send(transaction.clone(), &mut feed).await;
-            if result.reusable || feed.begun || result.in_doubt || !all_deferred(&result) {
+            if feed.begun || !result.is_as_if_never_begun() {
                 let about = format!("via {} again", open.host);
                 self.connection = Some(open).filter(|_| result.reusable);
                 // A session is counted with the attempt that it was begun for.
@@ -183,8 +183,4 @@ fn transaction_of(attempt: &Attempt) -> Transaction {
         needs_smtputf8: attempt.utf8_header,
         quorum: Quorum::One,
     }
-}
-
-fn all_deferred(result: &TransactionResult) -> bool {
-    result.outcomes.iter().all(|outcome| matches!(outcome, Outcome::Deferred(_)))
 }

@@ -3,7 +3,6 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use mail::Outcome;
 use net::smtp_client::{BodySource, Connection, OpenError};
 use smtp::client::{Transaction, TransactionResult};
 use tokio::time::Instant;
@@ -43,7 +42,7 @@ impl Reused {
         let waiting = self.waiting().connections.pop();
         if let Some((mut connection, _)) = waiting {
             let result = connection.send(transaction.clone(), body).await;
-            if result.reusable || body.has_begun() || result.in_doubt || !all_deferred(&result) {
+            if body.has_begun() || !result.is_as_if_never_begun() {
                 self.keep(connection, &result);
                 return Ok(result);
             }
@@ -90,8 +89,4 @@ impl Reused {
             }
         }
     }
-}
-
-fn all_deferred(result: &TransactionResult) -> bool {
-    result.outcomes.iter().all(|outcome| matches!(outcome, Outcome::Deferred(_)))
 }

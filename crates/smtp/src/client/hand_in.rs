@@ -80,6 +80,14 @@ pub struct TransactionResult {
 pub const BESIDE: EnhancedCode = EnhancedCode(4, 5, 3);
 
 impl TransactionResult {
+    /// Whether nothing is known of the message there, and this connection is of no use: it had been closed, for example,
+    /// while it waited. A caller that can give the message from its first octet may begin anew on another connection.
+    #[must_use]
+    pub fn is_as_if_never_begun(&self) -> bool {
+        let deferred = |outcome: &Outcome| matches!(outcome, Outcome::Deferred(_));
+        !self.reusable && !self.in_doubt && self.outcomes.iter().all(deferred)
+    }
+
     /// Whether one of these refusals of the envelope may be about the client itself, its certificate, its login,
     /// relaying, and not about a recipient. It is not if others were taken beside it.
     #[must_use]
@@ -144,5 +152,17 @@ mod tests {
         assert!(ask(&[&refused, &unknown], false));
         assert!(!ask(&[&unknown], false) && !ask(&[&refused, &taken], false));
         assert!(!ask(&[&refused], true), "that is about the message");
+    }
+
+    #[test]
+    fn only_what_was_put_off_on_a_connection_that_ends_is_begun_anew() {
+        let put_off = || Outcome::deferred(EnhancedCode(4, 4, 2), "closed");
+        let refused = || Outcome::failed(EnhancedCode(5, 1, 1), "no");
+        let anew = |outcomes, reusable, in_doubt| {
+            TransactionResult { outcomes, reusable, in_doubt, body_begun: false }.is_as_if_never_begun()
+        };
+        assert!(anew(vec![put_off(), put_off()], false, false));
+        assert!(!anew(vec![put_off(), refused()], false, false), "one of them has his answer");
+        assert!(!anew(vec![put_off()], true, false) && !anew(vec![put_off()], false, true));
     }
 }

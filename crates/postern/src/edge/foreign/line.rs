@@ -138,7 +138,7 @@ impl Line {
         };
         if let Some(mut connection) = self.take_idle() {
             let result = connection.send(transaction.clone(), &mut Pieces::of(pieces)).await;
-            if result.reusable || result.in_doubt || !all_deferred(&result) {
+            if !result.is_as_if_never_begun() {
                 self.put_back(connection, &result, slot);
                 return Ok(result);
             }
@@ -291,10 +291,6 @@ fn lost(result: &TransactionResult) -> Option<String> {
         return None;
     }
     Some(outcome.why().cause.clone())
-}
-
-fn all_deferred(result: &TransactionResult) -> bool {
-    result.outcomes.iter().all(|outcome| matches!(outcome, Outcome::Deferred(_)))
 }
 
 /// A message that is in memory.

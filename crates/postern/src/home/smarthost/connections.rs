@@ -3,11 +3,10 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use bytes::Bytes;
 use mail::{Address, EnhancedCode, Outcome, Recipient};
 use net::home_tls::{self, ClientIdentity, KnownBy};
 use net::mta_tls;
-use net::smtp_client::{BodyLost, BodySource, CONNECT_PATIENCE, Connection, OpenError};
+use net::smtp_client::{CONNECT_PATIENCE, Connection, NoBody, OpenError};
 use net::tls::{CertificateFiles, TlsConnector};
 use smtp::Secret;
 use smtp::client::{Closed, Login, Settings, TlsUse, Transaction};
@@ -65,7 +64,7 @@ impl Connections {
         let postmaster = refused.and_then(|refused| Address::at("postmaster", refused.address.domain()).ok());
         let Some(postmaster) = postmaster else { return false };
         let question = Transaction::question(postmaster.into());
-        let asked = self.reused.send(self.open(), question, &mut Nothing).await;
+        let asked = self.reused.send(self.open(), question, &mut NoBody).await;
         asked.is_ok_and(|asked| matches!(asked.outcomes.first(), Some(Outcome::Delivered(_))))
     }
 
@@ -126,16 +125,7 @@ fn about_us(outcome: Outcome) -> Outcome {
     }
 }
 
-/// A question has no message.
-struct Nothing;
-
-impl BodySource for Nothing {
-    async fn next(&mut self) -> Result<Option<Bytes>, BodyLost> {
-        Ok(None)
-    }
-}
-
-impl Body for Nothing {
+impl Body for NoBody {
     fn has_begun(&self) -> bool {
         false
     }
