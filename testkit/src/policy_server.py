@@ -8,6 +8,7 @@ import http.server
 import os
 import ssl
 import sys
+import threading
 import time
 
 ADDRESS, PORT, CERTIFICATE, KEY, DIRECTORY = sys.argv[1:]
@@ -38,10 +39,12 @@ class Handler(http.server.BaseHTTPRequestHandler):
         print("posted", self.headers.get("Host"), self.path, self.headers.get("Content-Type"), flush=True)
         if self.path == "/busy":
             return self.send_error(503)
-        draft = os.path.join(DIRECTORY, "draft")
+        # Two may be posted at one time: with one name for both, the second has nothing to rename.
+        own = f"{threading.get_ident()}-{time.monotonic_ns()}"
+        draft = os.path.join(DIRECTORY, f"draft-{own}")
         with open(draft, "wb") as file:
             file.write(body)
-        os.rename(draft, os.path.join(DIRECTORY, f"posted-{time.monotonic_ns()}"))
+        os.rename(draft, os.path.join(DIRECTORY, f"posted-{own}"))
         self.send_response(201)
         self.send_header("Content-Length", "0")
         self.end_headers()
