@@ -127,7 +127,7 @@ fn a_pairing_code_is_good_once() {
     let setup = |name: &str, domain: &str| {
         let dir = pair.dir().join(name);
         let mut command = process::command(None, testkit::binary::postern());
-        command.args(["home", "setup", "--domain", domain]);
+        command.args(["home", "setup", "--domain", domain]).args(testkit::pair::as_user());
         command.arg("--config").arg(dir.join("home.toml")).arg("--data").arg(dir.join("data")).arg(&code);
         process::run(command, b"", Duration::from_secs(60))
     };

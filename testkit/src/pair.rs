@@ -405,6 +405,7 @@ impl Pair {
         let data = self.edge.data.display().to_string();
         let (smtp, link, told) = (self.smtp.to_string(), link.to_string(), told.to_string());
         let mut arguments = vec!["edge", "setup", "--hostname", EDGE_NAME, "--data", &data];
+        arguments.extend(as_user());
         arguments.extend(["--smtp", &smtp, "--link", &link, "--link-address", &told]);
         let server = server.unwrap_or_else(ports::free).to_string();
         arguments.extend(["--dns", &server]);
@@ -419,6 +420,7 @@ impl Pair {
         let data = self.home.data.display().to_string();
         let (submission, imap) = (self.submission.to_string(), self.imap.to_string());
         let mut arguments = vec!["home", "setup", "--domain", DOMAIN, "--data", &data];
+        arguments.extend(as_user());
         arguments.extend(["--submission", &submission, "--imap", &imap]);
         if options.outbound {
             arguments.extend(["--outbound", "on"]);
@@ -507,6 +509,13 @@ impl Drop for Pair {
             }
         }
     }
+}
+
+/// What has `setup` make files for whoever runs the tests, and no user of the machine: the directories of tests are
+/// closed to others. A journey of its own runs what `setup` writes without this.
+#[must_use]
+pub fn as_user() -> &'static [&'static str] {
+    if rustix::process::geteuid().is_root() { &["--user", "root"] } else { &[] }
 }
 
 /// The pairing code in what `postern edge setup` or `postern edge pair` printed.

@@ -8,7 +8,8 @@ mod tls_report;
 
 pub use print::{readable as print_event, text as print_text};
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use serde_json::Value;
@@ -16,7 +17,7 @@ use serde_json::Value;
 use crate::config::{self, EdgeConfig, HomeConfig};
 use crate::control::{self, Request};
 use crate::problem::Problem;
-use crate::{check, daemon, edge, home, trace};
+use crate::{check, daemon, edge, home, owner, trace};
 
 const EDGE_CONFIG: &str = "/etc/postern/edge.toml";
 const HOME_CONFIG: &str = "/etc/postern/home.toml";
@@ -79,9 +80,9 @@ enum Command {
     },
     /// What the daemon is doing
     Status {
-        /// The configuration file of the role
-        #[arg(long, default_value = HOME_CONFIG)]
-        config: PathBuf,
+        /// The configuration file of the role (default: that of the role that is set up on this host)
+        #[arg(long)]
+        config: Option<PathBuf>,
         /// Print JSON
         #[arg(long)]
         json: bool,
@@ -90,9 +91,9 @@ enum Command {
     Trace {
         /// What to look for
         what: String,
-        /// The configuration file of Home
-        #[arg(long, default_value = HOME_CONFIG)]
-        config: PathBuf,
+        /// The configuration file of the role (default: that of the role that is set up on this host)
+        #[arg(long)]
+        config: Option<PathBuf>,
         /// Print JSON
         #[arg(long)]
         json: bool,
@@ -296,21 +297,59 @@ enum QuarantineCommand {
     },
 }
 
+/// Reads the command line; what can't be understood ends the program, in JSON for who asked for JSON.
+pub fn parse() -> Cli {
+    Cli::try_parse().unwrap_or_else(|error| {
+        if !error.use_stderr() || !wants_json() {
+            error.exit();
+        }
+        let said = error.to_string();
+        let what = said.lines().next().unwrap_or_default().trim_start_matches("error: ").to_owned();
+        let problem = Problem::setup(what, "see --help");
+        let _ = tell(&problem);
+        std::process::exit(2)
+    })
+}
+
+/// Tells a person what is wrong, or the script that asked for JSON.
+pub fn tell(problem: &Problem) -> ExitCode {
+    if wants_json() {
+        print::text(&problem.to_json().to_string());
+    } else {
+        eprintln!("postern: {problem}");
+    }
+    problem.exit_code()
+}
+
+/// Also when the rest of the command line could not be read.
+fn wants_json() -> bool {
+    let mut words = std::env::args_os().skip(1).take_while(|word| word != "--").peekable();
+    while let Some(word) = words.next() {
+        if word == "--json"
+            || word == "--format=json"
+            || (word == "--format" && words.peek().is_some_and(|next| next == "json"))
+        {
+            return true;
+        }
+    }
+    false
+}
+
 /// Carries out the command line.
 pub fn run(cli: Cli) -> Result<(), Problem> {
     match cli.command {
         Command::Edge(EdgeCommand::Setup(arguments)) => edge::setup::setup(&arguments),
         Command::Edge(EdgeCommand::Pair { config }) => edge::setup::pair(&config),
         Command::Edge(EdgeCommand::Run { config }) => {
-            daemon::begin_with_allocator_setting();
             daemon::start_logging();
+            daemon::settle(&config::load::<EdgeConfig>(&config)?.data)?;
             daemon::block_on(edge::run(&config))?
         }
         Command::Home(HomeCommand::Setup(arguments)) => home::setup::setup(&arguments),
         Command::Home(HomeCommand::Pair { code, config }) => home::setup::pair(&config, &code),
         Command::Home(HomeCommand::Run { config }) => {
-            daemon::begin_with_allocator_setting();
             daemon::start_logging();
+            daemon::settle(&config::load::<HomeConfig>(&config)?.data)?;
             daemon::block_on(home::run(&config))?
         }
         Command::User(command) => user(command),
@@ -330,12 +369,12 @@ pub fn run(cli: Cli) -> Result<(), Problem> {
         Command::Firewall(command) => firewall::run(command),
         Command::ImportPostfix { dir, out } => import_postfix(&dir, &out),
         Command::Demo { once } => crate::demo::run(once),
-        Command::Status { config, json } => status(&config, json),
-        Command::Trace { what, config, json } => print_trace(&what, &config, json),
+        Command::Status { config, json } => status(config, json),
+        Command::Trace { what, config, json } => print_trace(&what, config, json),
     }
 }
 
-fn import_postfix(dir: &std::path::Path, out: &std::path::Path) -> Result<(), Problem> {
+fn import_postfix(dir: &Path, out: &Path) -> Result<(), Problem> {
     for path in crate::import::import(dir, out)? {
         print::text(&path.display().to_string());
     }
@@ -372,9 +411,25 @@ fn alias(command: AliasCommand) -> Result<(), Problem> {
 }
 
 fn directory_command(request: &Request, common: &Common) -> Result<(), Problem> {
-    let value = daemon::block_on(home::accounts::command(&common.config, request))??;
+    let value =
+        at_home(&common.config, |config| daemon::block_on(home::accounts::command(config, request))?)?;
     print::value(&value, common.json);
     Ok(())
+}
+
+/// Does something with the data of Home, as its owner: also when root does it, the daemon has to find it writable.
+fn at_home<T: Send>(
+    path: &Path,
+    work: impl FnOnce(&HomeConfig) -> Result<T, Problem> + Send,
+) -> Result<T, Problem> {
+    let config: HomeConfig = config::load(path)?;
+    owner::as_owner_of(&config.data, || work(&config))
+}
+
+/// Asks the running Home.
+fn ask_home(request: &Request, common: &Common) -> Result<Value, Problem> {
+    let config: HomeConfig = config::load(&common.config)?;
+    daemon::block_on(control::demand(&config.data, request))?
 }
 
 fn quarantine(command: QuarantineCommand) -> Result<(), Problem> {
@@ -387,9 +442,7 @@ fn quarantine(command: QuarantineCommand) -> Result<(), Problem> {
         }
         QuarantineCommand::Delete { id, common } => (Request::new("quarantine delete", [&id]), common),
     };
-    let config: HomeConfig = config::load(&common.config)?;
-    let value = daemon::block_on(control::demand(&config.data, &request))??;
-    print::value(&value, common.json);
+    print::value(&ask_home(&request, &common)?, common.json);
     Ok(())
 }
 
@@ -402,28 +455,39 @@ fn queue(command: QueueCommand) -> Result<(), Problem> {
         QueueCommand::Release { id, common } => (Request::new("queue release", [&id]), common),
         QueueCommand::Remove { id, common } => (Request::new("queue remove", [&id]), common),
     };
-    let config: HomeConfig = config::load(&common.config)?;
-    let value = daemon::block_on(control::demand(&config.data, &request))??;
-    print::value(&value, common.json);
+    print::value(&ask_home(&request, &common)?, common.json);
     Ok(())
 }
 
-fn status(path: &std::path::Path, json: bool) -> Result<(), Problem> {
-    let data = match config::load::<HomeConfig>(path) {
-        Ok(config) => config.data,
-        // The file may be Edge's; if it is neither, Home's error is the one to show.
-        Err(problem) => config::load::<EdgeConfig>(path).map_err(|_| problem)?.data,
-    };
+/// The data of the role whose file this is; of the role that is set up on this host when none is named.
+fn data_of(config: Option<PathBuf>) -> Result<PathBuf, Problem> {
+    let path = config.map_or_else(configuration_here, Ok)?;
+    match config::role_of(&path)? {
+        link::Role::Edge => config::load::<EdgeConfig>(&path).map(|config| config.data),
+        link::Role::Home => config::load::<HomeConfig>(&path).map(|config| config.data),
+    }
+}
+
+/// Home's, where both roles are.
+fn configuration_here() -> Result<PathBuf, Problem> {
+    let here = [HOME_CONFIG, EDGE_CONFIG].map(PathBuf::from).into_iter().find(|path| path.exists());
+    here.ok_or_else(|| {
+        Problem::setup(
+            format!("no role is set up on this host: there is no {HOME_CONFIG} and no {EDGE_CONFIG}"),
+            "set one up with 'postern home setup' or 'postern edge setup', or name its file with --config",
+        )
+    })
+}
+
+fn status(config: Option<PathBuf>, json: bool) -> Result<(), Problem> {
+    let data = data_of(config)?;
     let value: Value = daemon::block_on(control::demand(&data, &Request::new("status", [])))??;
     print::value(&value, json);
     Ok(())
 }
 
-fn print_trace(what: &str, path: &std::path::Path, json: bool) -> Result<(), Problem> {
-    let data = match config::load::<HomeConfig>(path) {
-        Ok(config) => config.data,
-        Err(problem) => config::load::<EdgeConfig>(path).map_err(|_| problem)?.data,
-    };
+fn print_trace(what: &str, config: Option<PathBuf>, json: bool) -> Result<(), Problem> {
+    let data = data_of(config)?;
     let events = trace::story(trace::read(&data.join("trace"))?, what);
     if events.is_empty() {
         let advice = "give an item id, an address, or another word of what happened; old events are dropped";

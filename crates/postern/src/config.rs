@@ -10,9 +10,11 @@ mod foreign_home;
 mod home;
 mod smarthost;
 mod units;
+mod words;
 
 use std::path::{Path, PathBuf};
 
+use link::Role;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
@@ -69,15 +71,54 @@ impl TlsConfig {
 
 /// Values that a role checks beyond their types.
 pub trait Checked: DeserializeOwned {
+    /// Whose file it is.
+    const ROLE: Role;
+
     /// Says what is wrong with a value that parsed.
     fn check(&self) -> Result<(), String>;
 }
 
 /// Reads and checks a file.
 pub fn load<C: Checked>(path: &Path) -> Result<C, Problem> {
-    let advice = "make it with 'postern edge setup' or 'postern home setup', or name it with --config";
-    let text = crate::files::read_text(path, advice)?;
+    let text = read(path, C::ROLE)?;
+    // What is wrong with the other role's file is that it is the other role's.
+    if let Some(role) = role_in(&text).filter(|role| *role != C::ROLE) {
+        return Err(Problem::setup(
+            format!("{} is the configuration of {}, not of {}", path.display(), name(role), name(C::ROLE)),
+            format!("name the file of {} with --config", name(C::ROLE)),
+        ));
+    }
     parse(path, &text)
+}
+
+/// Whose configuration a file is. A file that is no TOML is taken for Home's: reading it says what is wrong.
+pub fn role_of(path: &Path) -> Result<Role, Problem> {
+    read(path, Role::Home).map(|text| role_in(&text).unwrap_or(Role::Home))
+}
+
+fn read(path: &Path, role: Role) -> Result<String, Problem> {
+    let setup = match role {
+        Role::Edge => "postern edge setup",
+        Role::Home => "postern home setup",
+    };
+    crate::files::read_text(path, &format!("make it with '{setup}', or name another with --config"))
+}
+
+/// Each role has one key that it can't be without. `None` when neither is there, or both.
+fn role_in(text: &str) -> Option<Role> {
+    let table: toml::Table = text.parse().ok()?;
+    // Home may have a `hostname` too.
+    if table.contains_key("domains") {
+        return Some(Role::Home);
+    }
+    table.contains_key("hostname").then_some(Role::Edge)
+}
+
+fn name(role: Role) -> &'static str {
+    match role {
+        Role::Edge => "Edge",
+        Role::Home => "Home",
+    }
 }
 
 fn parse<C: Checked>(path: &Path, text: &str) -> Result<C, Problem> {
@@ -94,39 +135,9 @@ fn syntax_problem(path: &Path, text: &str, error: &toml::de::Error) -> Problem {
     let line = before.matches('\n').count() + 1;
     let column = before.rsplit('\n').next().unwrap_or_default().chars().count() + 1;
     let source = text.lines().nth(line - 1).unwrap_or_default();
-    let message = error.message();
+    let message = words::plain(error.message());
     let what = format!("{}:{line}:{column}: {message}\n  {line} | {source}", path.display());
-    let advice = suggestion(message).unwrap_or_else(|| "correct the line".to_owned());
-    Problem::setup(what, advice)
-}
-
-/// For "unknown field `a`, expected one of `b`, `c`": the known key that is nearest to the unknown one.
-fn suggestion(message: &str) -> Option<String> {
-    let mut quoted = message.strip_prefix("unknown field ")?.split('`').skip(1).step_by(2);
-    let unknown = quoted.next()?;
-    let nearest = quoted.min_by_key(|known| distance(unknown, known))?;
-    let close = distance(unknown, nearest) <= 3.min(unknown.chars().count());
-    Some(if close {
-        format!("did you mean '{nearest}'?")
-    } else {
-        "remove the key, or see the documentation for its name".to_owned()
-    })
-}
-
-/// Edit distance of two keys.
-fn distance(a: &str, b: &str) -> usize {
-    let b: Vec<char> = b.chars().collect();
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (i, x) in a.chars().enumerate() {
-        let mut diagonal = i;
-        row[0] = i + 1;
-        for (j, y) in b.iter().enumerate() {
-            let substituted = diagonal + usize::from(x != *y);
-            diagonal = row[j + 1];
-            row[j + 1] = substituted.min(diagonal + 1).min(row[j] + 1);
-        }
-    }
-    row[b.len()]
+    Problem::setup(what, words::advice(error.message()))
 }
 
 #[cfg(test)]
@@ -140,7 +151,7 @@ mod tests {
     #[test]
     fn an_unknown_key_is_an_error_with_file_line_and_suggestion() {
         let error = error_of::<EdgeConfig>("hostname = \"mx.example.org\"\n[listen]\nsntp = []\n");
-        assert!(error.starts_with("postern.toml:3:1: unknown field `sntp`"), "{error}");
+        assert!(error.starts_with("postern.toml:3:1: there is no key 'sntp' here"), "{error}");
         assert!(error.contains("did you mean 'smtp'?"), "{error}");
     }
 
@@ -178,12 +189,5 @@ mod tests {
         );
         let error = error_of::<HomeConfig>(&home(&"\"a@example.org\", ".repeat(1001)));
         assert!(error.contains("at most 1000"), "{error}");
-    }
-
-    #[test]
-    fn the_distance_of_words_is_counted_in_edits() {
-        assert_eq!(distance("smtp", "sntp"), 1);
-        assert_eq!(distance("", "abc"), 3);
-        assert_eq!(distance("kitten", "sitting"), 3);
     }
 }

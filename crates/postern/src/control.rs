@@ -4,6 +4,7 @@
 
 use std::fs::{File, TryLockError};
 use std::future::Future;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -15,7 +16,7 @@ use tokio::net::{UnixListener, UnixStream};
 use tokio_util::sync::CancellationToken;
 
 use crate::files;
-use crate::problem::Problem;
+use crate::problem::{self, Problem};
 
 /// Octets of one request or answer.
 const LINE_OCTETS_MAX: u64 = 16 << 20;
@@ -106,7 +107,7 @@ pub async fn listen(data: &Path) -> Result<Listening, Problem> {
     let _ = std::fs::remove_file(&path);
     let listener = UnixListener::bind(&path).map_err(|error| {
         Problem::setup(
-            format!("can't make the control socket {}: {error}", path.display()),
+            format!("can't make the control socket {}: {}", path.display(), problem::io_words(&error)),
             "check that this user may write there and that the path is shorter than 108 characters",
         )
     })?;
@@ -154,11 +155,20 @@ async fn answer(stream: UnixStream, handler: &impl Handler) -> std::io::Result<(
 
 /// Asks a running daemon. `Ok(None)` when none runs.
 pub async fn ask(data: &Path, request: &Request) -> Result<Option<Value>, Problem> {
-    let Ok(stream) = UnixStream::connect(socket_path(data)).await else {
-        return Ok(None);
+    let path = socket_path(data);
+    let stream = match UnixStream::connect(&path).await {
+        Ok(stream) => stream,
+        Err(error) if error.kind() == ErrorKind::PermissionDenied => {
+            let what = format!("only the owner of {} may ask the daemon", data.display());
+            return Err(Problem::setup(what, files::whom_to_be(&path)));
+        }
+        // Nobody listens, or there is no socket.
+        Err(_) => return Ok(None),
     };
-    let failed =
-        |error: std::io::Error| Problem::failed(format!("the daemon did not answer: {error}"), "see its log");
+    let failed = |error: std::io::Error| {
+        let what = format!("the daemon did not answer: {}", problem::io_words(&error));
+        Problem::failed(what, "see its log")
+    };
     let (reader, mut writer) = stream.into_split();
     let mut line = serde_json::to_vec(request).unwrap_or_default();
     line.push(b'\n');

@@ -2,6 +2,7 @@
 
 use std::io::IsTerminal as _;
 use std::net::SocketAddr;
+use std::path::Path;
 use std::time::Duration;
 
 use tokio::net::TcpListener;
@@ -9,7 +10,9 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tracing_subscriber::EnvFilter;
 
-use crate::problem::Problem;
+use crate::owner::Owner;
+use crate::problem::{self, Problem};
+use crate::{data_dir, descriptors};
 
 /// How long sessions have to end after SIGTERM.
 pub const DRAIN_MAX: Duration = Duration::from_secs(10);
@@ -36,9 +39,26 @@ pub fn start_logging() {
 /// What tells the allocator to give freed memory back at once. It is read before `main`, so only from here.
 const ALLOCATOR_SETTING: (&str, &str) = ("MIMALLOC_PURGE_DELAY", "0");
 
+/// What a daemon does before its first thread: it becomes the owner of its data, if root started it, sees that the data
+/// is in order, and raises its limit of open files.
+///
+/// # Errors
+/// When it can't become the owner, or something in the data is another user's.
+pub fn settle(data: &Path) -> Result<(), Problem> {
+    if let Ok(owner) = Owner::of(data)
+        && owner.stay()?
+    {
+        tracing::info!(user = owner.name(), data = %data.display(), "root started it: it goes on as the data's owner");
+    }
+    begin_with_allocator_setting();
+    data_dir::check(data)?;
+    descriptors::raise();
+    Ok(())
+}
+
 /// Begins the program again, in the same process, with the allocator's setting in its environment, unless one is
 /// there already. A daemon that has become idle would else keep for ever what it needed once.
-pub fn begin_with_allocator_setting() {
+fn begin_with_allocator_setting() {
     use std::os::unix::process::CommandExt as _;
     let (name, value) = ALLOCATOR_SETTING;
     if std::env::var_os(name).is_some() {
@@ -47,6 +67,14 @@ pub fn begin_with_allocator_setting() {
     let Ok(program) = std::env::current_exe() else { return };
     let error = std::process::Command::new(program).args(std::env::args_os().skip(1)).env(name, value).exec();
     tracing::debug!(%error, "the allocator keeps its own settings");
+}
+
+/// What to type to start a role with this configuration.
+pub fn how_to_start(role: &str, config: &Path) -> String {
+    if config == Path::new(&format!("/etc/postern/{role}.toml")) {
+        return format!("postern {role} run   (as a service: docs/systemd/postern-{role}.service)");
+    }
+    format!("postern {role} run --config {}", config.display())
 }
 
 /// Runs a role's future on a runtime of its own.
@@ -131,7 +159,8 @@ pub fn listen_problem(address: SocketAddr, service: &str, key: &str, error: &std
         }
         _ => format!("change {key} to an address of this machine"),
     };
-    Problem::setup(format!("can't listen on {address} for {service}: {error}"), advice)
+    let words = problem::io_words(error);
+    Problem::setup(format!("can't listen on {address} for {service}: {words}"), advice)
 }
 
 /// Tells systemd, if it started us, that we are ready.

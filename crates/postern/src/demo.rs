@@ -17,6 +17,7 @@ use serde_json::Value;
 use tokio::runtime::Runtime;
 use tokio::sync::mpsc::UnboundedReceiver;
 
+use crate::config::{self, HomeConfig};
 use crate::control::{self, Request};
 use crate::edge::setup::{self as edge_setup, SetupArguments as EdgeArguments};
 use crate::home::accounts;
@@ -130,6 +131,11 @@ fn free_address() -> Result<SocketAddr, Problem> {
     Err(Problem::failed("no free port on loopback", "end what listens on so many of them"))
 }
 
+/// The demo makes no user on the machine that it is shown on.
+fn own_user() -> Option<String> {
+    crate::owner::is_root().then(|| "root".to_owned())
+}
+
 fn io_problem(error: &std::io::Error) -> Problem {
     Problem::failed(format!("the demo can't go on: {error}"), "check that the temporary directory has room")
 }
@@ -172,8 +178,9 @@ impl Stage {
             link: vec![link],
             link_address: Some(link.to_string()),
             dns: vec![self.name_server],
+            user: own_user(),
         };
-        edge_setup::prepare(&edge)?;
+        edge_setup::setup_quietly(&edge)?;
         append(&edge.config, &format!("\n[outbound]\nport = {}\n", self.remote_port))?;
         let code = edge_setup::new_code(&edge.config)?;
         println!("pairing code: {code}");
@@ -187,10 +194,11 @@ impl Stage {
             submission: vec![self.submission],
             imap: vec![self.imap],
             outbound: "on".to_owned(),
+            user: own_user(),
         })?;
         for user in [ALICE, BOB] {
             let request = Request::new("user add", [user, &self.password]);
-            let config = self.root.join("home.toml");
+            let config: HomeConfig = config::load(&self.root.join("home.toml"))?;
             self.runtime.block_on(accounts::command(&config, &request))?;
         }
         self.start_home()

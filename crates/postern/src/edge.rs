@@ -43,10 +43,10 @@ use tokio_util::task::TaskTracker;
 use crate::config::{self, EdgeConfig};
 use crate::control::{self, Handler, Refusal, Request};
 use crate::daemon::{self, Signals, Wanted};
-use crate::files;
 use crate::problem::Problem;
 use crate::trace::Trace;
 use crate::wire::LinkFault;
+use crate::{descriptors, files};
 
 use budget::Budget;
 use deliver::Deliveries;
@@ -91,7 +91,7 @@ struct Edge {
 
 /// Runs Edge until it is told to stop.
 pub async fn run(config_path: &Path) -> Result<(), Problem> {
-    let config: EdgeConfig = config::load(config_path)?;
+    let config = load(config_path)?;
     files::make_private_dir(&config.data)?;
     let key = setup::load_key(&config.data)?;
     let mut signals = Signals::new()?;
@@ -119,6 +119,13 @@ pub async fn run(config_path: &Path) -> Result<(), Problem> {
     let _ = tokio::time::timeout(Duration::from_secs(2), links).await;
     edge.reception.greylist.save();
     Ok(())
+}
+
+/// The configuration, with as many sessions as there are descriptors for.
+fn load(path: &Path) -> Result<EdgeConfig, Problem> {
+    let mut config: EdgeConfig = config::load(path)?;
+    config.limits.sessions = descriptors::sessions_here(config.limits.sessions, 1);
+    Ok(config)
 }
 
 /// Writes the greylist now and then.
@@ -252,7 +259,7 @@ impl Edge {
     /// Reads the configuration and the certificate again. What needs a restart is said.
     async fn reload(&self) {
         self.foreign.reload().await;
-        let loaded = config::load::<EdgeConfig>(&self.config_path);
+        let loaded = load(&self.config_path);
         let config = match loaded {
             Ok(config) => config,
             Err(problem) => return tracing::error!(%problem, "not reloaded: the old configuration stays"),
@@ -292,6 +299,7 @@ impl Edge {
             "role": "edge",
             "hostname": self.config.hostname,
             "sessions": self.sessions.len(),
+            "sessions_max": self.config.limits.sessions,
             "homes": homes,
         });
         let foreign = self.foreign.status();

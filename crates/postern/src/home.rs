@@ -52,7 +52,7 @@ use crate::control::{self, Handler, Refusal, Request};
 use crate::daemon::{self, Signals, Wanted};
 use crate::problem::Problem;
 use crate::trace::Trace;
-use crate::{files, system};
+use crate::{descriptors, files, system};
 
 use arrive::{Arrivals, Unsealers};
 use directory::Directory;
@@ -98,7 +98,7 @@ struct Home {
 pub async fn run(config_path: &Path) -> Result<(), Problem> {
     // First of all: its buffers take no memory as long as they lie where nothing lay before.
     let dialer = Dialer::new();
-    let config: HomeConfig = config::load(config_path)?;
+    let config = load(config_path)?;
     let secrets = Secrets::load(&config.data)?;
     let mut signals = Signals::new()?;
     let control::Listening { socket, lock: _lock } = control::listen(&config.data).await?;
@@ -187,6 +187,16 @@ pub async fn run(config_path: &Path) -> Result<(), Problem> {
         home.reload();
     }
     home.end(links, dispatching).await
+}
+
+/// Submission, IMAP, a foreign edge: each has as many sessions as the configuration says.
+const PORTS: u64 = 3;
+
+/// The configuration, with as many sessions as there are descriptors for.
+fn load(path: &Path) -> Result<HomeConfig, Problem> {
+    let mut config: HomeConfig = config::load(path)?;
+    config.limits.sessions = descriptors::sessions_here(config.limits.sessions, PORTS);
+    Ok(config)
 }
 
 /// Arrivals and submissions share the memory for bodies half and half.
@@ -324,7 +334,7 @@ impl Home {
 
     /// Reads the configuration and the certificate again. What needs a restart is said.
     fn reload(&self) {
-        let config = match config::load::<HomeConfig>(&self.config_path) {
+        let config = match load(&self.config_path) {
             Ok(config) => config,
             Err(problem) => return tracing::error!(%problem, "not reloaded: the old configuration stays"),
         };

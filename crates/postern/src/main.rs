@@ -7,7 +7,9 @@ mod cli;
 mod config;
 mod control;
 mod daemon;
+mod data_dir;
 mod demo;
+mod descriptors;
 mod edge;
 mod files;
 mod firewall;
@@ -16,7 +18,9 @@ mod home;
 mod import;
 mod live;
 mod network;
+mod new_role;
 mod notification;
+mod owner;
 mod problem;
 mod received;
 mod records;
@@ -27,17 +31,16 @@ mod wire;
 
 use std::process::ExitCode;
 
-use clap::Parser as _;
+use rustix::fs::Mode;
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
-    match cli::run(cli::Cli::parse()) {
+    // What is made is for its owner alone, unless it says otherwise.
+    rustix::process::umask(Mode::RWXG | Mode::RWXO);
+    match cli::run(cli::parse()) {
         Ok(()) => ExitCode::SUCCESS,
-        Err(problem) => {
-            eprintln!("postern: {problem}");
-            problem.exit_code()
-        }
+        Err(problem) => cli::tell(&problem),
     }
 }

@@ -1,6 +1,7 @@
 //! What the operator reads when something does not work: what happened, why, and what to do.
 
 use std::fmt;
+use std::io;
 use std::process::ExitCode;
 
 /// An error for a person at a terminal. Exit code 2 when the person has to change something (a file, an
@@ -23,9 +24,19 @@ impl Problem {
         Self { what: what.to_string(), advice: advice.into(), code: 1 }
     }
 
+    /// What happened.
+    pub fn what(&self) -> &str {
+        &self.what
+    }
+
     /// What happened and what to do, for the other end of the control socket.
     pub fn into_parts(self) -> (String, String) {
         (self.what, self.advice)
+    }
+
+    /// The same for scripts: one line of JSON.
+    pub fn to_json(&self) -> serde_json::Value {
+        serde_json::json!({ "error": { "what": self.what, "what_to_do": self.advice, "exit_code": self.code } })
     }
 
     /// The exit code for scripts.
@@ -41,5 +52,41 @@ impl fmt::Display for Problem {
             write!(f, "\n  what to do: {}", self.advice)?;
         }
         Ok(())
+    }
+}
+
+/// What the system says of a failure, without the number that means nothing to a person.
+pub fn io_words(error: &io::Error) -> String {
+    let words = error.to_string();
+    let words = words.split(" (os error ").next().unwrap_or_default();
+    let mut letters = words.chars();
+    // In the middle of a sentence; but a word in capitals stays.
+    match (letters.next(), letters.clone().next()) {
+        (Some(first), Some(second)) if second.is_lowercase() => first.to_lowercase().chain(letters).collect(),
+        _ => words.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_failure_of_the_system_is_told_in_words() {
+        let words = |code| io_words(&io::Error::from_raw_os_error(code));
+        assert_eq!(
+            [words(2), words(13), words(28)],
+            ["no such file or directory", "permission denied", "no space left on device"]
+        );
+    }
+
+    #[test]
+    fn a_script_reads_what_happened_and_what_to_do() {
+        let json = Problem::setup("it is broken", "mend it").to_json();
+        assert_eq!(json["error"]["what"], "it is broken");
+        assert_eq!(
+            (&json["error"]["what_to_do"], &json["error"]["exit_code"]),
+            (&"mend it".into(), &2.into())
+        );
     }
 }

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use tempfile::TempDir;
 
-use super::{EDGE_NAME, EVERYBODY_IS_LET_IN, Role};
+use super::{EDGE_NAME, EVERYBODY_IS_LET_IN, Role, as_user};
 use crate::dns::NameServer;
 use crate::ports;
 
@@ -32,6 +32,7 @@ impl LoneEdge {
         let data = role.data.display().to_string();
         let (at, link, names) = (smtp.to_string(), link.to_string(), name_server.address().to_string());
         let mut arguments = vec!["edge", "setup", "--hostname", EDGE_NAME, "--data", &data];
+        arguments.extend(as_user());
         arguments.extend(["--smtp", &at, "--link", &link, "--dns", &names]);
         role.command_ok(&arguments, "");
         role.configure(EVERYBODY_IS_LET_IN);

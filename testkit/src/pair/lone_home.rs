@@ -5,7 +5,7 @@ use std::path::Path;
 
 use tempfile::TempDir;
 
-use super::{DOMAIN, MorePlace, PASSWORD, Role};
+use super::{DOMAIN, MorePlace, PASSWORD, Role, as_user};
 use crate::imap::Account;
 
 /// A home with the users `alice` and `bob`, running.
@@ -54,21 +54,10 @@ impl LoneHome {
         let [submission, imap] = place.listen;
         let data = role.data.display().to_string();
         let (at, mailboxes) = (submission.to_string(), imap.to_string());
-        role.command_ok(
-            &[
-                "home",
-                "setup",
-                "--domain",
-                domain,
-                "--data",
-                &data,
-                "--submission",
-                &at,
-                "--imap",
-                &mailboxes,
-            ],
-            "",
-        );
+        let mut arguments = vec!["home", "setup", "--domain", domain, "--data", &data];
+        arguments.extend(as_user());
+        arguments.extend(["--submission", &at, "--imap", &mailboxes]);
+        role.command_ok(&arguments, "");
         role.configure(config);
         let home = Self { role, submission, imap, domain: domain.to_owned(), dir };
         for user in ["alice", "bob"] {

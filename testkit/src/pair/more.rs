@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use super::{EVERYBODY_IS_LET_IN, LINK_PATIENCE, PASSWORD, Pair, Role, code_in};
+use super::{EVERYBODY_IS_LET_IN, LINK_PATIENCE, PASSWORD, Pair, Role, as_user, code_in};
 use crate::imap::Account;
 use crate::{ports, until};
 
@@ -89,6 +89,7 @@ impl Pair {
         let [smtp, link] = place.listen;
         let data = role.data.display().to_string();
         let mut arguments = vec!["edge", "setup", "--hostname", hostname, "--data", &data];
+        arguments.extend(as_user());
         let (at, link, names) = (smtp.to_string(), link.to_string(), name_server.to_string());
         arguments.extend(["--smtp", &at, "--link", &link, "--link-address", &link, "--dns", &names]);
         let code = code_in(&role.command_ok(&arguments, ""));
@@ -124,6 +125,7 @@ impl Pair {
         let code = code_in(&self.edge.command_ok(&["edge", "pair"], ""));
         let data = role.data.display().to_string();
         let mut arguments = vec!["home", "setup", "--domain", domain, "--data", &data, "--outbound", "on"];
+        arguments.extend(as_user());
         let (at, mailboxes) = (submission.to_string(), imap.to_string());
         arguments.extend(["--submission", &at, "--imap", &mailboxes, &code]);
         role.command_ok(&arguments, "");

@@ -1,11 +1,11 @@
 //! `postern dkim`: the keys that sign, and how they take turns.
 
 use std::net::SocketAddr;
-use std::path::Path;
 
 use clap::Subcommand;
 
-use super::{Common, dns, print};
+use super::{Common, at_home, dns, print};
+use crate::config::HomeConfig;
 use crate::control::Request;
 use crate::problem::Problem;
 use crate::{daemon, home};
@@ -38,18 +38,20 @@ pub fn run(command: DkimCommand) -> Result<(), Problem> {
         DkimCommand::Status { common } => (Request::new("dkim status", []), common),
         DkimCommand::Rotate { domain, force, resolver, common } => {
             if !force {
-                daemon::block_on(check_published(&domain, &resolver, &common.config))??;
+                at_home(&common.config, |config| {
+                    daemon::block_on(check_published(&domain, &resolver, config))?
+                })?;
             }
             (Request::new("dkim rotate", [&domain]), common)
         }
     };
-    let value = daemon::block_on(home::dkim::command(&common.config, &request))??;
+    let value = at_home(&common.config, |config| daemon::block_on(home::dkim::command(config, &request))?)?;
     print::value(&value, common.json);
     Ok(())
 }
 
 /// New keys sign only when DNS has their records: else what they sign would count as unsigned.
-async fn check_published(domain: &str, resolver: &[SocketAddr], config: &Path) -> Result<(), Problem> {
+async fn check_published(domain: &str, resolver: &[SocketAddr], config: &HomeConfig) -> Result<(), Problem> {
     let keys = home::dkim::status(config).await?;
     let missing = dns::unpublished(domain, &keys, resolver).await?;
     if missing.is_empty() {

@@ -7,8 +7,8 @@ use mail::Domain;
 use net::dns::{Dns, Questions};
 use serde_json::json;
 
-use super::{HOME_CONFIG, print};
-use crate::config::{self, HomeConfig};
+use super::{HOME_CONFIG, at_home, print};
+use crate::config::HomeConfig;
 use crate::problem::Problem;
 use crate::records::ask::{Found, ask};
 use crate::records::{self, Purpose, Wanted};
@@ -48,15 +48,14 @@ enum Format {
 
 /// Carries it out.
 pub fn run(arguments: &DnsArguments) -> Result<(), Problem> {
-    daemon::block_on(show(arguments))?
+    at_home(&arguments.config, |config| daemon::block_on(show(config.clone(), arguments))?)
 }
 
-async fn show(arguments: &DnsArguments) -> Result<(), Problem> {
-    let mut config: HomeConfig = config::load(&arguments.config)?;
+async fn show(mut config: HomeConfig, arguments: &DnsArguments) -> Result<(), Problem> {
     if let Some(other) = arguments.domain.iter().find(|domain| !config.domains.contains(domain)) {
         return Err(Problem::setup(format!("{other} is no domain of this home"), "see domains in home.toml"));
     }
-    let keys = home::dkim::status(&arguments.config).await?;
+    let keys = home::dkim::status(&config).await?;
     if !arguments.domain.is_empty() {
         config.domains.clone_from(&arguments.domain);
     }

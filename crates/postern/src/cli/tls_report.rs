@@ -2,10 +2,8 @@
 
 use clap::Subcommand;
 
-use super::{Common, print};
-use crate::config::{self, HomeConfig};
-use crate::control::{self, Request};
-use crate::daemon;
+use super::{Common, ask_home, print};
+use crate::control::Request;
 use crate::problem::Problem;
 
 #[derive(Debug, Subcommand)]
@@ -38,8 +36,7 @@ pub fn run(command: TlsReportCommand) -> Result<(), Problem> {
         }
         TlsReportCommand::Send { common } => (Request::new("tls-report send", []), common, false),
     };
-    let config: HomeConfig = config::load(&common.config)?;
-    let value = daemon::block_on(control::demand(&config.data, &request))??;
+    let value = ask_home(&request, &common)?;
     if as_it_is && !common.json {
         let document = serde_json::to_string_pretty(&value).unwrap_or_default();
         print::text(&document);

@@ -339,6 +339,8 @@ impl EdgeConfig {
 }
 
 impl Checked for EdgeConfig {
+    const ROLE: link::Role = link::Role::Edge;
+
     fn check(&self) -> Result<(), String> {
         mail::Domain::parse(&self.hostname).map_err(|error| format!("hostname: {error}"))?;
         self.tls.check()?;

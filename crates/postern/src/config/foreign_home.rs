@@ -249,7 +249,7 @@ mod tests {
             ("known_for = \"8d\"\n", "at most 7 d"),
             ("message = \"2 GiB\"\n", "64 KiB to 1 GiB"),
             ("connections = 0\n", "1 to 100"),
-            ("starttls = true\n", "unknown field `starttls`"),
+            ("starttls = true\n", "no key 'starttls'"),
             ("server_name = \"home example\"\n", "server_name is no host name"),
             ("server_name = \"\"\n", "server_name is no host name"),
             ("subaddress_separators = \"-\"\n", "only with a recipients_file"),

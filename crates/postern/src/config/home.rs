@@ -298,6 +298,8 @@ impl EdgePin {
 }
 
 impl Checked for HomeConfig {
+    const ROLE: link::Role = link::Role::Home;
+
     fn check(&self) -> Result<(), String> {
         self.tls.check()?;
         if self.domains.is_empty() {

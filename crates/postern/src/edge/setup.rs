@@ -8,8 +8,9 @@ use net::link_key::LinkKey;
 
 use super::pairing;
 use crate::config::{self, EdgeConfig};
-use crate::files;
+use crate::new_role::NewRole;
 use crate::problem::Problem;
+use crate::{daemon, files, owner};
 
 /// What `postern edge setup` is told.
 #[derive(Debug, Clone, clap::Args)]
@@ -35,6 +36,9 @@ pub struct SetupArguments {
     /// Name server to ask (default: those of the system)
     #[arg(long, value_name = "ADDR:PORT")]
     pub dns: Vec<SocketAddr>,
+    /// The user that the daemon runs as; made if he is not there (default for root: postern)
+    #[arg(long, value_name = "NAME")]
+    pub user: Option<String>,
 }
 
 fn key_path(data: &Path) -> PathBuf {
@@ -57,48 +61,56 @@ pub fn load_key(data: &Path) -> Result<LinkKey, Problem> {
     })
 }
 
-/// Makes keys and configuration and prints the first pairing code.
+/// Makes keys and configuration and prints the first pairing code. Nothing is left of it when a step fails.
 pub fn setup(arguments: &SetupArguments) -> Result<(), Problem> {
-    prepare(arguments)?;
-    println!("Edge {} is set up: {}", arguments.hostname, arguments.config.display());
-    println!("Start it:  postern edge run --config {}", arguments.config.display());
+    let role = prepare(arguments)?;
+    let config = role.config().to_owned();
+    let code = role.as_owner(|| code_of(role.data(), &arguments.hostname))?;
+    role.finish(&config_text(arguments))?;
+    println!("Edge {} is set up: {}", arguments.hostname, config.display());
+    println!("Start it:  {}", daemon::how_to_start("edge", &config));
     println!();
-    pair(&arguments.config)
+    print_code(&code);
+    Ok(())
 }
 
-/// Makes keys and configuration.
-pub fn prepare(arguments: &SetupArguments) -> Result<(), Problem> {
-    if arguments.config.exists() {
-        return Err(Problem::setup(
-            format!("{} is there already", arguments.config.display()),
-            "for a new pairing code use 'postern edge pair'; to begin anew remove the file first",
-        ));
-    }
+/// As [`setup`] without a pairing code, and nothing is printed.
+pub fn setup_quietly(arguments: &SetupArguments) -> Result<(), Problem> {
+    prepare(arguments)?.finish(&config_text(arguments))
+}
+
+/// Makes the keys.
+fn prepare(arguments: &SetupArguments) -> Result<NewRole, Problem> {
     let text = config_text(arguments);
     let parsed: EdgeConfig =
         toml::from_str(&text).map_err(|error| Problem::setup(error.message(), "correct the arguments"))?;
     config::Checked::check(&parsed).map_err(|what| Problem::setup(what, "correct the arguments"))?;
-    files::make_private_dir(&arguments.data)?;
-    if let Some(dir) = arguments.config.parent() {
-        std::fs::create_dir_all(dir).map_err(|error| files::write_problem(dir, &error))?;
-    }
-    let path = key_path(&arguments.data);
-    if !path.exists() {
-        let key = LinkKey::generate().map_err(|error| Problem::failed(error, ""))?;
-        files::replace(&path, key.pem().as_bytes()).map_err(|error| files::write_problem(&path, &error))?;
-    }
+    let again = "for a new pairing code use 'postern edge pair'; to begin anew remove the file first";
+    let role = NewRole::begin(&arguments.config, &arguments.data, arguments.user.as_deref(), again)?;
     let link_port = parsed.listen.link.first().map_or(443, SocketAddr::port);
     let address =
         arguments.link_address.clone().unwrap_or_else(|| format!("{}:{link_port}", arguments.hostname));
-    let path = address_path(&arguments.data);
-    files::replace_json(&path, &address).map_err(|error| files::write_problem(&path, &error))?;
-    files::replace(&arguments.config, text.as_bytes())
-        .map_err(|error| files::write_problem(&arguments.config, &error))
+    role.as_owner(|| {
+        let path = key_path(role.data());
+        if !path.exists() {
+            let key = LinkKey::generate().map_err(|error| Problem::failed(error, ""))?;
+            files::replace(&path, key.pem().as_bytes())
+                .map_err(|error| files::write_problem(&path, &error))?;
+        }
+        let path = address_path(role.data());
+        files::replace_json(&path, &address).map_err(|error| files::write_problem(&path, &error))
+    })?;
+    Ok(role)
 }
 
-/// Prints a new pairing code, as text and, on a terminal, as a QR code.
+/// Prints a new pairing code; an older one is dead then.
 pub fn pair(config_path: &Path) -> Result<(), Problem> {
-    let code = new_code(config_path)?;
+    print_code(&new_code(config_path)?);
+    Ok(())
+}
+
+/// As text and, on a terminal, as a QR code.
+fn print_code(code: &str) {
     println!("Pairing code, good once and for one hour; an older one is dead now:");
     println!();
     println!("{code}");
@@ -109,16 +121,19 @@ pub fn pair(config_path: &Path) -> Result<(), Problem> {
     {
         println!("{}", qr.render::<qrcode::render::unicode::Dense1x2>().quiet_zone(true).build());
     }
-    Ok(())
 }
 
 /// Makes a new pairing code; an older one is dead then.
 pub fn new_code(config_path: &Path) -> Result<String, Problem> {
     let config: EdgeConfig = config::load(config_path)?;
-    let key = load_key(&config.data)?;
-    let address = files::read_json::<String>(&address_path(&config.data))?
-        .unwrap_or_else(|| format!("{}:443", config.hostname));
-    Ok(pairing::new_code(&config.data, &key, &address)?.to_string())
+    owner::as_owner_of(&config.data, || code_of(&config.data, &config.hostname))
+}
+
+fn code_of(data: &Path, hostname: &str) -> Result<String, Problem> {
+    let key = load_key(data)?;
+    let address =
+        files::read_json::<String>(&address_path(data))?.unwrap_or_else(|| format!("{hostname}:443"));
+    Ok(pairing::new_code(data, &key, &address)?.to_string())
 }
 
 fn config_text(arguments: &SetupArguments) -> String {
@@ -130,7 +145,7 @@ fn config_text(arguments: &SetupArguments) -> String {
         "# Postern, role Edge. Every key and its default: docs/configuration.md\n\
          hostname = {:?}\ndata = {:?}\n",
         arguments.hostname,
-        arguments.data.display().to_string()
+        files::whole(&arguments.data).display().to_string()
     );
     if !(arguments.smtp.is_empty() && arguments.link.is_empty()) {
         text.push_str("\n[listen]\n");

@@ -1,16 +1,14 @@
 //! Users and aliases as the operator changes them: directory and mailbox together, running or not.
 
-use std::path::Path;
-
 use mail::Address;
 use serde_json::{Value, json};
 use store::Store;
 
 use super::directory::Directory;
-use crate::config::{self, HomeConfig};
+use crate::config::HomeConfig;
 use crate::control::{self, Refusal, Request};
 use crate::problem::Problem;
-use crate::system;
+use crate::{data_dir, system};
 
 /// Opens the mailboxes; an account that the directory has and the store has not gets its mailbox.
 pub fn open_store(config: &HomeConfig, directory: &Directory) -> Result<Store, Problem> {
@@ -97,14 +95,14 @@ fn list_aliases(directory: &Directory) -> Value {
 }
 
 /// Asks the running daemon, or does it here when none runs.
-pub async fn command(config_path: &Path, request: &Request) -> Result<Value, Problem> {
-    let config: HomeConfig = config::load(config_path)?;
+pub async fn command(config: &HomeConfig, request: &Request) -> Result<Value, Problem> {
     let _lock = match control::ask_or_lock(&config.data, request).await? {
         Ok(value) => return Ok(value),
         Err(lock) => lock,
     };
-    let directory = Directory::open(&config)?;
-    let store = open_store(&config, &directory)?;
+    data_dir::check(&config.data)?;
+    let directory = Directory::open(config)?;
+    let store = open_store(config, &directory)?;
     let arguments: Vec<&str> = request.arguments.iter().map(String::as_str).collect();
     change(&directory, &store, &request.command, &arguments)
         .map_err(|(what, advice)| Problem::setup(what, advice))

@@ -12,6 +12,7 @@ use net::link_transport::Dialer;
 use super::dkim::DomainKeys;
 use crate::config::{self, Checked as _, HomeConfig};
 use crate::edge::to_hex;
+use crate::new_role::NewRole;
 use crate::problem::Problem;
 use crate::sealed::{self, UnsealWith};
 use crate::wire::{self, FrameReader};
@@ -43,6 +44,9 @@ pub struct SetupArguments {
     /// Whether users may send to the world: off until the edge's address is fit for it
     #[arg(long, default_value = "off", value_parser = ["off", "on"])]
     pub outbound: String,
+    /// The user that the daemon runs as; made if he is not there (default for root: postern)
+    #[arg(long, value_name = "NAME")]
+    pub user: Option<String>,
 }
 
 /// The secrets of a home.
@@ -90,25 +94,25 @@ impl Secrets {
     }
 }
 
-/// Makes keys, pairs, and writes the configuration. Nothing is written to it unless pairing succeeds.
+/// Makes keys, pairs, and writes the configuration. Nothing is left of it when a step fails, and all that can fail
+/// here is tried before the pairing code is spent.
 pub fn setup(arguments: &SetupArguments) -> Result<(), Problem> {
-    if arguments.config.exists() {
-        return Err(Problem::setup(
-            format!("{} is there already", arguments.config.display()),
-            "to pair with one more edge use 'postern home pair'; to begin anew remove the file first",
-        ));
-    }
     let code = arguments.code.as_deref().map(parse_code).transpose()?;
     let text = config_text(arguments);
     let parsed: HomeConfig =
         toml::from_str(&text).map_err(|error| Problem::setup(error.message(), "correct the arguments"))?;
     parsed.check().map_err(|what| Problem::setup(what, "correct the arguments"))?;
-    files::make_private_dir(&arguments.data)?;
-    let secrets = Secrets::ensure(&arguments.data)?;
-    DomainKeys::open(&arguments.data, &arguments.domain, system::now())?;
+    let again = "to pair with one more edge use 'postern home pair'; to begin anew remove the file first";
+    let role = NewRole::begin(&arguments.config, &arguments.data, arguments.user.as_deref(), again)?;
+    let config = role.config().to_owned();
+    let secrets = role.as_owner(|| {
+        let secrets = Secrets::ensure(role.data())?;
+        DomainKeys::open(role.data(), &arguments.domain, system::now())?;
+        Ok(secrets)
+    })?;
     let paired = match &code {
         Some(code) => {
-            let hostname = daemon::block_on(pair_with(code, &secrets.link_key, &arguments.domain))??;
+            let hostname = pair_until_interrupted(code, &secrets.link_key, &arguments.domain)?;
             Some((edge_text(&hostname, code), format!("Paired with the edge {hostname}.")))
         }
         None => None,
@@ -118,21 +122,22 @@ pub fn setup(arguments: &SetupArguments) -> Result<(), Problem> {
             "Paired with no edge: write [foreign_edge] for mail that comes, [smarthost] for mail that goes.";
         (String::new(), next.to_owned())
     });
-    if let Some(dir) = arguments.config.parent() {
-        std::fs::create_dir_all(dir).map_err(|error| files::write_problem(dir, &error))?;
-    }
-    let text = format!("{text}\n{edge}");
-    files::replace(&arguments.config, text.as_bytes())
-        .map_err(|error| files::write_problem(&arguments.config, &error))?;
-    println!("{done} Configuration: {}", arguments.config.display());
-    println!(
-        "Add a user:  postern user add you@{} --config {}",
-        first(&arguments.domain),
-        arguments.config.display()
-    );
-    println!("DNS records: postern dns --config {}", arguments.config.display());
-    println!("Start it:    postern home run --config {}", arguments.config.display());
+    role.finish(&format!("{text}\n{edge}"))?;
+    println!("{done} Configuration: {}", config.display());
+    println!("Add a user:  postern user add you@{} --config {}", first(&arguments.domain), config.display());
+    println!("DNS records: postern dns --config {}", config.display());
+    println!("Start it:    {}", daemon::how_to_start("home", &config));
     Ok(())
+}
+
+/// Ctrl-C ends it like any failure: what was made goes.
+fn pair_until_interrupted(code: &PairingCode, key: &LinkKey, domains: &[Domain]) -> Result<String, Problem> {
+    daemon::block_on(async {
+        tokio::select! {
+            paired = pair_with(code, key, domains) => paired,
+            _ = tokio::signal::ctrl_c() => Err(Problem::failed("stopped before the edge had answered", "")),
+        }
+    })?
 }
 
 fn first(domains: &[Domain]) -> &str {
@@ -143,23 +148,20 @@ fn first(domains: &[Domain]) -> &str {
 pub fn pair(config_path: &Path, code: &str) -> Result<(), Problem> {
     let config: HomeConfig = config::load(config_path)?;
     let code = parse_code(code)?;
-    // A configuration that was written by hand or imported has no keys yet; one with edges has lost them.
-    let secrets = if config.edges.is_empty() {
-        files::make_private_dir(&config.data)?;
-        Secrets::ensure(&config.data)?
-    } else {
-        Secrets::load(&config.data)?
-    };
-    let hostname = daemon::block_on(pair_with(&code, &secrets.link_key, &config.domains))??;
     let text = files::read_text(config_path, "")?;
+    let role = NewRole::again(config_path, &config.data)?;
+    // A configuration that was written by hand or imported has no keys yet; one with edges has lost them.
+    let secrets = role.as_owner(|| {
+        if config.edges.is_empty() { Secrets::ensure(&config.data) } else { Secrets::load(&config.data) }
+    })?;
+    let hostname = pair_until_interrupted(&code, &secrets.link_key, &config.domains)?;
     let text = if config.edges.iter().any(|pin| pin.name == hostname) {
         without_edge(&text, &hostname)
     } else {
         text
     };
     let text = format!("{}\n\n{}", text.trim_end(), edge_text(&hostname, &code));
-    files::replace(config_path, text.as_bytes())
-        .map_err(|error| files::write_problem(config_path, &error))?;
+    role.finish(&text)?;
     println!("Paired with the edge {hostname}. Restart Home to use it.");
     Ok(())
 }
@@ -230,7 +232,7 @@ fn config_text(arguments: &SetupArguments) -> String {
         "# Postern, role Home. Every key and its default: docs/configuration.md\n\
          domains = [{}]\ndata = {:?}\noutbound = {:?}\n",
         quoted(arguments.domain.iter().map(ToString::to_string).collect()),
-        arguments.data.display().to_string(),
+        files::whole(&arguments.data).display().to_string(),
         arguments.outbound,
     );
     if !(arguments.submission.is_empty() && arguments.imap.is_empty()) {

@@ -1,14 +1,12 @@
 //! `dkim status` and `dkim rotate`, in the running daemon or without one.
 
-use std::path::Path;
-
 use serde_json::{Value, json};
 
 use super::{DomainKeys, DomainRecords, keep_secs};
-use crate::config::{self, HomeConfig};
+use crate::config::HomeConfig;
 use crate::control::{self, Refusal, Request};
 use crate::problem::Problem;
-use crate::system;
+use crate::{data_dir, system};
 
 /// Carries out a command of `postern dkim`. Making keys takes a fraction of a second.
 pub fn answer(
@@ -31,21 +29,20 @@ pub fn answer(
 }
 
 /// Asks the running daemon, or does it here when none runs.
-pub async fn command(config_path: &Path, request: &Request) -> Result<Value, Problem> {
-    let config: HomeConfig = config::load(config_path)?;
+pub async fn command(config: &HomeConfig, request: &Request) -> Result<Value, Problem> {
     let _lock = match control::ask_or_lock(&config.data, request).await? {
         Ok(value) => return Ok(value),
         Err(lock) => lock,
     };
+    data_dir::check(&config.data)?;
     let keys = DomainKeys::open(&config.data, &config.domains, system::now())?;
     let arguments: Vec<&str> = request.arguments.iter().map(String::as_str).collect();
-    answer(&keys, &config, &request.command, &arguments)
-        .map_err(|(what, advice)| Problem::setup(what, advice))
+    answer(&keys, config, &request.command, &arguments).map_err(|(what, advice)| Problem::setup(what, advice))
 }
 
 /// `dkim status`, as a value.
-pub async fn status(config_path: &Path) -> Result<Vec<DomainRecords>, Problem> {
-    let status = command(config_path, &Request::new("dkim status", [])).await?;
+pub async fn status(config: &HomeConfig) -> Result<Vec<DomainRecords>, Problem> {
+    let status = command(config, &Request::new("dkim status", [])).await?;
     serde_json::from_value(status).map_err(|error| {
         let advice = "program and daemon differ: restart the daemon";
         Problem::failed(format!("the daemon's answer can't be read: {error}"), advice)
