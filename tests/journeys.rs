@@ -9,6 +9,7 @@ mod away;
 mod backscatter;
 mod bad_input;
 mod crashes;
+mod defaults;
 mod dialogues;
 mod filters;
 mod firewall;

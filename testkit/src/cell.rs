@@ -44,30 +44,8 @@ impl Cell {
     #[must_use]
     pub fn new(package: &str, namespace: &str, name_server: std::net::IpAddr) -> Self {
         let dir = crate::leavings::dir("cell");
-        set_mode(dir.path(), 0o755);
-        let cell = Self { dir, package: Package::unpacked(package), namespace: namespace.to_owned() };
-        for name in
-            ["usr", "dev", "opt", "proc", "etc", "run", "tmp", "root", "var/log", "var/lib", "var/spool"]
-        {
-            std::fs::create_dir_all(cell.path(name)).expect("a directory");
-        }
-        set_mode(&cell.path("tmp"), 0o1777);
-        for name in ["bin", "sbin", "lib", "lib64"] {
-            std::os::unix::fs::symlink(format!("usr/{name}"), cell.path(name)).expect("a link");
-        }
-        std::os::unix::fs::symlink("../run", cell.path("var/run")).expect("a link");
-        let (mut passwd, mut group) = (String::new(), "nogroup:x:65534:\nmail:x:8:\n".to_owned());
-        for (name, id) in USERS {
-            let _ = writeln!(passwd, "{name}:x:{id}:{id}::/root:/bin/sh");
-            let _ = writeln!(group, "{name}:x:{id}:");
-        }
-        cell.write("etc/passwd", &passwd);
-        cell.write("etc/group", &group);
-        cell.write("etc/resolv.conf", &format!("nameserver {name_server}\n"));
-        cell.write("etc/services", "smtp 25/tcp\ndomain 53/tcp\ndomain 53/udp\n");
-        cell.write("etc/hosts", "127.0.0.1 localhost\n");
-        cell.write("etc/nsswitch.conf", "passwd: files\ngroup: files\nhosts: files dns\n");
-        cell
+        furnish(dir.path(), &USERS, name_server);
+        Self { dir, package: Package::unpacked(package), namespace: namespace.to_owned() }
     }
 
     /// The path, from outside, of what is at this path inside.
@@ -151,6 +129,32 @@ impl Drop for Cell {
             );
         }
     }
+}
+
+/// Makes what every program expects to find below `/`: directories, users, and where names are asked for.
+pub(crate) fn furnish(root: &Path, users: &[(&str, u32)], name_server: std::net::IpAddr) {
+    set_mode(root, 0o755);
+    for name in ["usr", "dev", "opt", "proc", "etc", "run", "tmp", "root", "var/log", "var/lib", "var/spool"]
+    {
+        std::fs::create_dir_all(root.join(name)).expect("a directory");
+    }
+    set_mode(&root.join("tmp"), 0o1777);
+    for name in ["bin", "sbin", "lib", "lib64"] {
+        std::os::unix::fs::symlink(format!("usr/{name}"), root.join(name)).expect("a link");
+    }
+    std::os::unix::fs::symlink("../run", root.join("var/run")).expect("a link");
+    let (mut passwd, mut group) = (String::new(), "nogroup:x:65534:\nmail:x:8:\n".to_owned());
+    for (name, id) in users {
+        let _ = writeln!(passwd, "{name}:x:{id}:{id}::/root:/bin/sh");
+        let _ = writeln!(group, "{name}:x:{id}:");
+    }
+    let write = |name: &str, text: &str| std::fs::write(root.join("etc").join(name), text).expect("a file");
+    write("passwd", &passwd);
+    write("group", &group);
+    write("resolv.conf", &format!("nameserver {name_server}\n"));
+    write("services", "smtp 25/tcp\ndomain 53/tcp\ndomain 53/udp\n");
+    write("hosts", "127.0.0.1 localhost\n");
+    write("nsswitch.conf", "passwd: files\ngroup: files\nhosts: files dns\n");
 }
 
 fn set_mode(path: &Path, mode: u32) {

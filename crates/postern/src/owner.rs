@@ -173,12 +173,19 @@ pub fn as_owner_of<T: Send>(
 
 /// A user that was made just now.
 #[derive(Debug)]
-pub struct MadeUser(String);
+pub struct MadeUser {
+    name: String,
+    with_his_group: bool,
+}
 
 impl MadeUser {
     /// Takes him away again, after a set-up that failed.
     pub fn remove(&self) {
-        let _ = quiet("userdel").arg(&self.0).status();
+        let _ = quiet("userdel").arg(&self.name).status();
+        // Some machines' userdel does it, some do not.
+        if self.with_his_group {
+            let _ = quiet("groupdel").arg(&self.name).status();
+        }
     }
 }
 
@@ -191,13 +198,16 @@ pub fn make_service_user(name: &str) -> Result<MadeUser, Problem> {
         "make it yourself ('useradd --system {name}'), or name another with --user; '--user root' runs the \
          daemon as root"
     );
+    let with_his_group = !unistd::Group::from_name(name).is_ok_and(|group| group.is_some());
+    let group = if with_his_group { &["--user-group"][..] } else { &["--gid", name] };
     let output = quiet("useradd")
-        .args(["--system", "--user-group", "--no-create-home", "--home-dir", "/var/lib/postern"])
+        .args(["--system", "--no-create-home", "--home-dir", "/var/lib/postern"])
+        .args(group)
         .args(["--shell", "/usr/sbin/nologin", name])
         .stderr(Stdio::piped())
         .output();
     match output {
-        Ok(output) if output.status.success() => Ok(MadeUser(name.to_owned())),
+        Ok(output) if output.status.success() => Ok(MadeUser { name: name.to_owned(), with_his_group }),
         Ok(output) => {
             let said = String::from_utf8_lossy(&output.stderr).trim().to_owned();
             Err(Problem::setup(format!("can't make the user {name}: {said}"), advice))
