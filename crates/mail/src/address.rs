@@ -31,7 +31,7 @@ impl fmt::Display for AddressError {
             Self::Incomplete => "an address is local-part@domain",
             Self::LocalPart => "the part before the @ has a character that must be quoted",
             Self::LocalPartTooLong => "the part before the @ is longer than 64 octets",
-            Self::Domain => "the part after the @ is no domain",
+            Self::Domain => "that is no domain name, such as example.org",
             Self::DomainTooLong => "the part after the @ is longer than 255 octets",
         })
     }

@@ -3,6 +3,7 @@
 
 mod look_up;
 mod questions;
+mod words;
 
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
@@ -107,7 +108,7 @@ impl Dns {
     fn build(servers: &[SocketAddr], anchors: Option<TrustAnchors>) -> Result<Self, DnsError> {
         let failed = |error: NetError| DnsError {
             name: "the system's name servers".to_owned(),
-            cause: error.to_string(),
+            cause: words::of(&error),
         };
         let mut builder = if servers.is_empty() {
             TokioResolver::builder_tokio().map_err(failed)?

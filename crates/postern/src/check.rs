@@ -33,7 +33,7 @@ pub struct ClientArguments {
     #[arg(long, default_value = "", allow_hyphen_values = true)]
     mail_from: String,
     /// Ask this name server instead of the system's
-    #[arg(long, value_name = "ADDR:PORT")]
+    #[arg(long, value_name = "ADDR:PORT", value_parser = crate::network::address_and_port)]
     resolver: Vec<SocketAddr>,
     /// The name of the host that takes the mail
     #[arg(long, default_value = "unknown")]
@@ -122,7 +122,7 @@ fn read_message(arguments: &MessageArguments) -> Result<Vec<u8>, Problem> {
     let name = arguments.file.display();
     let failed = |error: std::io::Error| {
         Problem::setup(
-            format!("can't read {name}: {error}"),
+            format!("can't read {name}: {}", crate::problem::io_words(&error)),
             "name a file that holds one message, or - for standard input",
         )
     };

@@ -6,7 +6,7 @@ mod firewall;
 mod print;
 mod tls_report;
 
-pub use print::{readable as print_event, text as print_text};
+pub use print::{Output, readable as print_event, text as print_text, value as print_value};
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -16,7 +16,7 @@ use serde_json::Value;
 
 use crate::config::{self, EdgeConfig, HomeConfig};
 use crate::control::{self, Request};
-use crate::problem::Problem;
+use crate::problem::{self, Problem};
 use crate::{check, daemon, edge, home, owner, trace};
 
 const EDGE_CONFIG: &str = "/etc/postern/edge.toml";
@@ -119,6 +119,9 @@ enum EdgeCommand {
         /// The configuration file
         #[arg(long, default_value = EDGE_CONFIG)]
         config: PathBuf,
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
     },
     /// Run in the foreground
     Run {
@@ -339,7 +342,7 @@ fn wants_json() -> bool {
 pub fn run(cli: Cli) -> Result<(), Problem> {
     match cli.command {
         Command::Edge(EdgeCommand::Setup(arguments)) => edge::setup::setup(&arguments),
-        Command::Edge(EdgeCommand::Pair { config }) => edge::setup::pair(&config),
+        Command::Edge(EdgeCommand::Pair { config, json }) => edge::setup::pair(&config, Output::of(json)),
         Command::Edge(EdgeCommand::Run { config }) => {
             daemon::start_logging();
             daemon::settle(&config::load::<EdgeConfig>(&config)?.data)?;
@@ -502,7 +505,7 @@ fn print_trace(what: &str, config: Option<PathBuf>, json: bool) -> Result<(), Pr
 fn read_password(from_stdin: bool) -> Result<String, Problem> {
     let failed = |error: std::io::Error| {
         Problem::setup(
-            format!("can't read the password: {error}"),
+            format!("can't read the password: {}", problem::io_words(&error)),
             "give it on standard input with --password-stdin",
         )
     };

@@ -102,13 +102,16 @@ pub fn run(once: bool) -> Result<(), Problem> {
             println!("\nBoth messages were read back and are what was sent.");
             Ok(())
         }
-        Ok(()) => stage.stay(),
+        Ok(()) => stage.stay().inspect_err(|_| stage.show_logs()),
         Err(problem) => {
             stage.show_logs();
             Err(problem)
         }
     }
 }
+
+/// How often it is looked whether both roles still run.
+const LOOKED_AFTER_EVERY: Duration = Duration::from_secs(1);
 
 fn say(text: &str) {
     println!("\n== {text}");
@@ -308,14 +311,7 @@ impl Stage {
     fn wait_for(&mut self, what: &str, mut done: impl FnMut(&mut Self) -> bool) -> Result<(), Problem> {
         let begun = Instant::now();
         while !done(self) {
-            for (name, role) in [("edge", &mut self.edge), ("home", &mut self.home)] {
-                if let Some(Ok(Some(status))) = role.as_mut().map(|role| role.child.try_wait()) {
-                    return Err(Problem::failed(
-                        format!("{what} will not come: postern {name} has ended ({status})"),
-                        "its last lines are above",
-                    ));
-                }
-            }
+            self.see_that_both_run(what)?;
             if begun.elapsed() > PATIENCE {
                 return Err(Problem::failed(
                     format!("{what} did not come within {} s", PATIENCE.as_secs()),
@@ -346,18 +342,38 @@ impl Stage {
         println!("  The certificate is self-made: your program will ask you to accept it.");
         println!("  Mail from outside: {} (no TLS needed), from anyone to {ALICE}", self.smtp);
         println!("  Write to {FRIEND} and it is shown here. Ctrl-C ends the demo and removes everything.");
-        let Self { runtime, world, .. } = self;
-        runtime.block_on(async {
-            loop {
+        loop {
+            let Self { runtime, world, .. } = self;
+            let over = runtime.block_on(async {
                 tokio::select! {
                     message = world.recv() => match message {
-                        Some(message) => println!("\n-- the world got:\n{}", String::from_utf8_lossy(&message)),
-                        None => return,
+                        Some(message) => {
+                            println!("\n-- the world got:\n{}", String::from_utf8_lossy(&message));
+                            false
+                        }
+                        None => true,
                     },
-                    _ = tokio::signal::ctrl_c() => return,
+                    _ = tokio::signal::ctrl_c() => true,
+                    () = tokio::time::sleep(LOOKED_AFTER_EVERY) => false,
                 }
+            });
+            if over {
+                return Ok(());
             }
-        });
+            self.see_that_both_run("the demo")?;
+        }
+    }
+
+    /// A role that has ended is told, and not waited for.
+    fn see_that_both_run(&mut self, what: &str) -> Result<(), Problem> {
+        for (name, role) in [("edge", &mut self.edge), ("home", &mut self.home)] {
+            if let Some(Ok(Some(status))) = role.as_mut().map(|role| role.child.try_wait()) {
+                return Err(Problem::failed(
+                    format!("{what} can't go on: postern {name} has ended ({status})"),
+                    "its last lines are above",
+                ));
+            }
+        }
         Ok(())
     }
 

@@ -290,7 +290,7 @@ impl Edge {
                     "domains": domains.unwrap_or_else(Vec::new),
                     "snapshot": kept.map(|kept| kept.snapshot.generation),
                     "sealed": home.sealed.count(),
-                    "sealed_octets": home.sealed.octets(),
+                    "sealed_octets": home.sealed.item_octets(),
                     "outcomes": home.outcomes.count(),
                 })
             })

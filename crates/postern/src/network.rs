@@ -1,7 +1,7 @@
 //! A network: an address, and how many of its bits count.
 
 use std::fmt;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::str::FromStr;
 
 use serde::{Deserialize, Deserializer, de};
@@ -17,6 +17,15 @@ pub struct Network {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("write an address or a network, such as 192.0.2.7 or 192.168.0.0/16")]
 pub struct NetworkError;
+
+/// Reads an address and a port of a command line.
+///
+/// # Errors
+/// Says how it is written.
+pub fn address_and_port(text: &str) -> Result<SocketAddr, String> {
+    text.parse()
+        .map_err(|_| "write an address and a port, such as 192.0.2.7:443 or [2001:db8::7]:443".to_owned())
+}
 
 impl Network {
     /// Its address.

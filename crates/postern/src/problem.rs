@@ -57,6 +57,9 @@ impl fmt::Display for Problem {
 
 /// What the system says of a failure, without the number that means nothing to a person.
 pub fn io_words(error: &io::Error) -> String {
+    if error.kind() == io::ErrorKind::InvalidData {
+        return "it is not text in UTF-8".to_owned();
+    }
     let words = error.to_string();
     let words = words.split(" (os error ").next().unwrap_or_default();
     let mut letters = words.chars();

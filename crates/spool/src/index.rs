@@ -73,6 +73,15 @@ impl Index {
         self.items.len()
     }
 
+    /// What the items of the segments and their own files take, without what is not reclaimed yet.
+    pub(crate) fn item_octets(&self) -> u64 {
+        let files = self.items.values().filter_map(|entry| match entry.body {
+            StoredBody::OwnFile { octets, .. } => Some(octets),
+            StoredBody::InSegment { .. } => None,
+        });
+        files.sum::<u64>() + self.segments.values().map(|segment| segment.live_octets).sum::<u64>()
+    }
+
     pub(crate) fn octets(&self) -> u64 {
         self.file_octets + self.segments.values().map(|segment| segment.octets).sum::<u64>()
     }

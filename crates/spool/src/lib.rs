@@ -228,6 +228,12 @@ impl Spool {
         self.shared.index().octets()
     }
 
+    /// Octets of the items alone: none when there are none.
+    #[must_use]
+    pub fn item_octets(&self) -> u64 {
+        self.shared.index().item_octets()
+    }
+
     /// Whether an item of this size would be taken now.
     #[must_use]
     pub fn has_room_for(&self, octets: u64) -> bool {

@@ -79,7 +79,7 @@ impl Dns {
                 let name_exists = response.metadata.response_code != ResponseCode::NXDomain;
                 Ok(Found { name_exists, ..Found::default() })
             }
-            Err(error) => Err(failed(error.to_string())),
+            Err(error) => Err(failed(super::words::of(&error))),
         }
     }
 }

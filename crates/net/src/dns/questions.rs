@@ -94,7 +94,7 @@ fn meaning(error: &NetError) -> LookupError {
     } else if error.is_no_records_found() {
         LookupError::NoRecords
     } else {
-        LookupError::Temporary(error.to_string())
+        LookupError::Temporary(super::words::of(error))
     }
 }
 

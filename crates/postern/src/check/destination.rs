@@ -22,7 +22,7 @@ pub struct DestinationArguments {
     #[arg(long)]
     config: Option<PathBuf>,
     /// Ask this name server instead of the configured ones
-    #[arg(long, value_name = "ADDR:PORT")]
+    #[arg(long, value_name = "ADDR:PORT", value_parser = crate::network::address_and_port)]
     resolver: Vec<SocketAddr>,
     /// Print JSON
     #[arg(long)]

@@ -25,7 +25,7 @@ pub enum DkimCommand {
         #[arg(long)]
         force: bool,
         /// Ask this name server for the new keys' records instead of the system's
-        #[arg(long, value_name = "ADDR:PORT")]
+        #[arg(long, value_name = "ADDR:PORT", value_parser = crate::network::address_and_port)]
         resolver: Vec<SocketAddr>,
         #[command(flatten)]
         common: Common,

@@ -1,18 +1,27 @@
 //! `postern dns`: the records that the domains need, and whether they are there.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
 
 use clap::ValueEnum;
 use mail::Domain;
 use net::dns::{Dns, Questions};
 use serde_json::json;
+use tokio::sync::Semaphore;
+use tokio::time::Instant;
 
 use super::{HOME_CONFIG, at_home, print};
 use crate::config::HomeConfig;
 use crate::problem::Problem;
-use crate::records::ask::{Found, ask};
+use crate::records::ask::{Found, State, ask};
 use crate::records::{self, Purpose, Wanted};
 use crate::{daemon, home};
+
+/// How long an operator waits for all answers together.
+const PATIENCE: Duration = Duration::from_secs(8);
+/// Records that are asked for at one time: many domains must not flood a name server.
+const AT_ONE_TIME: usize = 32;
 
 /// Arguments of `postern dns`.
 #[derive(Debug, clap::Args)]
@@ -29,7 +38,7 @@ pub struct DnsArguments {
     #[arg(long)]
     json: bool,
     /// Ask this name server instead of the system's
-    #[arg(long, value_name = "ADDR:PORT")]
+    #[arg(long, value_name = "ADDR:PORT", value_parser = crate::network::address_and_port)]
     resolver: Vec<SocketAddr>,
     /// The configuration file of Home
     #[arg(long, default_value = HOME_CONFIG)]
@@ -94,10 +103,27 @@ fn questions(resolver: &[SocketAddr]) -> Result<Questions, Problem> {
     Ok(dns.questions())
 }
 
+/// All at one time, and in the order they were given: with a name server that is dead the operator waits once.
 async fn ask_all(questions: &Questions, wanted: Vec<Wanted>) -> Vec<Found> {
+    let (until, places) = (Instant::now() + PATIENCE, Arc::new(Semaphore::new(AT_ONE_TIME)));
+    let asked = wanted.into_iter().map(|record| {
+        let (questions, places) = (questions.clone(), Arc::clone(&places));
+        tokio::spawn(async move {
+            let answered = tokio::time::timeout_at(until, async {
+                let _place = places.acquire().await;
+                ask(&questions, record.clone()).await
+            });
+            answered.await.unwrap_or_else(|_| Found {
+                wanted: record,
+                state: State::Unknown,
+                found: vec!["the name servers did not answer in time".to_owned()],
+            })
+        })
+    });
+    let asked: Vec<_> = asked.collect();
     let mut all = Vec::new();
-    for record in wanted {
-        all.push(ask(questions, record).await);
+    for answer in asked {
+        all.extend(answer.await);
     }
     all
 }
@@ -135,4 +161,30 @@ fn row(record: &Wanted, state: &str) -> String {
     };
     let value = if record.value.is_empty() { "the edge's address" } else { &record.value };
     format!("{state:<8}  {}  {kind}  {value}\n          {}", record.name, record.action())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Symptom: `dns --check` took minutes when the name server was dead. Cause: one record was asked for after the
+    /// other, each with all its tries.
+    #[tokio::test(start_paused = true)]
+    async fn a_dead_name_server_is_waited_for_once_however_many_records_there_are() {
+        let silent = tokio::net::UdpSocket::bind("127.0.0.1:0").await.unwrap();
+        let questions =
+            questions(&[silent.local_addr().unwrap()]).unwrap_or_else(|problem| panic!("{problem}"));
+        let domains: Vec<String> = (0..AT_ONE_TIME * 3).map(|n| format!("\"d{n}.example\"")).collect();
+        let config: HomeConfig = toml::from_str(&format!("domains = [{}]", domains.join(", "))).unwrap();
+        let wanted = records::wanted(&config, &[]);
+        assert!(wanted.len() > AT_ONE_TIME * 2);
+        let begun = Instant::now();
+        let found = ask_all(&questions, wanted.clone()).await;
+        // The clock is simulated.
+        assert!(begun.elapsed() <= Duration::from_secs(10), "{:?}", begun.elapsed());
+        let names = |all: &[Wanted]| all.iter().map(|record| record.name.clone()).collect::<Vec<_>>();
+        let asked: Vec<Wanted> = found.iter().map(|found| found.wanted.clone()).collect();
+        assert_eq!(names(&asked), names(&wanted));
+        assert!(found.iter().all(|found| found.state == State::Unknown && !found.found.is_empty()));
+    }
 }

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use clap::Subcommand;
 use net::endpoint::Endpoint;
 
-use super::{EDGE_CONFIG, HOME_CONFIG, print};
+use super::{EDGE_CONFIG, HOME_CONFIG, Output, print};
 use crate::config::{self, EdgeConfig, HomeConfig};
 use crate::firewall::{self, Surroundings, Wishes, apply};
 use crate::network::Network;
@@ -35,7 +35,7 @@ pub enum FirewallCommand {
         lan: Vec<Network>,
         /// Where an edge takes links that is not in the configuration yet, such as 192.0.2.7:443: let Home out to it
         /// before you run 'postern home pair'; may be given several times
-        #[arg(long, value_name = "ADDRESS:PORT")]
+        #[arg(long, value_name = "ADDRESS:PORT", value_parser = crate::network::address_and_port)]
         edge: Vec<SocketAddr>,
         /// The configuration file
         #[arg(long, default_value = HOME_CONFIG)]
@@ -43,6 +43,9 @@ pub enum FirewallCommand {
     },
     /// Keep the rules that were loaded with --apply
     Confirm {
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
         /// Not needed: what waits is the host's, whichever role it is of
         #[arg(long, hide = true)]
         config: Option<PathBuf>,
@@ -85,11 +88,14 @@ pub fn run(command: FirewallCommand) -> Result<(), Problem> {
             let around = surroundings(&home, lan, edge)?;
             finish(&how, &firewall::home(&home, &how.wishes(), &around))
         }
-        FirewallCommand::Confirm { config: _ } => {
+        FirewallCommand::Confirm { json, config: _ } => {
             apply::confirm()?;
-            print::text(
-                "the rules stay; to have them after a reboot, print them into a file that nft loads at boot",
-            );
+            match Output::of(json) {
+                Output::Json => print::value(&serde_json::json!({ "confirmed": true }), true),
+                Output::Text => print::text(
+                    "the rules stay; to have them after a reboot, print them into a file that nft loads at boot",
+                ),
+            }
             Ok(())
         }
         FirewallCommand::Guard { load, seconds } => apply::guard(load, seconds),

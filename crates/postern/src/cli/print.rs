@@ -14,6 +14,22 @@ macro_rules! line_out {
     };
 }
 
+/// For whom a command prints.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Output {
+    /// A person.
+    Text,
+    /// A script.
+    Json,
+}
+
+impl Output {
+    /// What `--json` says.
+    pub const fn of(json: bool) -> Self {
+        if json { Self::Json } else { Self::Text }
+    }
+}
+
 /// Prints lines as they are.
 pub fn text(text: &str) {
     line_out!("{text}");

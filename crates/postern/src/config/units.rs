@@ -11,7 +11,7 @@ pub struct Octets(pub u64);
 pub struct Seconds(pub u64);
 
 #[derive(Deserialize)]
-#[serde(untagged)]
+#[serde(untagged, expecting = "write a size or a time, such as \"50 MiB\" or \"15m\"")]
 enum Written {
     Number(u64),
     Text(String),

@@ -1,6 +1,7 @@
 //! What the TOML library says of a wrong line, in the operator's words: lists and numbers instead of sequences and
 //! `usize`, and a key that was meant only where one is alike.
 
+const ADDRESS: &str = "an address and a port, such as \"0.0.0.0:25\" or \"[::]:25\"";
 /// Types of the library and what they are in a file.
 const TYPES: [(&str, &str); 20] = [
     ("a sequence", "a list, such as [\"a\", \"b\"]"),
@@ -12,7 +13,7 @@ const TYPES: [(&str, &str); 20] = [
     ("a boolean", "true or false"),
     ("boolean", "true or false"),
     ("path string", "a path in quotes"),
-    ("socket address", "an address and a port, such as \"0.0.0.0:25\" or \"[::]:25\""),
+    ("socket address", ADDRESS),
     ("a borrowed string", "text in quotes"),
     ("usize", "a whole number"),
     ("u64", "a whole number"),
@@ -46,7 +47,13 @@ pub fn plain(message: &str) -> String {
         let known: Vec<String> = names.map(|name| format!("\"{name}\"")).collect();
         return format!("\"{unknown}\" can't stand here, only {}", known.join(" or "));
     }
-    message.replace('\n', ", ")
+    match message {
+        "wanted string or table" => {
+            "here one of a few words in quotes is wanted: see the documentation".to_owned()
+        }
+        "invalid socket address syntax" => format!("here {ADDRESS} is wanted"),
+        _ => message.replace('\n', ", "),
+    }
 }
 
 /// What to do about it.

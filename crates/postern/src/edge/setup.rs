@@ -5,8 +5,10 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use net::link_key::LinkKey;
+use serde_json::json;
 
 use super::pairing;
+use crate::cli::{Output, print_value};
 use crate::config::{self, EdgeConfig};
 use crate::new_role::NewRole;
 use crate::problem::Problem;
@@ -25,16 +27,16 @@ pub struct SetupArguments {
     #[arg(long, default_value = "/var/lib/postern/edge")]
     pub data: PathBuf,
     /// Address for SMTP (default: port 25 on every address)
-    #[arg(long, value_name = "ADDR:PORT")]
+    #[arg(long, value_name = "ADDR:PORT", value_parser = crate::network::address_and_port)]
     pub smtp: Vec<SocketAddr>,
     /// Address for the link, UDP and TCP (default: port 443 on every address)
-    #[arg(long, value_name = "ADDR:PORT")]
+    #[arg(long, value_name = "ADDR:PORT", value_parser = crate::network::address_and_port)]
     pub link: Vec<SocketAddr>,
     /// Where Home finds the link (default: the host name and the link's port)
     #[arg(long, value_name = "HOST:PORT")]
     pub link_address: Option<String>,
     /// Name server to ask (default: those of the system)
-    #[arg(long, value_name = "ADDR:PORT")]
+    #[arg(long, value_name = "ADDR:PORT", value_parser = crate::network::address_and_port)]
     pub dns: Vec<SocketAddr>,
     /// The user that the daemon runs as; made if he is not there (default for root: postern)
     #[arg(long, value_name = "NAME")]
@@ -104,8 +106,12 @@ fn prepare(arguments: &SetupArguments) -> Result<NewRole, Problem> {
 }
 
 /// Prints a new pairing code; an older one is dead then.
-pub fn pair(config_path: &Path) -> Result<(), Problem> {
-    print_code(&new_code(config_path)?);
+pub fn pair(config_path: &Path, output: Output) -> Result<(), Problem> {
+    let code = new_code(config_path)?;
+    match output {
+        Output::Json => print_value(&json!({ "code": code, "good_for_secs": pairing::CODE_SECS }), true),
+        Output::Text => print_code(&code),
+    }
     Ok(())
 }
 
@@ -143,9 +149,9 @@ fn config_text(arguments: &SetupArguments) -> String {
     };
     let mut text = format!(
         "# Postern, role Edge. Every key and its default: docs/configuration.md\n\
-         hostname = {:?}\ndata = {:?}\n",
-        arguments.hostname,
-        files::whole(&arguments.data).display().to_string()
+         hostname = {}\ndata = {}\n",
+        config::quoted(&arguments.hostname),
+        config::quoted(&files::whole(&arguments.data).display().to_string())
     );
     if !(arguments.smtp.is_empty() && arguments.link.is_empty()) {
         text.push_str("\n[listen]\n");

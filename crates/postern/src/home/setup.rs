@@ -7,7 +7,7 @@ use std::time::Duration;
 use link::{Frame, PairingCode, PairingRequest, PairingResult, Proof};
 use mail::Domain;
 use net::link_key::LinkKey;
-use net::link_transport::Dialer;
+use net::link_transport::{Dialer, LinkTransportError};
 
 use super::dkim::DomainKeys;
 use crate::config::{self, Checked as _, HomeConfig};
@@ -36,10 +36,10 @@ pub struct SetupArguments {
     #[arg(long, default_value = "/var/lib/postern/home")]
     pub data: PathBuf,
     /// Address for users' outgoing mail, TLS (default: port 465 on every address)
-    #[arg(long, value_name = "ADDR:PORT")]
+    #[arg(long, value_name = "ADDR:PORT", value_parser = crate::network::address_and_port)]
     pub submission: Vec<SocketAddr>,
     /// Address for users' mailboxes, TLS (default: port 993 on every address)
-    #[arg(long, value_name = "ADDR:PORT")]
+    #[arg(long, value_name = "ADDR:PORT", value_parser = crate::network::address_and_port)]
     pub imap: Vec<SocketAddr>,
     /// Whether users may send to the world: off until the edge's address is fit for it
     #[arg(long, default_value = "off", value_parser = ["off", "on"])]
@@ -168,7 +168,7 @@ pub fn pair(config_path: &Path, code: &str) -> Result<(), Problem> {
 
 /// The configuration without the section of an edge that is paired anew.
 fn without_edge(text: &str, hostname: &str) -> String {
-    let name = format!("name = {hostname:?}");
+    let name = format!("name = {}", config::quoted(hostname));
     let mut sections = text.split("[[edge]]");
     let mut kept = sections.next().unwrap_or_default().to_owned();
     for section in sections.filter(|section| !section.contains(&name)) {
@@ -185,6 +185,16 @@ fn parse_code(text: &str) -> Result<PairingCode, Problem> {
 async fn pair_with(code: &PairingCode, key: &LinkKey, domains: &[Domain]) -> Result<String, Problem> {
     let dialled = Dialer::new().dial(&code.address, key, code.fingerprint, link::ALPN_PAIRING).await;
     let stream = dialled.map_err(|error| {
+        if let LinkTransportError::Resolve { address, .. } = &error {
+            let (host, _) = address.rsplit_once(':').unwrap_or((address, ""));
+            return Problem::failed(
+                format!("the name of the edge, {host}, has no address in DNS, or DNS does not answer here"),
+                format!(
+                    "give {host} an A or AAAA record with the edge's address and try again in some minutes; or set the \
+                     edge up with --link-address ADDRESS:PORT; 'getent hosts {host}' shows what this host finds"
+                ),
+            );
+        }
         Problem::failed(
             format!("can't reach the edge: {error}"),
             format!(
@@ -217,8 +227,9 @@ async fn pair_with(code: &PairingCode, key: &LinkKey, domains: &[Domain]) -> Res
 
 fn edge_text(hostname: &str, code: &PairingCode) -> String {
     format!(
-        "[[edge]]\nname = {hostname:?}\naddress = {:?}\nkey = \"{}\"\n",
-        code.address,
+        "[[edge]]\nname = {}\naddress = {}\nkey = \"{}\"\n",
+        config::quoted(hostname),
+        config::quoted(&code.address),
         to_hex(&code.fingerprint)
     )
 }
@@ -226,14 +237,14 @@ fn edge_text(hostname: &str, code: &PairingCode) -> String {
 fn config_text(arguments: &SetupArguments) -> String {
     use std::fmt::Write as _;
     let quoted =
-        |items: Vec<String>| items.iter().map(|item| format!("{item:?}")).collect::<Vec<_>>().join(", ");
+        |items: Vec<String>| items.iter().map(|item| config::quoted(item)).collect::<Vec<_>>().join(", ");
     let addresses = |list: &[SocketAddr]| quoted(list.iter().map(ToString::to_string).collect());
     let mut text = format!(
         "# Postern, role Home. Every key and its default: docs/configuration.md\n\
-         domains = [{}]\ndata = {:?}\noutbound = {:?}\n",
+         domains = [{}]\ndata = {}\noutbound = {}\n",
         quoted(arguments.domain.iter().map(ToString::to_string).collect()),
-        files::whole(&arguments.data).display().to_string(),
-        arguments.outbound,
+        config::quoted(&files::whole(&arguments.data).display().to_string()),
+        config::quoted(&arguments.outbound),
     );
     if !(arguments.submission.is_empty() && arguments.imap.is_empty()) {
         text.push_str("\n[listen]\n");
