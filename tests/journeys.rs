@@ -21,6 +21,7 @@ mod inbound;
 mod lmtp;
 mod mailboxes;
 mod network;
+mod newcomer;
 mod operator;
 mod outbound;
 mod outbound_crashes;
@@ -34,6 +35,7 @@ mod store_crash;
 mod suites;
 mod tls_policy;
 mod tls_reports;
+mod wrong_situations;
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 

@@ -104,6 +104,12 @@ pub enum LinkTransportError {
         /// What TCP said.
         tcp: String,
     },
+    /// Whoever answers there is not the peer whose key is pinned.
+    #[error("{address} answers with another key than the one that is pinned")]
+    AnotherKey {
+        /// `host:port`.
+        address: String,
+    },
     /// The listener can't be opened.
     #[error("can't listen on {address}: {cause}")]
     Listen {
@@ -116,6 +122,9 @@ pub enum LinkTransportError {
     #[error("the link's TLS set-up is unusable: {0}")]
     Setup(String),
 }
+
+/// What rustls, and quinn in its words, says of a key that our verifier refuses.
+const KEY_REFUSED: &str = "ApplicationVerificationFailure";
 
 fn setup(error: impl std::fmt::Display) -> LinkTransportError {
     LinkTransportError::Setup(error.to_string())
@@ -183,6 +192,9 @@ impl Dialer {
             }
         }
         let (quic, tcp) = failures;
+        if [&quic, &tcp].iter().any(|cause| cause.contains(KEY_REFUSED)) {
+            return Err(LinkTransportError::AnotherKey { address: address.to_owned() });
+        }
         Err(LinkTransportError::Unreachable { address: address.to_owned(), quic, tcp })
     }
 
@@ -528,7 +540,7 @@ mod tests {
         let (edge, home) = (LinkKey::generate().unwrap(), LinkKey::generate().unwrap());
         let (_listener, address) = listener(&edge).await;
         let error = Dialer::new().dial(&address, &home, [0; 32], ALPN).await.err().unwrap();
-        assert!(matches!(error, LinkTransportError::Unreachable { .. }), "{error}");
+        assert!(matches!(error, LinkTransportError::AnotherKey { .. }), "{error}");
     }
 
     #[tokio::test]

@@ -71,8 +71,11 @@ impl NewRole {
         role.choose_owner(user)?;
         let (config, data) = (role.config.clone(), role.data.clone());
         role.make_directory(files::dir_of(&config), OPEN)?;
+        // Before anything is spent that can't be had again, such as a pairing code.
+        tempfile::NamedTempFile::new_in(files::dir_of(&config))
+            .map_err(|error| files::write_problem(&config, &error))?;
         role.make_directory(&data, PRIVATE)?;
-        role.try_to_write()?;
+        role.see_that_the_owner_gets_there()?;
         Ok(role)
     }
 
@@ -187,10 +190,7 @@ impl NewRole {
             .map_err(|error| files::write_problem(dir, &error))
     }
 
-    /// Before anything is spent that can't be had again, such as a pairing code.
-    fn try_to_write(&mut self) -> Result<(), Problem> {
-        let problem = |error: std::io::Error| files::write_problem(&self.config, &error);
-        tempfile::NamedTempFile::new_in(files::dir_of(&self.config)).map_err(problem)?;
+    fn see_that_the_owner_gets_there(&mut self) -> Result<(), Problem> {
         let data = self.data.clone();
         let (data, config_dir) = (&data, files::dir_of(&self.config));
         let reached = self.as_owner(|| {

@@ -16,12 +16,12 @@ pub struct Problem {
 impl Problem {
     /// Something that the operator has to mend: exit code 2.
     pub fn setup(what: impl fmt::Display, advice: impl Into<String>) -> Self {
-        Self { what: what.to_string(), advice: advice.into(), code: 2 }
+        Self { what: without_numbers(&what.to_string()), advice: advice.into(), code: 2 }
     }
 
     /// Something that went wrong while it ran: exit code 1.
     pub fn failed(what: impl fmt::Display, advice: impl Into<String>) -> Self {
-        Self { what: what.to_string(), advice: advice.into(), code: 1 }
+        Self { what: without_numbers(&what.to_string()), advice: advice.into(), code: 1 }
     }
 
     /// What happened.
@@ -60,14 +60,23 @@ pub fn io_words(error: &io::Error) -> String {
     if error.kind() == io::ErrorKind::InvalidData {
         return "it is not text in UTF-8".to_owned();
     }
-    let words = error.to_string();
-    let words = words.split(" (os error ").next().unwrap_or_default();
+    let words = without_numbers(&error.to_string());
     let mut letters = words.chars();
     // In the middle of a sentence; but a word in capitals stays.
     match (letters.next(), letters.clone().next()) {
         (Some(first), Some(second)) if second.is_lowercase() => first.to_lowercase().chain(letters).collect(),
-        _ => words.to_owned(),
+        _ => words,
     }
+}
+
+/// The system's errors have numbers, wherever in a sentence they stand.
+fn without_numbers(text: &str) -> String {
+    let mut parts = text.split(" (os error ");
+    let mut kept = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        kept.push_str(part.split_once(')').map_or(part, |(_, rest)| rest));
+    }
+    kept
 }
 
 #[cfg(test)]
@@ -81,6 +90,13 @@ mod tests {
             [words(2), words(13), words(28)],
             ["no such file or directory", "permission denied", "no space left on device"]
         );
+    }
+
+    #[test]
+    fn no_number_of_the_system_is_shown_wherever_it_stands() {
+        let said = Problem::failed("QUIC: x (os error 111); TCP: y (os error 13)", "").to_string();
+        assert_eq!(said, "QUIC: x; TCP: y");
+        assert_eq!(without_numbers("cut short (os error 1"), "cut short1");
     }
 
     #[test]

@@ -184,26 +184,7 @@ fn parse_code(text: &str) -> Result<PairingCode, Problem> {
 
 async fn pair_with(code: &PairingCode, key: &LinkKey, domains: &[Domain]) -> Result<String, Problem> {
     let dialled = Dialer::new().dial(&code.address, key, code.fingerprint, link::ALPN_PAIRING).await;
-    let stream = dialled.map_err(|error| {
-        if let LinkTransportError::Resolve { address, .. } = &error {
-            let (host, _) = address.rsplit_once(':').unwrap_or((address, ""));
-            return Problem::failed(
-                format!("the name of the edge, {host}, has no address in DNS, or DNS does not answer here"),
-                format!(
-                    "give {host} an A or AAAA record with the edge's address and try again in some minutes; or set the \
-                     edge up with --link-address ADDRESS:PORT; 'getent hosts {host}' shows what this host finds"
-                ),
-            );
-        }
-        Problem::failed(
-            format!("can't reach the edge: {error}"),
-            format!(
-                "check that 'postern edge run' is running and that {0} (UDP or TCP) is open there; if this host has \
-                 the rules of 'postern firewall home', load them once more with '--edge {0}'",
-                code.address
-            ),
-        )
-    })?;
+    let stream = dialled.map_err(|error| not_reached(&error, code))?;
     let proof = Proof::new(&code.secret, &stream.peer_spki, key.spki());
     let request = PairingRequest { proof, domains: domains.to_vec() };
     let (frames, queue) = wire::frame_queue();
@@ -222,6 +203,35 @@ async fn pair_with(code: &PairingCode, key: &LinkKey, domains: &[Domain]) -> Res
         Err(fault) => {
             Err(Problem::failed(format!("pairing broke off: {fault}"), "try again; see the edge's log"))
         }
+    }
+}
+
+/// What a newcomer has forgotten most likely, by how the edge was not reached.
+fn not_reached(error: &LinkTransportError, code: &PairingCode) -> Problem {
+    match error {
+        LinkTransportError::Resolve { address, .. } => {
+            let (host, _) = address.rsplit_once(':').unwrap_or((address, ""));
+            Problem::failed(
+                format!("the name of the edge, {host}, has no address in DNS, or DNS does not answer here"),
+                format!(
+                    "give {host} an A or AAAA record with the edge's address and try again in some minutes; or set the \
+                     edge up with --link-address ADDRESS:PORT; 'getent hosts {host}' shows what this host finds"
+                ),
+            )
+        }
+        LinkTransportError::AnotherKey { .. } => Problem::failed(
+            format!("can't pair: {error}"),
+            "the code is of another edge, or of one that was set up anew since: make one on that host with \
+             'postern edge pair', and see that the name leads to it",
+        ),
+        _ => Problem::failed(
+            format!("can't reach the edge: {error}"),
+            format!(
+                "check that 'postern edge run' is running and that {0} (UDP or TCP) is open there; if this host has \
+                 the rules of 'postern firewall home', load them once more with '--edge {0}'",
+                code.address
+            ),
+        ),
     }
 }
 
