@@ -9,7 +9,7 @@ use spool::{Listed, SpoolError};
 use tokio::task::JoinSet;
 
 use super::homes::Home;
-use crate::live::{LinkDown, Live};
+use crate::live::{LinkDown, Live, Stopped};
 
 /// Items under way at one time: enough to fill Home's commits, few enough that live mail passes quickly.
 const IN_FLIGHT_MAX: usize = 64;
@@ -83,7 +83,12 @@ async fn send(home: Arc<Home>, live: Arc<Live>, listed: Listed) -> Result<bool, 
         match body.read(at, BODY_FRAME_MAX) {
             Ok(piece) => {
                 at += piece.len() as u64;
-                item.body(piece, None).await?;
+                match item.body(piece, None).await {
+                    Ok(()) => {}
+                    // It gave the item up before it had all of it; the answer says why.
+                    Err(Stopped::Over) => break,
+                    Err(Stopped::LinkDown) => return Err(LinkDown),
+                }
             }
             Err(error) => {
                 tracing::error!(item = %listed.id, %error, "a sealed item can't be read; it stays in the spool");

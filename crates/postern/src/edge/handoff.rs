@@ -20,7 +20,7 @@ use tokio::sync::{Semaphore, oneshot};
 use super::budget::{Budget, NoRoom, Room};
 use super::draft::SealedDraft;
 use super::homes::{Home, Kept};
-use crate::live::{LinkDown, LiveItem};
+use crate::live::{LinkDown, LiveItem, Stopped};
 use crate::sealed::Sealing;
 use crate::trace::Trace;
 
@@ -118,6 +118,8 @@ enum Retained {
 enum LiveState {
     NotYet,
     Item(LiveItem),
+    /// Home has answered before it had all of it, and takes no more.
+    Answered(LiveItem),
     Lost,
 }
 
@@ -188,15 +190,22 @@ impl HandOff {
         if let Err(reply) = self.keep(chunk.clone()).await {
             return self.refuse(reply);
         }
-        if matches!(self.live, LiveState::NotYet) {
-            self.live = self.go_live().await;
-        } else if let LiveState::Item(item) = &self.live {
-            // A Home that answers pings and takes no more of a body would hold the sender for ever.
-            let sent =
-                tokio::time::timeout(self.shared.deadline, send_large(&self.shared, item, chunk)).await;
-            if !matches!(sent, Ok(Ok(()))) {
-                self.abort();
+        match std::mem::replace(&mut self.live, LiveState::Lost) {
+            LiveState::NotYet => self.live = self.go_live().await,
+            LiveState::Item(item) => {
+                // A Home that answers pings and takes no more of a body would hold the sender for ever.
+                let sending = send_large(&self.shared, &item, chunk);
+                let sent = tokio::time::timeout(self.shared.deadline, sending).await;
+                self.live = match sent {
+                    Ok(Ok(())) => LiveState::Item(item),
+                    Ok(Err(Stopped::Over)) => LiveState::Answered(item),
+                    Ok(Err(Stopped::LinkDown)) | Err(_) => {
+                        item.send(Frame::Abort(self.open.item));
+                        LiveState::Lost
+                    }
+                };
             }
+            same => self.live = same,
         }
     }
 
@@ -208,8 +217,10 @@ impl HandOff {
         };
         item.send(Frame::Open(self.open.clone()));
         for piece in pieces {
-            if item.body(piece.clone(), None).await.is_err() {
-                return LiveState::Lost;
+            match item.body(piece.clone(), None).await {
+                Ok(()) => {}
+                Err(Stopped::Over) => return LiveState::Answered(item),
+                Err(Stopped::LinkDown) => return LiveState::Lost,
             }
         }
         LiveState::Item(item)
@@ -276,13 +287,17 @@ impl HandOff {
             self.refuse(reply);
             return Err(LinkDown);
         }
-        let LiveState::Item(item) = std::mem::replace(&mut self.live, LiveState::Lost) else {
-            return Err(LinkDown);
+        let item = match std::mem::replace(&mut self.live, LiveState::Lost) {
+            LiveState::Item(item) => item,
+            LiveState::Answered(item) => return Ok(item.answer().await?.replies),
+            LiveState::NotYet | LiveState::Lost => return Err(LinkDown),
         };
-        if !last.is_empty() {
-            item.body(last, None).await?;
+        let sent = if last.is_empty() { Ok(()) } else { item.body(last, None).await };
+        match sent {
+            Ok(()) => item.send(Frame::End(self.open.item, verdict)),
+            Err(Stopped::Over) => {}
+            Err(Stopped::LinkDown) => return Err(LinkDown),
         }
-        item.send(Frame::End(self.open.item, verdict));
         Ok(item.answer().await?.replies)
     }
 
@@ -351,9 +366,12 @@ impl HandOff {
 }
 
 /// Sends a piece of a large message; the frame holds memory until it is written.
-async fn send_large(shared: &HandOffs, item: &LiveItem, chunk: Bytes) -> Result<(), LinkDown> {
+async fn send_large(shared: &HandOffs, item: &LiveItem, chunk: Bytes) -> Result<(), Stopped> {
     let kib = u32::try_from(chunk.len().div_ceil(1024)).unwrap_or(u32::MAX);
-    let held = Arc::clone(&shared.in_flight).acquire_many_owned(kib).await.map_err(|_| LinkDown)?;
+    let held = tokio::select! {
+        held = Arc::clone(&shared.in_flight).acquire_many_owned(kib) => held.map_err(|_| Stopped::LinkDown)?,
+        stopped = item.stopped() => return Err(stopped),
+    };
     item.body(chunk, Some(held)).await
 }
 
@@ -537,6 +555,27 @@ mod tests {
         assert!(matches!(message.live, LiveState::Lost));
         assert_eq!(message.finish(Verdict::default(), Telling::Together).await.all.code, 250);
         assert_eq!(fixture.home.sealed.count(), 1);
+    }
+
+    /// Symptom: each large message waited the whole `hand_off` while Home's disk was full. Cause: as in `live.rs`.
+    #[tokio::test]
+    async fn a_home_that_answers_in_the_middle_of_a_body_is_heard_at_once() {
+        let fixture = fixture(Away::Seal, 1 << 30);
+        let (frames, _queue) = crate::wire::frame_queue();
+        let live = crate::live::Live::new(frames);
+        fixture.home.connect(Arc::clone(&live));
+        let mut message = fixture.begin().unwrap();
+        let item = message.item();
+        let giving = tokio::spawn(async move {
+            for _ in 0..10 {
+                message.body(&[b'x'; 64 * 1024]).await;
+            }
+            message.finish(Verdict::default(), Telling::Together).await
+        });
+        tokio::task::yield_now().await;
+        live.answered(link::Answer { item, replies: vec![Reply::new(451, (4, 3, 0), "not now")] });
+        assert_eq!(giving.await.unwrap().all.code, 451);
+        assert_eq!(fixture.home.sealed.count(), 0, "the sender keeps it");
     }
 
     #[test]

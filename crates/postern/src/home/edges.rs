@@ -20,7 +20,7 @@ pub use self::errands::NoEdge;
 use super::arrive::{Arrivals, LinkArrivals};
 use super::snapshot::SnapshotSource;
 use crate::config::EdgePin;
-use crate::live::{LinkDown, Live};
+use crate::live::Live;
 use crate::system;
 use crate::wire::{self, FrameReader, FrameSender, LinkFault, PING_AFTER, Silence};
 
@@ -138,7 +138,8 @@ impl Edges {
                     return;
                 };
                 at += piece.len() as u64;
-                if item.body(piece, None).await == Err(LinkDown) {
+                // The link is gone, or the attempt has ended without the rest of its body.
+                if item.body(piece, None).await.is_err() {
                     return;
                 }
             }
@@ -356,6 +357,7 @@ impl Session<'_> {
     }
 
     fn outcomes(&self, outcomes: Outcomes) {
+        self.live.over(outcomes.attempt);
         let edge = self.pin.name.clone();
         let _ = self.edges.0.events.send(FromEdge::Outcomes { edge, outcomes });
     }

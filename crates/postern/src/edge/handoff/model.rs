@@ -38,6 +38,8 @@ enum Flaw {
     AckWhenNotSealed,
     /// Who hears of each recipient hears 250 of one that has to wait.
     WaitingIsTaken,
+    /// An answer that comes while more of the body may not be sent is not looked at.
+    AnswerUnheardInMidBody,
 }
 
 /// Accounts that a message can be for.
@@ -48,9 +50,19 @@ const ACCOUNTS_MAX: usize = 2;
 struct HandOffModel {
     messages: usize,
     accounts: usize,
+    size: Size,
     telling: Telling,
     flaw: Option<Flaw>,
     limits: Limits,
+}
+
+/// How much of a body may be sent at one time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Size {
+    /// All of it.
+    Small,
+    /// A half; for the other one Home has to give credit.
+    Large,
 }
 
 /// How often each thing that goes wrong still may.
@@ -62,6 +74,8 @@ struct Limits {
     failed_commits: u8,
     refusals: u8,
     failed_seals: u8,
+    /// Home can't take the rest of a body: its disk is full.
+    given_up: u8,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -73,7 +87,7 @@ struct State {
     /// Which link it is.
     link: u8,
     to_home: Vec<Sent>,
-    to_edge: Vec<Answer>,
+    to_edge: Vec<ToEdge>,
     /// What Home has and has not answered, from whatever link.
     at_home: Vec<Work>,
     limits: Limits,
@@ -86,6 +100,8 @@ struct Message {
     edge: AtEdge,
     /// Whether an answer from the present link is waited for.
     waits: bool,
+    /// Whether the rest of the body waits for credit.
+    has_half: bool,
     /// Whether it was on the link before it was sealed.
     was_live: bool,
     /// Whether the sender may have to come again with what Home has: sealing failed, and it was on the link before.
@@ -131,6 +147,15 @@ struct Sent {
     /// What was sealed is refused by nobody: it goes to the quarantine.
     sealed: bool,
     other_id: bool,
+    /// There is more to come.
+    half: bool,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+enum ToEdge {
+    Answer(Answer),
+    /// More of this message may come.
+    Credit(usize),
 }
 
 /// What Home answers for an account.
@@ -171,6 +196,8 @@ enum Action {
     Drain(usize),
     RemovalSynced(usize),
     HomeTakes,
+    /// It can't take more than what it has.
+    HomeGivesUp,
     /// An account's transaction, of the work at this place.
     Commit(usize, usize),
     CommitFails(usize, usize),
@@ -194,6 +221,7 @@ impl Model for HandOffModel {
             told: [Told::Nothing; ACCOUNTS_MAX],
             edge: AtEdge::NotYet,
             waits: false,
+            has_half: false,
             was_live: false,
             excused: false,
         };
@@ -234,6 +262,7 @@ impl Model for HandOffModel {
             Action::SealFails(place) => self.seal_fails(&mut state, place)?,
             Action::RemovalSynced(place) => state.messages.get_mut(place)?.edge = AtEdge::Gone,
             Action::HomeTakes => self.home_takes(&mut state)?,
+            Action::HomeGivesUp => self.home_gives_up(&mut state)?,
             Action::Commit(place, account) => self.commit(&mut state, place, account)?,
             Action::CommitFails(place, account) => {
                 state.limits.failed_commits -= 1;
@@ -274,6 +303,7 @@ impl Model for HandOffModel {
                     !matches!(told, Told::ComeAgain | Told::Refused) || stored.copies == 0 || message.excused
                 })
             }),
+            Property::always(NOT_STUCK, |_, state: &State| !state.waits_in_vain()),
             Property::sometimes(DONE, |_, state: &State| {
                 state.all(|message, told, stored| {
                     told == Told::Taken && message.edge == AtEdge::Gone && stored.copies > 0
@@ -300,6 +330,7 @@ const SAFE: &str = "what was answered 250 is at Home or in the spool";
 const ONCE: &str = "no account has a message twice";
 const NOT_BOTH: &str =
     "who is to come again or was refused has not been served, unless sealing failed after a try";
+const NOT_STUCK: &str = "who waits on a link that is up waits for something that is under way";
 const DONE: &str = "all messages arrive and Edge keeps nothing";
 const WINDOW: &str = "an Edge that can't seal has a sender come again with what Home has";
 
@@ -312,8 +343,9 @@ fn one_for_two(telling: Telling, flaw: Option<Flaw>) -> HandOffModel {
         failed_commits: 1,
         refusals: 1,
         failed_seals: 1,
+        given_up: 0,
     };
-    HandOffModel { messages: 1, accounts: 2, telling, flaw, limits }
+    HandOffModel { messages: 1, accounts: 2, size: Size::Small, telling, flaw, limits }
 }
 
 /// Two messages for one account, and fewer links: there are many more orders in which things may happen.
@@ -325,13 +357,36 @@ fn two_for_one() -> HandOffModel {
         failed_commits: 1,
         refusals: 0,
         failed_seals: 1,
+        given_up: 0,
     };
-    HandOffModel { messages: 2, accounts: 1, telling: Telling::Together, flaw: None, limits }
+    HandOffModel {
+        messages: 2,
+        accounts: 1,
+        size: Size::Small,
+        telling: Telling::Together,
+        flaw: None,
+        limits,
+    }
+}
+
+/// A message of which Home may take a half and no more, twice.
+fn a_large_one(flaw: Option<Flaw>) -> HandOffModel {
+    let limits = Limits {
+        links: 2,
+        edge_crashes: 1,
+        home_crashes: 1,
+        failed_commits: 1,
+        refusals: 1,
+        failed_seals: 1,
+        given_up: 2,
+    };
+    HandOffModel { messages: 1, accounts: 1, size: Size::Large, telling: Telling::Together, flaw, limits }
 }
 
 #[test]
 fn in_every_state_what_was_acknowledged_is_safe_and_comes_once() {
-    for model in [one_for_two(Telling::Together, None), one_for_two(Telling::Apart, None), two_for_one()] {
+    let small = [one_for_two(Telling::Together, None), one_for_two(Telling::Apart, None), two_for_one()];
+    for model in small.into_iter().chain([a_large_one(None)]) {
         let checker = model.checker().threads(2).spawn_bfs().join();
         println!("{} messages: {} states", model.messages, checker.unique_state_count());
         checker.assert_properties();
@@ -357,4 +412,8 @@ fn each_flaw_is_found() {
         let checker = model.checker().finish_when(found).threads(2).spawn_bfs().join();
         assert!(checker.discovery(broken).is_some(), "{flaw:?} was not found");
     }
+    let flaw = Flaw::AnswerUnheardInMidBody;
+    let found = HasDiscoveries::AnyOf([NOT_STUCK].into());
+    let checker = a_large_one(Some(flaw)).checker().finish_when(found).threads(2).spawn_bfs().join();
+    assert!(checker.discovery(NOT_STUCK).is_some(), "{flaw:?} was not found");
 }

@@ -4,7 +4,8 @@ use mail::Reply;
 
 use super::super::{Telling, judge};
 use super::{
-    ACCOUNTS_MAX, Action, Answer, AtEdge, Flaw, HandOffModel, Message, Said, Sent, State, Stored, Told, Work,
+    ACCOUNTS_MAX, Action, Answer, AtEdge, Flaw, HandOffModel, Message, Said, Sent, Size, State, Stored,
+    ToEdge, Told, Work,
 };
 
 impl Said {
@@ -59,7 +60,27 @@ impl State {
             if message.waits && message.edge == AtEdge::InMemory {
                 message.edge = AtEdge::Sealing;
             }
-            message.waits = false;
+            (message.waits, message.has_half) = (false, false);
+        }
+    }
+
+    /// Whether somebody waits on a link that is up, and nothing of it is on its way or at Home.
+    pub(super) fn waits_in_vain(&self) -> bool {
+        let is_under_way = |place: usize| {
+            self.to_home.iter().any(|sent| sent.message == place)
+                || self.at_home.iter().any(|work| work.sent.message == place && work.link == self.link)
+                || self.to_edge.iter().any(|said| said.message() == place)
+        };
+        let waiting = self.messages.iter().enumerate().filter(|(_, message)| message.waits);
+        self.link_is_up && waiting.map(|(place, _)| place).any(|place| !is_under_way(place))
+    }
+}
+
+impl ToEdge {
+    const fn message(&self) -> usize {
+        match self {
+            Self::Answer(answer) => answer.message,
+            Self::Credit(message) => *message,
         }
     }
 }
@@ -85,8 +106,10 @@ impl HandOffModel {
     }
 
     pub(super) fn home_actions(state: &State, actions: &mut Vec<Action>) {
-        if !state.to_home.is_empty() {
+        if let Some(first) = state.to_home.first() {
             actions.push(Action::HomeTakes);
+            let may_give_up = first.half && state.limits.given_up > 0;
+            actions.extend(may_give_up.then_some(Action::HomeGivesUp));
         }
         for (place, work) in state.at_home.iter().enumerate() {
             let may_refuse = state.limits.refusals > 0 && !work.sent.sealed;
@@ -123,18 +146,19 @@ impl HandOffModel {
         let message = state.messages.get_mut(place)?;
         let sealed = message.edge == AtEdge::Sealed;
         message.waits = true;
+        message.has_half = self.size == Size::Large;
         message.was_live |= !sealed;
         if sealed && self.flaw == Some(Flaw::ForgetWhenSent) {
             (message.edge, message.waits) = (AtEdge::Gone, false);
         }
         let other_id = sealed && self.flaw == Some(Flaw::NewIdWhenSealed);
-        state.to_home.push(Sent { message: place, sealed, other_id });
+        state.to_home.push(Sent { message: place, sealed, other_id, half: self.size == Size::Large });
         Some(())
     }
 
     pub(super) fn seal(self, state: &mut State, place: usize) -> Option<()> {
         let message = state.messages.get_mut(place)?;
-        (message.edge, message.waits) = (AtEdge::Sealing, false);
+        (message.edge, message.waits, message.has_half) = (AtEdge::Sealing, false, false);
         if self.flaw == Some(Flaw::AckBeforeSealed) {
             self.tell_all(message, Told::Taken);
         }
@@ -159,12 +183,26 @@ impl HandOffModel {
 
     pub(super) fn home_takes(self, state: &mut State) -> Option<()> {
         let sent = state.to_home.remove(0);
+        if sent.half {
+            state.to_edge.push(ToEdge::Credit(sent.message));
+            return Some(());
+        }
         if self.flaw == Some(Flaw::AnswerBeforeCommit) {
-            state.to_edge.push(Answer { message: sent.message, said: vec![Said::Kept; self.accounts] });
+            let said = vec![Said::Kept; self.accounts];
+            state.to_edge.push(ToEdge::Answer(Answer { message: sent.message, said }));
         }
         state.at_home.push(Work { sent, link: state.link, said: vec![None; self.accounts] });
         // In whatever order Home has them, it may go on with any.
         state.at_home.sort_unstable();
+        Some(())
+    }
+
+    /// What it has of it is forgotten, and Edge hears that it has to come again.
+    pub(super) fn home_gives_up(self, state: &mut State) -> Option<()> {
+        state.limits.given_up -= 1;
+        let message = state.to_home.remove(0).message;
+        let said = vec![Said::Later; self.accounts];
+        state.to_edge.push(ToEdge::Answer(Answer { message, said }));
         Some(())
     }
 
@@ -185,14 +223,31 @@ impl HandOffModel {
         // What an old link brought is answered to nobody.
         if state.link_is_up && work.link == state.link && self.flaw != Some(Flaw::AnswerBeforeCommit) {
             let said = work.said.into_iter().map(|said| said.unwrap_or(Said::Later)).collect();
-            state.to_edge.push(Answer { message: work.sent.message, said });
+            state.to_edge.push(ToEdge::Answer(Answer { message: work.sent.message, said }));
+        }
+        Some(())
+    }
+
+    /// The rest of a body may be sent, if it is still waited for.
+    fn credited(state: &mut State, place: usize) -> Option<()> {
+        let message = state.messages.get_mut(place)?;
+        if std::mem::take(&mut message.has_half) && message.waits {
+            let sealed = message.edge == AtEdge::Sealed;
+            state.to_home.push(Sent { message: place, sealed, other_id: false, half: false });
         }
         Some(())
     }
 
     pub(super) fn edge_takes(self, state: &mut State) -> Option<()> {
-        let answer = state.to_edge.remove(0);
+        let answer = match state.to_edge.remove(0) {
+            ToEdge::Answer(answer) => answer,
+            ToEdge::Credit(message) => return Self::credited(state, message),
+        };
         let message = state.messages.get_mut(answer.message)?;
+        if message.has_half && self.flaw == Some(Flaw::AnswerUnheardInMidBody) {
+            return Some(());
+        }
+        message.has_half = false;
         if !std::mem::take(&mut message.waits) {
             return Some(());
         }
@@ -242,7 +297,7 @@ impl HandOffModel {
             survives
         };
         for message in &mut state.messages {
-            message.waits = false;
+            (message.waits, message.has_half) = (false, false);
             message.edge = match message.edge {
                 AtEdge::InMemory => AtEdge::Gone,
                 AtEdge::Sealing if survives() => AtEdge::Sealed,
