@@ -2,11 +2,13 @@
 connection was lost before the last reply. None is sent twice.
 
 Arguments: host, port, tls or none, user, password, from, to, subject's first word, first number, how many (0: until
-standard input ends), pause in seconds, a line that every body has.
+standard input ends), pause in seconds, a line that every body has, after how many messages comes a large one (0: none),
+and how often it has another line.
 """
 import select, smtplib, ssl, sys, time
 
-host, port, security, user, password, sender, to, word, first, count, pause, line = sys.argv[1:]
+host, port, security, user, password, sender, to, word, first, count, pause, line, every, more = sys.argv[1:]
+FILLER = "x" * 70 + "\r\n"
 context = ssl._create_unverified_context()
 client = None
 
@@ -34,6 +36,8 @@ def send(number):
         f"From: {sender}\r\nTo: {to}\r\nSubject: {word}-{number}\r\nMessage-ID: <{word}{number}.{sender}>\r\n"
         f"Date: Thu, 01 Jan 2026 00:00:00 +0000\r\n\r\nThis is {number}.\r\n{line}\r\n"
     )
+    if int(every) and number % int(every) == 0:
+        text += FILLER * int(more)
     asked = False
     try:
         if client is None:
@@ -44,7 +48,7 @@ def send(number):
                 client.docmd("RSET")
                 return say("refused", number, code, reply.decode("latin-1"))
         asked = True
-        client.send(text + ".\r\n")
+        client.sock.sendall((text + ".\r\n").encode())
         code, reply = client.getreply()
         say("taken" if code == 250 else "refused", number, code, reply.decode("latin-1"))
     except (OSError, smtplib.SMTPException) as error:

@@ -9,6 +9,10 @@ use std::time::Duration;
 use crate::process::{self, Process};
 use crate::{message, until};
 
+/// Lines that a large message has more than the others: with them it is larger than a link takes without Home's consent.
+const LARGE_LINES: usize = 4600;
+const LARGE_LINE_LETTERS: usize = 70;
+
 const SCRIPT: &str = include_str!("numbered.py");
 
 /// What is sent, and how.
@@ -32,6 +36,8 @@ pub struct Numbers<'a> {
     pub pause: Duration,
     /// A line that every body has.
     pub line: &'a str,
+    /// After how many messages comes a large one; 0: never.
+    pub large_every: u32,
 }
 
 /// A sender at work.
@@ -64,6 +70,7 @@ impl Numbered {
         let mut python = process::command(Some(numbers.namespace), "/usr/bin/python3");
         python.args(["-c", SCRIPT, &ip, &port, security, user, password, numbers.from, numbers.to]);
         python.args([numbers.word, "1", &count, &pause, numbers.line]);
+        python.args([numbers.large_every.to_string(), LARGE_LINES.to_string()]);
         python.stdin(Stdio::piped());
         let mut process = Process::start(python, &dir.join(format!("numbered-{}.log", numbers.word)));
         let stop = process.take_stdin();
@@ -126,15 +133,19 @@ pub struct Arrived {
 }
 
 impl Arrived {
-    /// Looks through these messages, whose bodies have to have this line.
+    /// Looks through these messages, whose bodies have to have this line, and those of large ones many more.
     #[must_use]
-    pub fn among(messages: &[Vec<u8>], word: &str, line: &str) -> Self {
+    pub fn among(messages: &[Vec<u8>], word: &str, line: &str, large_every: u32) -> Self {
         let mut arrived = Self::default();
+        let more = format!("{}\r\n", "x".repeat(LARGE_LINE_LETTERS)).repeat(LARGE_LINES);
         for stored in messages {
             let subject = message::field(stored, "Subject").unwrap_or_default();
             let number = subject.strip_prefix(word).and_then(|rest| rest.strip_prefix('-')?.parse().ok());
             let Some(number) = number else { continue };
-            if message::body(stored) == format!("This is {number}.\r\n{line}\r\n").as_bytes() {
+            let is_large = large_every > 0 && number % large_every == 0;
+            let begin = format!("This is {number}.\r\n{line}\r\n");
+            let body = message::body(stored).strip_prefix(begin.as_bytes());
+            if body == Some(if is_large { more.as_bytes() } else { b"" }) {
                 *arrived.times.entry(number).or_default() += 1;
             } else {
                 arrived.broken.insert(number);
@@ -158,8 +169,11 @@ mod tests {
         let cut = sent("in-4", "This is 4.\r\n");
         let other = sent("other", "This is 5.\r\nand more\r\n");
         let messages = [whole("in", 1), whole("in", 2), whole("in", 1), whole("out", 7), empty, cut, other];
-        let arrived = Arrived::among(&messages, "in", "and more");
+        let arrived = Arrived::among(&messages, "in", "and more", 0);
         assert_eq!(arrived.times, BTreeMap::from([(1, 2), (2, 1)]));
         assert_eq!(arrived.broken, BTreeSet::from([3, 4]));
+        // The second one should have been large.
+        let arrived = Arrived::among(&messages, "in", "and more", 2);
+        assert_eq!((arrived.times, arrived.broken), (BTreeMap::from([(1, 2)]), BTreeSet::from([2, 3, 4])));
     }
 }

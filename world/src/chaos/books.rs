@@ -7,7 +7,7 @@ use testkit::message;
 use testkit::numbered::{Arrived, Told, message_id};
 
 use super::excuses::Excuses;
-use super::traffic::{ALICE, INBOUND, OUTBOUND, sink_messages};
+use super::traffic::{ALICE, INBOUND, LARGE_EVERY, OUTBOUND, sink_messages};
 use crate::place::Neighbour;
 use crate::world::{MARKER, World};
 
@@ -50,11 +50,11 @@ impl Books {
     pub(crate) fn close(world: &World, [inbound, outbound]: [Told; 2], excused: Excuses) -> Self {
         let bob = world.mailbox("bob");
         let messages = [bob.messages("INBOX"), bob.messages("Junk")].concat();
-        let arrived = Arrived::among(&messages, INBOUND, MARKER);
+        let arrived = Arrived::among(&messages, INBOUND, MARKER, LARGE_EVERY);
         let inbound = Direction { told: inbound, arrived, ..Direction::default() };
         let outbound = Direction {
             told: outbound,
-            arrived: Arrived::among(&sink_messages(world), OUTBOUND, MARKER),
+            arrived: Arrived::among(&sink_messages(world), OUTBOUND, MARKER, LARGE_EVERY),
             reported: reported(world),
             excuses: excused.close(world),
         };

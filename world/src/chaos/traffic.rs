@@ -18,6 +18,8 @@ use crate::world::{MARKER, World};
 pub(super) const INBOUND: &str = "in";
 pub(super) const OUTBOUND: &str = "out";
 pub(super) const ALICE: &str = "alice@example.org";
+/// After so many messages comes a large one: some under way at each fault, and not too many for the disks.
+pub(super) const LARGE_EVERY: u32 = 97;
 /// Between two messages of one direction.
 const PAUSE: Duration = Duration::from_millis(30);
 /// Messages each way that show that mail goes on.
@@ -55,6 +57,7 @@ impl Traffic {
             count: 0,
             pause: PAUSE,
             line: MARKER,
+            large_every: LARGE_EVERY,
         };
         let outbound = Numbers {
             namespace: world.host("mua"),

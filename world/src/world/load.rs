@@ -44,6 +44,7 @@ impl Load {
             count,
             pause: Duration::from_millis(10),
             line: MARKER,
+            large_every: 0,
         };
         Self { numbered: Numbered::start(&numbers, world.dir.path()), count }
     }
@@ -89,7 +90,7 @@ impl World {
     /// Waits until bob has as many messages as were taken and nothing waits at Edge; then looks that each is there, whole,
     /// and not more than `times`. Gives how often each is.
     pub(crate) fn bob_has_load(&self, taken: &BTreeSet<u32>, times: u32) -> Arrived {
-        let look = || Arrived::among(&self.mailbox("bob").messages("INBOX"), WORD, MARKER);
+        let look = || Arrived::among(&self.mailbox("bob").messages("INBOX"), WORD, MARKER, 0);
         let lost = |arrived: &Arrived| -> Vec<u32> {
             taken.iter().filter(|number| !arrived.times.contains_key(number)).copied().collect()
         };
