@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use testkit::pair::Surroundings;
 use testkit::postfix::{Content, Load, smtp_source};
 use testkit::smtp::SmtpClient;
 use testkit::{Pair, PairOptions, message, until};
@@ -144,4 +145,44 @@ fn a_full_spool_answers_452_and_keeps_what_it_took() {
     let sent = message::simple("a@sender.test", "bob@example.org", "room again");
     let reply = client.message("a@sender.test", &["bob@example.org"], &sent).unwrap();
     assert!(reply.starts_with("250"), "{reply}");
+}
+
+/// Symptom: sealed mail stayed for ever with the link up, and live mail that was large waited the whole `hand_off`, once
+/// Home had no room for one message; only a restart helped. Cause: Home answers 451 in the middle of a body and gives no
+/// more credit; Edge waited for the credit. Analysis: an answer has to end the waiting, whatever it waits for.
+#[test]
+fn a_home_whose_disk_was_full_for_one_message_gets_it_and_all_others_when_there_is_room() {
+    let _alone = alone();
+    if !rustix::process::geteuid().is_root() {
+        println!("NOT RUN: a small disk takes root");
+        return;
+    }
+    let around_home = Surroundings { disk_mib: Some(24), ..Surroundings::default() };
+    let mut pair = Pair::with(&PairOptions { around_home, ..PairOptions::default() });
+    pair.home.kill();
+    pair.wait_for_no_link();
+    let send = |subject: &str, octets: usize| {
+        let mut sent = message::simple("a@sender.test", "bob@example.org", subject);
+        sent.extend(
+            b"0123456789012345678901234567890123456789012345678901234567890123456789\r\n".repeat(octets / 72),
+        );
+        let mut client = SmtpClient::ready(pair.smtp).unwrap();
+        client.message("a@sender.test", &["bob@example.org"], &sent).unwrap()
+    };
+    assert!(send("large", 6 << 20).starts_with("250"));
+    assert!(send("small", 100).starts_with("250"));
+    // Room for the small one, and for what a start needs.
+    let filler = pair.home.data().join("filler");
+    std::fs::write(&filler, vec![0; 18 << 20]).unwrap();
+    pair.home.start();
+    until("the small one is there and the large one is not", Duration::from_secs(60), || {
+        (pair.account("bob").subjects("INBOX") == ["small"] && pair.link() == (true, 1)).then_some(())
+    });
+    let begun = std::time::Instant::now();
+    let reply = send("large and live", 6 << 20);
+    println!("a large live message was answered {reply} after {:.1} s", begun.elapsed().as_secs_f64());
+    assert!(reply.starts_with("451"), "{reply}");
+    std::fs::remove_file(&filler).unwrap();
+    pair.wait_until_drained(Duration::from_secs(120));
+    assert_eq!(pair.account("bob").subjects("INBOX"), ["small", "large"]);
 }
