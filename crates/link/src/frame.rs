@@ -100,6 +100,9 @@ pub enum Frame {
     Credit(ItemId, u32),
     /// Home to Edge: what became of an item.
     Answer(Answer),
+    /// Edge to Home: nothing shows that the sender has read the 250 to this item; it may send the message again
+    /// (RFC 1047). Under [`crate::UNHEARD`] only.
+    Unheard(ItemId),
     /// Home to Edge: try this once. The body follows and needs no end mark: its length is stated.
     Attempt(Box<Attempt>),
     /// Edge to Home: what came of an attempt; repeated after a reconnect until [`Frame::Settled`].
@@ -188,6 +191,7 @@ kinds! {
     Abort = 20, ID_OCTETS;
     Credit = 21, ID_OCTETS + 4;
     Answer = 22, CONTROL_FRAME_MAX;
+    Unheard = 23, ID_OCTETS;
     Attempt = 32, CONTROL_FRAME_MAX;
     Outcomes = 33, CONTROL_FRAME_MAX;
     OutcomesSealed = 34, ID_OCTETS + CONTROL_FRAME_MAX;
@@ -245,6 +249,7 @@ impl Frame {
             Self::Abort(id) => tail(out, id, &[], Kind::Abort),
             Self::Credit(id, octets) => tail(out, id, &octets.to_be_bytes(), Kind::Credit),
             Self::Answer(answer) => json(out, answer, Kind::Answer),
+            Self::Unheard(id) => tail(out, id, &[], Kind::Unheard),
             Self::Attempt(attempt) => json(out, attempt, Kind::Attempt),
             Self::Outcomes(outcomes) => json(out, outcomes, Kind::Outcomes),
             Self::OutcomesSealed(id, octets) => tail(out, id, octets, Kind::OutcomesSealed),
@@ -288,6 +293,7 @@ impl Frame {
                 Self::Credit(id, octets)
             }
             Kind::Answer => Self::Answer(parse(kind, &payload)?),
+            Kind::Unheard => Self::Unheard(take_id(kind, &mut payload)?),
             Kind::Attempt => Self::Attempt(parse(kind, &payload)?),
             Kind::Outcomes => Self::Outcomes(parse(kind, &payload)?),
             Kind::OutcomesSealed => Self::OutcomesSealed(take_id(kind, &mut payload)?, payload),
@@ -401,6 +407,7 @@ mod tests {
             Frame::Abort(id()),
             Frame::Credit(id(), 65_536),
             Frame::Answer(Answer { item: id(), replies: vec![Reply::new(250, (2, 0, 0), "kept")] }),
+            Frame::Unheard(id()),
             Frame::OutcomesSealed(id(), Bytes::from_static(b"age")),
             Frame::Settled(id()),
             Frame::Ask(id()),

@@ -8,6 +8,9 @@ use crate::errand::TLS_REPORTS;
 /// The version of the frames that this build speaks.
 pub const VERSION: u32 = 1;
 
+/// The ability to hear of replies that nobody may have read: [`crate::Frame::Unheard`].
+pub const UNHEARD: &str = "unheard";
+
 /// First frame of each side.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Hello {
@@ -56,7 +59,7 @@ impl Hello {
             version_max: VERSION,
             software: concat!("postern ", env!("CARGO_PKG_VERSION")).to_owned(),
             hostname,
-            capabilities: vec![TLS_REPORTS.to_owned()],
+            capabilities: vec![TLS_REPORTS.to_owned(), UNHEARD.to_owned()],
         }
     }
 

@@ -23,7 +23,7 @@ pub use frame::{
     Answer, BODY_FRAME_MAX, CONTROL_FRAME_MAX, Decoder, Frame, FrameError, Open, OpenSealed,
     RECIPIENTS_OCTETS_MAX, SNAPSHOT_FRAME_MAX, recipient_octets,
 };
-pub use hello::{Agreed, Hello, HelloError, VERSION};
+pub use hello::{Agreed, Hello, HelloError, UNHEARD, VERSION};
 pub use return_path::{GRACE_DAYS, ReturnPathKey, ReturnPaths, TAG_DAYS, TagError, names_of};
 pub use snapshot::{Away, DomainPolicy, RecipientHash, RecipientKey, Snapshot, SnapshotDelivery};
 pub use srs::{SRS_DAYS, SecretsError, SrsError, SrsSecrets};

@@ -54,7 +54,7 @@ use crate::problem::Problem;
 use crate::trace::Trace;
 use crate::{descriptors, files, system};
 
-use arrive::{Arrivals, Unsealers};
+use arrive::{Arrivals, Repeats, Unsealers};
 use directory::Directory;
 use dkim::DomainKeys;
 use edges::{Edges, FromEdge};
@@ -269,6 +269,7 @@ fn arrivals(parts: ArrivalParts<'_>) -> Result<Arc<Arrivals>, Problem> {
         memory_octets_max: limits.body_memory.0 / 2,
         memory_octets: AtomicU64::new(0),
         message_octets_max: limits.message.0,
+        repeats: Repeats::new(system::random()),
     }))
 }
 

@@ -327,7 +327,7 @@ impl HandOff {
         }
         match receipt.await {
             Ok(Ok(_)) => {
-                let reply = Reply::new(250, (2, 0, 0), format!("Kept as {item}"));
+                let reply = Reply::new(250, (2, 0, 0), format!("Taken as {item}"));
                 self.tell(
                     "sealed",
                     &Reply { text: why.to_owned(), code: reply.code, enhanced: reply.enhanced },

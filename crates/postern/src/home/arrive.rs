@@ -9,6 +9,7 @@ mod buffer;
 mod deliver;
 mod head;
 mod plan;
+mod repeats;
 mod session;
 #[cfg(test)]
 mod tests;
@@ -27,6 +28,7 @@ use mail::{ItemId, Reply, Verdict};
 
 use buffer::Buffer;
 use deliver::Arrival;
+pub use repeats::Repeats;
 pub use session::SessionArrival;
 pub use unsealers::Unsealers;
 use waiting::Waiting;
@@ -37,6 +39,7 @@ use super::forward::Forwarder;
 use super::keeper::Keeper;
 use super::quarantine::Quarantine;
 use crate::sealed::UnsealWith;
+use crate::system;
 use crate::trace::Trace;
 use crate::wire::{FrameSender, LinkFault};
 
@@ -69,6 +72,8 @@ pub struct Arrivals {
     pub memory_octets: AtomicU64,
     /// Octets of one message.
     pub message_octets_max: u64,
+    /// What senders may send again, since they may not have heard the 250.
+    pub repeats: Repeats,
 }
 
 /// Arrivals of one link.
@@ -122,7 +127,11 @@ impl LinkArrivals {
         if self.items.len() >= ITEMS_MAX {
             return Err(LinkFault::Protocol("too many items begun at one time"));
         }
-        let buffer = Buffer::new(Arc::clone(&self.shared));
+        let shared = Arc::clone(&self.shared);
+        let buffer = match &kind {
+            Kind::Live(_) => Buffer::new(shared),
+            Kind::Sealed { .. } => Buffer::of_ciphertext(shared),
+        };
         self.items.insert(item, Arriving { kind, buffer, octets: 0, window: ReceiveWindow::default() });
         Ok(())
     }
@@ -177,6 +186,11 @@ impl LinkArrivals {
         }
     }
 
+    /// Nothing shows that the sender has read the 250 to an item.
+    pub fn unheard(&self, item: ItemId) {
+        self.shared.repeats.unheard(item, system::now());
+    }
+
     /// The rest of an item will not come.
     pub fn abort(&mut self, item: ItemId) {
         self.items.remove(&item);
@@ -207,10 +221,7 @@ fn open_sealed(shared: &Arc<Arrivals>, mut sealed: Buffer) -> io::Result<(Open, 
     let (open, verdict) = match &mut sealed.file {
         Some(file) => {
             file.rewind()?;
-            let mut out = tempfile::tempfile_in(&shared.drafts)?;
-            let opened = shared.unseal.unseal_item(io::BufReader::new(file), &mut out)?;
-            message.file = Some(out);
-            opened
+            message.fill(|out| shared.unseal.unseal_item(io::BufReader::new(file), out))?
         }
         None => {
             let octets: Vec<u8> = sealed.pieces.concat();

@@ -327,6 +327,7 @@ impl Session<'_> {
             Frame::Body(item, piece) => self.arrivals.body(item, piece)?,
             Frame::End(item, verdict) => self.arrivals.end(item, &verdict),
             Frame::Abort(item) => self.arrivals.abort(item),
+            Frame::Unheard(item) => self.arrivals.unheard(item),
             Frame::Credit(attempt, octets) => self.live.credited(attempt, octets),
             Frame::SnapshotKept(generation) => self.snapshot_kept(generation),
             Frame::Trace(sequence, events) => self.keep_trace(sequence, events),

@@ -9,6 +9,7 @@ use super::buffer::Buffer;
 use super::deliver::{self, Arrival};
 use super::head::path;
 use super::plan::Planned;
+use super::repeats::Digest;
 use super::waiting::Waiting;
 use super::{Arrivals, not_now};
 use crate::home::filters::{Contents, Judgement};
@@ -28,6 +29,8 @@ pub(super) struct Answering {
     /// The message, for what is refused only after others have it.
     pub(super) contents: Option<(Contents, Judgement)>,
     replies: Mutex<Replies>,
+    /// What it is known by, should its sender not hear the reply.
+    pub(super) digest: Option<Digest>,
     /// Keeps the body's share of the memory until all is committed.
     pub(super) buffer: Option<Buffer>,
 }
@@ -53,6 +56,7 @@ impl Answering {
             message_id: String::new(),
             kept: None,
             contents: None,
+            digest: None,
             replies: Mutex::new(Replies { owed, slots, is_kept: false, refused: Vec::new() }),
             buffer: None,
         }
@@ -69,6 +73,17 @@ impl Answering {
     pub(super) fn answer_all(&self, reply: &Reply) {
         self.replies().slots.fill(Some(reply.clone()));
         self.send();
+    }
+
+    /// Its sender has sent it before, and did not hear that it was taken.
+    pub(super) fn is_the_same_as(&self, first: ItemId) {
+        let envelope = &self.arrival.open.envelope;
+        let detail = format!(
+            "from <{}>: the same message as {first}, whose 250 its sender may not have heard; not delivered again",
+            envelope.reverse_path
+        );
+        self.shared.trace.event(Some(self.item()), "repeated", detail);
+        self.answer_all(&taken(first));
     }
 
     pub(super) fn refuse(&self, refused: Vec<(usize, Reply)>) {
@@ -150,7 +165,7 @@ impl Answering {
     }
 
     fn taken(&self) -> Reply {
-        Reply::new(250, (2, 0, 0), format!("Delivered as {}", self.item()))
+        taken(self.item())
     }
 
     /// One of those that were waited for is done; the last one sends the answer.
@@ -243,9 +258,17 @@ impl Answering {
         let mut replies = self.replies();
         let replies: Vec<Reply> =
             replies.slots.drain(..).map(|reply| reply.unwrap_or_else(not_now)).collect();
+        if let Some(digest) = self.digest.filter(|_| replies.iter().all(Reply::is_positive)) {
+            self.shared.repeats.kept(self.item(), digest, system::now());
+        }
         let replies = if self.arrival.sealed { vec![worst(replies)] } else { replies };
         self.waiting.answer(self.item(), replies);
     }
+}
+
+/// The same words as Edge has for what it seals: no sender is to see whether the house is there.
+fn taken(item: ItemId) -> Reply {
+    Reply::new(250, (2, 0, 0), format!("Taken as {item}"))
 }
 
 /// What the sender hears of a mailbox server's refusal: its codes, and none of its words, which name the account

@@ -7,7 +7,10 @@ use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
 
+use mail::Envelope;
+
 use super::Arrivals;
+use super::repeats::{Digest, Passing};
 use crate::home::filters::Contents;
 
 /// Octets of a message that stay in memory.
@@ -21,16 +24,32 @@ pub struct Buffer {
     held: u64,
     /// What is not: all of it, in a file without a name.
     pub file: Option<File>,
+    /// All octets that came, in their order; of a message only, not of what it is sealed in.
+    passing: Option<Box<Passing>>,
 }
 
 impl Buffer {
-    /// An empty one.
-    pub const fn new(shared: Arc<Arrivals>) -> Self {
-        Self { shared, pieces: Vec::new(), held: 0, file: None }
+    /// An empty one, for a message.
+    pub fn new(shared: Arc<Arrivals>) -> Self {
+        let passing = Some(Box::new(shared.repeats.passing()));
+        Self { shared, pieces: Vec::new(), held: 0, file: None, passing }
+    }
+
+    /// An empty one, for what a message is sealed in.
+    pub const fn of_ciphertext(shared: Arc<Arrivals>) -> Self {
+        Self { shared, pieces: Vec::new(), held: 0, file: None, passing: None }
+    }
+
+    /// The message as it came, in this envelope and for this place; `None` when it is none.
+    pub fn digest(&self, envelope: &Envelope, placement: &[String]) -> Option<Digest> {
+        self.passing.as_ref().map(|passing| passing.digest(envelope, placement))
     }
 
     /// Adds a piece.
     pub fn push(&mut self, piece: Bytes) -> io::Result<()> {
+        if let Some(passing) = &mut self.passing {
+            passing.update(&piece);
+        }
         if let Some(file) = &mut self.file {
             return file.write_all(&piece);
         }
@@ -52,6 +71,17 @@ impl Buffer {
         }
     }
 
+    /// Fills it from what writes it as it reads, into a file.
+    ///
+    /// # Errors
+    /// As the disk or the writer says.
+    pub fn fill<T>(&mut self, fill: impl FnOnce(&mut dyn io::Write) -> io::Result<T>) -> io::Result<T> {
+        let mut file = tempfile::tempfile_in(&self.shared.drafts)?;
+        let done = fill(&mut Both { file: &mut file, passing: self.passing.as_deref_mut() })?;
+        self.file = Some(file);
+        Ok(done)
+    }
+
     fn spill(&mut self) -> io::Result<()> {
         let mut file = tempfile::tempfile_in(&self.shared.drafts)?;
         for piece in self.pieces.drain(..) {
@@ -64,6 +94,26 @@ impl Buffer {
 
     fn release(&mut self) {
         self.shared.memory_octets.fetch_sub(std::mem::take(&mut self.held), Ordering::Relaxed);
+    }
+}
+
+/// What is written goes into the file, and passes.
+struct Both<'a> {
+    file: &'a mut File,
+    passing: Option<&'a mut Passing>,
+}
+
+impl io::Write for Both<'_> {
+    fn write(&mut self, octets: &[u8]) -> io::Result<usize> {
+        let written = self.file.write(octets)?;
+        if let Some(passing) = &mut self.passing {
+            passing.update(octets.get(..written).unwrap_or_default());
+        }
+        Ok(written)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.file.flush()
     }
 }
 

@@ -172,8 +172,14 @@ fn commit(shared: &Arc<Arrivals>, whole: Whole, judgement: &Judgement, kept: Opt
         Err(error) => return unreadable(shared, Whole { arrival, plan, buffer, waiting }, &error),
     };
     let item = arrival.open.item;
+    let digest = buffer.digest(&arrival.open.envelope, &plan.places());
+    let first = digest.and_then(|digest| shared.repeats.first_of(digest, system::now()));
     let owed = plan.deliveries.len() + plan.onward.len();
     let mut answering = Answering::new(shared, arrival, waiting, owed);
+    if let Some(first) = first {
+        return answering.is_the_same_as(first);
+    }
+    answering.digest = digest;
     answering.message_id = message_id(buffer.pieces.first(), buffer.file.as_ref());
     answering.kept = kept;
     answering.contents = Some((contents.clone(), judgement.clone()));

@@ -72,6 +72,15 @@ impl Plan {
         self.deliveries.is_empty() && self.onward.is_empty()
     }
 
+    /// Who gets it, and where: the same words for the same plan.
+    pub(super) fn places(&self) -> Vec<String> {
+        let here = self.deliveries.iter().map(|planned| format!("{} {}", planned.account, planned.mailbox));
+        let there =
+            self.onward.iter().flat_map(|onward| &onward.targets).map(|target| format!("to {target}"));
+        let nowhere = self.refused.iter().map(|(place, reply)| format!("not {place} {}", reply.code));
+        here.chain(there).chain(nowhere).collect()
+    }
+
     fn take(&mut self, found: Destinations, recipient: &Recipient, place: usize) {
         for account in found.accounts {
             self.add(account, ("INBOX", ""), &recipient.address, place);

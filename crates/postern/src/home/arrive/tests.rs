@@ -2,6 +2,7 @@
 
 mod filtered;
 mod forwarded;
+mod repeated;
 
 use std::sync::atomic::Ordering;
 
@@ -52,6 +53,7 @@ fn fixture_with(memory_octets_max: u64, filters: Option<Arc<Filters>>) -> Fixtur
         memory_octets_max,
         memory_octets: AtomicU64::new(0),
         message_octets_max: 4 << 20,
+        repeats: Repeats::new([7; 32]),
     });
     let (frames, queue) = wire::frame_queue();
     let arrivals = LinkArrivals::new(Arc::clone(&shared), frames, "mx.example.org".to_owned());
@@ -118,6 +120,13 @@ impl Fixture {
         }
         writing.abort();
         answers
+    }
+
+    /// Another link, of the same edge or another one.
+    fn relink(&mut self) {
+        let (frames, queue) = wire::frame_queue();
+        self.arrivals = LinkArrivals::new(Arc::clone(&self.shared), frames, "mx2.example.org".to_owned());
+        self.queue = Some(queue);
     }
 
     async fn answer(&mut self) -> Vec<u16> {

@@ -7,7 +7,7 @@ use mail::{BodyType, ReversePath, UnixTime};
 use super::*;
 use crate::config::HomeConfig;
 use crate::header_section;
-use crate::home::arrive::Unsealers;
+use crate::home::arrive::{Repeats, Unsealers};
 use crate::home::directory::Directory;
 use crate::home::forward::Srs;
 use crate::home::forward::tests::forwarder;
@@ -55,6 +55,7 @@ fn fixture(more: &str) -> Fixture {
         memory_octets_max: 1 << 20,
         memory_octets: AtomicU64::new(0),
         message_octets_max: 4 << 20,
+        repeats: Repeats::new([7; 32]),
     };
     let snapshots = SnapshotSource {
         directory,

@@ -78,7 +78,7 @@ async fn a_notification_goes_back_to_whom_the_rewritten_path_stands_for() {
     let ours = mail::Domain::parse("example.org").unwrap();
     let rewrite = |sender: &str, proven| {
         let sender = ReversePath::Address(Address::parse(sender).unwrap());
-        srs.rewrite(&sender, proven, &ours, crate::system::now()).address().unwrap().local().to_owned()
+        srs.rewrite(&sender, proven, &ours, system::now()).address().unwrap().local().to_owned()
     };
     let (back, operator) = (rewrite("a@example.net", true), rewrite("a@example.net", false));
     home.live(1, &[&back], MESSAGE);
