@@ -17,6 +17,7 @@ mod import;
 mod live;
 mod network;
 mod notification;
+mod places;
 mod problem;
 mod received;
 mod records;

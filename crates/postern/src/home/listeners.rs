@@ -6,13 +6,13 @@ use net::smtp_server::Port;
 use net::tls::TlsAcceptor;
 use smtp::server::{Limits, Login, Mode, Settings};
 use tokio::net::TcpListener;
-use tokio::sync::Semaphore;
 
 use super::Home;
 use super::foreign_edge::ForeignEdge;
 use super::mailboxes::Accounts;
 use super::service::{Accepting, ForeignEdgeService, ImapService, Serve, SubmissionService};
 use super::submit::Submit;
+use crate::places::Places;
 use crate::problem::Problem;
 use crate::{daemon, system};
 
@@ -26,19 +26,16 @@ impl Home {
         if self.config.deliver.is_some() {
             return Ok(());
         }
-        let directory = self.directory.clone();
         let accounts = Accounts {
             store: Arc::clone(self.keeper.store()),
             drafts: self.config.data.join("drafts"),
-            authenticate: Arc::new(move |user, password| {
-                directory.login_blocking(user, password).map(|account| account.as_str().to_owned())
-            }),
             now: system::now,
             trainer: self.trainer.clone(),
         };
         let imap = ImapService {
             acceptor: self.acceptor()?,
             accounts,
+            logins: self.logins.clone(),
             append_octets_max: self.config.limits.message.0,
             stop: self.stop.clone(),
         };
@@ -86,11 +83,14 @@ impl Home {
     }
 
     fn accept(&self, listeners: Vec<TcpListener>, service: &Arc<impl Serve>) {
-        let slots = Arc::new(Semaphore::new(self.config.limits.sessions));
+        let limits = &self.config.limits;
+        let (places, told) = (Places::new(limits.sessions, limits.sessions_per_address), Arc::default());
         for listener in listeners {
             let accepting = Accepting {
                 service: Arc::clone(service),
-                slots: Arc::clone(&slots),
+                places: Arc::clone(&places),
+                logins: self.logins.clone(),
+                told: Arc::clone(&told),
                 sessions: self.sessions.clone(),
                 stop: self.stop.clone(),
             };

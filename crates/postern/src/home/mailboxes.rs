@@ -22,9 +22,6 @@ use super::filters::Trainer;
 /// Octets of an appended message that are kept in memory; a larger one waits in a file until it is whole.
 const APPEND_MEMORY_OCTETS: usize = 256 * 1024;
 
-/// Checks a name and a password and tells the account they open. It is slow on purpose.
-pub(crate) type Authenticate = Arc<dyn Fn(&str, &str) -> Option<String> + Send + Sync>;
-
 /// What the sessions of a Home share.
 #[derive(Clone)]
 pub(crate) struct Accounts {
@@ -32,8 +29,6 @@ pub(crate) struct Accounts {
     pub(crate) store: Arc<Store>,
     /// Where messages wait that are being appended; on the same disk as the store, as a rule.
     pub(crate) drafts: PathBuf,
-    /// Checks logins.
-    pub(crate) authenticate: Authenticate,
     /// Tells the time.
     pub(crate) now: fn() -> UnixTime,
     /// Whom users teach what is spam, if anybody learns.
@@ -107,13 +102,12 @@ impl Backend for Mailboxes {
         self.wake = Some(wake);
     }
 
-    fn login(&mut self, user: &str, password: &str) -> Result<(), BackendError> {
-        let account = (self.accounts.authenticate)(user, password).ok_or(BackendError::Denied)?;
-        let watch = self.accounts.store.watch(&account).map_err(|error| refusal(&error))?;
+    fn open(&mut self, account: &str) -> Result<(), BackendError> {
+        let watch = self.accounts.store.watch(account).map_err(|error| refusal(&error))?;
         // An account that can't be opened is better told now than by each command.
-        drop(self.accounts.store.reader(&account).map_err(|error| refusal(&error))?);
+        drop(self.accounts.store.reader(account).map_err(|error| refusal(&error))?);
         let registration = self.wake.clone().map(|wake| watch.on_change(move || wake()));
-        self.login = Some(Login { account, watch, _registration: registration, quiet: None });
+        self.login = Some(Login { account: account.to_owned(), watch, _registration: registration, quiet: None });
         Ok(())
     }
 
@@ -358,15 +352,27 @@ mod tests {
         let store =
             Arc::new(Store::open(&directory.path().join("accounts"), store::Options::default()).unwrap());
         store.create_account("bob", NOW).unwrap();
-        let check = |user: &str, password: &str| (password == "secret").then(|| user.to_owned());
         let accounts = Accounts {
             store,
             drafts: directory.path().into(),
-            authenticate: Arc::new(check),
             now: || NOW,
             trainer: None,
         };
         Home { accounts, _directory: directory }
+    }
+
+    /// Lets in who knows the secret, until the token is cancelled.
+    #[derive(Clone, Default)]
+    struct Secret(CancellationToken);
+
+    impl net::imap_server::Logins for Secret {
+        async fn login(&mut self, given: imap::Credentials) -> Result<String, BackendError> {
+            (given.password == "secret").then_some(given.user).ok_or(BackendError::Denied)
+        }
+
+        fn revoked(&self) -> Option<CancellationToken> {
+            Some(self.0.clone())
+        }
     }
 
     struct Client {
@@ -376,10 +382,14 @@ mod tests {
 
     impl Client {
         async fn new(home: &Home, stop: &CancellationToken) -> Self {
+            Self::with(home, stop, Secret::default()).await
+        }
+
+        async fn with(home: &Home, stop: &CancellationToken, secret: Secret) -> Self {
             let (stream, server) = tokio::io::duplex(4096);
             let session = Session::new(Mailboxes::new(home.accounts.clone()), Options::default());
             let stop = stop.clone();
-            tokio::spawn(async move { net::imap_server::serve(server, session, &stop).await });
+            tokio::spawn(async move { net::imap_server::serve(server, session, secret, &stop).await });
             let mut client = Self { stream, read: String::new() };
             client.until("\r\n").await;
             client
@@ -446,6 +456,27 @@ mod tests {
         let moved = client.ok("MOVE 1:* Archive").await;
         assert!(moved.contains("COPYUID") && moved.contains("* 2 EXPUNGE\r\n* 1 EXPUNGE"), "{moved}");
         assert!(client.ok("STATUS Archive (MESSAGES)").await.contains("(MESSAGES 2)"));
+    }
+
+    /// Symptom: a removed account's session went on reading. Cause: nothing told it.
+    #[tokio::test]
+    async fn a_session_whose_login_is_revoked_ends_with_bye_while_it_idles_and_before_its_next_command() {
+        let home = home();
+        for idles in [true, false] {
+            let secret = Secret::default();
+            let mut client = Client::with(&home, &CancellationToken::new(), secret.clone()).await;
+            client.ok("LOGIN bob secret").await;
+            client.ok("SELECT INBOX").await;
+            if idles {
+                client.say("t IDLE\r\n").await;
+                client.until("+ idling\r\n").await;
+            }
+            secret.0.cancel();
+            assert!(client.until("\r\n").await.starts_with("* BYE"), "{idles}");
+            let mut rest = Vec::new();
+            client.stream.read_to_end(&mut rest).await.unwrap();
+            assert!(rest.is_empty());
+        }
     }
 
     #[tokio::test]
