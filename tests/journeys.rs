@@ -23,6 +23,7 @@ mod network;
 mod operator;
 mod outbound;
 mod outbound_crashes;
+mod ports;
 mod real_dns;
 mod remote_mtas;
 mod satellite;
