@@ -18,6 +18,7 @@ mod forwarding;
 mod import;
 mod inbound;
 mod lmtp;
+mod logins;
 mod mailboxes;
 mod network;
 mod operator;
