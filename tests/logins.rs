@@ -15,6 +15,7 @@ use crate::alone;
 
 const GUESS: &str = include_str!("logins/guess.py");
 const RIGHT: &str = include_str!("logins/right.py");
+const ALIAS: &str = include_str!("logins/alias.py");
 const OPEN_SESSIONS: &str = include_str!("logins/open_sessions.py");
 const PATIENCE: Duration = Duration::from_secs(300);
 const SOURCES: u32 = 20;
@@ -116,6 +117,7 @@ fn found_by_fail2ban(log: &Path) -> Vec<String> {
     printed.lines().map(str::to_owned).collect()
 }
 
+/// Security lesson: DenyHosts CVE-2007-4323, fail2ban CVE-2013-2178.
 #[test]
 fn fail2ban_reads_each_failed_login_of_both_ports_and_no_login_name_is_taken_for_an_address() {
     let _alone = alone();
@@ -175,7 +177,31 @@ fn a_changed_password_and_a_removed_account_end_open_sessions_at_once() {
         assert!(said.contains("middle is closed") && said.contains("AUTHENTICATIONFAILED"), "{said}");
     };
     end_them(&["user", "password", "bob@example.org", "--password-stdin"], "another horse battery\n");
-    pair.home.command_ok(&["user", "password", "bob@example.org", "--password-stdin"], &format!("{PASSWORD}\n"));
+    pair.home
+        .command_ok(&["user", "password", "bob@example.org", "--password-stdin"], &format!("{PASSWORD}\n"));
     end_them(&["user", "remove", "bob@example.org"], "");
     assert_eq!(pair.account("alice").subjects("INBOX"), [""; 0], "nothing was sent");
+}
+
+/// Who may send under a name is looked at again when the message is whole. Symptom: an alias that was removed meanwhile
+/// was still good for a message that had begun. Cause: the reverse-path was looked at in MAIL only.
+#[test]
+fn a_removed_alias_is_no_reverse_path_any_more_also_of_a_message_that_has_begun() {
+    let _alone = alone();
+    let pair = Pair::start();
+    pair.home.command_ok(&["alias", "add", "sales@example.org", "bob@example.org"], "");
+    let dir = tempfile::tempdir().unwrap();
+    for (remove, end) in [(false, "end 250"), (true, "end 550")] {
+        let go = dir.path().join(format!("go-{remove}"));
+        let mut command = python(None, ALIAS, &pair);
+        command.args(["bob@example.org", PASSWORD, "sales@example.org"]).arg(&go);
+        let session = Process::start(command, &dir.path().join(format!("log-{remove}")));
+        until("the message has begun", PATIENCE, || session.log().contains("open").then_some(()));
+        if remove {
+            pair.home.command_ok(&["alias", "remove", "sales@example.org"], "");
+        }
+        std::fs::write(&go, "").unwrap();
+        let said = until("it has ended", PATIENCE, || Some(session.log()).filter(|log| log.contains("end")));
+        assert!(said.contains(end), "{said}");
+    }
 }

@@ -30,7 +30,8 @@ struct Crowd {
 
 /// The same share of the places at a tenth of the load.
 const SMALL: Crowd = Crowd { sessions: 1000, each: 8, seconds: 40, honest: 40, pause: "0.2", patience: "60" };
-const FULL: Crowd = Crowd { sessions: 2000, each: 25, seconds: 110, honest: 200, pause: "0.4", patience: "10" };
+const FULL: Crowd =
+    Crowd { sessions: 2000, each: 25, seconds: 110, honest: 200, pause: "0.4", patience: "10" };
 
 /// Gives the internet's host more addresses, and Edge the way to them.
 fn give_addresses(lab: &NetworkLab) {
@@ -85,7 +86,8 @@ fn a_crowd_that_takes_every_place_it_gets_leaves_honest_senders_theirs() {
 #[test]
 fn what_a_client_did_wrong_counts_also_when_it_resets_the_connection() {
     let _alone = alone();
-    let usual = USUAL_DOOR.replace("greet_pause = 1", "greet_pause = 0").replace("_minute = 120", "_minute = 100000");
+    let usual =
+        USUAL_DOOR.replace("greet_pause = 1", "greet_pause = 0").replace("_minute = 120", "_minute = 100000");
     let unknown = ["EHLO sender.test", "MAIL FROM:<a@sender.test>", "RCPT TO:<nobody@example.org>"];
     for (lines, at) in [(&["NONSENSE"][..], "62"), (&unknown[..], "42")] {
         let pair = Pair::with(&PairOptions { edge_config: usual.clone(), ..PairOptions::default() });

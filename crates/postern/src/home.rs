@@ -64,6 +64,7 @@ use filters::{Filters, Trainer};
 use foreign_edge::ForeignEdge;
 use forward::{Forwarder, Srs};
 use keeper::{Keeper, Lmtp};
+use listeners::Ports;
 use logins::Logins;
 use notices::Notices;
 use quarantine::Quarantine;
@@ -81,6 +82,7 @@ struct Home {
     config_path: PathBuf,
     directory: Directory,
     logins: Logins,
+    ports: Ports,
     keeper: Keeper,
     queue: Queue,
     edges: Edges,
@@ -163,6 +165,7 @@ pub async fn run(config_path: &Path) -> Result<(), Problem> {
     let home = Arc::new(Home {
         config_path: config_path.to_owned(),
         sessions: TaskTracker::new(),
+        ports: Ports::new(&config.limits),
         config,
         directory,
         logins,
@@ -401,6 +404,8 @@ impl Home {
             "domains": self.config.domains,
             "accounts": self.directory.accounts().len(),
             "sessions": self.sessions.len(),
+            "ports": self.ports.as_json(&self.config),
+            "logins": self.logins.as_json(),
             "queue": self.queue.count(),
             "filters": self.config.filters.iter().map(config::FilterConfig::name).collect::<Vec<_>>(),
             "edges": self.edges.status(),

@@ -312,6 +312,7 @@ mod tests {
 
     /// Symptom: 100 addresses that held 20 places each left every honest sender a 421. Cause: what an address may have
     /// did not depend on how many there were.
+    /// Security lesson: Slowloris (CVE-2007-6750).
     #[test]
     fn two_hundred_addresses_that_take_what_they_get_leave_places_for_others() {
         let places = Places::new(2000, 20);
@@ -342,7 +343,10 @@ mod tests {
     #[test]
     fn the_operator_is_told_once_in_a_minute() {
         let told = SeldomTold::default();
-        assert_eq!([100, 101, 159, 160, 161, 50].map(|now| told.is_due(now)), [true, false, false, true, false, true]);
+        assert_eq!(
+            [100, 101, 159, 160, 161, 50].map(|now| told.is_due(now)),
+            [true, false, false, true, false, true]
+        );
     }
 
     #[test]

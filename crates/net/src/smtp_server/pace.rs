@@ -76,6 +76,7 @@ mod tests {
     const SECOND: Duration = Duration::from_secs(1);
 
     /// Symptom: one octet in each 100 seconds held a place for ever. Cause: the deadline was for a read.
+    /// Security lesson: Slowloris (CVE-2007-6750).
     #[test]
     fn a_command_has_a_deadline_that_its_octets_do_not_move() {
         let mut pace = Pace::default();

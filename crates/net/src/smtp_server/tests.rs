@@ -216,6 +216,7 @@ async fn who_is_waited_for_when_places_fill_has_no_more_time_than_who_comes_then
 }
 
 /// Symptom: a client that never read held its place for ever. Cause: a write had no deadline.
+/// Security lesson: Slowloris (CVE-2007-6750).
 #[tokio::test(start_paused = true)]
 async fn a_client_that_does_not_read_is_given_up_and_its_errors_count() {
     let mut client = Simulated::start(256);

@@ -590,9 +590,8 @@ mod tests {
     #[test]
     fn a_pass_is_revoked_by_another_password_and_by_the_end_of_the_account_and_by_nothing_else() {
         let (_dir, directory) = directory();
-        let pass = |name: &str| {
-            directory.login_blocking(&format!("{name}@example.org"), "correct horse").unwrap()
-        };
+        let pass =
+            |name: &str| directory.login_blocking(&format!("{name}@example.org"), "correct horse").unwrap();
         let (alice, bob) = (pass("alice"), pass("bob"));
         directory.add_account(&at("carol@example.org"), "correct horse").unwrap();
         directory.add_alias("sales@example.org", &[at("bob@example.org")]).unwrap();

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use net::smtp_server::Port;
 use net::tls::TlsAcceptor;
+use serde_json::{Value, json};
 use smtp::server::{Limits, Login, Mode, Settings};
 use tokio::net::TcpListener;
 
@@ -12,9 +13,36 @@ use super::foreign_edge::ForeignEdge;
 use super::mailboxes::Accounts;
 use super::service::{Accepting, ForeignEdgeService, ImapService, Serve, SubmissionService};
 use super::submit::Submit;
+use crate::config::{HomeConfig, HomeLimits};
 use crate::places::Places;
 use crate::problem::Problem;
 use crate::{daemon, system};
+
+/// The places of each port.
+pub(super) struct Ports {
+    imap: Arc<Places>,
+    submission: Arc<Places>,
+    foreign_edge: Arc<Places>,
+}
+
+impl Ports {
+    pub(super) fn new(limits: &HomeLimits) -> Self {
+        let places = || Places::new(limits.sessions, limits.sessions_per_address);
+        Self { imap: places(), submission: places(), foreign_edge: places() }
+    }
+
+    /// As `status` shows them, of the ports that are open.
+    pub(super) fn as_json(&self, config: &HomeConfig) -> Value {
+        let mut ports = json!({ "submission": self.submission.count().as_json() });
+        if config.deliver.is_none() {
+            ports["imap"] = self.imap.count().as_json();
+        }
+        if config.foreign_edge.is_some() {
+            ports["foreign_edge"] = self.foreign_edge.count().as_json();
+        }
+        ports
+    }
+}
 
 impl Home {
     fn acceptor(&self) -> Result<TlsAcceptor, Problem> {
@@ -40,7 +68,7 @@ impl Home {
             stop: self.stop.clone(),
         };
         let listeners = daemon::listen(&self.config.listen.imap, "IMAP", "[listen] imap in home.toml")?;
-        self.accept(listeners, &Arc::new(imap));
+        self.accept(listeners, &Arc::new(imap), &self.ports.imap);
         Ok(())
     }
 
@@ -62,7 +90,7 @@ impl Home {
         };
         let key = "[foreign_edge] listen in home.toml";
         let listeners = daemon::listen(&config.listen, "the foreign edge", key)?;
-        self.accept(listeners, &Arc::new(ForeignEdgeService { port, edge }));
+        self.accept(listeners, &Arc::new(ForeignEdgeService { port, edge }), &self.ports.foreign_edge);
         Ok(())
     }
 
@@ -78,17 +106,16 @@ impl Home {
         };
         let key = "[listen] submission in home.toml";
         let listeners = daemon::listen(&self.config.listen.submission, "submission", key)?;
-        self.accept(listeners, &Arc::new(SubmissionService { port, submit }));
+        self.accept(listeners, &Arc::new(SubmissionService { port, submit }), &self.ports.submission);
         Ok(())
     }
 
-    fn accept(&self, listeners: Vec<TcpListener>, service: &Arc<impl Serve>) {
-        let limits = &self.config.limits;
-        let (places, told) = (Places::new(limits.sessions, limits.sessions_per_address), Arc::default());
+    fn accept(&self, listeners: Vec<TcpListener>, service: &Arc<impl Serve>, places: &Arc<Places>) {
+        let told = Arc::default();
         for listener in listeners {
             let accepting = Accepting {
                 service: Arc::clone(service),
-                places: Arc::clone(&places),
+                places: Arc::clone(places),
                 logins: self.logins.clone(),
                 told: Arc::clone(&told),
                 sessions: self.sessions.clone(),

@@ -8,10 +8,12 @@ mod guard;
 mod turns;
 
 use std::net::IpAddr;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use mail::Address;
+use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 use tokio::sync::Notify;
 use tokio::time::Instant;
@@ -62,6 +64,8 @@ struct Inner {
     /// Makes the hashes of names worthless elsewhere.
     key: [u8; 32],
     began: Instant,
+    wrong: AtomicU64,
+    later: AtomicU64,
 }
 
 /// A check that was allowed. Dropped without a word, it counts as wrong: who hangs up has had his check.
@@ -81,6 +85,8 @@ impl Logins {
             settled: Notify::new(),
             key: system::random(),
             began: Instant::now(),
+            wrong: AtomicU64::new(0),
+            later: AtomicU64::new(0),
         }))
     }
 
@@ -90,6 +96,17 @@ impl Logins {
 
     fn now(&self) -> u64 {
         self.0.began.elapsed().as_secs()
+    }
+
+    /// As `status` shows them: what failed since the start.
+    pub fn as_json(&self) -> Value {
+        let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        json!({ "wrong": count(&self.0.wrong), "not_looked_at": count(&self.0.later) })
+    }
+
+    fn later(&self) -> Refused {
+        self.0.later.fetch_add(1, Ordering::Relaxed);
+        Refused::Later
     }
 
     /// Whether somebody has logged in from this network since the start.
@@ -113,7 +130,7 @@ impl Logins {
         let Ok(turn) = self.0.desk.turn(network(client.ip), rank).await else {
             tracing::debug!(client = %client.ip, service = client.service, "too many logins wait to be checked");
             under_way.unchecked();
-            return Err(Refused::Later);
+            return Err(self.later());
         };
         let (directory, name, password) = (self.0.directory.clone(), user.to_owned(), password.to_owned());
         let checked = tokio::task::spawn_blocking(move || {
@@ -171,10 +188,10 @@ impl Logins {
                             "logins are not looked at: too many have failed"
                         );
                     }
-                    return Err(Refused::Later);
+                    return Err(self.later());
                 }
                 Ruling::Wait => {
-                    tokio::time::timeout_at(until, settled).await.map_err(|_| Refused::Later)?;
+                    tokio::time::timeout_at(until, settled).await.map_err(|_| self.later())?;
                 }
             }
         }
@@ -212,6 +229,7 @@ impl UnderWay<'_> {
     /// none of them can be taken for its address.
     fn wrong(self, user: &str, client: Client) -> Refused {
         let user = shown(user);
+        self.logins.0.wrong.fetch_add(1, Ordering::Relaxed);
         tracing::warn!(client = %client.ip.to_canonical(), service = client.service, ?user, "login failed");
         Refused::Wrong
     }
@@ -223,5 +241,111 @@ impl Drop for UnderWay<'_> {
             self.logins.guard().wrong(self.attempt, self.logins.now());
         }
         self.logins.0.settled.notify_waiters();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::home::logins::guard::FREE_TRIES;
+
+    const RIGHT: &str = "correct horse";
+
+    fn logins() -> (tempfile::TempDir, Logins) {
+        let dir = tempfile::tempdir().unwrap();
+        let text = format!("domains = [\"example.org\"]\ndata = {:?}\n", dir.path().display().to_string());
+        let directory = Directory::open(&toml::from_str(&text).unwrap()).unwrap();
+        directory.add_account(&Address::parse("alice@example.org").unwrap(), RIGHT).unwrap();
+        (dir, Logins::new(directory))
+    }
+
+    fn from(ip: &str) -> Client {
+        Client { ip: ip.parse().unwrap(), service: "test" }
+    }
+
+    async fn outcome(logins: &Logins, user: &str, password: &str, ip: &str) -> Result<(), Refused> {
+        logins.check(user, password, from(ip)).await.map(drop)
+    }
+
+    #[tokio::test]
+    async fn names_that_nobody_has_are_answered_like_others_and_stop_being_looked_at_like_others() {
+        let (_dir, logins) = logins();
+        for user in ["alice@example.org", "nobody@example.org", "no address"] {
+            for _ in 0..FREE_TRIES {
+                assert_eq!(outcome(&logins, user, "wrong horse", "198.51.100.1").await, Err(Refused::Wrong));
+            }
+            assert_eq!(outcome(&logins, user, "wrong horse", "198.51.100.1").await, Err(Refused::Later));
+        }
+        let right = outcome(&logins, "alice@example.org", RIGHT, "198.51.100.1").await;
+        assert_eq!(right, Err(Refused::Later), "or guesses would be looked at after all");
+        assert_eq!(outcome(&logins, "alice@example.org", RIGHT, "192.0.2.1").await, Ok(()));
+    }
+
+    #[tokio::test]
+    async fn other_spellings_of_a_name_are_the_same_name() {
+        let (_dir, logins) = logins();
+        let names = ["alice@example.org", "Alice@example.org", "ALICE@EXAMPLE.ORG", "alice@Example.org"];
+        for user in names {
+            assert_eq!(outcome(&logins, user, "wrong horse", "198.51.100.1").await, Err(Refused::Wrong));
+        }
+        assert_eq!(outcome(&logins, names[0], "wrong horse", "198.51.100.1").await, Err(Refused::Later));
+    }
+
+    #[tokio::test]
+    async fn twenty_connections_of_a_mail_program_that_is_new_there_all_get_in() {
+        let (_dir, logins) = logins();
+        let connections: Vec<_> = (0..20)
+            .map(|_| {
+                let logins = logins.clone();
+                tokio::spawn(async move { outcome(&logins, "alice@example.org", RIGHT, "192.0.2.1").await })
+            })
+            .collect();
+        for connection in connections {
+            assert_eq!(connection.await.unwrap(), Ok(()));
+        }
+        assert_eq!(logins.standing("192.0.2.99".parse().unwrap()), Standing::Known);
+    }
+
+    /// Symptom: 940 wrong logins at one time held all threads, and a right one took 18 s. Cause: each held a thread while
+    /// it waited for its turn.
+    #[tokio::test]
+    async fn a_hundred_wrong_ones_at_one_time_have_four_looked_at() {
+        let (_dir, logins) = logins();
+        let connections: Vec<_> = (0..100)
+            .map(|number| {
+                let (logins, guess) = (logins.clone(), format!("wrong horse {number}"));
+                tokio::spawn(
+                    async move { outcome(&logins, "alice@example.org", &guess, "198.51.100.1").await },
+                )
+            })
+            .collect();
+        let mut wrong = 0;
+        for connection in connections {
+            wrong += u32::from(connection.await.unwrap() == Err(Refused::Wrong));
+        }
+        assert_eq!(wrong, FREE_TRIES);
+    }
+
+    #[tokio::test]
+    async fn a_client_that_goes_away_has_had_its_check() {
+        let (_dir, logins) = logins();
+        for _ in 0..FREE_TRIES {
+            let (under_way, _) =
+                logins.admit("alice@example.org", from("198.51.100.1")).await.unwrap_or_else(|_| panic!());
+            drop(under_way);
+        }
+        let next = outcome(&logins, "alice@example.org", "wrong horse", "198.51.100.1").await;
+        assert_eq!(next, Err(Refused::Later));
+    }
+
+    #[tokio::test]
+    async fn an_edges_password_is_guessed_no_faster_and_its_name_is_no_accounts() {
+        let (_dir, logins) = logins();
+        let client = Client { service: crate::home::foreign_edge::SERVICE, ..from("198.51.100.1") };
+        for _ in 0..FREE_TRIES {
+            assert_eq!(logins.compare("alice@example.org", client, || false).await, Err(Refused::Wrong));
+        }
+        assert_eq!(logins.compare("alice@example.org", client, || true).await, Err(Refused::Later));
+        assert_eq!(outcome(&logins, "alice@example.org", RIGHT, "198.51.100.1").await, Ok(()));
     }
 }

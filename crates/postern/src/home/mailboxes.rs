@@ -107,7 +107,8 @@ impl Backend for Mailboxes {
         // An account that can't be opened is better told now than by each command.
         drop(self.accounts.store.reader(account).map_err(|error| refusal(&error))?);
         let registration = self.wake.clone().map(|wake| watch.on_change(move || wake()));
-        self.login = Some(Login { account: account.to_owned(), watch, _registration: registration, quiet: None });
+        self.login =
+            Some(Login { account: account.to_owned(), watch, _registration: registration, quiet: None });
         Ok(())
     }
 
@@ -352,12 +353,7 @@ mod tests {
         let store =
             Arc::new(Store::open(&directory.path().join("accounts"), store::Options::default()).unwrap());
         store.create_account("bob", NOW).unwrap();
-        let accounts = Accounts {
-            store,
-            drafts: directory.path().into(),
-            now: || NOW,
-            trainer: None,
-        };
+        let accounts = Accounts { store, drafts: directory.path().into(), now: || NOW, trainer: None };
         Home { accounts, _directory: directory }
     }
 

@@ -408,6 +408,8 @@ mod tests {
             guard.wrong(other, u64::from(number));
         }
         assert!(guard.tries.len() <= ENTRIES_MAX && guard.strange.len() <= ENTRIES_MAX);
-        assert!(guard.tries.get(&Who::Network(BOB, network(held.ip))).is_some_and(|tries| tries.under_way == 1));
+        assert!(
+            guard.tries.get(&Who::Network(BOB, network(held.ip))).is_some_and(|tries| tries.under_way == 1)
+        );
     }
 }
