@@ -336,6 +336,7 @@ fn copied(copied: store::Copied) -> Copied {
 #[cfg(test)]
 mod tests {
     use imap::{Options, Session};
+    use net::patience::Pressure;
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream};
     use tokio_util::sync::CancellationToken;
 
@@ -357,17 +358,26 @@ mod tests {
         Home { accounts, _directory: directory }
     }
 
-    /// Lets in who knows the secret, until the token is cancelled.
+    /// Lets in who knows the secret, until it is revoked.
     #[derive(Clone, Default)]
-    struct Secret(CancellationToken);
+    struct Secret {
+        revoked: CancellationToken,
+        pressure: Pressure,
+        logged_in: bool,
+    }
 
     impl net::imap_server::Logins for Secret {
         async fn login(&mut self, given: imap::Credentials) -> Result<String, BackendError> {
-            (given.password == "secret").then_some(given.user).ok_or(BackendError::Denied)
+            self.logged_in = given.password == "secret";
+            self.logged_in.then_some(given.user).ok_or(BackendError::Denied)
+        }
+
+        fn pressure(&self) -> Pressure {
+            self.pressure
         }
 
         fn revoked(&self) -> Option<CancellationToken> {
-            Some(self.0.clone())
+            self.logged_in.then(|| self.revoked.clone())
         }
     }
 
@@ -454,6 +464,21 @@ mod tests {
         assert!(client.ok("STATUS Archive (MESSAGES)").await.contains("(MESSAGES 2)"));
     }
 
+    /// Symptom: 500 silent connections locked the port. Cause: a minute for each, however few places were left.
+    #[tokio::test(start_paused = true)]
+    async fn a_login_has_a_deadline_that_single_octets_do_not_move_and_that_comes_sooner_when_places_fill() {
+        let home = home();
+        for (pressure, seconds) in [(Pressure::NONE, 60..=70), (Pressure::of(1, 1), 10..=20)] {
+            let secret = Secret { pressure, ..Secret::default() };
+            let mut client = Client::with(&home, &CancellationToken::new(), secret).await;
+            let began = tokio::time::Instant::now();
+            while client.stream.write_all(b"x").await.is_ok() {
+                tokio::time::sleep(std::time::Duration::from_secs(5)).await;
+            }
+            assert!(seconds.contains(&began.elapsed().as_secs()), "{:?}", began.elapsed());
+        }
+    }
+
     /// Symptom: a removed account's session went on reading. Cause: nothing told it.
     #[tokio::test]
     async fn a_session_whose_login_is_revoked_ends_with_bye_while_it_idles_and_before_its_next_command() {
@@ -467,7 +492,7 @@ mod tests {
                 client.say("t IDLE\r\n").await;
                 client.until("+ idling\r\n").await;
             }
-            secret.0.cancel();
+            secret.revoked.cancel();
             assert!(client.until("\r\n").await.starts_with("* BYE"), "{idles}");
             let mut rest = Vec::new();
             client.stream.read_to_end(&mut rest).await.unwrap();

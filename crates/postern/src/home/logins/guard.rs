@@ -402,7 +402,7 @@ mod tests {
         let address = |number: u32| IpAddr::from(std::net::Ipv4Addr::from_bits(0x0a00_0001 + number * 256));
         let held = Attempt { name: BOB, ip: address(0) };
         assert_eq!(guard.ask(held, 0), CHECK);
-        for number in 1..=ENTRIES_MAX as u32 + 10 {
+        for number in 1..=u32::try_from(ENTRIES_MAX).unwrap() + 10 {
             let other = Attempt { name: name(number), ip: address(number) };
             assert_eq!(guard.ask(other, u64::from(number)), CHECK);
             guard.wrong(other, u64::from(number));

@@ -157,7 +157,7 @@ mod tests {
     #[test]
     fn in_all_1024_may_wait_and_not_one_more() {
         let mut turns = Turns::default();
-        for number in 0..WAITING_MAX as u32 {
+        for number in 0..u32::try_from(WAITING_MAX).unwrap() {
             assert_eq!(turns.push(net(number), Rank::Rest, number), Ok(()));
         }
         assert_eq!(turns.push(net(5000), Rank::Rest, 0), Err(QueueFull));
