@@ -12,6 +12,7 @@ use crate::alone;
 
 const CROWD: &str = include_str!("ports/crowd.py");
 const HONEST: &str = include_str!("ports/honest.py");
+const KNOWN: &str = include_str!("ports/known.py");
 const RESETS: &str = include_str!("ports/resets.py");
 const PATIENCE: Duration = Duration::from_secs(300);
 /// The door as it is when nothing is said about it.
@@ -96,5 +97,22 @@ fn what_a_client_did_wrong_counts_also_when_it_resets_the_connection() {
         let printed = process::run_ok(python, b"", PATIENCE);
         let expected = format!("{at} 421 4.7.0 Too many errors");
         assert!(printed.starts_with(&expected), "{lines:?}: {printed}");
+    }
+}
+
+#[test]
+fn the_last_places_are_kept_for_networks_that_have_delivered_also_after_a_restart() {
+    let _alone = alone();
+    let config = "[limits]\nsessions = 4\n".to_owned();
+    let mut pair = Pair::with(&PairOptions { edge_config: config, ..PairOptions::default() });
+    for sender in ["new", "known"] {
+        if sender == "known" {
+            pair.edge.restart();
+            pair.wait_for_link();
+        }
+        let mut python = process::command(None, "/usr/bin/python3");
+        python.args(["-c", KNOWN, &pair.smtp.ip().to_string(), &pair.smtp.port().to_string(), sender]);
+        let printed = process::run_ok(python, b"", PATIENCE);
+        assert!(printed.contains("stranger 421 4.3.2") && printed.contains("known is served"), "{printed}");
     }
 }
