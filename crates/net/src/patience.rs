@@ -48,6 +48,8 @@ pub struct Patience {
     pub message: Duration,
     /// Octets in a second that a body has to come with, on the average.
     pub body_rate: u32,
+    /// Lines from one message to the next: who talks without a pause is never waited for.
+    pub lines: u32,
     /// For the client to take what it was answered.
     pub write: Duration,
     /// For the TLS handshake.
@@ -58,12 +60,14 @@ pub struct Patience {
 
 impl Patience {
     /// With places free. RFC 5321 section 4.5.3.2 asks for 5 minutes for a command; a client has 3 minutes for a
-    /// block of a body, and a line of it may have 1,000 octets: some 5 octets in a second are honest.
+    /// block of a body, and a line of it may have 1,000 octets: some 5 octets in a second are honest. A message has
+    /// 1,000 recipients at most.
     pub const FULL: Self = Self {
         command: Duration::from_secs(5 * 60),
         silence: Duration::from_secs(10 * 60),
         message: Duration::from_secs(30 * 60),
         body_rate: 5,
+        lines: 2000,
         write: Duration::from_secs(5 * 60),
         handshake: Duration::from_secs(30),
         login: None,
@@ -74,6 +78,7 @@ impl Patience {
         silence: Duration::from_secs(10),
         message: Duration::from_secs(30),
         body_rate: 1024,
+        lines: 200,
         write: Duration::from_secs(10),
         handshake: Duration::from_secs(10),
         login: Some(Duration::from_secs(10)),
@@ -97,6 +102,7 @@ impl Patience {
             silence: less(self.silence, Self::LEAST.silence),
             message: less(self.message, Self::LEAST.message),
             body_rate: (self.body_rate << steps).min(Self::LEAST.body_rate.max(self.body_rate)),
+            lines: (self.lines >> steps).max(Self::LEAST.lines.min(self.lines)),
             write: less(self.write, Self::LEAST.write),
             handshake: less(self.handshake, Self::LEAST.handshake),
             login: self.login.map(|login| less(login, Self::LEAST.login.unwrap_or(login))),
@@ -134,6 +140,7 @@ mod tests {
             assert!(now.command <= before.command && now.silence <= before.silence, "{taken}");
             assert!(now.message <= before.message && now.body_rate >= before.body_rate, "{taken}");
             assert!(now.write <= before.write && now.login <= before.login, "{taken}");
+            assert!(now.lines <= before.lines && now.lines > 100, "{taken}: a hundred recipients and more");
             before = now;
         }
     }

@@ -245,8 +245,9 @@ impl<V: Service> Driver<'_, V> {
             self.service.erred(more);
         }
         let lines = self.session.lines();
-        if std::mem::replace(&mut self.lines, lines) != lines {
-            self.pace.took_line();
+        let more = lines.saturating_sub(std::mem::replace(&mut self.lines, lines));
+        if more > 0 {
+            self.pace.took_lines(more);
         }
     }
 

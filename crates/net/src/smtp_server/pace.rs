@@ -8,6 +8,9 @@ use smtp::server::Awaited;
 
 use crate::patience::Patience;
 
+/// Smaller chunks of a body count as lines that bring nothing.
+const CHUNK_OCTETS: u64 = 512;
+
 /// How long a session has waited for its client. Only that counts: what the server takes is not the client's fault.
 #[derive(Debug, Default)]
 pub(super) struct Pace {
@@ -19,6 +22,8 @@ pub(super) struct Pace {
     message: Duration,
     /// Octets of bodies since then.
     octets: u64,
+    /// Lines since then.
+    lines: u64,
     /// Since the beginning.
     session: Duration,
 }
@@ -42,21 +47,25 @@ impl Pace {
         }
     }
 
-    /// A line was whole, whatever it said.
-    pub(super) fn took_line(&mut self) {
+    /// So many lines were whole, whatever they said.
+    pub(super) fn took_lines(&mut self, lines: u64) {
         self.line = Duration::ZERO;
         self.silence = Duration::ZERO;
+        self.lines = self.lines.saturating_add(lines);
     }
 
     /// A message was taken: the client may begin another one.
     pub(super) fn took_message(&mut self) {
-        self.took_line();
-        self.message = Duration::ZERO;
-        self.octets = 0;
+        (self.line, self.silence, self.message) = (Duration::ZERO, Duration::ZERO, Duration::ZERO);
+        (self.octets, self.lines) = (0, 0);
     }
 
     /// For how long the client may still be waited for; zero when it has been too slow.
     pub(super) fn left(&self, awaited: Awaited, patience: &Patience) -> Duration {
+        // A large message in chunks (RFC 3030) has a line for each of them.
+        if self.lines > u64::from(patience.lines) + self.octets / CHUNK_OCTETS {
+            return Duration::ZERO;
+        }
         let now = match awaited {
             Awaited::Command => patience.command.saturating_sub(self.line),
             Awaited::BodyBlock => patience.silence.saturating_sub(self.silence),
@@ -87,7 +96,7 @@ mod tests {
         assert_eq!(pace.left(Awaited::Command, &FULL), SECOND);
         pace.waited(SECOND, Awaited::Command);
         assert_eq!(pace.left(Awaited::Command, &FULL), Duration::ZERO);
-        pace.took_line();
+        pace.took_lines(1);
         assert_eq!(pace.left(Awaited::Command, &FULL), FULL.command);
     }
 
@@ -130,7 +139,7 @@ mod tests {
         for wait in [299, 299, 299, 299, 119] {
             pace.waited(Duration::from_secs(wait), Awaited::Command);
             assert!(!pace.left(Awaited::Command, &FULL).is_zero());
-            pace.took_line();
+            pace.took_lines(1);
         }
         pace.took_message();
         assert_eq!(pace.left(Awaited::Command, &FULL), FULL.command);
@@ -141,12 +150,34 @@ mod tests {
         let mut pace = Pace::default();
         for _ in 0..FULL.message.as_secs() / 100 - 1 {
             pace.waited(Duration::from_secs(100), Awaited::Command);
-            pace.took_line();
+            pace.took_lines(1);
         }
         assert_eq!(pace.left(Awaited::Command, &FULL), Duration::from_secs(100));
         pace.waited(Duration::from_secs(100), Awaited::Command);
-        pace.took_line();
+        pace.took_lines(1);
         assert!(pace.left(Awaited::Command, &FULL).is_zero());
+    }
+
+    /// Symptom: whoever said NOOP without a pause was never waited for, and so stayed for ever.
+    #[test]
+    fn two_thousand_lines_without_a_message_are_taken_and_one_more_is_the_end() {
+        let mut pace = Pace::default();
+        pace.took_lines(2000);
+        assert_eq!(pace.left(Awaited::Command, &FULL), FULL.command);
+        pace.took_lines(1);
+        assert_eq!(pace.left(Awaited::Command, &FULL), Duration::ZERO);
+        pace.took_message();
+        assert_eq!(pace.left(Awaited::Command, &FULL), FULL.command);
+    }
+
+    #[test]
+    fn a_large_message_in_small_chunks_is_no_talk() {
+        let mut pace = Pace::default();
+        for chunk in 0..100_000 {
+            pace.took_lines(1);
+            pace.read(512, Awaited::BodyBlock);
+            assert!(!pace.left(Awaited::BodyBlock, &FULL).is_zero(), "{chunk}");
+        }
     }
 
     #[test]
@@ -154,11 +185,11 @@ mod tests {
         let (mut pace, patience) = (Pace::default(), FULL.until_login());
         for _ in 0..59 {
             pace.waited(SECOND, Awaited::Command);
-            pace.took_line();
+            pace.took_lines(1);
         }
         assert_eq!(pace.left(Awaited::Command, &patience), SECOND);
         pace.waited(SECOND, Awaited::Command);
-        pace.took_line();
+        pace.took_lines(1);
         assert!(pace.left(Awaited::Command, &patience).is_zero());
         assert_eq!(pace.left(Awaited::Command, &FULL), FULL.command, "it has logged in");
     }

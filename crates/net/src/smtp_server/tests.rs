@@ -194,6 +194,16 @@ async fn an_octet_now_and_then_holds_a_place_for_as_long_as_a_command_may_take()
 }
 
 #[tokio::test(start_paused = true)]
+async fn commands_without_a_pause_and_without_a_message_come_to_an_end() {
+    let mut client = Simulated::start(4096);
+    exchange(&mut client.near, b"", 1).await;
+    for number in 1..=2000 {
+        assert!(exchange(&mut client.near, b"NOOP\r\n", 1).await.starts_with("250"), "{number}");
+    }
+    assert!(exchange(&mut client.near, b"NOOP\r\n", 2).await.contains("421 4.4.2 "));
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_octet_now_and_then_of_a_body_comes_to_an_end() {
     let mut client = Simulated::start(4096);
     exchange(&mut client.near, ENVELOPE, 5).await;
