@@ -97,7 +97,7 @@ struct Inner {
     view: RwLock<Arc<View>>,
     /// Digests of passwords that were found right since the start: argon2 is slow on purpose, and mail
     /// programs log in all the time.
-    found_right: Mutex<HashMap<AccountId, [u8; 32]>>,
+    found_right: Mutex<HashMap<AccountId, FoundRight>>,
     digest_key: [u8; 32],
     passes: Arc<Passes>,
     changed: watch::Sender<u64>,
@@ -110,6 +110,12 @@ struct View {
     by_address: HashMap<String, AccountId>,
     /// Canonical alias to what it stands for. `*@domain` is the catch-all.
     aliases: BTreeMap<String, Vec<Address>>,
+}
+
+/// A password that was found right, and for which hash.
+struct FoundRight {
+    hash: String,
+    digest: [u8; 32],
 }
 
 impl View {
@@ -185,8 +191,9 @@ impl Directory {
         let rows = change(&database).map_err(|error| database_problem(&error))?;
         let view = read_view(&database).map_err(|error| database_problem(&error))?;
         *self.0.view.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(view);
-        lock(&self.0.found_right).clear();
         let view = self.view();
+        // Whose password is another one is not known any more; others are.
+        lock(&self.0.found_right).retain(|id, known| view.is_current(id, &known.hash));
         self.0.passes.review(|id, hash| view.is_current(id, hash));
         self.0.changed.send_modify(|generation| *generation += 1);
         Ok(rows)
@@ -347,7 +354,8 @@ impl Directory {
         let view = self.view();
         let (id, account) = view.named(user)?;
         let digest = self.digest(password);
-        let right = lock(&self.0.found_right).get(id).is_some_and(|known| bool::from(known.ct_eq(&digest)));
+        let right =
+            lock(&self.0.found_right).get(id).is_some_and(|known| bool::from(known.digest.ct_eq(&digest)));
         if right { self.pass(id, &account.password) } else { None }
     }
 
@@ -381,7 +389,7 @@ impl Directory {
         let mut found_right = lock(&self.0.found_right);
         let still = self.view().is_current(id, hash);
         if still {
-            found_right.insert(id.clone(), digest);
+            found_right.insert(id.clone(), FoundRight { hash: hash.to_owned(), digest });
         }
         still
     }
@@ -596,9 +604,13 @@ mod tests {
         directory.add_account(&at("carol@example.org"), "correct horse").unwrap();
         directory.add_alias("sales@example.org", &[at("bob@example.org")]).unwrap();
         assert!(!alice.is_revoked() && !bob.is_revoked());
+        let known =
+            |name: &str| directory.login_known(&format!("{name}@example.org"), "correct horse").is_some();
+        assert!(known("alice") && known("bob"), "what others change is no reason to forget");
         // The same words are another password all the same: who asks for that wants the sessions gone.
         directory.set_password(&at("alice@example.org"), "correct horse").unwrap();
         assert!(alice.is_revoked() && !bob.is_revoked());
+        assert!(!known("alice") && known("bob"));
         let again = pass("alice");
         directory.remove_account(&at("bob@example.org")).unwrap();
         assert!(bob.is_revoked() && !again.is_revoked());

@@ -19,7 +19,7 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use self::desk::Desk;
-use self::guard::{Attempt, Guard, Name, Ruling};
+use self::guard::{Attempt, Guard, Name, Ruling, Ticket};
 use self::turns::Rank;
 use super::directory::Directory;
 use super::passes::Pass;
@@ -71,8 +71,16 @@ struct Inner {
 /// A check that was allowed. Dropped without a word, it counts as wrong: who hangs up has had his check.
 struct UnderWay<'a> {
     logins: &'a Logins,
-    attempt: Attempt,
+    ticket: Ticket,
     settled: bool,
+}
+
+/// How far a login may go.
+enum Admitted<'a> {
+    /// It is checked.
+    Check(UnderWay<'a>, Rank),
+    /// It is compared with what was found right before.
+    KnownOnly,
 }
 
 impl Logins {
@@ -122,7 +130,12 @@ impl Logins {
     /// # Errors
     /// Why not.
     pub async fn check(&self, user: &str, password: &str, client: Client) -> Result<Pass, Refused> {
-        let (under_way, rank) = self.admit(user, client).await?;
+        let (under_way, rank) = match self.admit(user, client).await? {
+            Admitted::Check(under_way, rank) => (under_way, rank),
+            Admitted::KnownOnly => {
+                return self.0.directory.login_known(user, password).ok_or_else(|| self.later());
+            }
+        };
         if let Some(pass) = self.0.directory.login_known(user, password) {
             under_way.right();
             return Ok(pass);
@@ -157,7 +170,10 @@ impl Logins {
         client: Client,
         is_right: impl FnOnce() -> bool + Send,
     ) -> Result<(), Refused> {
-        let (under_way, _) = self.admit(user, client).await?;
+        let under_way = match self.admit(user, client).await? {
+            Admitted::Check(under_way, _) => under_way,
+            Admitted::KnownOnly => return if is_right() { Ok(()) } else { Err(self.later()) },
+        };
         if is_right() {
             under_way.right();
             return Ok(());
@@ -166,7 +182,7 @@ impl Logins {
     }
 
     /// Waits until the password may be checked.
-    async fn admit(&self, user: &str, client: Client) -> Result<(UnderWay<'_>, Rank), Refused> {
+    async fn admit(&self, user: &str, client: Client) -> Result<Admitted<'_>, Refused> {
         let attempt = Attempt { name: self.name_of(user, client.service), ip: client.ip };
         let until = Instant::now() + WAIT_MAX;
         loop {
@@ -176,18 +192,16 @@ impl Logins {
             settled.as_mut().enable();
             let ruling = self.guard().ask(attempt, self.now());
             match ruling {
-                Ruling::Check { first } => {
-                    let rank = if first { Rank::First } else { Rank::Rest };
-                    return Ok((UnderWay { logins: self, attempt, settled: false }, rank));
+                Ruling::Check(ticket) => {
+                    let rank = if ticket.goes_first() { Rank::First } else { Rank::Rest };
+                    return Ok(Admitted::Check(UnderWay { logins: self, ticket, settled: false }, rank));
                 }
-                Ruling::Later { seconds, news } => {
-                    if news {
-                        let user = shown(user);
-                        tracing::info!(
-                            client = %client.ip, service = client.service, ?user, seconds,
-                            "logins are not looked at: too many have failed"
-                        );
-                    }
+                Ruling::KnownOnly { news } => {
+                    tell_of_too_many(news, user, client);
+                    return Ok(Admitted::KnownOnly);
+                }
+                Ruling::Later { news, .. } => {
+                    tell_of_too_many(news, user, client);
                     return Err(self.later());
                 }
                 Ruling::Wait => {
@@ -209,6 +223,14 @@ impl Logins {
     }
 }
 
+/// Once for each wait, so that nobody fills the log.
+fn tell_of_too_many(news: bool, user: &str, client: Client) {
+    if news {
+        let (ip, user) = (client.ip.to_canonical(), shown(user));
+        tracing::info!(client = %ip, service = client.service, ?user, "logins are not looked at: too many have failed");
+    }
+}
+
 /// A login name for the log. Quoted and escaped there: one made of control characters must not write log lines.
 fn shown(user: &str) -> String {
     user.chars().take(LOGGED_CHARS_MAX).collect()
@@ -217,12 +239,12 @@ fn shown(user: &str) -> String {
 impl UnderWay<'_> {
     fn right(mut self) {
         self.settled = true;
-        self.logins.guard().right(self.attempt, self.logins.now());
+        self.logins.guard().right(self.ticket, self.logins.now());
     }
 
     fn unchecked(mut self) {
         self.settled = true;
-        self.logins.guard().unchecked(self.attempt);
+        self.logins.guard().unchecked(self.ticket);
     }
 
     /// The line is an interface: `docs/fail2ban/filter.d/postern.conf` reads it. The client's words come last, so that
@@ -238,7 +260,7 @@ impl UnderWay<'_> {
 impl Drop for UnderWay<'_> {
     fn drop(&mut self) {
         if !self.settled {
-            self.logins.guard().wrong(self.attempt, self.logins.now());
+            self.logins.guard().wrong(self.ticket, self.logins.now());
         }
         self.logins.0.settled.notify_waiters();
     }
@@ -330,12 +352,23 @@ mod tests {
     async fn a_client_that_goes_away_has_had_its_check() {
         let (_dir, logins) = logins();
         for _ in 0..FREE_TRIES {
-            let (under_way, _) =
-                logins.admit("alice@example.org", from("198.51.100.1")).await.unwrap_or_else(|_| panic!());
-            drop(under_way);
+            drop(logins.admit("alice@example.org", from("198.51.100.1")).await);
         }
         let next = outcome(&logins, "alice@example.org", "wrong horse", "198.51.100.1").await;
         assert_eq!(next, Err(Refused::Later));
+    }
+
+    #[tokio::test]
+    async fn where_one_logged_in_before_the_right_password_is_good_however_many_wrong_ones_came() {
+        let (_dir, logins) = logins();
+        assert_eq!(outcome(&logins, "alice@example.org", RIGHT, "192.0.2.1").await, Ok(()));
+        let mut wrong = 0;
+        for _ in 0..50 {
+            let refused = outcome(&logins, "alice@example.org", "wrong horse", "192.0.2.1").await;
+            wrong += u32::from(refused == Err(Refused::Wrong));
+        }
+        assert_eq!(wrong, 10);
+        assert_eq!(outcome(&logins, "alice@example.org", RIGHT, "192.0.2.1").await, Ok(()));
     }
 
     #[tokio::test]

@@ -2,9 +2,11 @@
 //!
 //! What was wrong is counted for an account and a network together, so that nobody is locked out of his account by
 //! somebody elsewhere. Each wrong password makes the next wait longer. A network from which that account was logged in
-//! to before is exempt; within it an address that never did so is counted for itself, and gets its own patience. A
-//! check that is under way counts as wrong until it is right: a hundred at one time are not a hundred free ones.
-//! Accounts that do not exist are counted like others, by a keyed hash of what was given as the name.
+//! to before is exempt; within it an address that never did so is counted for itself, and gets its own patience. An
+//! address that did so never waits: of it ten are checked in a minute, and what is more is compared with what was found
+//! right before, ten times in a second. A check that is under way counts as wrong until it is right: a hundred at one
+//! time are not a hundred free ones. Accounts that do not exist are counted like others, by a keyed hash of what was
+//! given as the name.
 
 use std::collections::HashMap;
 use std::hash::Hash;
@@ -24,6 +26,12 @@ const MEMORY_SECONDS: u64 = 3600;
 const STRANGE_NETWORK_PER_MINUTE: u32 = 30;
 /// A login is remembered for so many seconds.
 const FRIEND_SECONDS: u64 = 90 * 86_400;
+/// Checks in a minute of an address from which the account was logged in to.
+const FRIEND_PER_MINUTE: usize = 10;
+/// What is more is compared with what is known so often in a second,
+const LOOKS_PER_SECOND: u64 = 10;
+/// and so often at once.
+const LOOKS_AT_ONCE: u64 = 100;
 /// Entries of each kind; then the oldest tenth goes.
 const ENTRIES_MAX: usize = 50_000;
 
@@ -42,10 +50,12 @@ pub struct Attempt {
 /// What is to be done with an attempt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Ruling {
-    /// The password is to be checked; somebody who logged in from there before goes first.
-    Check {
-        /// Whether it is somebody who did.
-        first: bool,
+    /// The password is to be checked. The ticket is handed in with what came of it.
+    Check(Ticket),
+    /// It may be compared with what was found right before, and nothing else. `news` is true once in a minute.
+    KnownOnly {
+        /// Whether this is the first for which it is so.
+        news: bool,
     },
     /// Others of the same account and network are being checked: ask again when one is done.
     Wait,
@@ -56,6 +66,28 @@ pub enum Ruling {
         /// Whether this is the first that is turned away because of it.
         news: bool,
     },
+}
+
+/// A check that was allowed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Ticket {
+    attempt: Attempt,
+    counted_as: Counted,
+}
+
+impl Ticket {
+    /// Whether somebody has logged in to that account from there before: he goes first.
+    pub const fn goes_first(self) -> bool {
+        !matches!(self.counted_as, Counted::Stranger(Who::Network(..)))
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Counted {
+    /// Of an address that has logged in to the account.
+    Friend(Who),
+    /// Of others.
+    Stranger(Who),
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -71,6 +103,47 @@ struct Tries {
     not_before: u64,
     told: bool,
     last: u64,
+}
+
+/// Of an address from which the account was logged in to.
+#[derive(Debug, Clone, Default)]
+struct Friend {
+    /// When the last checks were, those that were right left out.
+    recent: Vec<u64>,
+    under_way: u32,
+    told: bool,
+    looks: u64,
+    last: u64,
+}
+
+impl Friend {
+    fn ask(&mut self, now: u64) -> Option<Ruling> {
+        let passed = now.saturating_sub(std::mem::replace(&mut self.last, now));
+        self.looks = self.looks.saturating_sub(passed.saturating_mul(LOOKS_PER_SECOND));
+        self.recent.retain(|at| now.saturating_sub(*at) < 60);
+        if self.recent.len() < FRIEND_PER_MINUTE {
+            self.recent.push(now);
+            self.under_way += 1;
+            self.told = false;
+            return None;
+        }
+        if self.under_way > 0 {
+            return Some(Ruling::Wait);
+        }
+        let news = !std::mem::replace(&mut self.told, true);
+        if self.looks >= LOOKS_AT_ONCE {
+            return Some(Ruling::Later { seconds: 1, news });
+        }
+        self.looks += 1;
+        Some(Ruling::KnownOnly { news })
+    }
+
+    fn settled(&mut self, counts: bool) {
+        self.under_way = self.under_way.saturating_sub(1);
+        if !counts {
+            self.recent.pop();
+        }
+    }
 }
 
 #[derive(Debug, Clone, Copy, Default)]
@@ -93,6 +166,12 @@ impl Dated for Tries {
     }
 }
 
+impl Dated for Friend {
+    fn last(&self) -> u64 {
+        if self.under_way > 0 { u64::MAX } else { self.last }
+    }
+}
+
 impl Dated for Minute {
     fn last(&self) -> u64 {
         self.last
@@ -109,6 +188,8 @@ impl Dated for u64 {
 #[derive(Debug, Default)]
 pub struct Guard {
     tries: HashMap<Who, Tries>,
+    /// Addresses from which an account was logged in to.
+    own: HashMap<Who, Friend>,
     /// Networks that nobody has logged in from.
     strange: HashMap<IpAddr, Minute>,
     /// From where accounts were logged in to, and when last.
@@ -140,8 +221,11 @@ impl Guard {
     /// Whether the password may be checked now. After [`Ruling::Check`] exactly one of [`Guard::right`],
     /// [`Guard::wrong`] and [`Guard::unchecked`] has to follow.
     pub fn ask(&mut self, attempt: Attempt, now: u64) -> Ruling {
-        if self.is_friend(Who::Address(attempt.name, attempt.ip.to_canonical()), now) {
-            return Ruling::Check { first: true };
+        let own = Who::Address(attempt.name, attempt.ip.to_canonical());
+        if self.is_friend(own, now) {
+            make_room(&mut self.own);
+            let ticket = Ticket { attempt, counted_as: Counted::Friend(own) };
+            return self.own.entry(own).or_default().ask(now).unwrap_or(Ruling::Check(ticket));
         }
         let who = self.counted_as(attempt, now);
         make_room(&mut self.tries);
@@ -164,7 +248,7 @@ impl Guard {
             tries.under_way += 1;
             tries.last = now;
         }
-        Ruling::Check { first: matches!(who, Who::Address(..)) }
+        Ruling::Check(Ticket { attempt, counted_as: Counted::Stranger(who) })
     }
 
     /// A network from which nobody has logged in may try so many names, and no more.
@@ -204,25 +288,29 @@ impl Guard {
         self.friendly.get(&network(ip)).is_some_and(|last| now.saturating_sub(*last) < FRIEND_SECONDS)
     }
 
-    /// What was under way, wherever it was counted: the network may have become a friend's meanwhile.
-    fn settled(&mut self, Attempt { name, ip }: Attempt) -> Option<&mut Tries> {
-        let under_way = |tries: &Tries| tries.under_way > 0;
-        let by_network = Who::Network(name, network(ip));
-        let who = match self.tries.get(&by_network).is_some_and(under_way) {
-            true => by_network,
-            false => Who::Address(name, ip.to_canonical()),
-        };
-        let tries = self.tries.get_mut(&who)?;
-        tries.under_way = tries.under_way.saturating_sub(1);
-        Some(tries)
+    /// A check is done, and counts as wrong or not. The tries of a stranger.
+    fn settled(&mut self, ticket: Ticket, counts: bool) -> Option<&mut Tries> {
+        match ticket.counted_as {
+            Counted::Friend(who) => {
+                if let Some(friend) = self.own.get_mut(&who) {
+                    friend.settled(counts);
+                }
+                None
+            }
+            Counted::Stranger(who) => {
+                let tries = self.tries.get_mut(&who)?;
+                tries.under_way = tries.under_way.saturating_sub(1);
+                Some(tries)
+            }
+        }
     }
 
     /// The password was right.
-    pub fn right(&mut self, attempt: Attempt, now: u64) {
-        if let Some(tries) = self.settled(attempt) {
+    pub fn right(&mut self, ticket: Ticket, now: u64) {
+        if let Some(tries) = self.settled(ticket, false) {
             (tries.wrong, tries.not_before, tries.told) = (0, 0, false);
         }
-        let Attempt { name, ip } = attempt;
+        let Attempt { name, ip } = ticket.attempt;
         for who in [Who::Network(name, network(ip)), Who::Address(name, ip.to_canonical())] {
             make_room(&mut self.friends);
             self.friends.insert(who, now);
@@ -232,16 +320,16 @@ impl Guard {
     }
 
     /// It was wrong.
-    pub fn wrong(&mut self, attempt: Attempt, now: u64) {
-        if let Some(tries) = self.settled(attempt) {
+    pub fn wrong(&mut self, ticket: Ticket, now: u64) {
+        if let Some(tries) = self.settled(ticket, true) {
             tries.wrong = tries.wrong.saturating_add(1);
             (tries.not_before, tries.told, tries.last) = (now + wait_after(tries.wrong), false, now);
         }
     }
 
     /// It was not checked after all.
-    pub fn unchecked(&mut self, attempt: Attempt) {
-        self.settled(attempt);
+    pub fn unchecked(&mut self, ticket: Ticket) {
+        self.settled(ticket, false);
     }
 }
 
@@ -250,8 +338,43 @@ mod tests {
     use super::*;
 
     const BOB: Name = [1; 16];
-    const CHECK: Ruling = Ruling::Check { first: false };
-    const FIRST: Ruling = Ruling::Check { first: true };
+
+    /// What came of asking, without the ticket.
+    #[derive(Debug, PartialEq, Eq)]
+    enum Ruled {
+        Check,
+        First,
+        KnownOnly,
+        Wait,
+        Later(u64, bool),
+    }
+
+    use Ruled::{Check, First, KnownOnly, Later, Wait};
+
+    impl Guard {
+        fn rule(&mut self, attempt: Attempt, now: u64) -> (Ruled, Option<Ticket>) {
+            match self.ask(attempt, now) {
+                Ruling::Check(ticket) if ticket.goes_first() => (First, Some(ticket)),
+                Ruling::Check(ticket) => (Check, Some(ticket)),
+                Ruling::KnownOnly { .. } => (KnownOnly, None),
+                Ruling::Wait => (Wait, None),
+                Ruling::Later { seconds, news } => (Later(seconds, news), None),
+            }
+        }
+
+        /// Asks, and whatever is checked is wrong.
+        fn try_wrong(&mut self, attempt: Attempt, now: u64) -> Ruled {
+            let (ruled, ticket) = self.rule(attempt, now);
+            ticket.into_iter().for_each(|ticket| self.wrong(ticket, now));
+            ruled
+        }
+
+        fn try_right(&mut self, attempt: Attempt, now: u64) -> Ruled {
+            let (ruled, ticket) = self.rule(attempt, now);
+            ticket.into_iter().for_each(|ticket| self.right(ticket, now));
+            ruled
+        }
+    }
 
     fn attempt(name: Name, ip: &str) -> Attempt {
         Attempt { name, ip: ip.parse().unwrap() }
@@ -262,10 +385,7 @@ mod tests {
         let mut checked = 0;
         for now in seconds {
             for _ in 0..50 {
-                if matches!(guard.ask(who, now), Ruling::Check { .. }) {
-                    guard.wrong(who, now);
-                    checked += 1;
-                }
+                checked += u32::from(matches!(guard.try_wrong(who, now), Check | First));
             }
         }
         checked
@@ -284,15 +404,13 @@ mod tests {
     fn four_are_free_and_the_fifth_waits_a_second_and_the_sixth_two() {
         let (mut guard, eve) = (Guard::default(), attempt(BOB, "198.51.100.1"));
         for _ in 0..FREE_TRIES {
-            assert_eq!(guard.ask(eve, 0), CHECK);
-            guard.wrong(eve, 0);
+            assert_eq!(guard.try_wrong(eve, 0), Check);
         }
-        assert_eq!(guard.ask(eve, 0), Ruling::Later { seconds: 1, news: true });
-        assert_eq!(guard.ask(eve, 0), Ruling::Later { seconds: 1, news: false });
-        assert_eq!(guard.ask(eve, 1), CHECK);
-        guard.wrong(eve, 1);
-        assert_eq!(guard.ask(eve, 2), Ruling::Later { seconds: 1, news: true });
-        assert_eq!(guard.ask(eve, 3), CHECK);
+        assert_eq!(guard.try_wrong(eve, 0), Later(1, true));
+        assert_eq!(guard.try_wrong(eve, 0), Later(1, false));
+        assert_eq!(guard.try_wrong(eve, 1), Check);
+        assert_eq!(guard.try_wrong(eve, 2), Later(1, true));
+        assert_eq!(guard.try_wrong(eve, 3), Check);
     }
 
     #[test]
@@ -307,21 +425,22 @@ mod tests {
     #[test]
     fn a_hundred_at_one_time_are_not_a_hundred_free_ones() {
         let (mut guard, eve) = (Guard::default(), attempt(BOB, "198.51.100.1"));
-        let rulings: Vec<Ruling> = (0..100).map(|_| guard.ask(eve, 0)).collect();
-        assert_eq!(rulings.iter().filter(|ruling| **ruling == CHECK).count(), FREE_TRIES as usize);
-        assert!(rulings[FREE_TRIES as usize..].iter().all(|ruling| *ruling == Ruling::Wait));
-        for _ in 0..FREE_TRIES {
-            guard.wrong(eve, 0);
+        let (rulings, tickets): (Vec<_>, Vec<_>) = (0..100).map(|_| guard.rule(eve, 0)).unzip();
+        assert_eq!(rulings.iter().filter(|ruling| **ruling == Check).count(), FREE_TRIES as usize);
+        assert!(rulings[FREE_TRIES as usize..].iter().all(|ruling| *ruling == Wait));
+        for ticket in tickets.into_iter().flatten() {
+            guard.wrong(ticket, 0);
         }
-        assert!(matches!(guard.ask(eve, 0), Ruling::Later { .. }));
+        assert_eq!(guard.rule(eve, 0).0, Later(1, true));
     }
 
     #[test]
     fn what_was_not_checked_after_all_costs_nothing() {
         let (mut guard, eve) = (Guard::default(), attempt(BOB, "198.51.100.1"));
         for _ in 0..20 {
-            assert_eq!(guard.ask(eve, 0), CHECK);
-            guard.unchecked(eve);
+            let (ruled, ticket) = guard.rule(eve, 0);
+            assert_eq!(ruled, Check);
+            guard.unchecked(ticket.unwrap());
         }
     }
 
@@ -329,50 +448,74 @@ mod tests {
     fn nobody_is_locked_out_by_somebody_elsewhere() {
         let mut guard = Guard::default();
         hammer(&mut guard, attempt(BOB, "198.51.100.1"), 0..100);
-        assert_eq!(guard.ask(attempt(BOB, "192.0.2.1"), 100), CHECK);
-        assert!(matches!(guard.ask(attempt(BOB, "198.51.100.2"), 100), Ruling::Later { .. }), "its network");
-        assert_eq!(guard.ask(attempt([2; 16], "198.51.100.1"), 100), CHECK, "another account");
+        assert_eq!(guard.rule(attempt(BOB, "192.0.2.1"), 100).0, Check);
+        assert!(matches!(guard.rule(attempt(BOB, "198.51.100.2"), 100).0, Later(..)), "its network");
+        assert_eq!(guard.rule(attempt([2; 16], "198.51.100.1"), 100).0, Check, "another account");
     }
 
     #[test]
     fn who_logged_in_from_there_before_is_never_locked_out_by_others_of_its_network() {
         let (mut guard, owner) = (Guard::default(), attempt(BOB, "192.0.2.1"));
         let neighbour = attempt(BOB, "192.0.2.9");
-        assert_eq!(guard.ask(owner, 0), CHECK);
-        guard.right(owner, 0);
+        assert_eq!(guard.try_right(owner, 0), Check);
         assert!(hammer(&mut guard, neighbour, 0..60) <= 10, "whoever is new there is counted for himself");
-        assert!(matches!(guard.ask(neighbour, 60), Ruling::Later { .. }));
-        assert_eq!(guard.ask(owner, 60), FIRST);
-        guard.wrong(owner, 60);
-        assert_eq!(guard.ask(owner, 60), FIRST);
+        assert!(matches!(guard.rule(neighbour, 60).0, Later(..)));
+        assert_eq!(guard.try_wrong(owner, 60), First);
+        assert_eq!(guard.try_right(owner, 60), First);
         let another_device = attempt(BOB, "192.0.2.3");
-        assert_eq!(guard.ask(another_device, 60), FIRST);
+        assert_eq!(guard.rule(another_device, 60).0, First);
+    }
+
+    #[test]
+    fn of_an_address_that_logged_in_before_ten_are_checked_in_any_minute_too_and_the_known_password_is_good()
+    {
+        let (mut guard, owner) = (Guard::default(), attempt(BOB, "192.0.2.1"));
+        guard.try_right(owner, 0);
+        for _ in 0..FRIEND_PER_MINUTE {
+            assert_eq!(guard.try_wrong(owner, 30), First);
+        }
+        assert_eq!(guard.rule(owner, 30).0, KnownOnly);
+        assert_eq!(hammer(&mut guard, owner, 31..90), 0);
+        assert_eq!(hammer(&mut guard, owner, 90..150), 10);
+        assert_eq!(hammer(&mut guard, owner, 150..210), 10);
+        // Mail programs that log in all the time are right, and use nothing up.
+        for _ in 0..1000 {
+            assert_eq!(guard.try_right(owner, 300), First);
+        }
+    }
+
+    #[test]
+    fn a_hundred_are_compared_with_what_is_known_and_then_ten_in_a_second() {
+        let (mut guard, owner) = (Guard::default(), attempt(BOB, "192.0.2.1"));
+        guard.try_right(owner, 0);
+        // Of fifty ten are checked and forty compared; twenty of those have leaked away at the next second but one.
+        hammer(&mut guard, owner, 10..11);
+        let mut known = |now: u64| (0..500).filter(|_| guard.rule(owner, now).0 == KnownOnly).count();
+        assert_eq!([known(12), known(12), known(13), known(15)], [80, 0, 10, 20]);
     }
 
     #[test]
     fn a_login_that_is_right_clears_what_was_wrong() {
         let (mut guard, owner) = (Guard::default(), attempt(BOB, "192.0.2.1"));
         hammer(&mut guard, owner, 0..10);
-        assert_eq!(guard.ask(owner, 60), CHECK);
-        guard.right(owner, 60);
+        assert_eq!(guard.try_right(owner, 60), Check);
         let another_device = attempt(BOB, "192.0.2.3");
-        assert_eq!(guard.ask(another_device, 60), FIRST);
+        assert_eq!(guard.rule(another_device, 60).0, First);
     }
 
     #[test]
     fn a_network_that_nobody_logged_in_from_has_thirty_checks_in_a_minute_for_all_names() {
         let mut guard = Guard::default();
         for name in 0..30 {
-            assert_eq!(guard.ask(attempt([name; 16], "198.51.100.1"), 60), CHECK, "{name}");
+            assert_eq!(guard.rule(attempt([name; 16], "198.51.100.1"), 60).0, Check, "{name}");
         }
         let next = attempt([30; 16], "198.51.100.2");
-        assert_eq!(guard.ask(next, 60), Ruling::Later { seconds: 60, news: true });
-        assert_eq!(guard.ask(next, 61), Ruling::Later { seconds: 59, news: false });
-        assert_eq!(guard.ask(attempt([30; 16], "192.0.2.1"), 61), CHECK);
-        assert_eq!(guard.ask(next, 120), CHECK);
-        guard.right(next, 120);
+        assert_eq!(guard.rule(next, 60).0, Later(60, true));
+        assert_eq!(guard.rule(next, 61).0, Later(59, false));
+        assert_eq!(guard.rule(attempt([30; 16], "192.0.2.1"), 61).0, Check);
+        assert_eq!(guard.try_right(next, 120), Check);
         for name in 31..100 {
-            assert_eq!(guard.ask(attempt([name; 16], "198.51.100.3"), 120), CHECK, "{name}");
+            assert_eq!(guard.rule(attempt([name; 16], "198.51.100.3"), 120).0, Check, "{name}");
         }
     }
 
@@ -383,11 +526,10 @@ mod tests {
         let later = MEMORY_SECONDS;
         assert_eq!(hammer(&mut guard, eve, later..later + 1), FREE_TRIES);
         let owner = attempt(BOB, "192.0.2.1");
-        guard.ask(owner, 0);
-        guard.right(owner, 0);
-        assert_eq!(guard.ask(owner, FRIEND_SECONDS - 1), FIRST);
+        guard.try_right(owner, 0);
+        assert_eq!(guard.try_wrong(owner, FRIEND_SECONDS - 1), First);
         assert!(guard.standing_of(owner.ip, FRIEND_SECONDS - 1));
-        assert_eq!(guard.ask(owner, FRIEND_SECONDS), CHECK);
+        assert_eq!(guard.try_wrong(owner, FRIEND_SECONDS), Check);
         assert!(!guard.standing_of(owner.ip, FRIEND_SECONDS));
     }
 
@@ -401,11 +543,10 @@ mod tests {
         };
         let address = |number: u32| IpAddr::from(std::net::Ipv4Addr::from_bits(0x0a00_0001 + number * 256));
         let held = Attempt { name: BOB, ip: address(0) };
-        assert_eq!(guard.ask(held, 0), CHECK);
+        assert_eq!(guard.rule(held, 0).0, Check);
         for number in 1..=u32::try_from(ENTRIES_MAX).unwrap() + 10 {
             let other = Attempt { name: name(number), ip: address(number) };
-            assert_eq!(guard.ask(other, u64::from(number)), CHECK);
-            guard.wrong(other, u64::from(number));
+            assert_eq!(guard.try_wrong(other, u64::from(number)), Check);
         }
         assert!(guard.tries.len() <= ENTRIES_MAX && guard.strange.len() <= ENTRIES_MAX);
         assert!(
