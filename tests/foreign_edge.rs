@@ -131,7 +131,7 @@ fn an_edge_with_a_wrong_password_keeps_its_mail() {
     let reply = send(&edge, "alice@example.org", &message::simple(ANN, "alice@example.org", "wrong"));
     assert!(reply.starts_with("450"), "{reply}");
     logged(&edge, "535 5.7.8");
-    assert!(home.role.log().contains("a login to hand in mail failed"));
+    assert!(home.role.log().contains("login failed client=127.0.0.1 service=\"foreign-edge\""));
     assert_eq!(home.account("alice").count("INBOX"), 0);
 }
 

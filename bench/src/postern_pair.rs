@@ -22,7 +22,8 @@ impl PosternPair {
     pub(crate) fn start(name_server: SocketAddr, sink: Option<&Sink>) -> Self {
         let edge_config = sink.map(|sink| format!("[outbound]\nport = {}", sink.address().port()));
         let pair = Pair::with(&PairOptions {
-            edge_config: edge_config.unwrap_or_default(),
+            // More places than the figures need sessions: nobody is hurried because they fill.
+            edge_config: format!("[limits]\nsessions = 8000\n{}", edge_config.unwrap_or_default()),
             home_config: "[queue]\nretry = [\"24h\"]\n[sending]\nrecipients_per_hour = 100000000\nrecipients_per_day = 100000000".to_owned(),
             outbound: sink.is_some(),
             name_server: Some(name_server),

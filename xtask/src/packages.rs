@@ -49,6 +49,7 @@ const PACKAGES: &[(&str, &str)] = &[
     ("nftables", "the NAT and the firewall between them"),
     ("unbound", "the resolver of the world, which validates"),
     ("tshark", "listens on its wires"),
+    ("fail2ban", "reads failed logins in the log, with the filter that is shipped"),
     ("nmap", "looks for open ports and open relays there"),
     ("faketime", "clocks that a story can set"),
 ];

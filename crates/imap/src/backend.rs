@@ -203,11 +203,11 @@ pub trait Backend {
     /// once, before anything else.
     fn on_change(&mut self, wake: Wake);
 
-    /// Checks a login and, when it is right, binds the backend to its account. Nothing else is asked before.
+    /// Binds the backend to the account whose login was found right. Nothing else is asked before.
     ///
     /// # Errors
-    /// [`BackendError::Denied`] or [`BackendError::Unavailable`].
-    fn login(&mut self, user: &str, password: &str) -> Result<(), BackendError>;
+    /// [`BackendError::Unavailable`] when it can't be opened.
+    fn open(&mut self, account: &str) -> Result<(), BackendError>;
 
     /// All mailboxes, sorted by name.
     ///

@@ -25,6 +25,6 @@ pub use backend::{
     MailboxId, Message, NewMessage, Selected, Status, Uids, Wake,
 };
 pub use session::{
-    BAD_COMMANDS_MAX, COMMAND_MAX, COMMAND_MAX_BEFORE_LOGIN, FAILED_LOGINS_MAX, OUTPUT_FULL, Options,
-    Session, Step,
+    BAD_COMMANDS_MAX, COMMAND_MAX, COMMAND_MAX_BEFORE_LOGIN, Credentials, FAILED_LOGINS_MAX, OUTPUT_FULL,
+    Options, Session, Step,
 };

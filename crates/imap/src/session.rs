@@ -19,6 +19,7 @@ use crate::frame::{Frame, Framed, Waits, line};
 use crate::name::Names;
 use append::Appending;
 use fetch::{Fetch, Progress};
+pub use login::Credentials;
 use search::Searching;
 use view::{Expunges, View};
 
@@ -57,6 +58,9 @@ pub enum Step {
     Flush,
     /// As [`Step::Read`], and call [`Session::handle_change`] when the backend's wake is called: the client idles.
     Idle,
+    /// Check what [`Session::credentials`] gives, then call [`Session::answer_login`]. It takes its time on purpose,
+    /// so it is not the backend that does it, whose threads others wait for.
+    Login,
     /// Close the connection.
     Close,
 }
@@ -90,6 +94,8 @@ enum Mode {
     /// `DONE`, for the IDLE of this tag.
     Idle(String),
     Append(Appending),
+    /// A login of this tag is being checked.
+    Login(String, Option<Credentials>),
     Closed,
 }
 
@@ -158,6 +164,7 @@ impl<B: Backend> Session<B> {
                 Mode::Sasl(_) => self.read_sasl(input),
                 Mode::Idle(_) => self.read_done(input),
                 Mode::Append(_) => self.read_append(input),
+                Mode::Login(..) => return Step::Login,
                 Mode::Closed => return Step::Close,
             };
             if !more {

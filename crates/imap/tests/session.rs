@@ -52,6 +52,12 @@ impl Client {
             self.step = self.session.advance(&mut self.input);
             self.output_max = self.output_max.max(self.session.output().len());
             answer.append(self.session.output());
+            if self.step == Step::Login {
+                let given = self.session.credentials().unwrap();
+                let right = (given.user.as_str(), given.password.as_str()) == ("bob", "secret");
+                self.session.answer_login(right.then_some("bob").ok_or(imap::BackendError::Denied));
+                continue;
+            }
             if self.step != Step::Flush {
                 return answer;
             }

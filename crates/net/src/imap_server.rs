@@ -1,7 +1,8 @@
 //! The driver of an IMAP session: bytes and time between a client and its mailboxes. TLS is the caller's.
 //!
-//! What a session asks of its mailboxes reads and writes a disk and checks passwords, so each step runs on
-//! tokio's threads for blocking work, `spawn_blocking`: the session moves there and back. `block_in_place`
+//! What a session asks of its mailboxes reads and writes a disk, so each step runs on tokio's threads for blocking
+//! work, `spawn_blocking`: the session moves there and back. Logins are no part of that: they wait for their turn,
+//! and who waits there holds no thread. `block_in_place`
 //! would spare the move, but it stops the other branches of its own task and needs one kind of runtime.
 
 use std::io;
@@ -9,18 +10,39 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::BytesMut;
-use imap::{Backend, Session, Step};
+use imap::{Backend, BackendError, Credentials, Session, Step};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::sync::Notify;
 use tokio::time::{Instant, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
 
-/// How long a client may take to log in, in all.
-const LOGIN_PATIENCE: Duration = Duration::from_secs(60);
+use crate::patience::{Patience, Pressure};
+
 /// How long a client that has logged in may be silent (RFC 9051 section 5.4).
 const IDLE_PATIENCE: Duration = Duration::from_secs(30 * 60);
 /// How long a client may take to read what it asked for, for each piece.
 const WRITE_PATIENCE: Duration = Duration::from_secs(5 * 60);
+/// What is said to who may be here no longer.
+const REVOKED: &str = "your login is no longer valid: log in again";
+/// How often a client that has not logged in is looked at: patience may have shrunk meanwhile.
+const LOOK_EVERY: Duration = Duration::from_secs(5);
+
+/// Who may come in, and for how long. One value per session.
+pub trait Logins: Send {
+    /// Whether these are an account's name and password: the account.
+    fn login(
+        &mut self,
+        credentials: Credentials,
+    ) -> impl Future<Output = Result<String, BackendError>> + Send;
+    /// How full the places are, for a client that has not logged in.
+    fn pressure(&self) -> Pressure {
+        Pressure::NONE
+    }
+    /// Cancelled when who has logged in may be here no longer: the account is gone, or has another password.
+    fn revoked(&self) -> Option<CancellationToken> {
+        None
+    }
+}
 /// Octets asked for at one read.
 const READ_OCTETS: usize = 16 * 1024;
 /// Octets of buffer that a session keeps while it waits for its client.
@@ -30,18 +52,22 @@ const KEPT_OCTETS: usize = 4 * 1024;
 ///
 /// # Errors
 /// When the connection breaks or the client is too slow; the caller logs it at most.
-pub async fn serve<S, B>(stream: S, mut session: Session<B>, stop: &CancellationToken) -> io::Result<()>
+pub async fn serve<S, B, L>(
+    stream: S,
+    mut session: Session<B>,
+    logins: L,
+    stop: &CancellationToken,
+) -> io::Result<()>
 where
     S: AsyncRead + AsyncWrite + Unpin,
     B: Backend + Send + 'static,
+    L: Logins,
 {
     let changed = Arc::new(Notify::new());
     let wake = Arc::clone(&changed);
     session.backend().on_change(Arc::new(move || wake.notify_one()));
     let talk = Box::new(Talk { session, input: BytesMut::new() });
-    Driver { stream, stop, changed, login_until: Instant::now() + LOGIN_PATIENCE, gone: false }
-        .run(talk)
-        .await
+    Driver { stream, logins, stop, changed, began: Instant::now(), gone: false }.run(talk).await
 }
 
 /// A session and the octets it has not taken yet: what moves between threads.
@@ -50,18 +76,23 @@ struct Talk<B> {
     input: BytesMut,
 }
 
-struct Driver<'a, S> {
+struct Driver<'a, S, L> {
     stream: S,
+    logins: L,
     stop: &'a CancellationToken,
     changed: Arc<Notify>,
-    login_until: Instant,
+    /// When the session did.
+    began: Instant,
     /// The client has closed the connection.
     gone: bool,
 }
 
-impl<S: AsyncRead + AsyncWrite + Unpin> Driver<'_, S> {
+impl<S: AsyncRead + AsyncWrite + Unpin, L: Logins> Driver<'_, S, L> {
     async fn run<B: Backend + Send + 'static>(mut self, mut talk: Box<Talk<B>>) -> io::Result<()> {
         while !self.gone {
+            if self.is_revoked() {
+                talk.session.bye(REVOKED);
+            }
             let step;
             (talk, step) = blocking(talk, |talk| talk.session.advance(&mut talk.input)).await?;
             if step == Step::Flush && self.stop.is_cancelled() {
@@ -72,6 +103,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<'_, S> {
                 Step::Flush => {}
                 Step::Read => self.read(&mut talk).await?,
                 Step::Idle => talk = self.idle(talk).await?,
+                Step::Login => talk = self.log_in(talk).await?,
                 Step::Close => {
                     // The client may be gone first.
                     let _ = self.stream.shutdown().await;
@@ -80,6 +112,24 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<'_, S> {
             }
         }
         Ok(())
+    }
+
+    /// Has the login checked. The end of the service does not wait for that.
+    async fn log_in<B: Backend + Send + 'static>(
+        &mut self,
+        mut talk: Box<Talk<B>>,
+    ) -> io::Result<Box<Talk<B>>> {
+        let Some(credentials) = talk.session.credentials() else { return Ok(talk) };
+        let outcome = tokio::select! {
+            biased;
+            () = self.stop.cancelled() => Err(BackendError::Unavailable),
+            outcome = self.logins.login(credentials) => outcome,
+        };
+        let (talk, ()) = blocking(talk, move |talk| {
+            talk.session.answer_login(outcome.as_deref().map_err(Clone::clone));
+        })
+        .await?;
+        Ok(talk)
     }
 
     /// Waits for octets, and meanwhile for changes to tell.
@@ -100,36 +150,78 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<'_, S> {
         Ok(talk)
     }
 
-    /// Waits for octets. The end of the connection, of the service or of patience ends the session. Nothing is
-    /// lost when this is dropped before it is done.
+    /// Waits for octets. The end of the connection, of the service, of patience or of the right to be here ends the
+    /// session. Nothing is lost when this is dropped before it is done.
     async fn read<B: Backend>(&mut self, talk: &mut Talk<B>) -> io::Result<()> {
-        let until =
-            if talk.session.is_authenticated() { Instant::now() + IDLE_PATIENCE } else { self.login_until };
         if talk.input.is_empty() {
             // What a large message needed is given back.
             talk.input = BytesMut::new();
         }
         talk.input.reserve(READ_OCTETS);
-        tokio::select! {
-            biased;
-            () = self.stop.cancelled() => talk.session.bye("the service stops"),
-            read = timeout_at(until, self.stream.read_buf(&mut talk.input)) => match read {
-                Ok(read) => self.gone = read? == 0,
-                Err(_) => talk.session.bye("you were silent for too long"),
+        let began = Instant::now();
+        loop {
+            let now = Instant::now();
+            let until = self.waits_until(talk.session.is_authenticated(), began);
+            if until <= now {
+                talk.session.bye("you were silent for too long");
+                return Ok(());
+            }
+            tokio::select! {
+                biased;
+                () = crate::cancelled(self.logins.revoked()) => {
+                    talk.session.bye(REVOKED);
+                    return Ok(());
+                }
+                () = self.stop.cancelled() => {
+                    talk.session.bye("the service stops");
+                    return Ok(());
+                }
+                read = timeout_at(self.looks_at(until, now), self.stream.read_buf(&mut talk.input)) => {
+                    if let Ok(read) = read {
+                        self.gone = read? == 0;
+                        return Ok(());
+                    }
+                }
             }
         }
-        Ok(())
+    }
+
+    fn is_revoked(&self) -> bool {
+        self.logins.revoked().is_some_and(|revoked| revoked.is_cancelled())
+    }
+
+    /// Who has logged in may be silent for a while; the login itself has a deadline.
+    fn waits_until(&self, authenticated: bool, silent_since: Instant) -> Instant {
+        if authenticated {
+            return silent_since + IDLE_PATIENCE;
+        }
+        let patience = Patience::FULL.until_login().under(self.logins.pressure());
+        self.began + patience.login.unwrap_or(Patience::LOGIN)
+    }
+
+    fn looks_at(&self, until: Instant, now: Instant) -> Instant {
+        let pressed = self.logins.revoked().is_none();
+        if pressed { until.min(now + LOOK_EVERY) } else { until }
     }
 
     async fn flush(&mut self, output: &mut Vec<u8>) -> io::Result<()> {
         if output.is_empty() {
             return Ok(());
         }
+        // Who may be here no longer gets a moment to take the line that says so, and nothing else.
+        let (patience, revoked) = match self.logins.revoked() {
+            Some(revoked) if revoked.is_cancelled() => (LOOK_EVERY, None),
+            revoked => (WRITE_PATIENCE, revoked),
+        };
         let write = async {
             self.stream.write_all(output).await?;
             self.stream.flush().await
         };
-        timeout(WRITE_PATIENCE, write).await??;
+        tokio::select! {
+            biased;
+            written = timeout(patience, write) => written??,
+            () = crate::cancelled(revoked) => return Err(io::ErrorKind::PermissionDenied.into()),
+        }
         output.clear();
         output.shrink_to(KEPT_OCTETS);
         Ok(())

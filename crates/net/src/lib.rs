@@ -14,9 +14,18 @@ pub mod link_transport;
 pub mod listen;
 pub mod milter_client;
 pub mod mta_tls;
+pub mod patience;
 pub mod smtp_client;
 pub mod smtp_server;
 pub mod tls;
 
 mod duplex;
 mod link_tls;
+
+/// Waits until the token is cancelled: for ever, without one.
+pub(crate) async fn cancelled(token: Option<tokio_util::sync::CancellationToken>) {
+    match token {
+        Some(token) => token.cancelled_owned().await,
+        None => std::future::pending().await,
+    }
+}

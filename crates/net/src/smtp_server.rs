@@ -1,5 +1,6 @@
 //! The driver of an SMTP server session: bytes, TLS and time between a client and the role's service.
 
+mod pace;
 #[cfg(test)]
 mod tests;
 
@@ -13,17 +14,22 @@ use bytes::{Bytes, BytesMut};
 use mail::{Client, Envelope, Recipient, Reply};
 use smtp::server::{Awaited, Cause, MailFrom, Question, Secret, Session, Settings, Step};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
+use tokio::time::{Instant, timeout};
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 
 use crate::duplex::{self, Duplex};
 use crate::home_tls::Fingerprint;
+use crate::patience::Patience;
 use crate::tls;
+use pace::Pace;
 
 /// Octets asked for at one read while commands are exchanged; a session that idles holds no more.
 const COMMAND_READ_OCTETS: usize = 4 * 1024;
 /// Octets asked for at one read while a body comes in.
 const BODY_READ_OCTETS: usize = 64 * 1024;
+/// How often a client that is waited for is looked at: patience may have shrunk meanwhile.
+const LOOK_EVERY: Duration = Duration::from_secs(5);
 
 /// What a role answers to a client. One value per session; it is dropped when the session ends, whatever the
 /// reason, and has to let go of an unfinished message then.
@@ -40,8 +46,17 @@ pub trait Service: Send {
     fn showed(&mut self, _certificate: Fingerprint) {}
     /// The client spoke when it had to listen: before the greeting, or before the reply to EHLO.
     fn talked_early(&mut self, _when: Early) {}
-    /// The session has ended, with so many errors of the client.
-    fn left(&mut self, _errors: u32) {}
+    /// The client made so many more errors. Said as they are made: how the session ends must not matter.
+    fn erred(&mut self, _errors: u32) {}
+    /// How long this client is waited for, now.
+    fn patience(&self) -> Patience {
+        Patience::FULL
+    }
+    /// Cancelled when the client may be here no longer: its account is gone, or has another password. Asked for
+    /// whenever the session waits.
+    fn revoked(&self) -> Option<CancellationToken> {
+        None
+    }
     /// Whether these are an account's name and password: the account's canonical name, and the reply.
     fn login(
         &mut self,
@@ -115,7 +130,7 @@ where
     let settings = Arc::clone(&port.settings);
     let (stream, session): (Box<dyn Duplex>, _) = match port.tls.as_ref().filter(|_| port.implicit_tls) {
         Some(acceptor) => {
-            let stream = handshake(acceptor, stream).await?;
+            let stream = handshake(acceptor, stream, service.patience().handshake).await?;
             let about = tls::describe(stream.get_ref().1);
             if let Some(certificate) = stream.get_ref().1.peer_certificates().and_then(<[_]>::first) {
                 service.showed(Fingerprint::of(certificate));
@@ -124,15 +139,28 @@ where
         }
         None => (Box::new(stream), Session::new(settings, peer, None)),
     };
-    Driver { stream, session, service, port, input: BytesMut::new() }.run().await
+    let driver = Driver {
+        stream,
+        session,
+        service,
+        port,
+        input: BytesMut::new(),
+        pace: Pace::default(),
+        lines: 0,
+        errors: 0,
+    };
+    driver.run().await
 }
 
-async fn handshake<S>(acceptor: &TlsAcceptor, stream: S) -> io::Result<tokio_rustls::server::TlsStream<S>>
+async fn handshake<S>(
+    acceptor: &TlsAcceptor,
+    stream: S,
+    patience: Duration,
+) -> io::Result<tokio_rustls::server::TlsStream<S>>
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
-    let patience = Awaited::Command.timeout();
-    tokio::time::timeout(patience, acceptor.accept(stream)).await.map_err(|_| io::ErrorKind::TimedOut)?
+    timeout(patience, acceptor.accept(stream)).await.map_err(|_| io::ErrorKind::TimedOut)?
 }
 
 struct Driver<'a, V> {
@@ -141,6 +169,12 @@ struct Driver<'a, V> {
     service: V,
     port: &'a Port,
     input: BytesMut,
+    /// What the client has used up of the patience with it.
+    pace: Pace,
+    /// Lines that the pace knows of.
+    lines: u64,
+    /// Errors that the service was told of.
+    errors: u32,
 }
 
 impl<V: Service> Driver<'_, V> {
@@ -163,7 +197,7 @@ impl<V: Service> Driver<'_, V> {
             return Ok(false);
         }
         self.input.reserve(COMMAND_READ_OCTETS);
-        match tokio::time::timeout(pause, self.stream.read_buf(&mut self.input)).await {
+        match timeout(pause, self.stream.read_buf(&mut self.input)).await {
             Err(_) => Ok(false),
             Ok(read) => match read? {
                 0 => Err(io::ErrorKind::UnexpectedEof.into()),
@@ -176,6 +210,7 @@ impl<V: Service> Driver<'_, V> {
         let mut early = false;
         loop {
             let step = self.session.advance(&mut self.input);
+            self.count();
             if self.session.talked_early() && !std::mem::replace(&mut early, true) {
                 self.service.talked_early(Early::Hello);
             }
@@ -183,20 +218,36 @@ impl<V: Service> Driver<'_, V> {
                 Step::NeedInput => {
                     self.flush().await?;
                     if !self.read().await? {
-                        self.service.left(self.session.errors());
                         return Ok(());
                     }
                 }
                 Step::Flush => self.flush().await?,
                 Step::Body(piece) => self.service.body(piece).await,
-                Step::Ask(question) => self.ask(question).await,
+                Step::Ask(question) => {
+                    self.ask(question).await;
+                    self.count();
+                }
                 Step::StartTls => self = self.start_tls().await?,
                 Step::Close => {
-                    self.service.left(self.session.errors());
                     self.flush().await?;
-                    return self.stream.shutdown().await;
+                    let patience = self.service.patience().write;
+                    return timeout(patience, self.stream.shutdown()).await?;
                 }
             }
+        }
+    }
+
+    /// Tells the service of errors at once, and the pace of lines.
+    fn count(&mut self) {
+        let errors = self.session.errors();
+        let more = errors.saturating_sub(std::mem::replace(&mut self.errors, errors));
+        if more > 0 {
+            self.service.erred(more);
+        }
+        let lines = self.session.lines();
+        let more = lines.saturating_sub(std::mem::replace(&mut self.lines, lines));
+        if more > 0 {
+            self.pace.took_lines(more);
         }
     }
 
@@ -220,14 +271,45 @@ impl<V: Service> Driver<'_, V> {
             },
             Question::End { .. } => {
                 let Answers { all, each } = self.service.end().await;
+                if all.is_positive() {
+                    self.pace.took_message();
+                }
                 self.session.answer_each(&each, &all);
             }
             Question::Aborted(cause) => self.service.aborted(cause).await,
         }
     }
 
+    /// Writes what the session has to say. A client that does not take it is given up.
     async fn flush(&mut self) -> io::Result<()> {
-        duplex::flush(&mut *self.stream, self.session.output()).await
+        if self.session.output().is_empty() {
+            return Ok(());
+        }
+        let mut output = self.session.output().split();
+        let (began, revoked) = (Instant::now(), self.service.revoked());
+        let mut writing = std::pin::pin!(duplex::flush(&mut *self.stream, &mut output));
+        let mut revoked = std::pin::pin!(crate::cancelled(revoked));
+        // Who may be here no longer gets a moment to take the reply that says so.
+        let mut last_words = false;
+        let ended = loop {
+            let patience = self.service.patience().write;
+            let left = patience.saturating_sub(began.elapsed());
+            if left.is_zero() {
+                break Err(io::ErrorKind::TimedOut.into());
+            }
+            tokio::select! {
+                biased;
+                written = &mut writing => break written,
+                () = &mut revoked, if !last_words => last_words = true,
+                () = tokio::time::sleep(left.min(LOOK_EVERY)) => {
+                    if last_words {
+                        break Err(io::ErrorKind::TimedOut.into());
+                    }
+                }
+            }
+        };
+        self.pace.waited(began.elapsed(), Awaited::Command);
+        ended
     }
 
     /// Reads more input. `false` when the client is gone.
@@ -237,18 +319,32 @@ impl<V: Service> Driver<'_, V> {
             Awaited::Command => COMMAND_READ_OCTETS,
             Awaited::BodyBlock => BODY_READ_OCTETS,
         });
-        let may_stop = !self.session.in_transaction() && !self.session.is_body_open();
-        tokio::select! {
-            biased;
-            () = self.port.stop.cancelled(), if may_stop => {
-                self.session.shut_down();
-                Ok(true)
+        loop {
+            let patience = self.service.patience();
+            let left = self.pace.left(awaited, &patience);
+            if left.is_zero() {
+                self.session.timed_out();
+                return Ok(true);
             }
-            read = tokio::time::timeout(awaited.timeout(), self.stream.read_buf(&mut self.input)) => match read {
-                Ok(read) => Ok(read? > 0),
-                Err(_) => {
-                    self.session.timed_out();
-                    Ok(true)
+            let began = Instant::now();
+            let may_stop = !self.session.in_transaction() && !self.session.is_body_open();
+            tokio::select! {
+                biased;
+                () = crate::cancelled(self.service.revoked()) => {
+                    self.session.revoked();
+                    return Ok(true);
+                }
+                () = self.port.stop.cancelled(), if may_stop => {
+                    self.session.shut_down();
+                    return Ok(true);
+                }
+                read = timeout(left.min(LOOK_EVERY), self.stream.read_buf(&mut self.input)) => {
+                    self.pace.waited(began.elapsed(), awaited);
+                    if let Ok(read) = read {
+                        let octets = read?;
+                        self.pace.read(octets, awaited);
+                        return Ok(octets > 0);
+                    }
                 }
             }
         }
@@ -258,7 +354,7 @@ impl<V: Service> Driver<'_, V> {
     async fn start_tls(mut self) -> io::Result<Self> {
         self.flush().await?;
         let acceptor = self.port.tls.as_ref().ok_or(io::ErrorKind::Unsupported)?;
-        let stream = handshake(acceptor, self.stream).await?;
+        let stream = handshake(acceptor, self.stream, self.service.patience().handshake).await?;
         self.session.tls_started(tls::describe(stream.get_ref().1));
         Ok(Self { stream: Box::new(stream), input: BytesMut::new(), ..self })
     }
@@ -272,5 +368,5 @@ pub async fn turn_away<S: AsyncWrite + Unpin>(mut stream: S, reply: Reply) {
         stream.write_all(&output).await?;
         stream.shutdown().await
     };
-    let _ = tokio::time::timeout(Duration::from_secs(5), farewell).await;
+    let _ = timeout(Duration::from_secs(5), farewell).await;
 }

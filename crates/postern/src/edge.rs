@@ -27,7 +27,6 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use mail::Reply;
 use net::dns::Dns;
 use net::link_key::LinkKey;
 use net::link_transport::{LinkListener, LinkStream, LinkTransportError};
@@ -36,7 +35,6 @@ use net::tls::{ServerIdentity, TlsAcceptor};
 use serde_json::{Value, json};
 use smtp::server::{Limits, Mode, Settings};
 use tokio::net::TcpListener;
-use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -85,7 +83,6 @@ struct Edge {
     pairing: Pairing,
     identity: ServerIdentity,
     sessions: TaskTracker,
-    session_slots: Arc<Semaphore>,
     stop: CancellationToken,
 }
 
@@ -158,7 +155,6 @@ fn build(config: EdgeConfig, config_path: &Path, key: &LinkKey) -> Result<(Arc<E
     let lanes = Lanes::new(router, config.outbound.connections_per_domain);
     let greylist = Arc::new(Greylist::open(&config.data)?);
     let deliveries = Deliveries::new(Arc::clone(&homes), lanes, trace.clone(), Arc::clone(&greylist));
-    let session_slots = Arc::new(Semaphore::new(config.limits.sessions));
     let visitors = Visitors {
         questions,
         lists: Lists::new(&config.lists),
@@ -169,13 +165,11 @@ fn build(config: EdgeConfig, config_path: &Path, key: &LinkKey) -> Result<(Arc<E
         homes: Arc::clone(&homes),
         foreign: Arc::clone(&foreign),
         hand_offs,
-        door: Door::new(config.door.clone()),
+        door: Door::new(config.door.clone(), config.limits.sessions),
         judges: Judges { visitors: Arc::new(visitors), policy: config.policy.clone() },
         greylist,
         trace: trace.clone(),
         greet_pause: Duration::from_secs(config.door.greet_pause.0),
-        slots: Arc::clone(&session_slots),
-        slots_spare: config.limits.sessions / 2,
     };
     let certificate = config.tls.files(&config.data);
     if config.tls.is_self_made() {
@@ -184,7 +178,6 @@ fn build(config: EdgeConfig, config_path: &Path, key: &LinkKey) -> Result<(Arc<E
     let identity = ServerIdentity::load(&certificate).map_err(certificate_problem)?;
     let edge = Edge {
         pairing: Pairing::new(&config.data, &config.hostname, key, Arc::clone(&homes)),
-        session_slots,
         config_path: config_path.to_owned(),
         sessions: TaskTracker::new(),
         stop: CancellationToken::new(),
@@ -300,6 +293,7 @@ impl Edge {
             "hostname": self.config.hostname,
             "sessions": self.sessions.len(),
             "sessions_max": self.config.limits.sessions,
+            "smtp": self.reception.door.count().as_json(),
             "homes": homes,
         });
         let foreign = self.foreign.status();
@@ -328,21 +322,16 @@ async fn accept_smtp(edge: Arc<Edge>, listener: TcpListener, acceptor: TlsAccept
             () = edge.stop.cancelled() => return,
             accepted = net::listen::accept(&listener) => accepted,
         };
-        let Ok(slot) = Arc::clone(&edge.session_slots).try_acquire_owned() else {
-            edge.sessions.spawn(net::smtp_server::turn_away(
-                stream,
-                Reply::new(
-                    421,
-                    (4, 3, 2),
-                    format!("{} has too many sessions; try again later", edge.config.hostname),
-                ),
-            ));
-            continue;
+        let admission = match edge.reception.admit(peer.ip()) {
+            Ok(admission) => admission,
+            Err(reply) => {
+                edge.sessions.spawn(net::smtp_server::turn_away(stream, reply));
+                continue;
+            }
         };
-        let service = Receive::new(Arc::clone(&edge.reception));
+        let service = Receive::new(Arc::clone(&edge.reception), admission);
         let port = edge.smtp_port(acceptor.clone());
         edge.sessions.spawn(async move {
-            let _slot = slot;
             if let Err(error) = net::smtp_server::serve(stream, peer.ip(), &port, service).await {
                 tracing::debug!(%peer, %error, "session broke off");
             }

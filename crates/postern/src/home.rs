@@ -13,10 +13,12 @@ mod foreign_edge;
 mod forward;
 mod keeper;
 mod listeners;
+mod logins;
 mod mailboxes;
 mod notices;
 mod outgoing_header;
 mod own_host;
+mod passes;
 mod password;
 mod quarantine;
 mod queue;
@@ -62,6 +64,8 @@ use filters::{Filters, Trainer};
 use foreign_edge::ForeignEdge;
 use forward::{Forwarder, Srs};
 use keeper::{Keeper, Lmtp};
+use listeners::Ports;
+use logins::Logins;
 use notices::Notices;
 use quarantine::Quarantine;
 use queue::{Queue, QueueError};
@@ -77,6 +81,8 @@ struct Home {
     config: HomeConfig,
     config_path: PathBuf,
     directory: Directory,
+    logins: Logins,
+    ports: Ports,
     keeper: Keeper,
     queue: Queue,
     edges: Edges,
@@ -141,7 +147,9 @@ pub async fn run(config_path: &Path) -> Result<(), Problem> {
         hash_secret: secrets.hash_secret,
         sealing_key: secrets.unseal.public(),
     };
-    let (name, foreign_edge) = (config.hostname(), open_foreign_edge(&config, &arrivals, &snapshots)?);
+    let logins = Logins::new(directory.clone());
+    let foreign_edge = open_foreign_edge(&config, &arrivals, &snapshots, &logins)?;
+    let name = config.hostname();
     let pins = config.edges.clone();
     let (edges, from_edges) =
         Edges::new(pins, name, secrets.link_key, dialer, arrivals, snapshots, stop.clone());
@@ -157,8 +165,10 @@ pub async fn run(config_path: &Path) -> Result<(), Problem> {
     let home = Arc::new(Home {
         config_path: config_path.to_owned(),
         sessions: TaskTracker::new(),
+        ports: Ports::new(&config.limits),
         config,
         directory,
+        logins,
         keeper,
         queue,
         edges,
@@ -230,9 +240,11 @@ fn open_foreign_edge(
     config: &HomeConfig,
     arrivals: &Arc<Arrivals>,
     snapshots: &SnapshotSource,
+    logins: &Logins,
 ) -> Result<Option<Arc<ForeignEdge>>, Problem> {
     let open = |foreign: &config::ForeignEdgeConfig| {
-        ForeignEdge::open(foreign, config.hostname(), Arc::clone(arrivals), snapshots.clone())
+        let (arrivals, snapshots) = (Arc::clone(arrivals), snapshots.clone());
+        ForeignEdge::open(foreign, config.hostname(), arrivals, snapshots, logins.clone())
     };
     config.foreign_edge.as_ref().map(open).transpose()
 }
@@ -302,6 +314,7 @@ impl Home {
         let scratch = self.config.data.join("drafts");
         self.serve_submission(Submit::new(submit::Parts {
             directory: self.directory.clone(),
+            logins: self.logins.clone(),
             queue: self.queue.clone(),
             edges: self.edges.clone(),
             keys: self.keys.clone(),
@@ -402,6 +415,8 @@ impl Home {
             "domains": self.config.domains,
             "accounts": self.directory.accounts().len(),
             "sessions": self.sessions.len(),
+            "ports": self.ports.as_json(&self.config),
+            "logins": self.logins.as_json(),
             "queue": self.queue.count(),
             "filters": self.config.filters.iter().map(config::FilterConfig::name).collect::<Vec<_>>(),
             "edges": self.edges.status(),

@@ -21,6 +21,7 @@ mod network;
 mod new_role;
 mod notification;
 mod owner;
+mod places;
 mod problem;
 mod received;
 mod records;

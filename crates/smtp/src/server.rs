@@ -14,7 +14,6 @@ mod transaction;
 
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use mail::{Client, Envelope, Recipient, Reply};
@@ -86,24 +85,13 @@ pub enum Cause {
     SessionEnded,
 }
 
-/// What the session waits for, and so which timeout applies (RFC 5321 section 4.5.3.2).
+/// What the session waits for. The driver knows how long (RFC 5321 section 4.5.3.2).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Awaited {
     /// The next command, or the next line of a login.
     Command,
     /// More of a body.
     BodyBlock,
-}
-
-impl Awaited {
-    /// How long a server waits: 5 minutes for a command (section 4.5.3.2.7), 10 for more of a body.
-    #[must_use]
-    pub const fn timeout(self) -> Duration {
-        match self {
-            Self::Command => Duration::from_secs(5 * 60),
-            Self::BodyBlock => Duration::from_secs(10 * 60),
-        }
-    }
 }
 
 /// One connection from a client.
@@ -116,6 +104,8 @@ pub struct Session {
     /// Whether the role has accepted a body and heard neither of its end nor of its abortion.
     body_open: bool,
     errors: u32,
+    /// Whole lines taken: commands, and responses within a login.
+    lines: u64,
     /// The client has sent commands before the reply to EHLO.
     early: bool,
     /// The last reply, kept back until the question that is open has been answered.
@@ -169,6 +159,7 @@ impl Session {
             transaction: None,
             body_open: false,
             errors: 0,
+            lines: 0,
             early: false,
             farewell: None,
             output: BytesMut::new(),
@@ -310,6 +301,11 @@ impl Session {
         self.end(replies::shutting_down(&self.settings.hostname));
     }
 
+    /// The client may be here no longer: 421, then [`Step::Close`]. A message that is coming in comes to nothing.
+    pub fn revoked(&mut self) {
+        self.end(replies::revoked(&self.settings.hostname));
+    }
+
     /// Whether the client has sent commands before the reply to its EHLO or HELO, where it had to wait
     /// (RFC 2920 section 3.1).
     #[must_use]
@@ -357,6 +353,12 @@ impl Session {
     #[must_use]
     pub const fn in_transaction(&self) -> bool {
         self.transaction.is_some()
+    }
+
+    /// Whole lines so far, whatever they said; lines of bodies do not count.
+    #[must_use]
+    pub const fn lines(&self) -> u64 {
+        self.lines
     }
 
     /// Protocol errors so far.

@@ -12,6 +12,20 @@ use crate::session::{FAILED_LOGINS_MAX, Mode, Session, State};
 /// Longest response to AUTHENTICATE.
 const RESPONSE_MAX: usize = 4 * 1024;
 
+/// A name and a password that a client gave.
+pub struct Credentials {
+    /// The name.
+    pub user: String,
+    /// The password.
+    pub password: String,
+}
+
+impl std::fmt::Debug for Credentials {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Credentials").finish_non_exhaustive()
+    }
+}
+
 impl<B: Backend> Session<B> {
     pub(super) fn authenticate(&mut self, tag: String, mechanism: &str, initial: Option<&[u8]>) {
         match (mechanism, initial) {
@@ -60,13 +74,30 @@ impl<B: Backend> Session<B> {
         let (Ok(user), Ok(password)) = (std::str::from_utf8(user), std::str::from_utf8(password)) else {
             return self.fail_login(tag, &BackendError::Denied);
         };
-        match self.backend.login(user, password) {
+        let credentials = Credentials { user: user.to_owned(), password: password.to_owned() };
+        self.mode = Mode::Login(tag.to_owned(), Some(credentials));
+    }
+
+    /// What is to be checked after [`crate::Step::Login`]; `None` when it was taken already.
+    pub fn credentials(&mut self) -> Option<Credentials> {
+        match &mut self.mode {
+            Mode::Login(_, credentials) => credentials.take(),
+            _ => None,
+        }
+    }
+
+    /// What came of the check: the account that is opened, or why not. Without a login that waits it does nothing.
+    pub fn answer_login(&mut self, outcome: Result<&str, BackendError>) {
+        let Mode::Login(tag, _) = &mut self.mode else { return };
+        let tag = std::mem::take(tag);
+        self.mode = Mode::Command;
+        match outcome.and_then(|account| self.backend.open(account)) {
             Ok(()) => {
                 self.state = State::Authenticated;
                 let capabilities = self.capabilities();
-                self.ok(tag, &format!("[CAPABILITY {capabilities}] logged in"));
+                self.ok(&tag, &format!("[CAPABILITY {capabilities}] logged in"));
             }
-            Err(error) => self.fail_login(tag, &error),
+            Err(error) => self.fail_login(&tag, &error),
         }
     }
 

@@ -131,6 +131,8 @@ pub struct Limits {
     pub body_memory: Octets,
     /// Sessions of users' programs at one time, per service. Default 500.
     pub sessions: usize,
+    /// Those of them that one address may have; its network (/24, /64) four times as many. Default 100.
+    pub sessions_per_address: u32,
     /// Disk for the outbound queue. Default 10 GiB.
     pub queue: Octets,
 }
@@ -141,6 +143,7 @@ impl Default for Limits {
             message: Octets(50 << 20),
             body_memory: Octets(128 << 20),
             sessions: 500,
+            sessions_per_address: 100,
             queue: Octets(10 << 30),
         }
     }
@@ -313,6 +316,12 @@ impl Checked for HomeConfig {
         }
         if self.limits.body_memory.0 < 4 << 20 {
             return Err("[limits] body_memory has to be at least 4 MiB".to_owned());
+        }
+        if !(1..=100_000).contains(&self.limits.sessions) {
+            return Err("[limits] sessions has to be 1 to 100000".to_owned());
+        }
+        if self.limits.sessions_per_address == 0 {
+            return Err("[limits] sessions_per_address of 0 would turn everybody away".to_owned());
         }
         if self.queue.retry.is_empty() || self.queue.retry.iter().any(|wait| wait.0 == 0) {
             return Err("[queue] retry needs at least one wait, none of them 0".to_owned());

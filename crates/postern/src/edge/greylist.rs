@@ -13,8 +13,8 @@ use mail::{Address, ReversePath};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
-use super::door::network;
 use crate::files;
+use crate::places::{Standing, network};
 use crate::problem::Problem;
 
 /// So long a client has to wait, in seconds.
@@ -25,6 +25,10 @@ const RETURN_SECONDS: u64 = 2 * 86_400;
 const PASSED_SECONDS: u64 = 36 * 86_400;
 /// So long a correspondent is remembered after the last message to it.
 const KNOWN_SECONDS: u64 = 400 * 86_400;
+/// So long a network that delivered mail is remembered after its last message.
+const DELIVERED_SECONDS: u64 = 36 * 86_400;
+/// No more often is that written down.
+const DELIVERED_EVERY_SECONDS: u64 = 3600;
 /// Most entries of each kind.
 const ENTRIES_MAX: usize = 100_000;
 
@@ -46,6 +50,9 @@ struct Kept {
     passed: Entries,
     /// Last written to.
     known: Entries,
+    /// Networks, and when they last delivered.
+    #[serde(default)]
+    delivered: Entries,
     #[serde(skip)]
     changed: bool,
 }
@@ -154,6 +161,26 @@ impl Greylist {
         kept.changed = true;
     }
 
+    /// This client has delivered mail that was not unwanted.
+    pub fn has_delivered(&self, ip: IpAddr, now: u64) {
+        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        let mark = kept.mark(b"delivered", network(ip).to_string().as_bytes());
+        if kept.delivered.age(&mark, now).is_none_or(|age| age >= DELIVERED_EVERY_SECONDS) {
+            kept.delivered.insert(mark, now, DELIVERED_SECONDS);
+            kept.changed = true;
+        }
+    }
+
+    /// Whether its network has done so before: for it a share of the places is kept.
+    pub fn standing(&self, ip: IpAddr, now: u64) -> Standing {
+        let kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        let mark = kept.mark(b"delivered", network(ip).to_string().as_bytes());
+        match kept.delivered.age(&mark, now).is_some_and(|age| age < DELIVERED_SECONDS) {
+            true => Standing::Known,
+            false => Standing::Stranger,
+        }
+    }
+
     /// Writes the file, if anything has changed.
     pub fn save(&self) {
         let written = {
@@ -238,6 +265,19 @@ mod tests {
         assert!(matches!(again.ask(IP, &sender("Friend@example.com"), "h", 6), Greyed::Passes(_)));
         assert_eq!(again.ask(IP, &sender("other@stranger.example"), "h", 205), Greyed::Waits(100));
         assert_eq!(again.ask(IP, &sender("x@example.com"), "h", 6), Greyed::Waits(300));
+    }
+
+    #[test]
+    fn who_has_delivered_is_known_by_its_network_also_after_a_restart_and_for_36_days() {
+        let (dir, greylist) = open();
+        assert_eq!(greylist.standing(IP, 5), Standing::Stranger);
+        greylist.has_delivered(IP, 5);
+        greylist.save();
+        let again = Greylist::open(dir.path()).unwrap();
+        let neighbour = "192.0.2.77".parse().unwrap();
+        assert_eq!(again.standing(neighbour, 5 + DELIVERED_SECONDS - 1), Standing::Known);
+        assert_eq!(again.standing(neighbour, 5 + DELIVERED_SECONDS), Standing::Stranger);
+        assert_eq!(again.standing("192.0.3.1".parse().unwrap(), 5), Standing::Stranger);
     }
 
     #[test]

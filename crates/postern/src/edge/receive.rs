@@ -10,11 +10,11 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use link::Open;
-use mail::{Address, Client, Envelope, Recipient, Reply, ReversePath, Sign, UnixTime, Verdict};
+use mail::{Address, Client, Envelope, Place, Recipient, Reply, ReversePath, Sign, UnixTime, Verdict};
 use mailauth::spf::Spf;
+use net::patience::{Patience, Pressure};
 use net::smtp_server::{Answers, Early, Service};
 use smtp::server::{Cause, MailFrom, Secret};
-use tokio::sync::Semaphore;
 use tokio_util::task::AbortOnDropHandle;
 
 use super::door::{Admission, Door};
@@ -33,7 +33,7 @@ use crate::trace::Trace;
 
 /// Unknown recipients of a session after which its replies come slowly (tarpitting).
 const UNKNOWN_BEFORE_DELAY: u32 = 3;
-/// How slowly. Only as long as there are session slots to spare: it costs a timer and nothing else.
+/// How slowly. Only as long as there are places to spare: it costs a timer and nothing else.
 const DELAY: Duration = Duration::from_secs(3);
 
 /// What all sessions share.
@@ -54,13 +54,18 @@ pub struct Reception {
     pub trace: Trace,
     /// How long a client waits to be greeted.
     pub greet_pause: Duration,
-    /// Sessions that may still begin.
-    pub slots: Arc<Semaphore>,
-    /// Half of all slots: with fewer left, nobody is delayed.
-    pub slots_spare: usize,
 }
 
 impl Reception {
+    /// Lets a client in, if there is a place for it.
+    ///
+    /// # Errors
+    /// The 421 that turns it away.
+    pub fn admit(&self, ip: IpAddr) -> Result<Admission, Reply> {
+        let now = system::now().as_secs();
+        self.door.admit(ip, self.greylist.standing(ip, now), now)
+    }
+
     /// What the most generous home takes; `None` while there is no home.
     pub fn message_octets_max(&self) -> Option<u64> {
         let kept = self.homes.list().into_iter().filter_map(|home| home.kept());
@@ -71,7 +76,7 @@ impl Reception {
 /// One SMTP session's view of Edge.
 pub struct Receive {
     shared: Arc<Reception>,
-    admission: Option<Admission>,
+    admission: Admission,
     /// What DNS says about the client, asked for since it connected.
     asking: Option<AbortOnDropHandle<Visitor>>,
     visitor: Visitor,
@@ -115,10 +120,10 @@ impl Transaction {
 
 impl Receive {
     /// For a new session.
-    pub fn new(shared: Arc<Reception>) -> Self {
+    pub fn new(shared: Arc<Reception>, admission: Admission) -> Self {
         Self {
             shared,
-            admission: None,
+            admission,
             asking: None,
             visitor: Visitor::default(),
             signs: Vec::new(),
@@ -268,10 +273,8 @@ impl Receive {
 
     async fn unknown(&mut self) {
         self.unknown_recipients += 1;
-        if let Some(admission) = &self.admission {
-            admission.unknown_recipient(system::now().as_secs());
-        }
-        let spare = self.shared.slots.available_permits() >= self.shared.slots_spare;
+        self.admission.unknown_recipient(system::now().as_secs());
+        let spare = self.shared.door.pressure() == Pressure::NONE;
         if self.unknown_recipients > UNKNOWN_BEFORE_DELAY && spare {
             tokio::time::sleep(DELAY).await;
         }
@@ -304,7 +307,15 @@ impl Receive {
             return lost().into();
         };
         match examination.judge(&shared.judges, spf, &self.visitor, &signs, &envelope).await {
-            Judgement::Deliver(verdict) => message.finish(verdict, self.transaction.telling).await,
+            Judgement::Deliver(verdict) => {
+                let wanted = verdict.place == Place::Inbox;
+                let answers = message.finish(verdict, self.transaction.telling).await;
+                if wanted && answers.all.is_positive() {
+                    self.admission.know();
+                    shared.greylist.has_delivered(self.admission.ip(), system::now().as_secs());
+                }
+                answers
+            }
             Judgement::Refuse(reply, signs) => {
                 message.refused(&reply, &score::explain(&signs));
                 reply.into()
@@ -319,26 +330,30 @@ fn lost() -> Reply {
 
 impl Service for Receive {
     async fn connected(&mut self, ip: IpAddr) -> Result<Duration, Reply> {
-        self.admission = Some(self.shared.door.admit(ip, system::now().as_secs())?);
         self.asking = Some(self.shared.judges.visitors.begin(ip));
         Ok(self.shared.greet_pause)
     }
 
     fn talked_early(&mut self, when: Early) {
         let row = match when {
-            Early::Greeting => "pregreet",
+            Early::Greeting => {
+                self.erred(1);
+                "pregreet"
+            }
             Early::Hello => "early-talker",
         };
         self.signs.extend(self.shared.judges.visitors.table.sign(row, ""));
     }
 
-    fn left(&mut self, errors: u32) {
+    fn erred(&mut self, errors: u32) {
         let now = system::now().as_secs();
-        if let Some(admission) = &self.admission {
-            for _ in 0..errors {
-                admission.error(now);
-            }
+        for _ in 0..errors {
+            self.admission.error(now);
         }
+    }
+
+    fn patience(&self) -> Patience {
+        self.admission.patience()
     }
 
     async fn login(&mut self, _user: &str, _password: &Secret) -> (Option<String>, Reply) {

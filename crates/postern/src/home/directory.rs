@@ -11,10 +11,12 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use mail::{Address, Domain};
 use rusqlite::Connection;
 use sha2::{Digest as _, Sha256};
+use subtle::ConstantTimeEq as _;
 use tokio::sync::watch;
 
 use crate::config::{HomeConfig, Switch};
-use crate::home::password::{self, Checker};
+use crate::home::passes::{Pass, Passes};
+use crate::home::password;
 use crate::problem::Problem;
 use crate::system;
 
@@ -95,9 +97,9 @@ struct Inner {
     view: RwLock<Arc<View>>,
     /// Digests of passwords that were found right since the start: argon2 is slow on purpose, and mail
     /// programs log in all the time.
-    found_right: Mutex<HashMap<AccountId, [u8; 32]>>,
+    found_right: Mutex<HashMap<AccountId, FoundRight>>,
     digest_key: [u8; 32],
-    passwords: Checker,
+    passes: Arc<Passes>,
     changed: watch::Sender<u64>,
 }
 
@@ -108,6 +110,26 @@ struct View {
     by_address: HashMap<String, AccountId>,
     /// Canonical alias to what it stands for. `*@domain` is the catch-all.
     aliases: BTreeMap<String, Vec<Address>>,
+}
+
+/// A password that was found right, and for which hash.
+struct FoundRight {
+    hash: String,
+    digest: [u8; 32],
+}
+
+impl View {
+    /// The account with this login name.
+    fn named(&self, user: &str) -> Option<(&AccountId, &Account)> {
+        let address = Address::parse(user).ok()?;
+        let id = self.by_address.get(&address.canonical())?;
+        Some((id, self.accounts.get(id)?))
+    }
+
+    /// Whether the account is there and has this hash.
+    fn is_current(&self, id: &AccountId, hash: &str) -> bool {
+        self.accounts.get(id).is_some_and(|account| account.password == hash)
+    }
 }
 
 struct Account {
@@ -138,7 +160,7 @@ impl Directory {
             view: RwLock::new(Arc::new(view)),
             found_right: Mutex::default(),
             digest_key: system::random(),
-            passwords: Checker::default(),
+            passes: Arc::default(),
             changed: watch::Sender::new(0),
         })))
     }
@@ -169,7 +191,10 @@ impl Directory {
         let rows = change(&database).map_err(|error| database_problem(&error))?;
         let view = read_view(&database).map_err(|error| database_problem(&error))?;
         *self.0.view.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(view);
-        lock(&self.0.found_right).clear();
+        let view = self.view();
+        // Whose password is another one is not known any more; others are.
+        lock(&self.0.found_right).retain(|id, known| view.is_current(id, &known.hash));
+        self.0.passes.review(|id, hash| view.is_current(id, hash));
         self.0.changed.send_modify(|generation| *generation += 1);
         Ok(rows)
     }
@@ -324,26 +349,37 @@ impl Directory {
         self.view().aliases.iter().map(|(alias, targets)| (alias.clone(), targets.clone())).collect()
     }
 
-    /// Whether this is the name and password of an account. Slow on purpose; runs off the async threads.
-    pub async fn login(&self, user: &str, password: &str) -> Option<AccountId> {
-        let (directory, user, password) = (self.clone(), user.to_owned(), password.to_owned());
-        tokio::task::spawn_blocking(move || directory.login_blocking(&user, &password)).await.ok()?
+    /// Whether this is the name and password of an account, if that was found out before. Takes no time.
+    pub fn login_known(&self, user: &str, password: &str) -> Option<Pass> {
+        let view = self.view();
+        let (id, account) = view.named(user)?;
+        let digest = self.digest(password);
+        let right =
+            lock(&self.0.found_right).get(id).is_some_and(|known| bool::from(known.digest.ct_eq(&digest)));
+        if right { self.pass(id, &account.password) } else { None }
     }
 
-    /// [`Directory::login`] for a thread that may block.
-    pub fn login_blocking(&self, user: &str, password: &str) -> Option<AccountId> {
+    /// Whether this is the name and password of an account. Slow on purpose, and as slow for names that nobody has: for a
+    /// thread that may block, one at a time.
+    pub fn login_blocking(&self, user: &str, password: &str) -> Option<Pass> {
         if password.len() > PASSWORD_OCTETS_MAX {
             return None;
         }
+        // A mail program that opens twenty connections needs one check.
+        if let Some(pass) = self.login_known(user, password) {
+            return Some(pass);
+        }
         let view = self.view();
-        let named = Address::parse(user).ok().and_then(|address| view.by_address.get(&address.canonical()));
-        let known = named.and_then(|id| Some((id, view.accounts.get(id)?)));
-        let digest = self.digest(password);
-        let found_right = || known.is_some_and(|(id, _)| lock(&self.0.found_right).get(id) == Some(&digest));
-        let hash = known.map(|(_, account)| account.password.as_str());
-        let right = found_right() || self.0.passwords.is_right(password, hash, found_right);
+        let known = view.named(user);
+        let right = password::is_right(password, known.map(|(_, account)| account.password.as_str()));
         let (id, account) = known.filter(|_| right)?;
-        self.remember(id, &account.password, digest).then(|| id.clone())
+        let remembered = self.remember(id, &account.password, self.digest(password));
+        if remembered { self.pass(id, &account.password) } else { None }
+    }
+
+    /// A pass for a login that was right for this hash, if the account still has it.
+    fn pass(&self, id: &AccountId, hash: &str) -> Option<Pass> {
+        self.0.passes.issue(id, hash, || self.view().is_current(id, hash))
     }
 
     /// Notes that a password was found right for this hash. `false` when the account has another hash by now, or is
@@ -351,9 +387,9 @@ impl Directory {
     fn remember(&self, id: &AccountId, hash: &str, digest: [u8; 32]) -> bool {
         // A change shows the new accounts first and then forgets all digests, so under this lock the order is clear.
         let mut found_right = lock(&self.0.found_right);
-        let still = self.view().accounts.get(id).is_some_and(|account| account.password == hash);
+        let still = self.view().is_current(id, hash);
         if still {
-            found_right.insert(id.clone(), digest);
+            found_right.insert(id.clone(), FoundRight { hash: hash.to_owned(), digest });
         }
         still
     }
@@ -558,6 +594,28 @@ mod tests {
         assert!(directory.login_blocking("alice@example.org", "correct horse").is_none());
     }
 
+    /// Symptom: with a password that had been changed one went on reading and sending. Cause: a login was looked at once.
+    #[test]
+    fn a_pass_is_revoked_by_another_password_and_by_the_end_of_the_account_and_by_nothing_else() {
+        let (_dir, directory) = directory();
+        let pass =
+            |name: &str| directory.login_blocking(&format!("{name}@example.org"), "correct horse").unwrap();
+        let (alice, bob) = (pass("alice"), pass("bob"));
+        directory.add_account(&at("carol@example.org"), "correct horse").unwrap();
+        directory.add_alias("sales@example.org", &[at("bob@example.org")]).unwrap();
+        assert!(!alice.is_revoked() && !bob.is_revoked());
+        let known =
+            |name: &str| directory.login_known(&format!("{name}@example.org"), "correct horse").is_some();
+        assert!(known("alice") && known("bob"), "what others change is no reason to forget");
+        // The same words are another password all the same: who asks for that wants the sessions gone.
+        directory.set_password(&at("alice@example.org"), "correct horse").unwrap();
+        assert!(alice.is_revoked() && !bob.is_revoked());
+        assert!(!known("alice") && known("bob"));
+        let again = pass("alice");
+        directory.remove_account(&at("bob@example.org")).unwrap();
+        assert!(bob.is_revoked() && !again.is_revoked());
+    }
+
     #[test]
     fn recipients_are_found_by_name_subaddress_alias_and_catch_all() {
         let (_dir, directory) = directory();
@@ -588,7 +646,7 @@ mod tests {
         assert_eq!(names(Some(found)), ["alice--example.org", "bob--example.org"]);
         assert!(directory.resolve(&at("Al.Ice@elsewhere.example")).is_none());
         let alice = directory.login_blocking("alice@example.org", "correct horse").unwrap();
-        assert!(!directory.may_send_as(&alice, &at("al.ice@elsewhere.example")));
+        assert!(!directory.may_send_as(alice.account(), &at("al.ice@elsewhere.example")));
     }
 
     #[test]
@@ -618,7 +676,7 @@ mod tests {
             ("ceo@example.org", false),
             ("alice@example.com", false),
         ] {
-            assert_eq!(directory.may_send_as(&alice, &at(address)), may, "{address}");
+            assert_eq!(directory.may_send_as(alice.account(), &at(address)), may, "{address}");
         }
     }
 

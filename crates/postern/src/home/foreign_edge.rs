@@ -15,6 +15,7 @@ use bytes::Bytes;
 use link::Snapshot;
 use mail::{Address, Client, Domain, Envelope, Recipient, Reply};
 use net::home_tls::Fingerprint;
+use net::patience::Patience;
 use net::smtp_server::{Answers, Service};
 use sha2::{Digest as _, Sha256};
 use smtp::server::{Cause, MailFrom, Secret};
@@ -23,9 +24,11 @@ use tokio::sync::watch;
 
 use self::message::Message;
 use super::arrive::Arrivals;
+use super::logins::{Client as Caller, Logins, Refused};
 use super::snapshot::SnapshotSource;
 use crate::config::ForeignEdgeConfig;
 use crate::notification::{self, Known, Sender};
+use crate::places::Place;
 use crate::problem::Problem;
 use crate::{files, system};
 
@@ -33,8 +36,8 @@ use crate::{files, system};
 const SNAPSHOT_NAME: &str = "foreign edge";
 /// How often a client that is not known may say MAIL in one session.
 const STRANGER_TRIES_MAX: u32 = 3;
-/// Characters of what a stranger gives as his name that are logged.
-const LOGGED_CHARS_MAX: usize = 100;
+/// The port's name in the log; fail2ban reads it.
+pub const SERVICE: &str = "foreign-edge";
 
 /// What all sessions share.
 pub struct ForeignEdge {
@@ -44,6 +47,7 @@ pub struct ForeignEdge {
     hostname: String,
     arrivals: Arc<Arrivals>,
     snapshots: SnapshotSource,
+    logins: Logins,
     /// What recipients are checked by, and the news that it is old.
     kept: Mutex<(watch::Receiver<u64>, Arc<Snapshot>)>,
 }
@@ -55,13 +59,14 @@ impl ForeignEdge {
         hostname: String,
         arrivals: Arc<Arrivals>,
         snapshots: SnapshotSource,
+        logins: Logins,
     ) -> Result<Arc<Self>, Problem> {
         let key = "[foreign_edge] password_file in home.toml";
         let password =
             config.password_file.as_deref().map(|path| files::read_secret(path, key)).transpose()?;
         let kept = (snapshots.changes(), Arc::new(snapshots.snapshot(SNAPSHOT_NAME, system::now())));
         let (config, kept) = (config.clone(), Mutex::new(kept));
-        Ok(Arc::new(Self { config, password, hostname, arrivals, snapshots, kept }))
+        Ok(Arc::new(Self { config, password, hostname, arrivals, snapshots, logins, kept }))
     }
 
     /// Whether a connection from this address is spoken to at all.
@@ -69,11 +74,12 @@ impl ForeignEdge {
         self.config.networks.is_empty() || self.config.networks.iter().any(|network| network.contains(ip))
     }
 
-    /// The service of one session.
-    pub fn session(self: &Arc<Self>, ip: IpAddr) -> HandIn {
+    /// The service of one session with the client that has this place.
+    pub fn session(self: &Arc<Self>, place: Place) -> HandIn {
         HandIn {
             shared: Arc::clone(self),
-            ip,
+            place,
+            logged_in: false,
             shown: None,
             strange: 0,
             transaction: Transaction::default(),
@@ -112,7 +118,8 @@ impl ForeignEdge {
 /// One session.
 pub struct HandIn {
     shared: Arc<ForeignEdge>,
-    ip: IpAddr,
+    place: Place,
+    logged_in: bool,
     /// The certificate that the client showed.
     shown: Option<Fingerprint>,
     /// How often it said MAIL without being known.
@@ -132,20 +139,24 @@ struct Transaction {
 }
 
 impl HandIn {
+    fn is_pinned(&self) -> bool {
+        self.shown.is_some_and(|shown| self.shared.config.fingerprints.contains(&shown))
+    }
+
     /// Why this client may not hand in mail.
     fn stranger(&self, client: &Client) -> Option<Reply> {
         if client.login.is_some() {
             return None;
         }
         let Some(shown) = self.shown else {
-            tracing::warn!(client = %self.ip, "a client without certificate and login wants to hand in mail");
+            tracing::warn!(client = %self.place.ip(), "a client without certificate and login wants to hand in mail");
             let text = "Show a client certificate that is known here, or log in";
             return Some(Reply::new(530, (5, 7, 0), text));
         };
-        if self.shared.config.fingerprints.contains(&shown) {
+        if self.is_pinned() {
             return None;
         }
-        tracing::error!(client = %self.ip, fingerprint = %shown,
+        tracing::error!(client = %self.place.ip(), fingerprint = %shown,
             "a client with an unknown certificate wants to hand in mail; if it is your edge with a new one, put this \
              fingerprint into [foreign_edge] fingerprints in home.toml and restart Home. The edge keeps the mail");
         // Temporary (RFC 4954 section 6): an edge whose certificate was renewed must not send everything back.
@@ -178,16 +189,30 @@ impl HandIn {
 impl Service for HandIn {
     fn showed(&mut self, certificate: Fingerprint) {
         self.shown = Some(certificate);
+        if self.is_pinned() {
+            self.place.know();
+        }
+    }
+
+    fn patience(&self) -> Patience {
+        match self.logged_in || self.is_pinned() {
+            true => Patience::FULL,
+            false => Patience::FULL.until_login().under(self.place.pressure()),
+        }
     }
 
     async fn login(&mut self, user: &str, password: &Secret) -> (Option<String>, Reply) {
-        if self.shared.is_login(user, password) {
-            return (Some(user.to_owned()), Reply::new(235, (2, 7, 0), "Logged in"));
+        let caller = Caller { ip: self.place.ip(), service: SERVICE };
+        let shared = &self.shared;
+        match shared.logins.compare(user, caller, || shared.is_login(user, password)).await {
+            Ok(()) => {
+                self.place.know();
+                self.logged_in = true;
+                (Some(user.to_owned()), Reply::new(235, (2, 7, 0), "Logged in"))
+            }
+            Err(Refused::Wrong) => (None, Reply::new(535, (5, 7, 8), "User name or password is wrong")),
+            Err(Refused::Later) => (None, Reply::new(454, (4, 7, 0), "Not now; try again later")),
         }
-        let user: String = user.chars().take(LOGGED_CHARS_MAX).collect();
-        // Quoted and escaped: a name made of control characters must not write log lines.
-        tracing::warn!(?user, client = %self.ip, "a login to hand in mail failed");
-        (None, Reply::new(535, (5, 7, 8), "User name or password is wrong"))
     }
 
     async fn mail(&mut self, client: &Client, from: &MailFrom) -> Reply {

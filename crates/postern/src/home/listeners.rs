@@ -4,17 +4,45 @@ use std::sync::Arc;
 
 use net::smtp_server::Port;
 use net::tls::TlsAcceptor;
+use serde_json::{Value, json};
 use smtp::server::{Limits, Login, Mode, Settings};
 use tokio::net::TcpListener;
-use tokio::sync::Semaphore;
 
 use super::Home;
 use super::foreign_edge::ForeignEdge;
 use super::mailboxes::Accounts;
 use super::service::{Accepting, ForeignEdgeService, ImapService, Serve, SubmissionService};
 use super::submit::Submit;
+use crate::config::{HomeConfig, HomeLimits};
+use crate::places::Places;
 use crate::problem::Problem;
 use crate::{daemon, system};
+
+/// The places of each port.
+pub(super) struct Ports {
+    imap: Arc<Places>,
+    submission: Arc<Places>,
+    foreign_edge: Arc<Places>,
+}
+
+impl Ports {
+    pub(super) fn new(limits: &HomeLimits) -> Self {
+        let places = || Places::new(limits.sessions, limits.sessions_per_address);
+        Self { imap: places(), submission: places(), foreign_edge: places() }
+    }
+
+    /// As `status` shows them, of the ports that are open.
+    pub(super) fn as_json(&self, config: &HomeConfig) -> Value {
+        let mut ports = json!({ "submission": self.submission.count().as_json() });
+        if config.deliver.is_none() {
+            ports["imap"] = self.imap.count().as_json();
+        }
+        if config.foreign_edge.is_some() {
+            ports["foreign_edge"] = self.foreign_edge.count().as_json();
+        }
+        ports
+    }
+}
 
 impl Home {
     fn acceptor(&self) -> Result<TlsAcceptor, Problem> {
@@ -26,24 +54,21 @@ impl Home {
         if self.config.deliver.is_some() {
             return Ok(());
         }
-        let directory = self.directory.clone();
         let accounts = Accounts {
             store: Arc::clone(self.keeper.store()),
             drafts: self.config.data.join("drafts"),
-            authenticate: Arc::new(move |user, password| {
-                directory.login_blocking(user, password).map(|account| account.as_str().to_owned())
-            }),
             now: system::now,
             trainer: self.trainer.clone(),
         };
         let imap = ImapService {
             acceptor: self.acceptor()?,
             accounts,
+            logins: self.logins.clone(),
             append_octets_max: self.config.limits.message.0,
             stop: self.stop.clone(),
         };
         let listeners = daemon::listen(&self.config.listen.imap, "IMAP", "[listen] imap in home.toml")?;
-        self.accept(listeners, &Arc::new(imap));
+        self.accept(listeners, &Arc::new(imap), &self.ports.imap);
         Ok(())
     }
 
@@ -65,7 +90,7 @@ impl Home {
         };
         let key = "[foreign_edge] listen in home.toml";
         let listeners = daemon::listen(&config.listen, "the foreign edge", key)?;
-        self.accept(listeners, &Arc::new(ForeignEdgeService { port, edge }));
+        self.accept(listeners, &Arc::new(ForeignEdgeService { port, edge }), &self.ports.foreign_edge);
         Ok(())
     }
 
@@ -81,16 +106,18 @@ impl Home {
         };
         let key = "[listen] submission in home.toml";
         let listeners = daemon::listen(&self.config.listen.submission, "submission", key)?;
-        self.accept(listeners, &Arc::new(SubmissionService { port, submit }));
+        self.accept(listeners, &Arc::new(SubmissionService { port, submit }), &self.ports.submission);
         Ok(())
     }
 
-    fn accept(&self, listeners: Vec<TcpListener>, service: &Arc<impl Serve>) {
-        let slots = Arc::new(Semaphore::new(self.config.limits.sessions));
+    fn accept(&self, listeners: Vec<TcpListener>, service: &Arc<impl Serve>, places: &Arc<Places>) {
+        let told = Arc::default();
         for listener in listeners {
             let accepting = Accepting {
                 service: Arc::clone(service),
-                slots: Arc::clone(&slots),
+                places: Arc::clone(places),
+                logins: self.logins.clone(),
+                told: Arc::clone(&told),
                 sessions: self.sessions.clone(),
                 stop: self.stop.clone(),
             };

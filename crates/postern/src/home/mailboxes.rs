@@ -22,9 +22,6 @@ use super::filters::Trainer;
 /// Octets of an appended message that are kept in memory; a larger one waits in a file until it is whole.
 const APPEND_MEMORY_OCTETS: usize = 256 * 1024;
 
-/// Checks a name and a password and tells the account they open. It is slow on purpose.
-pub(crate) type Authenticate = Arc<dyn Fn(&str, &str) -> Option<String> + Send + Sync>;
-
 /// What the sessions of a Home share.
 #[derive(Clone)]
 pub(crate) struct Accounts {
@@ -32,8 +29,6 @@ pub(crate) struct Accounts {
     pub(crate) store: Arc<Store>,
     /// Where messages wait that are being appended; on the same disk as the store, as a rule.
     pub(crate) drafts: PathBuf,
-    /// Checks logins.
-    pub(crate) authenticate: Authenticate,
     /// Tells the time.
     pub(crate) now: fn() -> UnixTime,
     /// Whom users teach what is spam, if anybody learns.
@@ -107,13 +102,13 @@ impl Backend for Mailboxes {
         self.wake = Some(wake);
     }
 
-    fn login(&mut self, user: &str, password: &str) -> Result<(), BackendError> {
-        let account = (self.accounts.authenticate)(user, password).ok_or(BackendError::Denied)?;
-        let watch = self.accounts.store.watch(&account).map_err(|error| refusal(&error))?;
+    fn open(&mut self, account: &str) -> Result<(), BackendError> {
+        let watch = self.accounts.store.watch(account).map_err(|error| refusal(&error))?;
         // An account that can't be opened is better told now than by each command.
-        drop(self.accounts.store.reader(&account).map_err(|error| refusal(&error))?);
+        drop(self.accounts.store.reader(account).map_err(|error| refusal(&error))?);
         let registration = self.wake.clone().map(|wake| watch.on_change(move || wake()));
-        self.login = Some(Login { account, watch, _registration: registration, quiet: None });
+        self.login =
+            Some(Login { account: account.to_owned(), watch, _registration: registration, quiet: None });
         Ok(())
     }
 
@@ -341,6 +336,7 @@ fn copied(copied: store::Copied) -> Copied {
 #[cfg(test)]
 mod tests {
     use imap::{Options, Session};
+    use net::patience::Pressure;
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream};
     use tokio_util::sync::CancellationToken;
 
@@ -358,15 +354,31 @@ mod tests {
         let store =
             Arc::new(Store::open(&directory.path().join("accounts"), store::Options::default()).unwrap());
         store.create_account("bob", NOW).unwrap();
-        let check = |user: &str, password: &str| (password == "secret").then(|| user.to_owned());
-        let accounts = Accounts {
-            store,
-            drafts: directory.path().into(),
-            authenticate: Arc::new(check),
-            now: || NOW,
-            trainer: None,
-        };
+        let accounts = Accounts { store, drafts: directory.path().into(), now: || NOW, trainer: None };
         Home { accounts, _directory: directory }
+    }
+
+    /// Lets in who knows the secret, until it is revoked.
+    #[derive(Clone, Default)]
+    struct Secret {
+        revoked: CancellationToken,
+        pressure: Pressure,
+        logged_in: bool,
+    }
+
+    impl net::imap_server::Logins for Secret {
+        async fn login(&mut self, given: imap::Credentials) -> Result<String, BackendError> {
+            self.logged_in = given.password == "secret";
+            self.logged_in.then_some(given.user).ok_or(BackendError::Denied)
+        }
+
+        fn pressure(&self) -> Pressure {
+            self.pressure
+        }
+
+        fn revoked(&self) -> Option<CancellationToken> {
+            self.logged_in.then(|| self.revoked.clone())
+        }
     }
 
     struct Client {
@@ -376,10 +388,14 @@ mod tests {
 
     impl Client {
         async fn new(home: &Home, stop: &CancellationToken) -> Self {
+            Self::with(home, stop, Secret::default()).await
+        }
+
+        async fn with(home: &Home, stop: &CancellationToken, secret: Secret) -> Self {
             let (stream, server) = tokio::io::duplex(4096);
             let session = Session::new(Mailboxes::new(home.accounts.clone()), Options::default());
             let stop = stop.clone();
-            tokio::spawn(async move { net::imap_server::serve(server, session, &stop).await });
+            tokio::spawn(async move { net::imap_server::serve(server, session, secret, &stop).await });
             let mut client = Self { stream, read: String::new() };
             client.until("\r\n").await;
             client
@@ -446,6 +462,42 @@ mod tests {
         let moved = client.ok("MOVE 1:* Archive").await;
         assert!(moved.contains("COPYUID") && moved.contains("* 2 EXPUNGE\r\n* 1 EXPUNGE"), "{moved}");
         assert!(client.ok("STATUS Archive (MESSAGES)").await.contains("(MESSAGES 2)"));
+    }
+
+    /// Symptom: 500 silent connections locked the port. Cause: a minute for each, however few places were left.
+    #[tokio::test(start_paused = true)]
+    async fn a_login_has_a_deadline_that_single_octets_do_not_move_and_that_comes_sooner_when_places_fill() {
+        let home = home();
+        for (pressure, seconds) in [(Pressure::NONE, 60..=70), (Pressure::of(1, 1), 10..=20)] {
+            let secret = Secret { pressure, ..Secret::default() };
+            let mut client = Client::with(&home, &CancellationToken::new(), secret).await;
+            let began = tokio::time::Instant::now();
+            while client.stream.write_all(b"x").await.is_ok() {
+                tokio::time::sleep(std::time::Duration::from_secs(5)).await;
+            }
+            assert!(seconds.contains(&began.elapsed().as_secs()), "{:?}", began.elapsed());
+        }
+    }
+
+    /// Symptom: a removed account's session went on reading. Cause: nothing told it.
+    #[tokio::test]
+    async fn a_session_whose_login_is_revoked_ends_with_bye_while_it_idles_and_before_its_next_command() {
+        let home = home();
+        for idles in [true, false] {
+            let secret = Secret::default();
+            let mut client = Client::with(&home, &CancellationToken::new(), secret.clone()).await;
+            client.ok("LOGIN bob secret").await;
+            client.ok("SELECT INBOX").await;
+            if idles {
+                client.say("t IDLE\r\n").await;
+                client.until("+ idling\r\n").await;
+            }
+            secret.revoked.cancel();
+            assert!(client.until("\r\n").await.starts_with("* BYE"), "{idles}");
+            let mut rest = Vec::new();
+            client.stream.read_to_end(&mut rest).await.unwrap();
+            assert!(rest.is_empty());
+        }
     }
 
     #[tokio::test]

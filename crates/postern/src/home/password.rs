@@ -1,9 +1,6 @@
-//! Passwords: kept as argon2id hashes (RFC 9106), checked one at a time.
+//! Passwords: kept as argon2id hashes (RFC 9106).
 //!
-//! A check takes 7 MiB and some hundredths of a second on purpose. However many ask at once, only one check runs:
-//! a home has little memory, and a mail program that opens twenty connections needs one answer.
-
-use std::sync::{Mutex, PoisonError};
+//! A check takes 7 MiB and some hundredths of a second on purpose. Whose turn it is to have one is for the logins to say.
 
 use argon2::password_hash::phc::PasswordHash;
 use argon2::{Algorithm, Argon2, Params, PasswordHasher as _, PasswordVerifier as _, Version};
@@ -30,18 +27,9 @@ pub(super) fn hash(password: &str) -> Result<String, Problem> {
     hashed.map(|hash: PasswordHash| hash.to_string()).map_err(|error| problem(&error))
 }
 
-/// Checks passwords, one at a time.
-#[derive(Debug, Default)]
-pub(super) struct Checker(Mutex<()>);
-
-impl Checker {
-    /// Waits for its turn, then says whether this is the password of that hash. `known` is asked first when the
-    /// turn has come: another caller may have found the answer meanwhile. Without a hash the answer is no, and
-    /// takes as long.
-    pub(super) fn is_right(&self, password: &str, hash: Option<&str>, known: impl FnOnce() -> bool) -> bool {
-        let _turn = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        known() || verify(password, hash.unwrap_or(NOBODY)) && hash.is_some()
-    }
+/// Whether this is the password of that hash. Without a hash the answer is no, and takes as long.
+pub(super) fn is_right(password: &str, hash: Option<&str>) -> bool {
+    verify(password, hash.unwrap_or(NOBODY)) && hash.is_some()
 }
 
 /// With the memory and the passes that the hash was made with.
@@ -58,10 +46,10 @@ mod tests {
 
     #[test]
     fn a_hash_is_right_for_its_password_only() {
-        let (checker, hash) = (Checker::default(), hash("correct horse").unwrap());
-        assert!(checker.is_right("correct horse", Some(&hash), || false));
-        assert!(!checker.is_right("wrong horse", Some(&hash), || false));
-        assert!(!checker.is_right("correct horse", None, || false));
+        let hash = hash("correct horse").unwrap();
+        assert!(is_right("correct horse", Some(&hash)));
+        assert!(!is_right("wrong horse", Some(&hash)));
+        assert!(!is_right("correct horse", None));
     }
 
     #[test]
@@ -75,10 +63,5 @@ mod tests {
     fn nobody_costs_as_much_as_somebody() {
         let parameters = |text: &str| PasswordHash::new(text).unwrap().params.to_string();
         assert_eq!(parameters(NOBODY), parameters(&hash("correct horse").unwrap()));
-    }
-
-    #[test]
-    fn what_was_found_while_waiting_is_not_computed_again() {
-        assert!(Checker::default().is_right("anything", Some("not a hash"), || true));
     }
 }

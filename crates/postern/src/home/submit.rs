@@ -8,37 +8,44 @@ mod leak;
 mod message;
 mod sign;
 
-use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use link::{Event, Role};
 use mail::{Client, Envelope, Recipient, Reply, ReversePath};
+use net::patience::Patience;
 use net::smtp_server::{Answers, Service};
 use smtp::server::{Cause, MailFrom, Secret};
 use spool::SpoolError;
 use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
 
 use self::message::Message;
 use super::allowance::{Allowance, Exceeded};
 use super::directory::{AccountId, Directory};
 use super::dkim::DomainKeys;
 use super::edges::Edges;
+use super::logins::{Client as Caller, Logins, Refused};
 use super::notices::Notices;
 use super::outgoing_header::{self, Facts, Rewritten};
 use super::own_host;
+use super::passes::Pass;
 use super::queue::{Queue, QueueError, QueueState};
 use crate::config::{OnLeak, Switch};
+use crate::places::Place;
 use crate::system;
 use crate::trace::Trace;
 
-/// Longest part of a login name that is written to the log.
+/// The port's name in the log; fail2ban reads it.
+pub const SERVICE: &str = "submission";
+/// Longest part of a field's name that is written to the log.
 const LOGGED_NAME_CHARS_MAX: usize = 100;
 
 /// Everything that submission needs.
 pub struct Submit {
     directory: Directory,
+    logins: Logins,
     queue: Queue,
     edges: Edges,
     keys: DomainKeys,
@@ -56,6 +63,8 @@ pub struct Submit {
 pub struct Parts {
     /// Accounts and aliases.
     pub directory: Directory,
+    /// Who may log in.
+    pub logins: Logins,
     /// The outbound queue.
     pub queue: Queue,
     /// For the host name in the trace field.
@@ -75,17 +84,29 @@ pub struct Parts {
 impl Submit {
     /// The service behind the submission port.
     pub fn new(parts: Parts) -> Arc<Self> {
-        let Parts { directory, queue, edges, keys, trace, notices, scratch, memory } = parts;
+        let Parts { directory, logins, queue, edges, keys, trace, notices, scratch, memory } = parts;
         let (allowance, own_host) = (Allowance::default(), own_host::Remembered::default());
-        Arc::new(Self { directory, queue, edges, keys, trace, allowance, notices, own_host, scratch, memory })
+        Arc::new(Self {
+            directory,
+            logins,
+            queue,
+            edges,
+            keys,
+            trace,
+            allowance,
+            notices,
+            own_host,
+            scratch,
+            memory,
+        })
     }
 
-    /// The service of one session with the client at `ip`.
-    pub fn session(self: &Arc<Self>, ip: IpAddr) -> Submission {
+    /// The service of one session with the client that has this place.
+    pub fn session(self: &Arc<Self>, place: Place) -> Submission {
         Submission {
             submit: Arc::clone(self),
-            ip,
-            account: None,
+            place,
+            pass: None,
             recipients_octets: 0,
             abroad: 0,
             transaction: None,
@@ -96,8 +117,8 @@ impl Submit {
 /// One session.
 pub struct Submission {
     submit: Arc<Submit>,
-    ip: IpAddr,
-    account: Option<AccountId>,
+    place: Place,
+    pass: Option<Pass>,
     /// What the recipients so far take of a frame on the link.
     recipients_octets: usize,
     /// How many of them are not here.
@@ -112,27 +133,43 @@ struct Transaction {
     message: Message,
 }
 
+impl Submission {
+    /// Who has logged in and still may be here.
+    fn account(&self) -> Option<&AccountId> {
+        self.pass.as_ref().filter(|pass| !pass.is_revoked()).map(Pass::account)
+    }
+}
+
 impl Service for Submission {
     async fn login(&mut self, user: &str, password: &Secret) -> (Option<String>, Reply) {
-        self.account = self.submit.directory.login(user, password.expose()).await;
-        match &self.account {
-            Some(account) => {
-                tracing::debug!(%account, "logged in to send");
-                (Some(account.to_string()), Reply::new(235, (2, 7, 0), "logged in"))
+        let caller = Caller { ip: self.place.ip(), service: SERVICE };
+        match self.submit.logins.check(user, password.expose(), caller).await {
+            Ok(pass) => {
+                self.place.know();
+                let account = self.pass.insert(pass).account().to_string();
+                (Some(account), Reply::new(235, (2, 7, 0), "logged in"))
             }
-            None => {
-                let user: String = user.chars().take(LOGGED_NAME_CHARS_MAX).collect();
-                // Quoted and escaped: a name made of control characters must not write log lines.
-                tracing::warn!(?user, client = %self.ip, "a login to send failed");
-                (None, Reply::new(535, (5, 7, 8), "user name or password is wrong"))
-            }
+            Err(Refused::Wrong) => (None, Reply::new(535, (5, 7, 8), "user name or password is wrong")),
+            // RFC 4954 section 6: a mail program keeps its password and comes again.
+            Err(Refused::Later) => (None, Reply::new(454, (4, 7, 0), "not now; try again later")),
         }
+    }
+
+    fn patience(&self) -> Patience {
+        match self.pass {
+            Some(_) => Patience::FULL,
+            None => Patience::FULL.until_login().under(self.place.pressure()),
+        }
+    }
+
+    fn revoked(&self) -> Option<CancellationToken> {
+        self.pass.as_ref().map(Pass::revoked)
     }
 
     async fn mail(&mut self, client: &Client, from: &MailFrom) -> Reply {
         self.transaction = None;
         (self.recipients_octets, self.abroad) = (0, 0);
-        let Some(account) = self.account.as_ref().filter(|_| client.login.is_some()) else {
+        let Some(account) = self.account().filter(|_| client.login.is_some()) else {
             return log_in_first();
         };
         if let ReversePath::Address(address) = &from.reverse_path
@@ -154,22 +191,19 @@ impl Service for Submission {
             return Reply::new(550, (5, 1, 1), format!("there is no {address} here"));
         }
         if !here && directory.policy().outbound == Switch::Off {
-            return Reply::new(
-                550,
-                (5, 7, 1),
-                "sending to the world is off: the operator turns it on with outbound = \"on\" in home.toml",
-            );
+            return sending_is_off();
         }
         let abroad = directory.abroad(address);
         if abroad > 0
-            && let Some(account) = &self.account
+            && let Some(account) = self.account()
         {
-            self.abroad = self.abroad.saturating_add(abroad);
+            let wanted = self.abroad.saturating_add(abroad);
             let limits = &directory.policy().sending;
-            let room = self.submit.allowance.check(limits, account.as_str(), self.abroad, system::now());
+            let room = self.submit.allowance.check(limits, account.as_str(), wanted, system::now());
             if let Err(exceeded) = room {
                 return self.submit.too_much(account, &exceeded).await;
             }
+            self.abroad = wanted;
         }
         self.recipients_octets += link::recipient_octets(recipient);
         if self.recipients_octets > link::RECIPIENTS_OCTETS_MAX {
@@ -183,7 +217,7 @@ impl Service for Submission {
     }
 
     async fn data(&mut self, envelope: Envelope) -> Result<(), Reply> {
-        let account = self.account.clone().ok_or_else(log_in_first)?;
+        let account = self.account().cloned().ok_or_else(log_in_first)?;
         if !self.submit.queue.has_room_for(0) {
             return Err(queue_full());
         }
@@ -200,6 +234,8 @@ impl Service for Submission {
 
     async fn end(&mut self) -> Answers {
         match self.transaction.take() {
+            // Its password was changed, or the account removed, while the message came in.
+            Some(_) if self.account().is_none() => no_longer().into(),
             Some(transaction) => self.submit.take(transaction).await.unwrap_or_else(|refusal| refusal).into(),
             None => try_later().into(),
         }
@@ -259,6 +295,7 @@ impl Submit {
             envelope.recipients.iter().map(|recipient| self.directory.abroad(&recipient.address)).sum();
         let may_send_as = |address: &mail::Address| self.directory.may_send_as(&account, address);
         let is_local = |domain: &mail::Domain| self.directory.is_local_domain(domain);
+        self.still_may(&envelope, abroad, may_send_as)?;
         let Rewritten { header, author } =
             outgoing_header::rewrite(&message.header, &facts, may_send_as, is_local)?;
         let header = self.without_leaks(header, &account, &envelope, &facts)?;
@@ -298,6 +335,24 @@ impl Submit {
 }
 
 impl Submit {
+    /// Whether what was allowed at MAIL and RCPT still is: aliases and the configuration change while a message comes in.
+    fn still_may(
+        &self,
+        envelope: &Envelope,
+        abroad: u32,
+        may_send_as: impl Fn(&mail::Address) -> bool,
+    ) -> Result<(), Reply> {
+        if let ReversePath::Address(address) = &envelope.reverse_path
+            && !may_send_as(address)
+        {
+            return Err(outgoing_header::not_yours(address));
+        }
+        if abroad > 0 && self.directory.policy().outbound == Switch::Off {
+            return Err(sending_is_off());
+        }
+        Ok(())
+    }
+
     /// The header section as it may leave the house. One that still names it is refused, and the operator told.
     fn without_leaks(
         &self,
@@ -375,6 +430,15 @@ fn refusal(error: &QueueError) -> Reply {
 
 fn log_in_first() -> Reply {
     Reply::new(530, (5, 7, 0), "log in first")
+}
+
+fn no_longer() -> Reply {
+    Reply::new(454, (4, 7, 0), "your login is no longer valid: log in again")
+}
+
+fn sending_is_off() -> Reply {
+    let text = "sending to the world is off: the operator turns it on with outbound = \"on\" in home.toml";
+    Reply::new(550, (5, 7, 1), text)
 }
 
 fn queue_full() -> Reply {

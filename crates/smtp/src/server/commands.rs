@@ -23,14 +23,17 @@ impl Session {
         }
         match line::take_line(input, self.line_limit(input)) {
             Line::NeedInput => Some(Step::NeedInput),
-            Line::Whole(line) => match std::mem::replace(&mut self.state, State::Command) {
-                State::Login(exchange) => self.progress(exchange.respond(&line)),
-                _ if line::is_foreign(&line) => self.hang_up(),
-                _ => {
-                    self.early |= !input.is_empty() && says_hello(&line);
-                    self.take_command(&line)
+            Line::Whole(line) => {
+                self.lines = self.lines.saturating_add(1);
+                match std::mem::replace(&mut self.state, State::Command) {
+                    State::Login(exchange) => self.progress(exchange.respond(&line)),
+                    _ if line::is_foreign(&line) => self.hang_up(),
+                    _ => {
+                        self.early |= !input.is_empty() && says_hello(&line);
+                        self.take_command(&line)
+                    }
                 }
-            },
+            }
             Line::TooLong | Line::BareLineEnd if !in_login && line::is_foreign(input) => self.hang_up(),
             Line::TooLong if in_login => self.refuse_line(&replies::response_too_long()),
             Line::TooLong => self.refuse_line(&replies::line_too_long()),

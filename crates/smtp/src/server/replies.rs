@@ -147,6 +147,10 @@ pub(super) fn shutting_down(hostname: &str) -> Reply {
     Reply::new(421, (4, 3, 2), format!("{hostname} is shutting down, try again later"))
 }
 
+pub(super) fn revoked(hostname: &str) -> Reply {
+    Reply::new(421, (4, 7, 0), format!("{hostname} closes: log in again"))
+}
+
 pub(super) fn too_many_errors(hostname: &str) -> Reply {
     Reply::new(421, (4, 7, 0), format!("{hostname} has seen too many errors, closing"))
 }

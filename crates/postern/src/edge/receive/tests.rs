@@ -29,18 +29,18 @@ fn receive(dir: &std::path::Path) -> Receive {
         table: Arc::new(score::Table::new(&crate::config::ScoreConfig::default())),
         hostname: "mx.example.org".to_owned(),
     };
-    Receive::new(Arc::new(Reception {
+    let reception = Arc::new(Reception {
         homes,
         foreign: Arc::default(),
         hand_offs: Arc::new(hand_offs),
-        door: Door::new(crate::config::DoorConfig::default()),
+        door: Door::new(crate::config::DoorConfig::default(), 10),
         judges: Judges { visitors: Arc::new(visitors), policy: crate::config::PolicyConfig::default() },
         greylist: Arc::new(Greylist::open(dir).unwrap()),
         trace,
         greet_pause: Duration::ZERO,
-        slots: Arc::new(Semaphore::new(10)),
-        slots_spare: 5,
-    }))
+    });
+    let admission = reception.admit([192, 0, 2, 1].into()).unwrap();
+    Receive::new(reception, admission)
 }
 
 const LONG_AGO: UnixTime = UnixTime(0);
@@ -134,8 +134,8 @@ async fn who_guesses_names_waits_as_long_as_there_is_room_for_others() {
     let mut guesser = receive(dir.path());
     let mut waited = Vec::new();
     for spare in [true, true, true, true, true, false] {
-        let slots = Arc::clone(&guesser.shared.slots);
-        let _taken = (!spare).then(|| slots.try_acquire_many_owned(6).unwrap());
+        let others = (2..6).map(|host| guesser.shared.admit([192, 0, 2, host].into()).unwrap());
+        let _taken: Vec<Admission> = if spare { Vec::new() } else { others.collect() };
         let before = tokio::time::Instant::now();
         guesser.unknown().await;
         waited.push(before.elapsed());

@@ -14,6 +14,7 @@ use crate::home::forward::tests::forwarder;
 use crate::home::keeper::Keeper;
 use crate::home::quarantine::Quarantine;
 use crate::home::return_path::Signer;
+use crate::places::{Places, Standing};
 use crate::sealed::UnsealWith;
 use crate::trace::Trace;
 
@@ -65,8 +66,13 @@ fn fixture(more: &str) -> Fixture {
         sealing_key: String::new(),
     };
     let foreign = config.foreign_edge.as_ref().unwrap();
-    let edge = ForeignEdge::open(foreign, config.hostname(), Arc::new(arrivals), snapshots).unwrap();
+    let logins = Logins::new(snapshots.directory.clone());
+    let edge = ForeignEdge::open(foreign, config.hostname(), Arc::new(arrivals), snapshots, logins).unwrap();
     Fixture { _dir: dir, edge, signer }
+}
+
+fn place() -> Place {
+    Places::new(10, 10).take([192, 0, 2, 1].into(), Standing::Stranger).unwrap()
 }
 
 fn pin() -> Fingerprint {
@@ -102,7 +108,7 @@ fn mail_from(text: &str) -> MailFrom {
 impl Fixture {
     /// The session of the edge itself.
     fn session(&self) -> HandIn {
-        let mut session = self.edge.session([192, 0, 2, 1].into());
+        let mut session = self.edge.session(place());
         session.showed(pin());
         session
     }
@@ -138,7 +144,7 @@ impl Fixture {
 async fn only_who_shows_the_right_certificate_or_logged_in_may_say_mail() {
     let home = pinned();
     let code = async |shown: Option<Fingerprint>, login| {
-        let mut session = home.edge.session([192, 0, 2, 1].into());
+        let mut session = home.edge.session(place());
         shown.into_iter().for_each(|shown| session.showed(shown));
         session.mail(&client(login), &mail_from("a@b.example")).await.code
     };
@@ -151,7 +157,7 @@ async fn only_who_shows_the_right_certificate_or_logged_in_may_say_mail() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_stranger_has_three_tries() {
     let home = pinned();
-    let mut session = home.edge.session([192, 0, 2, 1].into());
+    let mut session = home.edge.session(place());
     let mut codes = Vec::new();
     for _ in 0..=STRANGER_TRIES_MAX {
         codes.push(session.mail(&client(None), &mail_from("a@b.example")).await.code);
@@ -163,7 +169,7 @@ async fn a_stranger_has_three_tries() {
 async fn a_login_is_name_and_password_and_there_is_none_that_is_not_configured() {
     let home = fixture("user = \"edge\"\npassword_file = \"SECRET_FILE\"\n");
     let code = async |home: &Fixture, user: &str, password: &str| {
-        let mut session = home.edge.session([192, 0, 2, 1].into());
+        let mut session = home.edge.session(place());
         session.login(user, &Secret::new(password.to_owned())).await.1.code
     };
     assert_eq!(code(&home, "edge", SECRET).await, 235);
