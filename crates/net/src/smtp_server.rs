@@ -8,6 +8,7 @@ use std::future::Future;
 use std::io;
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
@@ -28,6 +29,10 @@ use pace::Pace;
 const COMMAND_READ_OCTETS: usize = 4 * 1024;
 /// Octets asked for at one read while a body comes in.
 const BODY_READ_OCTETS: usize = 64 * 1024;
+/// How long a client that said QUIT with its message may take to close, which shows that it read the reply.
+const CLOSE_PATIENCE: Duration = Duration::from_secs(10);
+/// Octets that it may send meanwhile.
+const CLOSE_OCTETS_MAX: usize = 64 * 1024;
 /// How often a client that is waited for is looked at: patience may have shrunk meanwhile.
 const LOOK_EVERY: Duration = Duration::from_secs(5);
 
@@ -76,6 +81,10 @@ pub trait Service: Send {
     fn body(&mut self, piece: Bytes) -> impl Future<Output = ()> + Send;
     /// The body is whole: the replies to the message.
     fn end(&mut self) -> impl Future<Output = Answers> + Send;
+    /// The client has shown that it read the positive reply to its last message: it went on after it, or closed the
+    /// connection in order. Not said of a reply that got lost with its connection; the client then sends the message
+    /// again (RFC 1047).
+    fn heard(&mut self) {}
     /// The body comes to nothing.
     fn aborted(&mut self, cause: Cause) -> impl Future<Output = ()> + Send;
 }
@@ -148,6 +157,7 @@ where
         pace: Pace::default(),
         lines: 0,
         errors: 0,
+        hearing: Hearing::Nothing,
     };
     driver.run().await
 }
@@ -163,6 +173,17 @@ where
     timeout(patience, acceptor.accept(stream)).await.map_err(|_| io::ErrorKind::TimedOut)?
 }
 
+/// Whether the client has read the positive reply to its last message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Hearing {
+    /// There is none, or it did.
+    Nothing,
+    /// Whatever it sends or does after the reply will show it.
+    Open,
+    /// It had closed its side before the reply, so that an end of the stream shows nothing.
+    ClosedBefore,
+}
+
 struct Driver<'a, V> {
     stream: Box<dyn Duplex>,
     session: Session,
@@ -175,6 +196,7 @@ struct Driver<'a, V> {
     lines: u64,
     /// Errors that the service was told of.
     errors: u32,
+    hearing: Hearing,
 }
 
 impl<V: Service> Driver<'_, V> {
@@ -231,7 +253,9 @@ impl<V: Service> Driver<'_, V> {
                 Step::Close => {
                     self.flush().await?;
                     let patience = self.service.patience().write;
-                    return timeout(patience, self.stream.shutdown()).await?;
+                    timeout(patience, self.stream.shutdown()).await??;
+                    self.see_it_close().await;
+                    return Ok(());
                 }
             }
         }
@@ -273,10 +297,57 @@ impl<V: Service> Driver<'_, V> {
                 let Answers { all, each } = self.service.end().await;
                 if all.is_positive() {
                     self.pace.took_message();
+                    self.look_ahead().await;
                 }
                 self.session.answer_each(&each, &all);
             }
             Question::Aborted(cause) => self.service.aborted(cause).await,
+        }
+    }
+
+    /// Takes what the client has sent before the reply to its message: it shows nothing of the reply's being read.
+    async fn look_ahead(&mut self) {
+        self.hearing = Hearing::Open;
+        self.input.reserve(COMMAND_READ_OCTETS);
+        let read = {
+            let mut reading = std::pin::pin!(self.stream.read_buf(&mut self.input));
+            std::future::poll_fn(|context| Poll::Ready(reading.as_mut().poll(context))).await
+        };
+        match read {
+            Poll::Ready(Ok(0)) => self.hearing = Hearing::ClosedBefore,
+            Poll::Ready(Ok(octets)) => self.pace.read(octets, Awaited::Command),
+            // What is broken shows again when the reply is written.
+            Poll::Ready(Err(_)) | Poll::Pending => {}
+        }
+    }
+
+    /// The client went on, or ended the stream in order.
+    fn has_heard(&mut self) {
+        if std::mem::replace(&mut self.hearing, Hearing::Nothing) == Hearing::Open {
+            self.service.heard();
+        }
+    }
+
+    /// Who sent QUIT together with a message shows by closing that the reply arrived.
+    async fn see_it_close(&mut self) {
+        if self.hearing != Hearing::Open {
+            return;
+        }
+        let closing = async {
+            let mut octets = 0;
+            while octets < CLOSE_OCTETS_MAX {
+                self.input.clear();
+                self.input.reserve(COMMAND_READ_OCTETS);
+                match self.stream.read_buf(&mut self.input).await {
+                    Ok(0) => return true,
+                    Ok(more) => octets += more,
+                    Err(_) => return false,
+                }
+            }
+            false
+        };
+        if timeout(CLOSE_PATIENCE, closing).await.unwrap_or(false) {
+            self.has_heard();
         }
     }
 
@@ -342,6 +413,7 @@ impl<V: Service> Driver<'_, V> {
                     self.pace.waited(began.elapsed(), awaited);
                     if let Ok(read) = read {
                         let octets = read?;
+                        self.has_heard();
                         self.pace.read(octets, awaited);
                         return Ok(octets > 0);
                     }

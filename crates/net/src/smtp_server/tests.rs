@@ -43,6 +43,9 @@ impl Service for Taker {
         self.note("end");
         Reply::new(250, (2, 0, 0), "Queued").into()
     }
+    fn heard(&mut self) {
+        self.note("heard");
+    }
     async fn aborted(&mut self, _: Cause) {
         self.note("aborted");
     }
@@ -296,4 +299,69 @@ async fn a_client_as_slow_as_the_rfc_allows_delivers_its_message_while_places_ar
         client.near.write_all(line.as_bytes()).await.unwrap();
     }
     assert!(exchange(&mut client.near, b".\r\n", 1).await.starts_with("250"));
+}
+
+/// A client that has given a message, and what the service noted until then.
+async fn given(
+    message: &[u8],
+    events: &Arc<Mutex<Vec<String>>>,
+) -> (DuplexStream, tokio::task::JoinHandle<io::Result<()>>) {
+    let (mut near, far) = tokio::io::duplex(1 << 20);
+    let taker = Taker(Arc::clone(events));
+    let serving = tokio::spawn(async move { serve(far, [192, 0, 2, 1].into(), &port(false), taker).await });
+    exchange(&mut near, b"", 1).await;
+    let begin: &[u8] = b"EHLO a.example\r\nMAIL FROM:<a@b.org>\r\nRCPT TO:<c@d.org>\r\nDATA\r\n";
+    exchange(&mut near, begin, 4).await;
+    near.write_all(message).await.unwrap();
+    (near, serving)
+}
+
+const LETTER: &[u8] = b"Subject: x\r\n\r\nbody\r\n.\r\n";
+const LETTER_AND_QUIT: &[u8] = b"Subject: x\r\n\r\nbody\r\n.\r\nQUIT\r\n";
+
+/// RFC 1047: who does not hear the reply sends the message again.
+#[tokio::test]
+async fn a_client_that_goes_on_or_closes_after_the_reply_has_heard_it() {
+    for last in [&b"NOOP\r\n"[..], b"QUIT\r\n", b""] {
+        let events = Arc::new(Mutex::new(Vec::new()));
+        let (mut near, serving) = given(LETTER, &events).await;
+        assert!(exchange(&mut near, b"", 1).await.starts_with("250"));
+        assert_eq!(*events.lock().unwrap(), ["mail a@b.org", "end"], "no sign of it yet");
+        near.write_all(last).await.unwrap();
+        near.shutdown().await.unwrap();
+        serving.await.unwrap().unwrap();
+        assert_eq!(*events.lock().unwrap(), ["mail a@b.org", "end", "heard", "dropped"], "{last:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_quit_that_came_with_the_message_shows_nothing_and_its_closing_does() {
+    let events = Arc::new(Mutex::new(Vec::new()));
+    let (mut near, serving) = given(LETTER_AND_QUIT, &events).await;
+    assert!(exchange(&mut near, b"", 2).await.contains("221"));
+    assert_eq!(*events.lock().unwrap(), ["mail a@b.org", "end"]);
+    drop(near);
+    serving.await.unwrap().unwrap();
+    assert_eq!(*events.lock().unwrap(), ["mail a@b.org", "end", "heard", "dropped"]);
+    // The same, and the client is never heard of again.
+    let events = Arc::new(Mutex::new(Vec::new()));
+    let (_near, serving) = given(LETTER_AND_QUIT, &events).await;
+    let begun = Instant::now();
+    serving.await.unwrap().unwrap();
+    assert!(begun.elapsed() >= CLOSE_PATIENCE, "the clock is simulated");
+    assert_eq!(*events.lock().unwrap(), ["mail a@b.org", "end", "dropped"]);
+}
+
+#[tokio::test]
+async fn who_has_closed_before_the_reply_has_not_heard_it() {
+    for letter in [LETTER, LETTER_AND_QUIT] {
+        let events = Arc::new(Mutex::new(Vec::new()));
+        let (mut near, far) = tokio::io::duplex(1 << 20);
+        let begin: &[u8] = b"HELO a.example\r\nMAIL FROM:<a@b.org>\r\nRCPT TO:<c@d.org>\r\nDATA\r\n";
+        near.write_all(&[begin, letter].concat()).await.unwrap();
+        near.shutdown().await.unwrap();
+        let taker = Taker(Arc::clone(&events));
+        let _ = serve(far, [192, 0, 2, 1].into(), &port(false), taker).await;
+        assert_eq!(*events.lock().unwrap(), ["mail a@b.org", "end", "dropped"], "{letter:?}");
+    }
 }
