@@ -211,7 +211,7 @@ impl Dialer {
 /// A UDP socket whose buffer in the kernel holds a window of the link, as far as the system lets it
 /// (`net.core.rmem_max`): what does not fit is lost, sent again, and taken for a network that is full.
 fn udp_socket(address: SocketAddr) -> io::Result<UdpSocket> {
-    let socket = UdpSocket::bind(address)?;
+    let socket = crate::listen::udp(address)?;
     // Less is slower, and no reason to have no link.
     let _ = socket2::SockRef::from(&socket).set_recv_buffer_size(STREAM_WINDOW_OCTETS as usize);
     Ok(socket)
@@ -333,7 +333,7 @@ impl LinkListener {
         let mut local = Vec::new();
         for address in addresses {
             let listen = |cause| LinkTransportError::Listen { address: *address, cause };
-            let tcp = TcpListener::bind(address).await.map_err(listen)?;
+            let tcp = crate::listen::tcp(*address).map_err(listen)?;
             let bound = tcp.local_addr().map_err(listen)?;
             let mut config = quinn::ServerConfig::with_crypto(Arc::clone(&crypto) as _);
             config.transport_config(transport_config());
@@ -505,6 +505,22 @@ mod tests {
         assert_eq!(dialled.transport, Transport::Tcp);
         assert_eq!((&dialled.peer_spki[..], &accepted.peer_spki[..]), (edge.spki(), home.spki()));
         exchange(dialled, accepted).await;
+    }
+
+    /// Symptom: an Edge that was set up by the book ended at its start, `can't listen on [::]:443: Address already
+    /// in use`. Cause: what setup writes listens on `0.0.0.0` and `[::]`, and the link's sockets on `[::]` wanted the
+    /// IPv4 port as well. Analysis: every test listened on loopback addresses, which do not meet.
+    #[tokio::test]
+    async fn the_link_listens_on_every_address_of_both_families_at_one_port() {
+        let key = LinkKey::generate().unwrap();
+        let four = SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0));
+        let probe = LinkListener::bind(&[four], &key, &[ALPN]).await.unwrap();
+        let port = probe.local_addrs()[0].port();
+        probe.close().await;
+        let both = [(Ipv4Addr::UNSPECIFIED, port).into(), (Ipv6Addr::UNSPECIFIED, port).into()];
+        let listener = LinkListener::bind(&both, &key, &[ALPN]).await.unwrap();
+        assert_eq!(listener.local_addrs(), both);
+        listener.close().await;
     }
 
     #[tokio::test]
