@@ -14,6 +14,7 @@ pub mod link_transport;
 pub mod listen;
 pub mod milter_client;
 pub mod mta_tls;
+pub mod places;
 pub mod smtp_client;
 pub mod smtp_server;
 pub mod tls;
