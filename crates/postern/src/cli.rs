@@ -3,6 +3,7 @@
 mod dkim;
 mod dns;
 mod firewall;
+mod homes;
 mod print;
 mod tls_report;
 
@@ -114,11 +115,10 @@ enum EdgeCommand {
     /// Make keys and configuration, and print a pairing code
     Setup(edge::setup::SetupArguments),
     /// Print a new pairing code
-    Pair {
-        /// The configuration file
-        #[arg(long, default_value = EDGE_CONFIG)]
-        config: PathBuf,
-    },
+    Pair(edge::setup::PairArguments),
+    /// The homes that are paired, and which of them serves which domain
+    #[command(subcommand)]
+    Homes(homes::HomesCommand),
     /// Run in the foreground
     Run {
         /// The configuration file
@@ -300,7 +300,8 @@ enum QuarantineCommand {
 pub fn run(cli: Cli) -> Result<(), Problem> {
     match cli.command {
         Command::Edge(EdgeCommand::Setup(arguments)) => edge::setup::setup(&arguments),
-        Command::Edge(EdgeCommand::Pair { config }) => edge::setup::pair(&config),
+        Command::Edge(EdgeCommand::Pair(arguments)) => edge::setup::pair(&arguments),
+        Command::Edge(EdgeCommand::Homes(command)) => homes::run(command),
         Command::Edge(EdgeCommand::Run { config }) => {
             daemon::begin_with_allocator_setting();
             daemon::start_logging();

@@ -10,8 +10,8 @@ use tokio::net::TcpSocket;
 use tokio_rustls::TlsConnector;
 
 use super::{
-    Closer, LinkStream, LinkTransportError, QUIC_PATIENCE, TCP_PATIENCE, Transport, Trust,
-    first_key, quic_alpn, quic_peer_key, setup, tcp_stream, transport_config, udp_socket,
+    Closer, LinkStream, LinkTransportError, QUIC_PATIENCE, TCP_PATIENCE, Transport, Trust, first_key,
+    quic_alpn, quic_peer_key, setup, tcp_stream, transport_config, udp_socket,
 };
 use crate::link_key::LinkKey;
 use crate::link_tls;
@@ -137,7 +137,9 @@ impl Dialer {
         self.with_slot(remote, |slot| {
             let endpoint = match slot.take() {
                 Some(endpoint) => endpoint,
-                None if remote.is_ipv6() => client_endpoint(self.from.unwrap_or(Ipv6Addr::UNSPECIFIED.into()))?,
+                None if remote.is_ipv6() => {
+                    client_endpoint(self.from.unwrap_or(Ipv6Addr::UNSPECIFIED.into()))?
+                }
                 None => client_endpoint(self.from.unwrap_or(Ipv4Addr::UNSPECIFIED.into()))?,
             };
             Ok(slot.insert(endpoint).clone())

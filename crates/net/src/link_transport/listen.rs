@@ -18,8 +18,8 @@ use tokio_util::sync::CancellationToken;
 
 use super::reception::{Admission, HANDSHAKE_MAX, Initial, Reception};
 use super::{
-    Closer, LinkStream, LinkTransportError, Transport, Trust, first_key, quic_alpn, quic_peer_key, reset, setup,
-    stranger_config, tcp_stream, udp_socket,
+    Closer, LinkStream, LinkTransportError, Transport, Trust, first_key, quic_alpn, quic_peer_key, reset,
+    setup, stranger_config, tcp_stream, udp_socket,
 };
 use crate::link_key::LinkKey;
 use crate::link_tls;
@@ -218,7 +218,11 @@ struct Bounded {
 }
 
 impl AsyncRead for Bounded {
-    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
         if self.left == Some(0) {
             return Poll::Ready(Err(io::Error::other("too long for a handshake")));
         }

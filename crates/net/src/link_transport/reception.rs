@@ -215,7 +215,10 @@ mod tests {
         let later = now + Duration::from_secs(1);
         let again = (0..9).filter(|_| begins(reception.initial(source(1), true, later)).is_some()).count();
         assert_eq!(again, 2);
-        assert!(begins(reception.initial(source(2), true, later)).is_some(), "others are not counted with it");
+        assert!(
+            begins(reception.initial(source(2), true, later)).is_some(),
+            "others are not counted with it"
+        );
     }
 
     #[tokio::test]

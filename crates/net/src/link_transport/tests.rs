@@ -95,7 +95,8 @@ async fn a_client_that_speaks_another_protocol_is_refused() {
 async fn written_until_it_stops(stream: &mut LinkStream) -> usize {
     let mut written = 0;
     let piece = [0; 4096];
-    while let Ok(Ok(octets)) = tokio::time::timeout(Duration::from_secs(1), stream.writer.write(&piece)).await {
+    while let Ok(Ok(octets)) = tokio::time::timeout(Duration::from_secs(1), stream.writer.write(&piece)).await
+    {
         written += octets;
         if written > 2 << 20 {
             break;

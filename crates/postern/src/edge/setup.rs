@@ -4,9 +4,11 @@ use std::io::IsTerminal as _;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
+use mail::Domain;
 use net::link_key::LinkKey;
+use serde_json::json;
 
-use super::pairing;
+use super::{homes, pairing};
 use crate::config::{self, EdgeConfig};
 use crate::files;
 use crate::problem::Problem;
@@ -63,7 +65,7 @@ pub fn setup(arguments: &SetupArguments) -> Result<(), Problem> {
     println!("Edge {} is set up: {}", arguments.hostname, arguments.config.display());
     println!("Start it:  postern edge run --config {}", arguments.config.display());
     println!();
-    pair(&arguments.config)
+    pair(&PairArguments { domain: Vec::new(), config: arguments.config.clone(), json: false })
 }
 
 /// Makes keys and configuration.
@@ -96,14 +98,46 @@ pub fn prepare(arguments: &SetupArguments) -> Result<(), Problem> {
         .map_err(|error| files::write_problem(&arguments.config, &error))
 }
 
+/// What `postern edge pair` is told.
+#[derive(Debug, Clone, clap::Args)]
+pub struct PairArguments {
+    /// A domain that the home may serve; may be given several times (default: any that no other home has)
+    #[arg(long)]
+    pub domain: Vec<Domain>,
+    /// The configuration file
+    #[arg(long, default_value = "/etc/postern/edge.toml")]
+    pub config: PathBuf,
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
 /// Prints a new pairing code, as text and, on a terminal, as a QR code.
-pub fn pair(config_path: &Path) -> Result<(), Problem> {
-    let code = new_code(config_path)?;
+pub fn pair(arguments: &PairArguments) -> Result<(), Problem> {
+    let config: EdgeConfig = config::load(&arguments.config)?;
+    let code = new_code(&config, &arguments.domain)?;
+    let held = |domain: &Domain| homes::holder_on_disk(&config.data.join("homes"), domain);
+    let held: Vec<_> = arguments.domain.iter().filter_map(|domain| Some((domain, held(domain)?))).collect();
+    if arguments.json {
+        let held: Vec<_> =
+            held.iter().map(|(domain, home)| json!({ "domain": domain, "home": home })).collect();
+        let (domains, secs) = (&arguments.domain, pairing::CODE_SECS);
+        println!("{}", json!({ "code": code, "good_for_seconds": secs, "domains": domains, "held": held }));
+        return Ok(());
+    }
     println!("Pairing code, good once and for one hour; an older one is dead now:");
     println!();
     println!("{code}");
     println!();
-    println!("At home:  postern home setup --domain YOUR.DOMAIN CODE");
+    let own =
+        arguments.domain.iter().map(|domain| format!("--domain {domain}")).collect::<Vec<_>>().join(" ");
+    let own = if own.is_empty() { "--domain YOUR.DOMAIN" } else { &own };
+    println!("At home:  postern home setup {own} CODE");
+    for (domain, home) in held {
+        println!(
+            "{domain} is served by home {home}, which keeps it until you type: postern edge homes replace"
+        );
+    }
     if std::io::stdout().is_terminal()
         && let Ok(qr) = qrcode::QrCode::new(code.as_bytes())
     {
@@ -112,13 +146,12 @@ pub fn pair(config_path: &Path) -> Result<(), Problem> {
     Ok(())
 }
 
-/// Makes a new pairing code; an older one is dead then.
-pub fn new_code(config_path: &Path) -> Result<String, Problem> {
-    let config: EdgeConfig = config::load(config_path)?;
+/// Makes a new pairing code for these domains, or for any that is free; an older one is dead then.
+pub fn new_code(config: &EdgeConfig, domains: &[Domain]) -> Result<String, Problem> {
     let key = load_key(&config.data)?;
     let address = files::read_json::<String>(&address_path(&config.data))?
         .unwrap_or_else(|| format!("{}:443", config.hostname));
-    Ok(pairing::new_code(&config.data, &key, &address)?.to_string())
+    Ok(pairing::new_code(&config.data, &key, &address, domains)?.to_string())
 }
 
 fn config_text(arguments: &SetupArguments) -> String {
