@@ -27,6 +27,17 @@ pub enum Served {
     NotGranted,
 }
 
+impl Served {
+    /// The same without the time: who it is, for comparing.
+    #[must_use]
+    pub fn whose(&self) -> Self {
+        match self {
+            Self::Elsewhere { home, .. } => Self::Elsewhere { home: home.clone(), last_here: None },
+            other => other.clone(),
+        }
+    }
+}
+
 /// A domain that a home claims.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ServedDomain {

@@ -164,10 +164,12 @@ async fn send_served(home: Arc<Home>, homes: Arc<Homes>, frames: FrameSender) {
         decisions.borrow_and_update();
         let claims = home.claims();
         let served = homes.served(&home, &claims, crate::system::now());
-        // A first snapshot comes before there is anything to tell.
-        if !claims.is_empty() && told.as_ref() != Some(&served) {
-            frames.send(Frame::Served(served.clone()));
-            told = Some(served);
+        let whose: Vec<_> =
+            served.domains.iter().map(|domain| (domain.domain.clone(), domain.served.whose())).collect();
+        // A first snapshot comes before there is anything to tell; when another home was here last is no news.
+        if !claims.is_empty() && told.as_ref() != Some(&whose) {
+            frames.send(Frame::Served(served));
+            told = Some(whose);
         }
         if decisions.changed().await.is_err() {
             return;
