@@ -81,9 +81,9 @@ pub struct LinkStream {
 impl LinkStream {
     /// The peer's key is a paired one: it may have as much under way as the link needs, and from where it is now its
     /// next handshakes have places that no stranger can take.
-    pub fn trust(&self) {
+    pub fn trust(&mut self) {
         if let Some(reception) = &self.trust.reception {
-            reception.remember(self.trust.source);
+            self.trust.known = Some(reception.remember(self.trust.source));
         }
         if let Some(connection) = &self.trust.connection {
             connection.set_send_window(STREAM_WINDOW_OCTETS.into());
@@ -97,11 +97,13 @@ struct Trust {
     reception: Option<Arc<Reception>>,
     source: IpAddr,
     connection: Option<quinn::Connection>,
+    /// As long as it is held, this is no stranger's.
+    known: Option<Arc<()>>,
 }
 
 impl Trust {
     const fn not_needed(remote: SocketAddr) -> Self {
-        Self { reception: None, source: remote.ip(), connection: None }
+        Self { reception: None, source: remote.ip(), connection: None, known: None }
     }
 }
 

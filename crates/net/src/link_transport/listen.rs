@@ -16,7 +16,7 @@ use tokio::time::Instant;
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 
-use super::reception::{Admission, HANDSHAKE_MAX, Initial, Reception};
+use super::reception::{Admission, FirstPacket, HANDSHAKE_MAX, Initial, Reception};
 use super::{
     Closer, LinkStream, LinkTransportError, Transport, Trust, first_key, quic_alpn, quic_peer_key, reset,
     setup, stranger_config, tcp_stream, udp_socket,
@@ -125,7 +125,12 @@ impl Gate {
     }
 
     fn trust(&self, remote: SocketAddr, connection: Option<quinn::Connection>) -> Trust {
-        Trust { reception: Some(Arc::clone(&self.reception)), source: source_of(remote.ip()), connection }
+        Trust {
+            reception: Some(Arc::clone(&self.reception)),
+            source: source_of(remote.ip()),
+            connection,
+            known: None,
+        }
     }
 }
 
@@ -173,8 +178,12 @@ async fn accept_quic(endpoint: quinn::Endpoint, gate: Gate, stop: CancellationTo
         };
         let Some(incoming) = incoming else { return };
         let remote = incoming.remote_address();
-        let validated = incoming.remote_address_validated();
-        let admission = match gate.reception.initial(source_of(remote.ip()), validated, Instant::now()) {
+        let first = FirstPacket {
+            source: source_of(remote.ip()),
+            validated: incoming.remote_address_validated(),
+            open: endpoint.open_connections().saturating_sub(gate.reception.trusted()),
+        };
+        let admission = match gate.reception.initial(first, Instant::now()) {
             Initial::Begin(admission) => admission,
             Initial::Retry => {
                 // It can be asked: only who has shown where it is can't be, and is not.

@@ -15,8 +15,15 @@ use tokio_util::sync::CancellationToken;
 use super::Transport;
 use crate::places::{Place, Places, Remembered};
 
-/// Handshakes of strangers that may be under way at one time, on each transport.
-pub(super) const STRANGERS_MAX: usize = 96;
+/// Handshakes of strangers that may be under way at one time, on TCP, where a silent one costs a socket.
+pub(super) const TCP_STRANGERS_MAX: usize = 96;
+/// The same on QUIC, where each costs some 40 KiB.
+pub(super) const QUIC_STRANGERS_MAX: usize = 48;
+/// QUIC connections of strangers that a listener may have in any state. One that was closed stays for some seconds
+/// (RFC 9000 section 10.2), so that those under way are not all.
+pub(super) const OPEN_MAX: usize = 64;
+/// As many more, for sources that began none lately.
+pub(super) const OPEN_SPARE: usize = 32;
 /// Handshakes from where a paired home was linked before, on each transport.
 const KNOWN_MAX: usize = 32;
 /// Handshakes of one source, on each transport.
@@ -25,8 +32,7 @@ pub(super) const PER_SOURCE_MAX: usize = 8;
 const REMEMBERED_MAX: usize = 64;
 /// With so many handshakes under way a QUIC client has to show that it is where it says it is (RFC 9000 section 8.1).
 pub(super) const CALM_MAX: usize = 8;
-/// QUIC handshakes that one source may begin at once, and in each second after that. A connection that broke off keeps
-/// its memory for some seconds, so the number at one time is no bound.
+/// QUIC handshakes that one source may begin at once, and in each second after that.
 pub(super) const BEGUN_AT_ONCE: u32 = 8;
 const BEGUN_PER_SECOND: f64 = 2.0;
 /// Sources whose handshakes are counted at one time. Past it a source is not counted.
@@ -77,6 +83,8 @@ struct Desk {
     tcp: [Places<CancellationToken>; 2],
     quic: [Places<CancellationToken>; 2],
     known: Remembered,
+    /// Shared by the links of paired homes.
+    links: Arc<()>,
     begun: HashMap<IpAddr, Begun>,
 }
 
@@ -96,11 +104,12 @@ impl Begun {
 
 impl Reception {
     pub(super) fn new() -> Arc<Self> {
-        let places = || [Places::new(STRANGERS_MAX, PER_SOURCE_MAX), Places::new(KNOWN_MAX, PER_SOURCE_MAX)];
+        let places = |strangers| [strangers, KNOWN_MAX].map(|capacity| Places::new(capacity, PER_SOURCE_MAX));
         Arc::new(Self(Mutex::new(Desk {
-            tcp: places(),
-            quic: places(),
+            tcp: places(TCP_STRANGERS_MAX),
+            quic: places(QUIC_STRANGERS_MAX),
             known: Remembered::new(REMEMBERED_MAX),
+            links: Arc::default(),
             begun: HashMap::new(),
         })))
     }
@@ -109,9 +118,16 @@ impl Reception {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A paired home was linked from there.
-    pub(super) fn remember(&self, source: IpAddr) {
-        self.lock().known.remember(source);
+    /// A paired home is linked from there, as long as what is given is held.
+    pub(super) fn remember(&self, source: IpAddr) -> Arc<()> {
+        let mut desk = self.lock();
+        desk.known.remember(source);
+        Arc::clone(&desk.links)
+    }
+
+    /// Links of paired homes, on both transports.
+    pub(super) fn trusted(&self) -> usize {
+        Arc::strong_count(&self.lock().links) - 1
     }
 
     /// Lets a handshake begin; another may have to give way.
@@ -127,20 +143,30 @@ impl Reception {
         Admission { reception: Arc::clone(self), pool, place, told }
     }
 
-    /// Judges the first packet of a QUIC connection. `validated` says whether the client has shown where it is.
-    pub(super) fn initial(self: &Arc<Self>, source: IpAddr, validated: bool, now: Instant) -> Initial {
+    /// Judges the first packet of a QUIC connection.
+    pub(super) fn initial(self: &Arc<Self>, first: FirstPacket, now: Instant) -> Initial {
         let mut desk = self.lock();
-        let known = desk.known.knows(source);
-        if !validated && desk.is_busy(source, known) {
+        let known = desk.known.knows(first.source);
+        if !first.validated && desk.is_busy(first, known) {
             return Initial::Retry;
         }
         // Who has not shown where it is can't be counted: it would count against somebody else.
-        if validated && !known && !desk.may_begin(source, now) {
+        if first.validated && !known && !desk.may_begin(first, now) {
             return Initial::Ignore;
         }
         drop(desk);
-        Initial::Begin(self.admit(Transport::Quic, source))
+        Initial::Begin(self.admit(Transport::Quic, first.source))
     }
+}
+
+/// What is known of a QUIC connection at its first packet.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct FirstPacket {
+    pub source: IpAddr,
+    /// Whether the client has shown that it is there.
+    pub validated: bool,
+    /// Connections of strangers that the listener has, in whatever state.
+    pub open: usize,
 }
 
 impl Desk {
@@ -152,22 +178,23 @@ impl Desk {
         if pool.known { known } else { strangers }
     }
 
-    fn is_busy(&mut self, source: IpAddr, known: bool) -> bool {
+    fn is_busy(&mut self, first: FirstPacket, known: bool) -> bool {
         let pool = self.pool(Pool { transport: Transport::Quic, known });
-        pool.len() >= CALM_MAX || pool.held_by(source) > 1
+        pool.len() >= CALM_MAX || pool.held_by(first.source) > 1 || (!known && first.open >= OPEN_MAX)
     }
 
-    fn may_begin(&mut self, source: IpAddr, now: Instant) -> bool {
+    fn may_begin(&mut self, first: FirstPacket, now: Instant) -> bool {
         if self.begun.len() >= COUNTED_MAX {
             self.begun.retain(|_, begun| begun.level_at(now) > 0.0);
         }
-        if self.begun.len() >= COUNTED_MAX && !self.begun.contains_key(&source) {
-            return true;
+        if self.begun.len() >= COUNTED_MAX && !self.begun.contains_key(&first.source) {
+            return first.open < OPEN_MAX;
         }
-        let begun = self.begun.entry(source).or_insert(Begun { level: 0.0, at: now });
-        let level = begun.level_at(now) + 1.0;
-        let may = level <= f64::from(BEGUN_AT_ONCE);
-        *begun = Begun { level: if may { level } else { level - 1.0 }, at: now };
+        let begun = self.begun.entry(first.source).or_insert(Begun { level: 0.0, at: now });
+        let level = begun.level_at(now);
+        let room = if level > 0.0 { OPEN_MAX } else { OPEN_MAX + OPEN_SPARE };
+        let may = level + 1.0 <= f64::from(BEGUN_AT_ONCE) && first.open < room;
+        *begun = Begun { level: if may { level + 1.0 } else { level }, at: now };
         may
     }
 }
@@ -183,6 +210,10 @@ mod tests {
         IpAddr::from([192, 0, 2, n])
     }
 
+    fn first(n: u8, validated: bool) -> FirstPacket {
+        FirstPacket { source: source(n), validated, open: 0 }
+    }
+
     fn begins(initial: Initial) -> Option<Admission> {
         match initial {
             Initial::Begin(admission) => Some(admission),
@@ -195,12 +226,12 @@ mod tests {
         let reception = Reception::new();
         let now = Instant::now();
         let quick = u8::try_from(CALM_MAX).unwrap();
-        let held: Vec<_> = (0..quick).map(|n| begins(reception.initial(source(n), false, now))).collect();
+        let held: Vec<_> = (0..quick).map(|n| begins(reception.initial(first(n, false), now))).collect();
         assert!(held.iter().all(Option::is_some));
-        assert!(matches!(reception.initial(source(99), false, now), Initial::Retry));
-        assert!(begins(reception.initial(source(99), true, now)).is_some());
+        assert!(matches!(reception.initial(first(99, false), now), Initial::Retry));
+        assert!(begins(reception.initial(first(99, true), now)).is_some());
         drop(held);
-        assert!(begins(reception.initial(source(99), false, now)).is_some());
+        assert!(begins(reception.initial(first(99, false), now)).is_some());
     }
 
     #[tokio::test]
@@ -209,16 +240,27 @@ mod tests {
         let now = Instant::now();
         let mut begun = 0;
         for _ in 0..100 {
-            begun += u32::from(begins(reception.initial(source(1), true, now)).is_some());
+            begun += u32::from(begins(reception.initial(first(1, true), now)).is_some());
         }
         assert_eq!(begun, BEGUN_AT_ONCE);
         let later = now + Duration::from_secs(1);
-        let again = (0..9).filter(|_| begins(reception.initial(source(1), true, later)).is_some()).count();
+        let again = (0..9).filter(|_| begins(reception.initial(first(1, true), later)).is_some()).count();
         assert_eq!(again, 2);
-        assert!(
-            begins(reception.initial(source(2), true, later)).is_some(),
-            "others are not counted with it"
-        );
+        assert!(begins(reception.initial(first(2, true), later)).is_some(), "others are not counted with it");
+    }
+
+    #[tokio::test]
+    async fn as_many_connections_as_may_be_open_are_and_one_more_only_of_who_began_none_lately() {
+        let reception = Reception::new();
+        let now = Instant::now();
+        let at = |n, open| begins(reception.initial(FirstPacket { open, ..first(n, true) }, now)).is_some();
+        assert!(at(1, OPEN_MAX - 1) && !at(1, OPEN_MAX));
+        assert!(at(2, OPEN_MAX + OPEN_SPARE - 1) && !at(3, OPEN_MAX + OPEN_SPARE));
+        assert!(!at(2, OPEN_MAX), "it is no newcomer any more");
+        reception.remember(source(4));
+        assert!(at(4, OPEN_MAX + OPEN_SPARE), "where a home was linked before");
+        let unproved = FirstPacket { open: OPEN_MAX, ..first(5, false) };
+        assert!(matches!(reception.initial(unproved, now), Initial::Retry));
     }
 
     #[tokio::test]
@@ -231,20 +273,20 @@ mod tests {
         for n in 0..200 {
             for _ in 0..20 {
                 crowd.push(reception.admit(Transport::Tcp, source(n)));
-                crowd.extend(begins(reception.initial(source(n), true, now)));
+                crowd.extend(begins(reception.initial(first(n, true), now)));
             }
         }
         assert!(!of_home.told.is_cancelled());
-        assert!(begins(reception.initial(source(200), false, now)).is_some(), "it is asked for no token");
+        assert!(begins(reception.initial(first(200, false), now)).is_some(), "it is asked for no token");
         let staying = crowd.iter().filter(|admission| !admission.told.is_cancelled()).count();
-        assert_eq!(staying, 2 * STRANGERS_MAX);
+        assert_eq!(staying, TCP_STRANGERS_MAX + QUIC_STRANGERS_MAX);
     }
 
     #[tokio::test]
     async fn tcp_takes_no_place_of_quic() {
         let reception = Reception::new();
         let crowd: Vec<_> = (0..250).map(|n| reception.admit(Transport::Tcp, source(n))).collect();
-        assert!(begins(reception.initial(source(251), false, Instant::now())).is_some());
+        assert!(begins(reception.initial(first(251, false), Instant::now())).is_some());
         drop(crowd);
         assert!(reception.lock().tcp.iter().all(Places::is_empty), "places are given back");
     }

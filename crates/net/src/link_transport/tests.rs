@@ -112,7 +112,7 @@ async fn a_stranger_on_quic_has_little_under_way_until_its_key_is_known() {
     let mut dialled = Dialer::new().dial(&address, &home, edge.fingerprint(), ALPN).await.unwrap();
     let sent = written_until_it_stops(&mut dialled).await;
     assert_eq!(sent, STRANGER_WINDOW_OCTETS as usize);
-    let accepted = listener.accept().await.unwrap();
+    let mut accepted = listener.accept().await.unwrap();
     accepted.trust();
     assert!(written_until_it_stops(&mut dialled).await > 1 << 20);
     drop(accepted);

@@ -122,7 +122,9 @@ impl Pairing {
         let LinkStream { ref peer_spki, remote, .. } = stream;
         let visitor = Visitor { spki: peer_spki, ip: remote.ip() };
         let mut reader = FrameReader::for_pairing(stream.reader, Accepts::Pair);
-        let refused = tokio::task::block_in_place(|| self.refuse_at_once(visitor, system::now()));
+        // A file of a few octets is read here and now: to announce that to the runtime would start a thread, with memory
+        // of its own, for each of many strangers.
+        let refused = self.refuse_at_once(visitor, system::now());
         let result = match refused {
             Some(why) => PairingResult::Refused(why),
             None => self.hear(&mut reader, visitor).await?,
@@ -144,7 +146,7 @@ impl Pairing {
         let Some(Frame::Pair(request)) = reader.next(EXCHANGE_MAX).await? else {
             return Err(LinkFault::Protocol("no pairing request"));
         };
-        let result = tokio::task::block_in_place(|| self.judge(&request, visitor, system::now()));
+        let result = self.judge(&request, visitor, system::now());
         match &result {
             PairingResult::Paired { .. } => {
                 tracing::info!(home = %key_name(&link::key_fingerprint(visitor.spki)), domains = ?request.domains, "paired with a home");
@@ -197,7 +199,8 @@ impl Pairing {
         if let Some(why) = is_for_others(&code.grant, &request.domains) {
             return refused(why);
         }
-        match self.homes.pair(link::key_fingerprint(visitor.spki), &code.grant, &request.domains, now) {
+        let key = link::key_fingerprint(visitor.spki);
+        match tokio::task::block_in_place(|| self.homes.pair(key, &code.grant, &request.domains, now)) {
             Ok(home) => {
                 self.bury();
                 let served = self.homes.served(&home, &request.domains, now);

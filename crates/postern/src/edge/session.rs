@@ -30,7 +30,7 @@ pub struct LinkContext {
 }
 
 /// Serves a link until it ends.
-pub async fn serve(stream: LinkStream, home: Arc<Home>, context: LinkContext) -> Result<(), LinkFault> {
+pub async fn serve(mut stream: LinkStream, home: Arc<Home>, context: LinkContext) -> Result<(), LinkFault> {
     stream.trust();
     let LinkStream { reader, writer, transport, .. } = stream;
     let (frames, queue) = wire::frame_queue();
