@@ -83,7 +83,7 @@ fn a_body_frame_is_taken_at_its_limit_and_refused_one_past_it_before_it_is_buffe
 /// there and never finish it. Analysis: the limit was that of the kind, and the peer chose the kind.
 #[test]
 fn a_pairing_connection_takes_a_pairing_request_of_its_limit_and_no_other_frame() {
-    let mut header = |kind: Kind, octets: usize| {
+    let header = |kind: Kind, octets: usize| {
         let mut header = BytesMut::from(&[kind as u8, 0, 0, 0][..]);
         header.put_u32(u32::try_from(octets).unwrap());
         Decoder::next_of(&mut header, Accepts::Pair)
@@ -107,7 +107,7 @@ fn the_domains_that_a_home_does_not_get_fit_their_frames_whatever_their_names() 
     let frame = Frame::Served(told(SERVED_DOMAINS_MAX));
     assert_eq!(Decoder::next(&mut wire(&frame)).unwrap(), Some(frame));
     let served = Some(told(SERVED_AT_PAIRING_MAX));
-    let frame = Frame::Paired(PairingResult::Paired { hostname: long.clone(), served });
+    let frame = Frame::Paired(PairingResult::Paired { hostname: long, served });
     assert_eq!(Decoder::next_of(&mut wire(&frame), Accepts::Paired).unwrap(), Some(frame));
 }
 
