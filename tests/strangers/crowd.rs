@@ -115,6 +115,8 @@ pub(crate) struct Rate {
     pub connections: u32,
     /// First packets of QUIC in a second.
     pub initials: u32,
+    /// Whole handshakes in a second, by turns on both transports, with a key that nobody knows.
+    pub handshakes: u32,
 }
 
 impl Flood {
@@ -122,7 +124,7 @@ impl Flood {
     pub(crate) fn begin(
         namespace: &str,
         sources: &[Ipv4Addr],
-        edge: SocketAddr,
+        (edge, pinned): (SocketAddr, [u8; 32]),
         rate: Rate,
         initials: Vec<Vec<u8>>,
     ) -> Self {
@@ -134,10 +136,11 @@ impl Flood {
                 work(&stop);
             })
         };
-        let (one, other) = (sources.to_vec(), sources.to_vec());
+        let [one, other, third] = [(); 3].map(|()| sources.to_vec());
         let threads = vec![
             thread(Box::new(move |stop| connect(stop, &one, edge, rate.connections))),
             thread(Box::new(move |stop| send_initials(stop, &other, edge, rate.initials, &initials))),
+            thread(Box::new(move |stop| shake_hands(stop, &third, (edge, pinned), rate.handshakes))),
         ];
         Self { stop, threads }
     }
@@ -197,6 +200,33 @@ fn send_initials(stop: &AtomicBool, sources: &[Ipv4Addr], edge: SocketAddr, rate
             let _ = socket.send_to(packet, edge);
         }
     }
+}
+
+fn shake_hands(stop: &AtomicBool, sources: &[Ipv4Addr], (edge, pinned): (SocketAddr, [u8; 32]), rate: u32) {
+    runtime().block_on(async {
+        let dialers: Vec<_> = sources.iter().map(|source| Arc::new(Dialer::from((*source).into()))).collect();
+        let by_turns = [Transport::Quic, Transport::Tcp].into_iter().cycle();
+        let mut next = dialers.iter().cycle().zip(by_turns);
+        let key = LinkKey::generate().unwrap();
+        let mut crowd = JoinSet::new();
+        let mut ticks = tokio::time::interval(TICK);
+        let all = rate * u32::try_from(sources.len()).unwrap();
+        for tick in (0..5000).cycle() {
+            ticks.tick().await;
+            if stop.load(Ordering::Relaxed) {
+                return;
+            }
+            while crowd.try_join_next().is_some() {}
+            for (dialer, transport) in next.by_ref().take(due(tick, all) as usize) {
+                let (dialer, key) = (Arc::clone(dialer), key.clone());
+                crowd.spawn(async move {
+                    let mut stream = dialer.dial_by(transport, edge, &key, pinned, link::ALPN).await.ok()?;
+                    stream.writer.write_all(&[1]).await.ok()?;
+                    tokio::time::timeout(KEPT, stream.reader.read(&mut [0])).await.ok()?.ok()
+                });
+            }
+        }
+    });
 }
 
 /// What somebody hears on a pairing connection who says nothing of his own but one octet, which opens the stream.

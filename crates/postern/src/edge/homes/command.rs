@@ -113,7 +113,7 @@ impl Homes {
         old.change_pin(Pin { grant: Grant::Only(left), ..both.0 }).map_err(refusal)?;
         let names: Vec<_> = moved.iter().map(ToString::to_string).collect();
         tracing::warn!(old = %old.name, new = %new.name, domains = ?names, sealed = old.sealed.count(), "the operator replaced a home");
-        Ok(json!({ "home": new.name, "serves": names, "kept": kept_for(&old, now) }))
+        Ok(with_kept(json!({ "home": new.name, "serves": names }), &old, now))
     }
 
     fn wanted(&self, old: &Home, domains: &[&str]) -> Result<Vec<Domain>, Refusal> {
@@ -150,27 +150,28 @@ impl Homes {
             live.close();
         }
         tracing::warn!(home = %home.name, domains = ?freed, sealed = home.sealed.count(), "the operator removed a home");
-        Ok(json!({ "removed": home.name, "free": freed, "kept": kept_for(&home, now) }))
+        Ok(with_kept(json!({ "removed": home.name, "free": freed }), &home, now))
     }
 }
 
-/// What becomes of the mail that is sealed for a home's key.
-fn kept_for(home: &Home, now: UnixTime) -> Value {
+/// Says what becomes of the mail that is sealed for a home's key, if there is any.
+fn with_kept(mut said: Value, home: &Home, now: UnixTime) -> Value {
     let sealed = home.sealed.count();
     if sealed == 0 {
-        return Value::Null;
+        return said;
     }
-    let how = if home.pin().removed.is_some() {
+    let how = if home.is_removed() {
         "it gets them when it is paired again with the same keys"
     } else {
         "it gets them when it comes back"
     };
     let last = home.last_here(now).map_or_else(|| "never".to_owned(), UnixTime::rfc3339);
-    format!(
+    said["kept"] = format!(
         "{sealed} message(s) are sealed for the key of {} (last here: {last}) and stay in {}: only that home, or one \
          set up from a backup of its keys, can open them; {how}",
         home.name,
         home.dir().display()
     )
-    .into()
+    .into();
+    said
 }
