@@ -173,8 +173,16 @@ impl Pairing {
 
     /// The code that is out, or why there is none.
     fn code(&self, now: UnixTime) -> Result<Outstanding, &'static str> {
-        let Ok(Some(code)) = files::read_json::<Outstanding>(&self.path) else {
-            return Err("no pairing code is out; make one at the edge with 'postern edge pair'");
+        let code = match files::read_json::<Outstanding>(&self.path) {
+            Ok(Some(code)) => code,
+            Ok(None) => return Err("no pairing code is out; make one at the edge with 'postern edge pair'"),
+            // Said to who pairs and not in the log, which strangers could fill with it.
+            Err(_) => {
+                return Err(
+                    "the edge can't read the file of its pairing code; make a new one with 'postern edge \
+                            pair', as the user that runs the edge",
+                );
+            }
         };
         if now >= code.expires {
             return Err("the pairing code is older than an hour; make one with 'postern edge pair'");
@@ -349,6 +357,15 @@ mod tests {
             (served.domains[0].domain.as_str(), &served.domains[0].served),
             ("example.net", &Served::NotGranted)
         );
+    }
+
+    #[test]
+    fn a_code_that_can_not_be_read_is_not_taken_for_none() {
+        let desk = desk();
+        std::fs::write(&desk.pairing.path, "{").unwrap();
+        let visitor = Visitor { spki: b"home", ip: SOMEWHERE };
+        let why = desk.pairing.refuse_at_once(visitor, system::now()).unwrap();
+        assert!(why.contains("as the user that runs the edge"), "{why}");
     }
 
     #[test]
