@@ -12,6 +12,8 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 use subtle::ConstantTimeEq as _;
 
+use crate::served::ServedDomains;
+
 const PREFIX: &str = "postern1-";
 const ALPHABET: &[u8; 32] = b"abcdefghijklmnopqrstuvwxyz234567";
 const SECRET_OCTETS: usize = 16;
@@ -172,6 +174,10 @@ pub enum PairingResult {
     Paired {
         /// Edge's host name, which becomes its name at Home.
         hostname: String,
+        /// The domains that the home does not get, at most [`crate::SERVED_AT_PAIRING_MAX`] of them; `None` from an
+        /// Edge that knows of no such thing.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        served: Option<ServedDomains>,
     },
     /// Not paired; a sentence for the operator.
     Refused(String),
@@ -212,6 +218,14 @@ mod tests {
         assert!(!proof.matches(&Proof::new(&[2; 16], b"edge", b"home")));
         assert!(!proof.matches(&Proof::new(&[1; 16], b"edge", b"else")));
         assert!(!proof.matches(&Proof::new(&[1; 16], b"else", b"home")));
+    }
+
+    #[test]
+    fn an_answer_of_an_older_edge_is_read_and_one_to_an_older_home_is_no_longer_than_it_was() {
+        let old = r#"{"paired":{"hostname":"mx.example.org"}}"#;
+        let paired = PairingResult::Paired { hostname: "mx.example.org".to_owned(), served: None };
+        assert_eq!(serde_json::from_str::<PairingResult>(old).unwrap(), paired);
+        assert_eq!(serde_json::to_string(&paired).unwrap(), old);
     }
 
     #[test]

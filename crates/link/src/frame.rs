@@ -15,6 +15,7 @@ use crate::attempt::{Attempt, AttemptState, Outcomes};
 use crate::code::{PairingRequest, PairingResult};
 use crate::errand::{Errand, ErrandResult};
 use crate::hello::Hello;
+use crate::served::ServedDomains;
 use crate::snapshot::Snapshot;
 use crate::trace::Event;
 
@@ -86,6 +87,8 @@ pub enum Frame {
     Snapshot(Box<Snapshot>),
     /// Edge to Home: the snapshot of this generation is on disk.
     SnapshotKept(u64),
+    /// Edge to Home, under [`crate::SERVED_DOMAINS`] only: whose mail is that of the domains that Home claims.
+    Served(ServedDomains),
     /// Edge to Home: a live message begins.
     Open(Box<Open>),
     /// Edge to Home: a sealed item begins.
@@ -138,6 +141,12 @@ pub enum FrameError {
     /// Reserved octets are not zero.
     #[error("a frame header with reserved octets set")]
     Header,
+    /// The reader has no use for this kind.
+    #[error("a {kind} frame, which has no place here")]
+    Unexpected {
+        /// Name of the kind.
+        kind: &'static str,
+    },
     /// Longer than its kind allows.
     #[error("a {kind} frame of {octets} octets, {limit} are allowed")]
     TooLong {
@@ -184,6 +193,7 @@ kinds! {
     Goodbye = 4, 4096;
     Snapshot = 5, SNAPSHOT_FRAME_MAX;
     SnapshotKept = 6, 64;
+    Served = 7, CONTROL_FRAME_MAX;
     Open = 16, CONTROL_FRAME_MAX;
     OpenSealed = 17, 4096;
     Body = 18, ID_OCTETS + BODY_FRAME_MAX;
@@ -239,6 +249,7 @@ impl Frame {
             Self::Goodbye(reason) => json(out, reason, Kind::Goodbye),
             Self::Snapshot(snapshot) => json(out, snapshot, Kind::Snapshot),
             Self::SnapshotKept(generation) => json(out, generation, Kind::SnapshotKept),
+            Self::Served(served) => json(out, served, Kind::Served),
             Self::Open(open) => json(out, open, Kind::Open),
             Self::OpenSealed(open) => json(out, open, Kind::OpenSealed),
             Self::Body(id, octets) => tail(out, id, octets, Kind::Body),
@@ -282,6 +293,7 @@ impl Frame {
             Kind::Goodbye => Self::Goodbye(parse(kind, &payload)?),
             Kind::Snapshot => Self::Snapshot(parse(kind, &payload)?),
             Kind::SnapshotKept => Self::SnapshotKept(parse(kind, &payload)?),
+            Kind::Served => Self::Served(parse(kind, &payload)?),
             Kind::Open => Self::Open(parse(kind, &payload)?),
             Kind::OpenSealed => Self::OpenSealed(parse(kind, &payload)?),
             Kind::Body => Self::Body(take_id(kind, &mut payload)?, payload),
@@ -345,12 +357,42 @@ fn short(kind: Kind) -> FrameError {
 #[derive(Debug, Default)]
 pub struct Decoder;
 
+/// Which frames a reader has a use for. Any other ends the stream at its header, before its payload is buffered: a
+/// peer that is not known yet chooses neither the kind nor, by that, the size.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Accepts {
+    /// All: the peer's key is pinned.
+    All,
+    /// [`Frame::Pair`] only.
+    Pair,
+    /// [`Frame::Paired`] only.
+    Paired,
+}
+
+impl Accepts {
+    fn takes(self, kind: Kind) -> bool {
+        match self {
+            Self::All => true,
+            Self::Pair => kind == Kind::Pair,
+            Self::Paired => kind == Kind::Paired,
+        }
+    }
+}
+
 impl Decoder {
-    /// Takes the next frame off `input`; `None` when more octets are needed.
+    /// Takes the next frame of any kind off `input`; `None` when more octets are needed.
     ///
     /// # Errors
     /// Any [`FrameError`]; the stream is then useless and the link must end.
     pub fn next(input: &mut BytesMut) -> Result<Option<Frame>, FrameError> {
+        Self::next_of(input, Accepts::All)
+    }
+
+    /// Takes the next frame off `input`, if it is one that the reader accepts; `None` when more octets are needed.
+    ///
+    /// # Errors
+    /// Any [`FrameError`]; the stream is then useless and the connection must end.
+    pub fn next_of(input: &mut BytesMut, accepts: Accepts) -> Result<Option<Frame>, FrameError> {
         let Some((header, _)) = input.split_first_chunk::<HEADER_OCTETS>() else {
             return Ok(None);
         };
@@ -359,6 +401,9 @@ impl Decoder {
             return Err(FrameError::Header);
         }
         let kind = Kind::of(number).ok_or(FrameError::Kind(number))?;
+        if !accepts.takes(kind) {
+            return Err(FrameError::Unexpected { kind: kind.name() });
+        }
         let octets = u32::from_be_bytes(length) as usize;
         if octets > kind.limit() {
             return Err(FrameError::TooLong {
@@ -376,135 +421,4 @@ impl Decoder {
 }
 
 #[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::*;
-
-    fn wire(frame: &Frame) -> BytesMut {
-        let mut out = BytesMut::new();
-        frame.encode(&mut out).unwrap();
-        out
-    }
-
-    fn id() -> ItemId {
-        ItemId::from_bytes([7; 16])
-    }
-
-    fn samples() -> Vec<Frame> {
-        let envelope = serde_json::from_str(
-            r#"{"reverse_path":"a@remote.example","recipients":[{"address":"bob@example.org"}]}"#,
-        )
-        .unwrap();
-        vec![
-            Frame::Ping,
-            Frame::Pong,
-            Frame::Goodbye("shutting down".into()),
-            Frame::Open(Box::new(Open { item: id(), accepted: UnixTime(5), envelope })),
-            Frame::OpenSealed(OpenSealed { item: id(), octets: 9 }),
-            Frame::Body(id(), Bytes::from_static(b"Subject: x\r\n")),
-            Frame::End(id(), Verdict { hops: 3, ..Verdict::default() }),
-            Frame::Abort(id()),
-            Frame::Credit(id(), 65_536),
-            Frame::Answer(Answer { item: id(), replies: vec![Reply::new(250, (2, 0, 0), "kept")] }),
-            Frame::Unheard(id()),
-            Frame::OutcomesSealed(id(), Bytes::from_static(b"age")),
-            Frame::Settled(id()),
-            Frame::Ask(id()),
-            Frame::Known(id(), AttemptState::Unknown),
-            Frame::Errand(
-                id(),
-                Box::new(Errand::FindReporting(mail::Domain::parse("remote.example").unwrap())),
-            ),
-            Frame::ErrandDone(id(), ErrandResult::Failed("no answer".to_owned())),
-            Frame::SnapshotKept(3),
-            Frame::Trace(4, vec![]),
-            Frame::TraceKept(4),
-        ]
-    }
-
-    #[test]
-    fn frames_round_trip_whole_and_octet_by_octet() {
-        let frames = samples();
-        let mut stream = BytesMut::new();
-        for frame in &frames {
-            frame.encode(&mut stream).unwrap();
-        }
-        let mut input = BytesMut::new();
-        let mut read = Vec::new();
-        for octet in stream {
-            input.put_u8(octet);
-            while let Some(frame) = Decoder::next(&mut input).unwrap() {
-                read.push(frame);
-            }
-        }
-        assert_eq!(read, frames);
-    }
-
-    #[test]
-    fn the_header_is_kind_zeros_and_big_endian_length() {
-        assert_eq!(&wire(&Frame::Ping)[..], [2, 0, 0, 0, 0, 0, 0, 0]);
-        let body = wire(&Frame::Body(id(), Bytes::from_static(b"x")));
-        assert_eq!(&body[..8], [18, 0, 0, 0, 0, 0, 0, 17]);
-    }
-
-    #[test]
-    fn a_body_frame_is_taken_at_its_limit_and_refused_one_past_it_before_it_is_buffered() {
-        let frame = Frame::Body(id(), vec![0; BODY_FRAME_MAX].into());
-        assert_eq!(Decoder::next(&mut wire(&frame)).unwrap(), Some(frame));
-        let past = Frame::Body(id(), vec![0; BODY_FRAME_MAX + 1].into());
-        let mut out = BytesMut::new();
-        assert!(matches!(past.encode(&mut out), Err(FrameError::TooLong { .. })));
-        assert!(out.is_empty());
-        let length = u32::try_from(BODY_FRAME_MAX + 17).unwrap().to_be_bytes();
-        let mut header = BytesMut::from(&[18, 0, 0, 0][..]);
-        header.put_slice(&length);
-        assert!(matches!(Decoder::next(&mut header), Err(FrameError::TooLong { .. })));
-    }
-
-    #[test]
-    fn recipients_never_take_more_than_they_are_counted_for() {
-        let kind = "rfc822".to_owned();
-        let recipient = Recipient {
-            address: mail::Address::parse(&format!("\"{}\"@example.org", "\\\"".repeat(30))).unwrap(),
-            notify: Some(mail::Notify { success: true, failure: true, delay: true }),
-            orcpt: Some(mail::Orcpt { kind, address: "\"\\".repeat(246) }),
-        };
-        let written = serde_json::to_vec(&recipient).unwrap().len();
-        assert!(written < recipient_octets(&recipient), "{written}");
-    }
-
-    #[test]
-    fn malformed_frames_name_their_fault() {
-        let cases: [(&[u8], &str); 5] = [
-            (&[99, 0, 0, 0, 0, 0, 0, 0], "a frame of unknown kind 99"),
-            (&[2, 1, 0, 0, 0, 0, 0, 0], "a frame header with reserved octets set"),
-            (&[20, 0, 0, 0, 0, 0, 0, 1, 9], "a malformed Abort frame: too short"),
-            (&[2, 0, 0, 0, 0, 0, 0, 1], "a Ping frame of 1 octets, 0 are allowed"),
-            (&[6, 0, 0, 0, 0, 0, 0, 2, b'"', b'"'], "a malformed SnapshotKept frame: invalid type"),
-        ];
-        for (bytes, message) in cases {
-            let error = Decoder::next(&mut BytesMut::from(bytes)).unwrap_err().to_string();
-            assert!(error.starts_with(message), "{error}");
-        }
-    }
-
-    proptest! {
-        #[test]
-        fn random_bytes_never_panic(bytes in proptest::collection::vec(any::<u8>(), 0..512)) {
-            let mut input = BytesMut::from(&bytes[..]);
-            while let Ok(Some(_)) = Decoder::next(&mut input) {}
-        }
-
-        #[test]
-        fn random_payloads_of_known_kinds_never_panic(
-            kind in 0_u8..70,
-            payload in proptest::collection::vec(any::<u8>(), 0..256),
-        ) {
-            let mut input = BytesMut::from(&[kind, 0, 0, 0, 0, 0][..]);
-            input.put_u16(u16::try_from(payload.len()).unwrap());
-            input.put_slice(&payload);
-            let _ = Decoder::next(&mut input);
-        }
-    }
-}
+mod tests;

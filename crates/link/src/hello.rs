@@ -4,6 +4,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::errand::TLS_REPORTS;
+use crate::served::SERVED_DOMAINS;
 
 /// The version of the frames that this build speaks.
 pub const VERSION: u32 = 1;
@@ -59,7 +60,7 @@ impl Hello {
             version_max: VERSION,
             software: concat!("postern ", env!("CARGO_PKG_VERSION")).to_owned(),
             hostname,
-            capabilities: vec![TLS_REPORTS.to_owned(), UNHEARD.to_owned()],
+            capabilities: vec![TLS_REPORTS.to_owned(), SERVED_DOMAINS.to_owned(), UNHEARD.to_owned()],
         }
     }
 

@@ -11,6 +11,7 @@ mod errand;
 mod frame;
 mod hello;
 mod return_path;
+mod served;
 mod snapshot;
 mod srs;
 mod trace;
@@ -20,11 +21,14 @@ pub use attempt::{Attempt, AttemptState, Outcomes};
 pub use code::{CodeError, PairingCode, PairingRequest, PairingResult, Proof, key_fingerprint};
 pub use errand::{Errand, ErrandResult, REPORT_OCTETS_MAX, TLS_REPORTS};
 pub use frame::{
-    Answer, BODY_FRAME_MAX, CONTROL_FRAME_MAX, Decoder, Frame, FrameError, Open, OpenSealed,
+    Accepts, Answer, BODY_FRAME_MAX, CONTROL_FRAME_MAX, Decoder, Frame, FrameError, Open, OpenSealed,
     RECIPIENTS_OCTETS_MAX, SNAPSHOT_FRAME_MAX, recipient_octets,
 };
 pub use hello::{Agreed, Hello, HelloError, UNHEARD, VERSION};
 pub use return_path::{GRACE_DAYS, ReturnPathKey, ReturnPaths, TAG_DAYS, TagError, names_of};
+pub use served::{
+    SERVED_AT_PAIRING_MAX, SERVED_DOMAINS, SERVED_DOMAINS_MAX, Served, ServedDomain, ServedDomains,
+};
 pub use snapshot::{Away, DomainPolicy, RecipientHash, RecipientKey, Snapshot, SnapshotDelivery};
 pub use srs::{SRS_DAYS, SecretsError, SrsError, SrsSecrets};
 pub use trace::{Event, Role};

@@ -15,6 +15,7 @@ pub mod listen;
 pub mod milter_client;
 pub mod mta_tls;
 pub mod patience;
+pub mod places;
 pub mod smtp_client;
 pub mod smtp_server;
 pub mod tls;

@@ -3,6 +3,7 @@
 mod dkim;
 mod dns;
 mod firewall;
+mod homes;
 mod print;
 mod tls_report;
 
@@ -115,14 +116,10 @@ enum EdgeCommand {
     /// Make keys and configuration, and print a pairing code
     Setup(edge::setup::SetupArguments),
     /// Print a new pairing code
-    Pair {
-        /// The configuration file
-        #[arg(long, default_value = EDGE_CONFIG)]
-        config: PathBuf,
-        /// Print JSON
-        #[arg(long)]
-        json: bool,
-    },
+    Pair(edge::setup::PairArguments),
+    /// The homes that are paired, and which of them serves which domain
+    #[command(subcommand)]
+    Homes(homes::HomesCommand),
     /// Run in the foreground
     Run {
         /// The configuration file
@@ -342,7 +339,8 @@ fn wants_json() -> bool {
 pub fn run(cli: Cli) -> Result<(), Problem> {
     match cli.command {
         Command::Edge(EdgeCommand::Setup(arguments)) => edge::setup::setup(&arguments),
-        Command::Edge(EdgeCommand::Pair { config, json }) => edge::setup::pair(&config, Output::of(json)),
+        Command::Edge(EdgeCommand::Pair(arguments)) => edge::setup::pair(&arguments),
+        Command::Edge(EdgeCommand::Homes(command)) => homes::run(command),
         Command::Edge(EdgeCommand::Run { config }) => {
             daemon::start_logging();
             daemon::settle(&config::load::<EdgeConfig>(&config)?.data)?;

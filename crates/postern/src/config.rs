@@ -185,6 +185,18 @@ mod tests {
     }
 
     #[test]
+    fn a_home_may_be_away_for_a_second_to_a_year_before_the_operator_is_warned() {
+        let edge = |secs: u64| format!("hostname = \"mx.example.org\"\n[homes]\naway_warning = {secs}\n");
+        let year = 365 * 24 * 3600;
+        for good in [1, year] {
+            assert!(parse::<EdgeConfig>(Path::new("edge.toml"), &edge(good)).is_ok());
+        }
+        for bad in [0, year + 1] {
+            assert!(error_of::<EdgeConfig>(&edge(bad)).contains("away_warning has to be 1 s to 365 d"));
+        }
+    }
+
+    #[test]
     fn unsigned_addresses_are_ours_and_no_more_than_their_limit() {
         let home =
             |unsigned: &str| format!("domains = [\"example.org\"]\n[return_path]\nunsigned = [{unsigned}]\n");

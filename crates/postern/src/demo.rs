@@ -185,7 +185,7 @@ impl Stage {
         };
         edge_setup::setup_quietly(&edge)?;
         append(&edge.config, &format!("\n[outbound]\nport = {}\n", self.remote_port))?;
-        let code = edge_setup::new_code(&edge.config)?;
+        let code = edge_setup::new_code(&config::load(&edge.config)?, &[])?;
         println!("pairing code: {code}");
         self.edge = Some(Role::start("edge", &edge.config, &self.root.join("edge.log"))?);
         self.wait_for("the edge", |stage| stage.status("edge").is_some())?;

@@ -21,6 +21,7 @@ pub mod route;
 mod score;
 mod session;
 pub mod setup;
+mod strangers;
 mod visitor;
 
 use std::path::Path;
@@ -53,7 +54,7 @@ use errands::Errands;
 use foreign::ForeignHomes;
 use greylist::Greylist;
 use handoff::HandOffs;
-use homes::Homes;
+use homes::{Away, Homes, Watch};
 use judge::Judges;
 use lane::Lanes;
 use lists::Lists;
@@ -62,6 +63,7 @@ use receive::{Receive, Reception};
 use route::{Map, Router};
 use score::Table;
 use session::LinkContext;
+use strangers::Strangers;
 use visitor::Visitors;
 
 pub use homes::to_hex;
@@ -81,6 +83,7 @@ struct Edge {
     errands: Arc<Errands>,
     map: Arc<Map>,
     pairing: Pairing,
+    strangers: Strangers,
     identity: ServerIdentity,
     sessions: TaskTracker,
     stop: CancellationToken,
@@ -104,6 +107,7 @@ pub async fn run(config_path: &Path) -> Result<(), Problem> {
     tokio::spawn(control::serve(socket, Arc::clone(&edge), edge.stop.clone()));
     let (map, stop) = (Arc::clone(&edge.map), edge.stop.clone());
     tokio::spawn(async move { route::refresh_policies(&map, stop).await });
+    tokio::spawn(watch_homes(Arc::clone(&edge)));
     tokio::spawn(save_greylist(Arc::clone(&edge.reception.greylist), edge.stop.clone()));
     trace.event(None, "started", format!("edge {}", edge.config.hostname));
     tracing::info!(hostname = %edge.config.hostname, homes = edge.homes.list().len(), "edge runs");
@@ -123,6 +127,24 @@ fn load(path: &Path) -> Result<EdgeConfig, Problem> {
     let mut config: EdgeConfig = config::load(path)?;
     config.limits.sessions = descriptors::sessions_here(config.limits.sessions, 1);
     Ok(config)
+}
+
+/// Notes which homes are here, and says which are away for too long while mail waits for them.
+async fn watch_homes(edge: Arc<Edge>) {
+    let limit = edge.config.homes.away_warning.0;
+    let mut watch = Watch::default();
+    loop {
+        tokio::select! {
+            () = edge.stop.cancelled() => return,
+            () = tokio::time::sleep(Watch::pause(limit)) => {}
+        }
+        let now = crate::system::now();
+        let here = edge.homes.list().into_iter().filter(|home| home.live().is_some());
+        tokio::task::block_in_place(|| here.for_each(|home| home.was_here(now)));
+        for away in watch.due(edge.homes.away(now, limit), now) {
+            tracing::warn!("{}", away.warning());
+        }
+    }
 }
 
 /// Writes the greylist now and then.
@@ -178,6 +200,7 @@ fn build(config: EdgeConfig, config_path: &Path, key: &LinkKey) -> Result<(Arc<E
     let identity = ServerIdentity::load(&certificate).map_err(certificate_problem)?;
     let edge = Edge {
         pairing: Pairing::new(&config.data, &config.hostname, key, Arc::clone(&homes)),
+        strangers: Strangers::default(),
         config_path: config_path.to_owned(),
         sessions: TaskTracker::new(),
         stop: CancellationToken::new(),
@@ -268,34 +291,19 @@ impl Edge {
     }
 
     fn status(&self) -> Value {
-        let homes: Vec<Value> = self
-            .homes
-            .list()
-            .iter()
-            .map(|home| {
-                let kept = home.kept();
-                let domains = kept
-                    .as_ref()
-                    .map(|kept| kept.snapshot.domains.iter().map(|d| d.name.to_string()).collect());
-                json!({
-                    "name": home.name,
-                    "link": if home.live().is_some() { "up" } else { "down" },
-                    "domains": domains.unwrap_or_else(Vec::new),
-                    "snapshot": kept.map(|kept| kept.snapshot.generation),
-                    "sealed": home.sealed.count(),
-                    "sealed_octets": home.sealed.item_octets(),
-                    "outcomes": home.outcomes.count(),
-                })
-            })
-            .collect();
+        let now = crate::system::now();
         let mut status = json!({
             "role": "edge",
             "hostname": self.config.hostname,
             "sessions": self.sessions.len(),
             "sessions_max": self.config.limits.sessions,
             "smtp": self.reception.door.count().as_json(),
-            "homes": homes,
+            "homes": self.homes.status(now),
         });
+        let away = self.homes.away(now, self.config.homes.away_warning.0);
+        if !away.is_empty() {
+            status["warnings"] = away.iter().map(Away::warning).collect();
+        }
         let foreign = self.foreign.status();
         if !foreign.is_empty() {
             status["foreign_homes"] = foreign.into();
@@ -306,13 +314,16 @@ impl Edge {
 
 impl Handler for Edge {
     async fn handle(&self, request: Request) -> Result<Value, Refusal> {
-        match request.command.as_str() {
-            "status" => Ok(self.status()),
-            other => Err((
-                format!("Edge knows no command '{other}'"),
-                "ask Home, with --config home.toml".to_owned(),
-            )),
+        if request.command == "status" {
+            return Ok(self.status());
         }
+        let carry_out = || self.homes.command(&request.command, &request.arguments, crate::system::now());
+        tokio::task::block_in_place(carry_out).unwrap_or_else(|| {
+            Err((
+                format!("Edge knows no command '{}'", request.command),
+                "ask Home, with --config home.toml".to_owned(),
+            ))
+        })
     }
 }
 
@@ -373,7 +384,7 @@ async fn serve_link(edge: &Edge, stream: LinkStream, context: LinkContext) {
         tracing::info!(home = %home.name, %cause, "link down");
         return;
     } else {
-        tracing::warn!(key = %session::key_name(&key), "a key that is not paired was turned away");
+        edge.strangers.turned_away(&key, std::time::Instant::now());
         return;
     };
     if let Err(fault) = ended {

@@ -41,7 +41,8 @@ pub struct Surroundings {
 /// Connections that one address may begin at one time, on top of the rate.
 const BURST: u32 = 20;
 /// New link connections of one address in a second: behind one there are few homes. Each is counted apart, or whoever
-/// sends that many packets would keep all homes out.
+/// sends that many packets would keep all homes out. Edge counts by the same sources and shares its places among them
+/// (ADR 21), whatever is let in here: this only spares it the work.
 const LINKS_PER_SECOND: u32 = 20;
 /// Addresses that are counted at one time. More are let in uncounted: who fills the set keeps nobody out.
 const COUNTED_MAX: u32 = 65_536;

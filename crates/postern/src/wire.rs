@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use bytes::BytesMut;
-use link::{Decoder, Frame, FrameError, Hello, HelloError};
+use link::{Accepts, Decoder, Frame, FrameError, Hello, HelloError};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
 
@@ -18,6 +18,8 @@ const BATCH_FRAMES: usize = 256;
 /// Octets after which a batch is written.
 const BATCH_OCTETS: usize = 256 * 1024;
 const READ_OCTETS: usize = 64 * 1024;
+/// Octets of one read from somebody who is not known yet.
+const PAIRING_READ_OCTETS: usize = 2 * 1024;
 
 /// Why a link ended.
 #[derive(Debug, thiserror::Error)]
@@ -105,21 +107,28 @@ pub async fn write_frames(
 pub struct FrameReader<R> {
     reader: R,
     input: BytesMut,
+    accepts: Accepts,
+    read_octets: usize,
 }
 
 impl<R: AsyncRead + Unpin> FrameReader<R> {
-    /// Reads frames from `reader`.
+    /// Reads all kinds of frames from `reader`, whose peer is known.
     pub fn new(reader: R) -> Self {
-        Self { reader, input: BytesMut::new() }
+        Self { reader, input: BytesMut::new(), accepts: Accepts::All, read_octets: READ_OCTETS }
+    }
+
+    /// Reads the one kind of a pairing exchange, and holds little.
+    pub fn for_pairing(reader: R, accepts: Accepts) -> Self {
+        Self { reader, input: BytesMut::new(), accepts, read_octets: PAIRING_READ_OCTETS }
     }
 
     /// The next frame. `None` after [`PING_AFTER`] of silence: time to ping.
     pub async fn next(&mut self, patience: Duration) -> Result<Option<Frame>, LinkFault> {
         loop {
-            if let Some(frame) = Decoder::next(&mut self.input)? {
+            if let Some(frame) = Decoder::next_of(&mut self.input, self.accepts)? {
                 return Ok(Some(frame));
             }
-            self.input.reserve(READ_OCTETS);
+            self.input.reserve(self.read_octets);
             match tokio::time::timeout(patience, self.reader.read_buf(&mut self.input)).await {
                 Ok(Ok(0)) => return Err(LinkFault::Lost("closed by the other side".to_owned())),
                 Ok(Ok(_)) => {}
@@ -186,6 +195,18 @@ mod tests {
         let fault = heard(&[18, 0, 0, 0, 255, 255, 255, 255]).await;
         assert!(fault.to_string().contains("are allowed"), "{fault}");
         assert!(matches!(heard(&[2, 0, 0, 0, 0, 0, 0, 0, 2]).await, LinkFault::Lost(_)));
+    }
+
+    #[tokio::test]
+    async fn somebody_unknown_is_not_read_from_past_the_header_of_a_frame_that_has_no_place() {
+        let mut wire: Vec<u8> = vec![5, 0, 0, 0, 1, 0, 0, 0];
+        wire.resize(1 << 20, b'x');
+        let mut rest = &wire[..];
+        let mut reader = FrameReader::for_pairing(&mut rest, Accepts::Pair);
+        let fault = reader.next(PING_AFTER).await.unwrap_err();
+        assert!(fault.to_string().contains("no place here"), "{fault}");
+        let left = rest.len();
+        assert!(wire.len() - left <= 2 * PAIRING_READ_OCTETS, "{left}");
     }
 
     #[tokio::test]

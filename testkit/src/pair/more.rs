@@ -39,6 +39,8 @@ pub struct MoreHome {
     pub role: Role,
     /// Where it takes outgoing mail.
     pub submission: SocketAddr,
+    /// What `postern home setup` printed.
+    pub setup_said: String,
     imap: SocketAddr,
 }
 
@@ -128,11 +130,11 @@ impl Pair {
         arguments.extend(as_user());
         let (at, mailboxes) = (submission.to_string(), imap.to_string());
         arguments.extend(["--submission", &at, "--imap", &mailboxes, &code]);
-        role.command_ok(&arguments, "");
+        let setup_said = role.command_ok(&arguments, "");
         let address = format!("{user}@{domain}");
         role.command_ok(&["user", "add", &address, "--password-stdin"], &format!("{PASSWORD}\n"));
         role.start();
-        let home = MoreHome { role, submission, imap };
+        let home = MoreHome { role, submission, setup_said, imap };
         home.wait_for_link();
         home
     }

@@ -29,6 +29,9 @@ pub struct EdgeConfig {
     /// Limits.
     #[serde(default)]
     pub limits: Limits,
+    /// Paired homes.
+    #[serde(default)]
+    pub homes: HomesConfig,
     /// How mail is sent out.
     #[serde(default)]
     pub outbound: Outbound,
@@ -59,6 +62,7 @@ impl EdgeConfig {
             tls: TlsConfig::default(),
             dns: Dns::default(),
             limits: Limits::default(),
+            homes: HomesConfig::default(),
             outbound: Outbound::default(),
             door: DoorConfig::default(),
             score: ScoreConfig::default(),
@@ -123,6 +127,20 @@ impl Default for Limits {
             spool: Octets(10 << 30),
             hand_off: Seconds(60),
         }
+    }
+}
+
+/// `[homes]`
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct HomesConfig {
+    /// How long a home may be away while mail waits for it before `status` and the log warn. Default 3 days.
+    pub away_warning: Seconds,
+}
+
+impl Default for HomesConfig {
+    fn default() -> Self {
+        Self { away_warning: Seconds(3 * 24 * 3600) }
     }
 }
 
@@ -290,6 +308,8 @@ pub fn tenths(points: f64) -> i32 {
 
 /// Points beyond this make no sense and would not add up.
 const POINTS_MAX: f64 = 1000.0;
+/// A warning after more than a year comes too late.
+const AWAY_WARNING_MAX: u64 = 365 * 24 * 3600;
 /// Most lists that are asked for one client.
 const LISTS_MAX: usize = 20;
 
@@ -358,6 +378,9 @@ impl Checked for EdgeConfig {
         }
         if !(1..=100_000).contains(&self.limits.sessions) {
             return Err("[limits] sessions has to be 1 to 100000".to_owned());
+        }
+        if !(1..=AWAY_WARNING_MAX).contains(&self.homes.away_warning.0) {
+            return Err("[homes] away_warning has to be 1 s to 365 d".to_owned());
         }
         if !(1..=100).contains(&self.outbound.connections_per_domain) {
             return Err("[outbound] connections_per_domain has to be 1 to 100".to_owned());

@@ -426,7 +426,7 @@ mod tests {
     fn fixture(away: Away, spool_octets_max: u64) -> Fixture {
         let dir = tempfile::tempdir().unwrap();
         let homes = super::super::homes::Homes::open(&dir.path().join("homes"), spool_octets_max).unwrap();
-        let home = homes.pair([7; 32], mail::UnixTime(1)).unwrap();
+        let home = homes.pair([7; 32], &super::super::homes::Grant::Free, &[], mail::UnixTime(1)).unwrap();
         home.keep(link::Snapshot {
             generation: 1,
             domains: Vec::new(),

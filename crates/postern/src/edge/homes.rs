@@ -1,180 +1,115 @@
-//! The homes that Edge serves: who they are, what they pushed, and whether they are connected.
+//! The homes that Edge serves: who they are, which domains are theirs, and whether they are connected.
+
+mod away;
+mod command;
+mod domains;
+mod home;
 
 use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
 
-use link::Snapshot;
+use link::{SERVED_DOMAINS_MAX, Served, ServedDomain, ServedDomains, Snapshot};
 use mail::{Domain, UnixTime};
-use serde::{Deserialize, Serialize};
-use spool::{RealDisk, Spool};
-use tokio::sync::Notify;
+use tokio::sync::watch;
 
+use self::domains::Domains;
+use self::home::Pin;
 use crate::files;
-use crate::live::Live;
 use crate::problem::Problem;
-use crate::sealed::SealTo;
-use crate::trace::Unsent;
 
-/// A home's pin, as it rests on disk.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-struct Pin {
-    /// SHA-256 of the home's raw public key, hexadecimal.
-    key: String,
-    paired: UnixTime,
-}
+pub use self::away::{Away, Watch};
+pub use self::domains::Grant;
+pub use self::home::{Home, Kept};
 
-/// A snapshot with its sealing key parsed: if it is here, mail can be sealed.
-pub struct Kept {
-    /// As Home pushed it.
-    pub snapshot: Snapshot,
-    /// Its sealing key.
-    pub seal_to: SealTo,
-}
+/// What a home is told of a domain that the configuration gives to another program.
+const FOREIGN_HOME: &str = "a [[foreign_home]]";
 
-/// One paired home.
-pub struct Home {
-    /// First 16 hexadecimal digits of its key's fingerprint: its name in logs.
-    pub name: String,
-    dir: PathBuf,
-    paired: UnixTime,
-    kept: RwLock<Option<Arc<Kept>>>,
-    live: Mutex<Option<Arc<Live>>>,
-    /// Sealed mail that waits for it.
-    pub sealed: Spool,
-    /// Outcomes that it has not settled yet, sealed.
-    pub outcomes: Spool,
-    /// Trace events that it has not confirmed yet.
-    pub unsent: Unsent,
-    /// Told when a message was sealed or a trace event was added.
-    pub stirred: Notify,
-}
-
-impl Home {
-    fn open(dir: PathBuf, name: String, paired: UnixTime, sealed_octets_max: u64) -> Result<Self, Problem> {
-        let kept = match files::read_json::<Snapshot>(&dir.join("snapshot.json"))? {
-            Some(snapshot) => Some(Arc::new(keep(snapshot).map_err(|error| {
-                Problem::setup(
-                    format!("{}/snapshot.json: {error}", dir.display()),
-                    "restart Home: it pushes a new one",
-                )
-            })?)),
-            None => None,
-        };
-        let options = spool::Options { octets_max: sealed_octets_max, ..spool::Options::default() };
-        let sealed = open_spool(&dir.join("sealed"), options)?;
-        let outcomes = open_spool(&dir.join("outcomes"), spool::Options::default())?;
-        Ok(Self {
-            name,
-            dir,
-            paired,
-            kept: RwLock::new(kept),
-            live: Mutex::new(None),
-            sealed,
-            outcomes,
-            unsent: Unsent::default(),
-            stirred: Notify::new(),
-        })
-    }
-
-    /// The last snapshot, if Home ever pushed one.
-    pub fn kept(&self) -> Option<Arc<Kept>> {
-        self.kept.read().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-
-    /// Makes a snapshot durable, then puts it in force.
-    pub fn keep(&self, snapshot: Snapshot) -> Result<(), String> {
-        let kept = keep(snapshot)?;
-        let path = self.dir.join("snapshot.json");
-        files::replace_json(&path, &kept.snapshot).map_err(|error| format!("{}: {error}", path.display()))?;
-        *self.kept.write().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(kept));
-        Ok(())
-    }
-
-    /// The link, while it is up.
-    pub fn live(&self) -> Option<Arc<Live>> {
-        self.live.lock().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-
-    /// Puts a link in place. An older one, which the home must have lost, is closed. Gives whether there
-    /// was one.
-    pub fn connect(&self, live: Arc<Live>) -> bool {
-        let old = self.live.lock().unwrap_or_else(PoisonError::into_inner).replace(live);
-        old.map(|old| old.close()).is_some()
-    }
-
-    /// Takes a link out of place, unless a newer one is there already. Gives whether it was the current one.
-    pub fn disconnect(&self, live: &Arc<Live>) -> bool {
-        let mut current = self.live.lock().unwrap_or_else(PoisonError::into_inner);
-        let was_current = current.as_ref().is_some_and(|current| Arc::ptr_eq(current, live));
-        if was_current {
-            *current = None;
-        }
-        drop(current);
-        live.close();
-        was_current
-    }
-
-    /// Adds a trace event for Home.
-    pub fn tell(&self, event: link::Event) {
-        self.unsent.push(event);
-        self.stirred.notify_waiters();
-    }
-}
-
-fn keep(snapshot: Snapshot) -> Result<Kept, String> {
-    let seal_to =
-        SealTo::parse(&snapshot.sealing_key).map_err(|error| format!("its sealing key: {error}"))?;
-    Ok(Kept { snapshot, seal_to })
-}
-
-fn open_spool(dir: &Path, options: spool::Options) -> Result<Spool, Problem> {
-    Spool::open(dir, options, Arc::new(RealDisk)).map_err(|error| {
-        Problem::setup(format!("the spool {}: {error}", dir.display()), "see the line above")
-    })
-}
-
-/// All paired homes.
+/// All homes, and who serves what.
 pub struct Homes {
     dir: PathBuf,
     sealed_octets_max: u64,
     /// Domains that the configuration gives to homes that are other programs.
     foreign: HashSet<Domain>,
     by_key: RwLock<HashMap<[u8; 32], Arc<Home>>>,
+    domains: RwLock<Domains>,
+    /// Held by whoever changes who there is or who serves what.
+    deciding: Mutex<()>,
+    decided: watch::Sender<()>,
 }
 
 impl Homes {
     /// Reads what is known of each home and opens its spools.
     pub fn open(dir: &Path, sealed_octets_max: u64) -> Result<Self, Problem> {
         files::make_private_dir(dir)?;
-        let foreign = HashSet::new();
-        let homes = Self { dir: dir.to_owned(), sealed_octets_max, foreign, by_key: RwLock::default() };
+        let homes = Self {
+            dir: dir.to_owned(),
+            sealed_octets_max,
+            foreign: HashSet::new(),
+            by_key: RwLock::default(),
+            domains: RwLock::new(read_domains(dir)?.unwrap_or_default()),
+            deciding: Mutex::new(()),
+            decided: watch::Sender::new(()),
+        };
         let unreadable =
             |error| Problem::setup(format!("can't read {}: {error}", dir.display()), "run as its owner");
         for entry in std::fs::read_dir(dir).map_err(unreadable)? {
             let path = entry.map_err(unreadable)?.path();
             if let Some(pin) = files::read_json::<Pin>(&path.join("pin.json"))? {
-                homes.add(&path, &pin)?;
+                homes.add(&path, pin)?;
             }
         }
+        homes.settle()?;
         Ok(homes)
+    }
+
+    /// What the snapshots name and nobody has goes to the home that was paired first. That is all of it when a version
+    /// before this one kept them, and otherwise what a crash left undone.
+    fn settle(&self) -> Result<(), Problem> {
+        for home in self.list().into_iter().filter(|home| home.kept().is_some()) {
+            let pin = home.pin();
+            self.decide(|domains| domains.claim(&pin.key, &pin.grant, &home.claims(), &self.foreign))?;
+        }
+        self.list().iter().for_each(|home| self.warn_of_withheld(home));
+        Ok(())
     }
 
     /// The same, where these domains are not theirs, whatever they claim: what the operator of Edge wrote down counts.
     #[must_use]
     pub fn without(mut self, foreign: HashSet<Domain>) -> Self {
         self.foreign = foreign;
-        for home in self.list() {
-            self.warn_of_foreign(&home);
-        }
+        self.list().iter().for_each(|home| self.warn_of_foreign(home));
         self
     }
 
-    /// Says which of a home's domains it does not get, if any.
-    pub fn warn_of_foreign(&self, home: &Home) {
-        let Some(kept) = home.kept() else { return };
-        let names = kept.snapshot.domains.iter().map(|policy| &policy.name);
-        for domain in names.filter(|name| self.foreign.contains(name)) {
+    /// Says which of a home's domains it does not get, if any, and what to do.
+    pub fn warn_of_withheld(&self, home: &Home) {
+        self.warn_of_foreign(home);
+        for domain in self.served(home, &home.claims(), crate::system::now()).withheld() {
+            match &domain.served {
+                Served::Elsewhere { home: holder, .. } if holder != FOREIGN_HOME => tracing::warn!(
+                    home = %home.name,
+                    domain = %domain.domain,
+                    %holder,
+                    what_to_do = %format!(
+                        "if it takes the other's place: postern edge homes replace {holder} {}; see 'postern edge homes list'",
+                        home.name
+                    ),
+                    "a home claims a domain of another home, which keeps it"
+                ),
+                Served::NotGranted => tracing::warn!(
+                    home = %home.name,
+                    domain = %domain.domain,
+                    what_to_do = %format!("make a code for it: postern edge pair --domain {}", domain.domain),
+                    "a home claims a domain that its pairing code was not for: nobody serves it"
+                ),
+                Served::Elsewhere { .. } | Served::Here => {}
+            }
+        }
+    }
+
+    fn warn_of_foreign(&self, home: &Home) {
+        for domain in home.claims().iter().filter(|name| self.foreign.contains(name)) {
             tracing::warn!(
                 home = %home.name,
                 %domain,
@@ -188,55 +123,173 @@ impl Homes {
         self.foreign.contains(domain) || self.route(domain).is_some()
     }
 
-    fn add(&self, dir: &Path, pin: &Pin) -> Result<Arc<Home>, Problem> {
+    fn add(&self, dir: &Path, pin: Pin) -> Result<Arc<Home>, Problem> {
         let damaged =
             || Problem::setup(format!("{}/pin.json is damaged", dir.display()), "pair this home anew");
         let key = from_hex(&pin.key).ok_or_else(damaged)?;
-        let name = pin.key.get(..16).unwrap_or_default().to_owned();
-        let home = Arc::new(Home::open(dir.to_owned(), name, pin.paired, self.sealed_octets_max)?);
+        let home = Arc::new(Home::open(dir.to_owned(), pin, self.sealed_octets_max)?);
         self.by_key.write().unwrap_or_else(PoisonError::into_inner).insert(key, Arc::clone(&home));
         Ok(home)
     }
 
-    /// Pins a new home's key, durably.
-    pub fn pair(&self, key: [u8; 32], now: UnixTime) -> Result<Arc<Home>, Problem> {
-        if let Some(home) = self.by_key(&key) {
+    /// Pins a home's key, durably, and gives it what it names, is free, and is granted. One that was paired before, or
+    /// removed, gets the grant as well, and what is sealed for it.
+    pub fn pair(
+        &self,
+        key: [u8; 32],
+        grant: &Grant,
+        claimed: &[Domain],
+        now: UnixTime,
+    ) -> Result<Arc<Home>, Problem> {
+        let _one_at_a_time = self.deciding();
+        let home = self.pin(key, grant, now)?;
+        let pin = home.pin();
+        self.decide(|domains| domains.take_free(&pin.key, &pin.grant, claimed, &self.foreign))?;
+        Ok(home)
+    }
+
+    fn pin(&self, key: [u8; 32], grant: &Grant, now: UnixTime) -> Result<Arc<Home>, Problem> {
+        let hex = to_hex(&key);
+        if let Some(home) = self.all().get(&key).cloned() {
+            let pin = home.pin();
+            let before = if pin.removed.is_some() { grant.clone() } else { pin.grant.clone() };
+            home.change_pin(Pin { grant: before.and(grant), removed: None, ..pin })?;
             return Ok(home);
         }
-        let pin = Pin { key: to_hex(&key), paired: now };
+        let pin = Pin { key: hex, paired: now, grant: grant.clone(), removed: None };
         let dir = self.dir.join(&pin.key);
         files::make_private_dir(&dir)?;
         let path = dir.join("pin.json");
         files::replace_json(&path, &pin).map_err(|error| files::write_problem(&path, &error))?;
-        self.add(&dir, &pin)
+        self.add(&dir, pin)
     }
 
-    /// The home that has this key.
+    /// A home pushes a snapshot: it is made durable, and the home gets what it names, is free, and is granted.
+    pub fn keep(&self, home: &Home, snapshot: Snapshot) -> Result<(), String> {
+        let _one_at_a_time = self.deciding();
+        home.keep(snapshot)?;
+        let pin = home.pin();
+        self.decide(|domains| domains.claim(&pin.key, &pin.grant, &home.claims(), &self.foreign))
+            .map_err(|problem| problem.to_string())?;
+        // Also when nobody serves anything else than before: this home may name others, and is to hear of them.
+        self.decided.send_replace(());
+        Ok(())
+    }
+
+    fn deciding(&self) -> MutexGuard<'_, ()> {
+        self.deciding.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Makes a change of who serves what durable, then puts it in force and tells the homes.
+    fn decide(&self, change: impl FnOnce(&mut Domains)) -> Result<(), Problem> {
+        let mut changed = self.domains().clone();
+        change(&mut changed);
+        if changed == *self.domains() {
+            return Ok(());
+        }
+        let path = domains_path(&self.dir);
+        files::replace_json(&path, &changed).map_err(|error| files::write_problem(&path, &error))?;
+        *self.domains.write().unwrap_or_else(PoisonError::into_inner) = changed;
+        self.decided.send_replace(());
+        Ok(())
+    }
+
+    fn domains(&self) -> RwLockReadGuard<'_, Domains> {
+        self.domains.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn all(&self) -> RwLockReadGuard<'_, HashMap<[u8; 32], Arc<Home>>> {
+        self.by_key.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Told when somebody else serves something.
+    pub fn decisions(&self) -> watch::Receiver<()> {
+        self.decided.subscribe()
+    }
+
+    /// The home that has this key, unless it was removed.
     pub fn by_key(&self, key: &[u8; 32]) -> Option<Arc<Home>> {
-        self.by_key.read().unwrap_or_else(PoisonError::into_inner).get(key).cloned()
+        self.all().get(key).filter(|home| !home.is_removed()).cloned()
     }
 
-    /// The home that takes mail for a domain. Where two claim it, the one that was paired first has it.
+    /// The home that takes mail for a domain.
     pub fn route(&self, domain: &Domain) -> Option<(Arc<Home>, Arc<Kept>)> {
         if self.foreign.contains(domain) {
             return None;
         }
-        let homes = self.by_key.read().unwrap_or_else(PoisonError::into_inner);
-        let claims = homes.values().filter_map(|home| {
-            let kept = home.kept()?;
-            let has = kept.snapshot.domains.iter().any(|policy| &policy.name == domain);
-            has.then(|| (Arc::clone(home), kept))
-        });
-        claims.min_by_key(|(home, _)| (home.paired, home.name.clone()))
+        let key = from_hex(self.domains().holder(domain)?)?;
+        let home = self.by_key(&key)?;
+        let kept = home.kept()?;
+        let names_it = kept.snapshot.domains.iter().any(|policy| &policy.name == domain);
+        names_it.then_some((home, kept))
     }
 
-    /// All of them, for `status`.
+    /// The home for mail to this host itself: the first that serves anything.
+    pub fn first_serving(&self) -> Option<(Arc<Home>, Arc<Kept>)> {
+        self.list().into_iter().find_map(|home| {
+            let serves = !self.served_by(&home).is_empty();
+            home.kept().filter(|_| serves).map(|kept| (home, kept))
+        })
+    }
+
+    /// The domains that a home serves.
+    pub fn served_by(&self, home: &Home) -> Vec<Domain> {
+        let key = home.pin().key;
+        let domains = self.domains();
+        domains.of(&key).filter(|domain| !self.foreign.contains(*domain)).cloned().collect()
+    }
+
+    /// Whose the domains are that a home claims.
+    pub fn served(&self, home: &Home, claimed: &[Domain], now: UnixTime) -> ServedDomains {
+        let told = claimed
+            .iter()
+            .take(SERVED_DOMAINS_MAX)
+            .map(|domain| ServedDomain { domain: domain.clone(), served: self.whose(home, domain, now) });
+        ServedDomains { home: home.name.clone(), domains: told.collect() }
+    }
+
+    fn whose(&self, home: &Home, domain: &Domain, now: UnixTime) -> Served {
+        if self.foreign.contains(domain) {
+            return Served::Elsewhere { home: FOREIGN_HOME.to_owned(), last_here: None };
+        }
+        let holder = self.domains().holder(domain).cloned();
+        match holder {
+            None => Served::NotGranted,
+            Some(key) if key == home.pin().key => Served::Here,
+            Some(key) => {
+                let holder = from_hex(&key).and_then(|key| self.all().get(&key).cloned());
+                let last_here = holder.and_then(|holder| holder.last_here(now));
+                Served::Elsewhere { home: key.get(..16).unwrap_or_default().to_owned(), last_here }
+            }
+        }
+    }
+
+    /// Those that are paired, the oldest pairing first.
     pub fn list(&self) -> Vec<Arc<Home>> {
-        let homes = self.by_key.read().unwrap_or_else(PoisonError::into_inner);
-        let mut list: Vec<_> = homes.values().cloned().collect();
-        list.sort_by_key(|home| (home.paired, home.name.clone()));
+        self.list_with_removed().into_iter().filter(|home| !home.is_removed()).collect()
+    }
+
+    fn list_with_removed(&self) -> Vec<Arc<Home>> {
+        let mut list: Vec<_> = self.all().values().cloned().collect();
+        list.sort_by_key(|home| (home.pin().paired, home.name.clone()));
         list
     }
+}
+
+/// Beside the homes' directories, among which a version before this one takes everything for a home.
+fn domains_path(dir: &Path) -> PathBuf {
+    dir.with_file_name("domains.json")
+}
+
+fn read_domains(dir: &Path) -> Result<Option<Domains>, Problem> {
+    files::read_json(&domains_path(dir))
+}
+
+/// The name of the home that serves a domain, as the files of an Edge that may not be running say. `dir` as for
+/// [`Homes::open`].
+pub fn holder_on_disk(dir: &Path, domain: &Domain) -> Option<String> {
+    let domains = read_domains(dir).ok()??;
+    domains.holder(domain).and_then(|key| key.get(..16)).map(str::to_owned)
 }
 
 /// Octets as hexadecimal digits.
@@ -254,34 +307,4 @@ fn from_hex(text: &str) -> Option<[u8; 32]> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_domain_of_a_foreign_home_is_nobody_elses_and_belongs_here() {
-        let dir = tempfile::tempdir().unwrap();
-        let domain = |name: &str| Domain::parse(name).unwrap();
-        let foreign = HashSet::from([domain("example.org")]);
-        let homes = Homes::open(dir.path(), 1 << 20).unwrap().without(foreign);
-        let home = homes.pair([7; 32], UnixTime(1)).unwrap();
-        let policy = |name| link::DomainPolicy { name: domain(name), catch_all: true };
-        home.keep(Snapshot {
-            generation: 1,
-            domains: vec![policy("example.org"), policy("example.net")],
-            subaddress_separators: String::new(),
-            recipient_key: link::RecipientKey::new([1; 32]),
-            recipients: HashSet::new(),
-            sealing_key: crate::sealed::generate_key().1,
-            away: link::Away::Seal,
-            message_octets_max: 1 << 20,
-            outbound: false,
-            return_paths: None,
-            srs: None,
-        })
-        .unwrap();
-        let found = |name| (homes.route(&domain(name)).is_some(), homes.has(&domain(name)));
-        assert_eq!(found("example.org"), (false, true));
-        assert_eq!(found("example.net"), (true, true));
-        assert_eq!(found("example.com"), (false, false));
-    }
-}
+mod tests;

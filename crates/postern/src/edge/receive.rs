@@ -21,7 +21,7 @@ use super::door::{Admission, Door};
 use super::foreign::ForeignHomes;
 use super::greylist::{Greyed, Greylist};
 use super::handoff::{HandOffs, Telling};
-use super::homes::{Home, Homes, Kept};
+use super::homes::Homes;
 use super::incoming::{Incoming, Target};
 use super::judge::{self, Examination, Judgement, Judges, Taken};
 use super::score;
@@ -173,8 +173,8 @@ impl Receive {
 
     fn check_recipient(&mut self, address: &Address, now: UnixTime) -> Reply {
         let routed = match address.local().eq_ignore_ascii_case("postmaster") {
-            // "postmaster" without a domain is this host's: it goes to the home that was paired first.
-            true => self.shared.homes.route(address.domain()).or_else(|| self.postmaster_home()),
+            // "postmaster" without a domain is this host's: it goes to the first home that serves anything.
+            true => self.shared.homes.route(address.domain()).or_else(|| self.shared.homes.first_serving()),
             false => self.shared.homes.route(address.domain()),
         };
         let Some((home, kept)) = routed else {
@@ -195,13 +195,6 @@ impl Receive {
         }
         self.transaction.home.get_or_insert(target);
         Reply::new(250, (2, 1, 5), "Recipient ok")
-    }
-
-    fn postmaster_home(&self) -> Option<(Arc<Home>, Arc<Kept>)> {
-        self.shared.homes.list().into_iter().find_map(|home| {
-            let kept = home.kept()?;
-            Some((home, kept))
-        })
     }
 }
 

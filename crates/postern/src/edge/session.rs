@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use link::{Frame, Hello};
+use link::{Frame, Hello, SERVED_DOMAINS};
 use net::link_transport::LinkStream;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -30,7 +30,8 @@ pub struct LinkContext {
 }
 
 /// Serves a link until it ends.
-pub async fn serve(stream: LinkStream, home: Arc<Home>, context: LinkContext) -> Result<(), LinkFault> {
+pub async fn serve(mut stream: LinkStream, home: Arc<Home>, context: LinkContext) -> Result<(), LinkFault> {
+    stream.trust();
     let LinkStream { reader, writer, transport, .. } = stream;
     let (frames, queue) = wire::frame_queue();
     let mut tasks = JoinSet::new();
@@ -42,16 +43,20 @@ pub async fn serve(stream: LinkStream, home: Arc<Home>, context: LinkContext) ->
     let mut reader = FrameReader::new(reader);
     let ours = Hello::ours(Some(context.hostname.clone()));
     frames.send(Frame::Hello(ours.clone()));
-    reader.expect_hello(&ours).await?;
+    let theirs = reader.expect_hello(&ours).await?;
     let live = Live::new(frames.clone());
     if home.connect(Arc::clone(&live)) {
         context.deliveries.link_lost(&home);
     }
+    tokio::task::block_in_place(|| home.was_here(crate::system::now()));
     // Home's address stays out of the log: nothing on Edge is to tell where Home is.
     tracing::info!(home = %home.name, transport = transport.as_str(), "link up");
     context.deliveries.repeat_outcomes(&home, &frames);
     tasks.spawn(drain::run(Arc::clone(&home), Arc::clone(&live)));
     tasks.spawn(send_trace(Arc::clone(&home), frames.clone()));
+    if theirs.capabilities.iter().any(|ability| ability == SERVED_DOMAINS) {
+        tasks.spawn(send_served(Arc::clone(&home), Arc::clone(&context.homes), frames.clone()));
+    }
     let ended = tokio::select! {
         ended = read_frames(&mut reader, &home, &live, &context) => ended,
         () = live.closed() => Err(LinkFault::Lost("a newer link took its place".to_owned())),
@@ -62,6 +67,7 @@ pub async fn serve(stream: LinkStream, home: Arc<Home>, context: LinkContext) ->
         }
     };
     if home.disconnect(&live) {
+        tokio::task::block_in_place(|| home.was_here(crate::system::now()));
         context.deliveries.link_lost(&home);
     }
     tasks.shutdown().await;
@@ -98,8 +104,7 @@ fn take_frame(
         Frame::Pong => {}
         Frame::Goodbye(reason) => return Err(LinkFault::Goodbye(reason)),
         Frame::Snapshot(snapshot) => {
-            keep_snapshot(home, *snapshot, frames)?;
-            context.homes.warn_of_foreign(home);
+            keep_snapshot(&context.homes, home, *snapshot, frames)?;
         }
         Frame::Answer(answer) => live.answered(answer),
         Frame::Credit(item, octets) => live.credited(item, octets),
@@ -115,13 +120,19 @@ fn take_frame(
     Ok(())
 }
 
-fn keep_snapshot(home: &Arc<Home>, snapshot: link::Snapshot, frames: &FrameSender) -> Result<(), LinkFault> {
+fn keep_snapshot(
+    homes: &Homes,
+    home: &Arc<Home>,
+    snapshot: link::Snapshot,
+    frames: &FrameSender,
+) -> Result<(), LinkFault> {
     let generation = snapshot.generation;
-    let kept = tokio::task::block_in_place(|| home.keep(snapshot));
+    let kept = tokio::task::block_in_place(|| homes.keep(home, snapshot));
     match kept {
         Ok(()) => {
             tracing::info!(home = %home.name, generation, "snapshot kept");
             frames.send(Frame::SnapshotKept(generation));
+            homes.warn_of_withheld(home);
             Ok(())
         }
         Err(error) => {
@@ -142,6 +153,27 @@ async fn send_trace(home: Arc<Home>, frames: FrameSender) {
         stirred.await;
         // A moment lets events pile up: one frame for many.
         tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    }
+}
+
+/// Tells Home which of its domains it serves, as often as that is decided anew or it names others.
+async fn send_served(home: Arc<Home>, homes: Arc<Homes>, frames: FrameSender) {
+    let mut decisions = homes.decisions();
+    let mut told = None;
+    loop {
+        decisions.borrow_and_update();
+        let claims = home.claims();
+        let served = homes.served(&home, &claims, crate::system::now());
+        let whose: Vec<_> =
+            served.domains.iter().map(|domain| (domain.domain.clone(), domain.served.whose())).collect();
+        // A first snapshot comes before there is anything to tell; when another home was here last is no news.
+        if !claims.is_empty() && told.as_ref() != Some(&whose) {
+            frames.send(Frame::Served(served));
+            told = Some(whose);
+        }
+        if decisions.changed().await.is_err() {
+            return;
+        }
     }
 }
 

@@ -4,11 +4,12 @@ use std::io::IsTerminal as _;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
+use mail::Domain;
 use net::link_key::LinkKey;
 use serde_json::json;
 
-use super::pairing;
-use crate::cli::{Output, print_value};
+use super::{homes, pairing};
+use crate::cli::print_value;
 use crate::config::{self, EdgeConfig};
 use crate::new_role::NewRole;
 use crate::problem::Problem;
@@ -67,12 +68,12 @@ pub fn load_key(data: &Path) -> Result<LinkKey, Problem> {
 pub fn setup(arguments: &SetupArguments) -> Result<(), Problem> {
     let role = prepare(arguments)?;
     let config = role.config().to_owned();
-    let code = role.as_owner(|| code_of(role.data(), &arguments.hostname))?;
+    let code = role.as_owner(|| code_of(role.data(), &arguments.hostname, &[]))?;
     role.finish(&config_text(arguments))?;
     println!("Edge {} is set up: {}", arguments.hostname, config.display());
     println!("Start it:  {}", daemon::how_to_start("edge", &config));
     println!();
-    print_code(&code);
+    print_code(&code, &[]);
     Ok(())
 }
 
@@ -105,23 +106,52 @@ fn prepare(arguments: &SetupArguments) -> Result<NewRole, Problem> {
     Ok(role)
 }
 
-/// Prints a new pairing code; an older one is dead then.
-pub fn pair(config_path: &Path, output: Output) -> Result<(), Problem> {
-    let code = new_code(config_path)?;
-    match output {
-        Output::Json => print_value(&json!({ "code": code, "good_for_secs": pairing::CODE_SECS }), true),
-        Output::Text => print_code(&code),
+/// What `postern edge pair` is told.
+#[derive(Debug, Clone, clap::Args)]
+pub struct PairArguments {
+    /// A domain that the home may serve; may be given several times (default: any that no other home has)
+    #[arg(long)]
+    pub domain: Vec<Domain>,
+    /// The configuration file
+    #[arg(long, default_value = "/etc/postern/edge.toml")]
+    pub config: PathBuf,
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Prints a new pairing code, as text and, on a terminal, as a QR code.
+pub fn pair(arguments: &PairArguments) -> Result<(), Problem> {
+    let config: EdgeConfig = config::load(&arguments.config)?;
+    let code = new_code(&config, &arguments.domain)?;
+    let held = |domain: &Domain| homes::holder_on_disk(&config.data.join("homes"), domain);
+    let held: Vec<_> = arguments.domain.iter().filter_map(|domain| Some((domain, held(domain)?))).collect();
+    if arguments.json {
+        let held: Vec<_> =
+            held.iter().map(|(domain, home)| json!({ "domain": domain, "home": home })).collect();
+        let (domains, secs) = (&arguments.domain, pairing::CODE_SECS);
+        let told = json!({ "code": code, "good_for_seconds": secs, "domains": domains, "held": held });
+        print_value(&told, true);
+        return Ok(());
+    }
+    print_code(&code, &arguments.domain);
+    for (domain, home) in held {
+        println!(
+            "{domain} is served by home {home}, which keeps it until you type: postern edge homes replace"
+        );
     }
     Ok(())
 }
 
 /// As text and, on a terminal, as a QR code.
-fn print_code(code: &str) {
+fn print_code(code: &str, domains: &[Domain]) {
     println!("Pairing code, good once and for one hour; an older one is dead now:");
     println!();
     println!("{code}");
     println!();
-    println!("At home:  postern home setup --domain YOUR.DOMAIN CODE");
+    let own = domains.iter().map(|domain| format!("--domain {domain}")).collect::<Vec<_>>().join(" ");
+    let own = if own.is_empty() { "--domain YOUR.DOMAIN" } else { &own };
+    println!("At home:  postern home setup {own} CODE");
     if std::io::stdout().is_terminal()
         && let Ok(qr) = qrcode::QrCode::new(code.as_bytes())
     {
@@ -129,17 +159,16 @@ fn print_code(code: &str) {
     }
 }
 
-/// Makes a new pairing code; an older one is dead then.
-pub fn new_code(config_path: &Path) -> Result<String, Problem> {
-    let config: EdgeConfig = config::load(config_path)?;
-    owner::as_owner_of(&config.data, || code_of(&config.data, &config.hostname))
+/// Makes a new pairing code for these domains, or for any that is free; an older one is dead then.
+pub fn new_code(config: &EdgeConfig, domains: &[Domain]) -> Result<String, Problem> {
+    owner::as_owner_of(&config.data, || code_of(&config.data, &config.hostname, domains))
 }
 
-fn code_of(data: &Path, hostname: &str) -> Result<String, Problem> {
+fn code_of(data: &Path, hostname: &str, domains: &[Domain]) -> Result<String, Problem> {
     let key = load_key(data)?;
     let address =
         files::read_json::<String>(&address_path(data))?.unwrap_or_else(|| format!("{hostname}:443"));
-    Ok(pairing::new_code(data, &key, &address)?.to_string())
+    Ok(pairing::new_code(data, &key, &address, domains)?.to_string())
 }
 
 fn config_text(arguments: &SetupArguments) -> String {

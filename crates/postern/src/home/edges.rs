@@ -1,12 +1,15 @@
 //! The edges of this home: one link to each, kept up, dialled out.
 
 mod errands;
+mod served;
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use link::{Attempt, AttemptState, BODY_FRAME_MAX, ErrandResult, Frame, Hello, Outcomes, WINDOW_OCTETS};
+use link::{
+    Attempt, AttemptState, BODY_FRAME_MAX, ErrandResult, Frame, Hello, Outcomes, ServedDomains, WINDOW_OCTETS,
+};
 use mail::ItemId;
 use net::link_key::LinkKey;
 use net::link_transport::{Dialer, LinkStream, Transport};
@@ -17,6 +20,7 @@ use tokio_util::sync::CancellationToken;
 
 use self::errands::Errands;
 pub use self::errands::NoEdge;
+pub use self::served::withheld_words;
 use super::arrive::{Arrivals, LinkArrivals};
 use super::snapshot::SnapshotSource;
 use crate::config::EdgePin;
@@ -76,6 +80,8 @@ struct Link {
     live: Arc<Live>,
     transport: Transport,
     snapshot_kept: u64,
+    /// What the edge says of our domains; `None` until it does, and from an older one.
+    served: Option<ServedDomains>,
     /// None with an edge that runs none.
     errands: Option<Arc<Errands>>,
 }
@@ -175,10 +181,20 @@ impl Edges {
     pub fn status(&self) -> Value {
         let links = self.links();
         let all = self.0.pins.iter().map(|pin| match links.get(&pin.name) {
-            Some(link) => json!({
-                "name": pin.name, "address": pin.address, "link": "up",
-                "transport": link.transport.as_str(), "snapshot": link.snapshot_kept,
-            }),
+            Some(link) => {
+                let mut up = json!({
+                    "name": pin.name, "address": pin.address, "link": "up",
+                    "transport": link.transport.as_str(), "snapshot": link.snapshot_kept,
+                });
+                if let Some(served) = &link.served {
+                    let (here, withheld) = served::for_status(served);
+                    up["serves"] = here;
+                    if !withheld.is_empty() {
+                        up["withheld"] = withheld.into();
+                    }
+                }
+                up
+            }
             None => json!({ "name": pin.name, "address": pin.address, "link": "down" }),
         });
         all.collect()
@@ -239,7 +255,7 @@ impl Edges {
         frames.send(Frame::Snapshot(Box::new(self.0.snapshots.snapshot(&pin.key, system::now()))));
         let live = Live::new(frames.clone());
         let errands = runs_errands.then(Arc::default);
-        let link = Link { live: Arc::clone(&live), transport, snapshot_kept: 0, errands };
+        let link = Link { live: Arc::clone(&live), transport, snapshot_kept: 0, served: None, errands };
         self.links().insert(pin.name.clone(), link);
         tracing::info!(edge = %pin.name, %remote, transport = transport.as_str(), "link up");
         let _ = self.0.events.send(FromEdge::Up(pin.name.clone()));
@@ -330,6 +346,7 @@ impl Session<'_> {
             Frame::Unheard(item) => self.arrivals.unheard(item),
             Frame::Credit(attempt, octets) => self.live.credited(attempt, octets),
             Frame::SnapshotKept(generation) => self.snapshot_kept(generation),
+            Frame::Served(served) => self.served(served),
             Frame::Trace(sequence, events) => self.keep_trace(sequence, events),
             Frame::Outcomes(outcomes) => self.outcomes(outcomes),
             Frame::OutcomesSealed(attempt, sealed) => self.outcomes_sealed(attempt, &sealed),
@@ -346,6 +363,13 @@ impl Session<'_> {
     fn snapshot_kept(&self, generation: u64) {
         if let Some(link) = self.edges.links().get_mut(&self.pin.name) {
             link.snapshot_kept = generation;
+        }
+    }
+
+    fn served(&self, served: ServedDomains) {
+        served::warn(&self.pin.name, &served);
+        if let Some(link) = self.edges.links().get_mut(&self.pin.name) {
+            link.served = Some(served);
         }
     }
 

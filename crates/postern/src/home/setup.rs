@@ -4,12 +4,13 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use link::{Frame, PairingCode, PairingRequest, PairingResult, Proof};
+use link::{Accepts, Frame, PairingCode, PairingRequest, PairingResult, Proof, ServedDomains};
 use mail::Domain;
 use net::link_key::LinkKey;
 use net::link_transport::{Dialer, LinkTransportError};
 
 use super::dkim::DomainKeys;
+use super::edges::withheld_words;
 use crate::config::{self, Checked as _, HomeConfig};
 use crate::edge::to_hex;
 use crate::new_role::NewRole;
@@ -112,8 +113,9 @@ pub fn setup(arguments: &SetupArguments) -> Result<(), Problem> {
     })?;
     let paired = match &code {
         Some(code) => {
-            let hostname = pair_until_interrupted(code, &secrets.link_key, &arguments.domain)?;
-            Some((edge_text(&hostname, code), format!("Paired with the edge {hostname}.")))
+            let (hostname, served) = pair_until_interrupted(code, &secrets.link_key, &arguments.domain)?;
+            let withheld = withheld_text(served.as_ref());
+            Some((edge_text(&hostname, code), format!("Paired with the edge {hostname}.{withheld}")))
         }
         None => None,
     };
@@ -131,7 +133,11 @@ pub fn setup(arguments: &SetupArguments) -> Result<(), Problem> {
 }
 
 /// Ctrl-C ends it like any failure: what was made goes.
-fn pair_until_interrupted(code: &PairingCode, key: &LinkKey, domains: &[Domain]) -> Result<String, Problem> {
+fn pair_until_interrupted(
+    code: &PairingCode,
+    key: &LinkKey,
+    domains: &[Domain],
+) -> Result<(String, Option<ServedDomains>), Problem> {
     daemon::block_on(async {
         tokio::select! {
             paired = pair_with(code, key, domains) => paired,
@@ -154,7 +160,7 @@ pub fn pair(config_path: &Path, code: &str) -> Result<(), Problem> {
     let secrets = role.as_owner(|| {
         if config.edges.is_empty() { Secrets::ensure(&config.data) } else { Secrets::load(&config.data) }
     })?;
-    let hostname = pair_until_interrupted(&code, &secrets.link_key, &config.domains)?;
+    let (hostname, served) = pair_until_interrupted(&code, &secrets.link_key, &config.domains)?;
     let text = if config.edges.iter().any(|pin| pin.name == hostname) {
         without_edge(&text, &hostname)
     } else {
@@ -162,7 +168,7 @@ pub fn pair(config_path: &Path, code: &str) -> Result<(), Problem> {
     };
     let text = format!("{}\n\n{}", text.trim_end(), edge_text(&hostname, &code));
     role.finish(&text)?;
-    println!("Paired with the edge {hostname}. Restart Home to use it.");
+    println!("Paired with the edge {hostname}.{} Restart Home to use it.", withheld_text(served.as_ref()));
     Ok(())
 }
 
@@ -182,7 +188,20 @@ fn parse_code(text: &str) -> Result<PairingCode, Problem> {
     text.parse().map_err(|error| Problem::setup(error, "copy the whole code as the edge printed it"))
 }
 
-async fn pair_with(code: &PairingCode, key: &LinkKey, domains: &[Domain]) -> Result<String, Problem> {
+/// What the operator has to know of domains that the edge does not let this home serve; nothing when it has all.
+fn withheld_text(served: Option<&ServedDomains>) -> String {
+    let lines = served.into_iter().flat_map(|served| {
+        served.withheld().map(|domain| format!("\n\nNOTE: {}.", withheld_words(domain, &served.home)))
+    });
+    let text: String = lines.collect();
+    if text.is_empty() { text } else { format!("{text}\n\n") }
+}
+
+async fn pair_with(
+    code: &PairingCode,
+    key: &LinkKey,
+    domains: &[Domain],
+) -> Result<(String, Option<ServedDomains>), Problem> {
     let dialled = Dialer::new().dial(&code.address, key, code.fingerprint, link::ALPN_PAIRING).await;
     let stream = dialled.map_err(|error| not_reached(&error, code))?;
     let proof = Proof::new(&code.secret, &stream.peer_spki, key.spki());
@@ -190,11 +209,12 @@ async fn pair_with(code: &PairingCode, key: &LinkKey, domains: &[Domain]) -> Res
     let (frames, queue) = wire::frame_queue();
     frames.send(Frame::Pair(request));
     let writing = tokio::spawn(wire::write_frames(stream.writer, queue));
-    let answer = FrameReader::new(stream.reader).next(ANSWER_PATIENCE).await;
+    let mut reader = FrameReader::for_pairing(stream.reader, Accepts::Paired);
+    let answer = reader.next(ANSWER_PATIENCE).await;
     drop(frames);
     let _ = writing.await;
     match answer {
-        Ok(Some(Frame::Paired(PairingResult::Paired { hostname }))) => Ok(hostname),
+        Ok(Some(Frame::Paired(PairingResult::Paired { hostname, served }))) => Ok((hostname, served)),
         Ok(Some(Frame::Paired(PairingResult::Refused(why)))) => Err(Problem::failed(
             format!("the edge refused: {why}"),
             "make a new code at the edge with 'postern edge pair'",

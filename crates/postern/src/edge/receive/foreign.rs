@@ -17,7 +17,7 @@ impl Receive {
         let own_postmaster = || {
             let nobodys = address.local().eq_ignore_ascii_case("postmaster")
                 && address.domain().as_str() == self.shared.judges.visitors.hostname
-                && self.postmaster_home().is_none();
+                && self.shared.homes.first_serving().is_none();
             foreign.first().filter(|_| nobodys)
         };
         foreign.route(address.domain()).or_else(own_postmaster).cloned()

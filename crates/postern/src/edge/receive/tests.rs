@@ -4,9 +4,9 @@ use super::*;
 
 fn receive(dir: &std::path::Path) -> Receive {
     let homes = Arc::new(Homes::open(&dir.join("homes"), 1 << 20).unwrap());
-    let home = homes.pair([7; 32], UnixTime(1)).unwrap();
+    let home = homes.pair([7; 32], &crate::edge::homes::Grant::Free, &[], UnixTime(1)).unwrap();
     let name = mail::Domain::parse("example.org").unwrap();
-    home.keep(link::Snapshot {
+    let snapshot = link::Snapshot {
         generation: 1,
         domains: vec![link::DomainPolicy { name, catch_all: true }],
         subaddress_separators: String::new(),
@@ -18,8 +18,8 @@ fn receive(dir: &std::path::Path) -> Receive {
         outbound: false,
         return_paths: None,
         srs: None,
-    })
-    .unwrap();
+    };
+    homes.keep(&home, snapshot).unwrap();
     let trace = Trace::open(&dir.join("trace"), link::Role::Edge).unwrap();
     let hand_offs = HandOffs::new(4 << 20, Duration::from_secs(60), trace.clone());
     let dns = net::dns::Dns::new(&[([127, 0, 0, 1], 9).into()]).unwrap();
