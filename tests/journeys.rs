@@ -39,6 +39,7 @@ mod strangers;
 mod suites;
 mod tls_policy;
 mod tls_reports;
+mod unheard;
 mod wrong_situations;
 
 use std::sync::{Mutex, MutexGuard, PoisonError};

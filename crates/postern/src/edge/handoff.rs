@@ -124,6 +124,11 @@ enum LiveState {
 }
 
 impl HandOff {
+    /// Whom it is for.
+    pub fn home(&self) -> Arc<Home> {
+        Arc::clone(&self.home)
+    }
+
     /// The item.
     pub const fn item(&self) -> ItemId {
         self.open.item

@@ -4,6 +4,7 @@ mod away;
 mod command;
 mod domains;
 mod home;
+mod unheard;
 
 use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};

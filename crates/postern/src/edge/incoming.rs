@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use mail::{Reply, Verdict};
+use mail::{ItemId, Reply, Verdict};
 use net::smtp_server::Answers;
 
 use super::foreign::{ForeignHome, Passage};
@@ -46,6 +46,14 @@ pub enum Incoming {
 }
 
 impl Incoming {
+    /// The home and the item under which it may keep the message; `None` when nobody here knows it again.
+    pub fn identity(&self) -> Option<(Arc<Home>, ItemId)> {
+        match self {
+            Self::HandOff(message) => Some((message.home(), message.item())),
+            Self::Passage(_) => None,
+        }
+    }
+
     /// Octets of the message so far.
     pub const fn octets(&self) -> u64 {
         match self {

@@ -10,7 +10,9 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use link::Open;
-use mail::{Address, Client, Envelope, Place, Recipient, Reply, ReversePath, Sign, UnixTime, Verdict};
+use mail::{
+    Address, Client, Envelope, ItemId, Place, Recipient, Reply, ReversePath, Sign, UnixTime, Verdict,
+};
 use mailauth::spf::Spf;
 use net::patience::{Patience, Pressure};
 use net::smtp_server::{Answers, Early, Service};
@@ -21,7 +23,7 @@ use super::door::{Admission, Door};
 use super::foreign::ForeignHomes;
 use super::greylist::{Greyed, Greylist};
 use super::handoff::{HandOffs, Telling};
-use super::homes::Homes;
+use super::homes::{Home, Homes};
 use super::incoming::{Incoming, Target};
 use super::judge::{self, Examination, Judgement, Judges, Taken};
 use super::score;
@@ -35,6 +37,9 @@ use crate::trace::Trace;
 const UNKNOWN_BEFORE_DELAY: u32 = 3;
 /// How slowly. Only as long as there are places to spare: it costs a timer and nothing else.
 const DELAY: Duration = Duration::from_secs(3);
+
+/// Replies of one session of which nothing shows yet that they were read.
+const UNHEARD_MAX: usize = 8;
 
 /// What all sessions share.
 pub struct Reception {
@@ -86,6 +91,9 @@ pub struct Receive {
     /// Boxed, as the message is: a session that idles has little.
     transaction: Box<Transaction>,
     message: Option<Box<(Incoming, Examination)>>,
+    /// Messages that were answered 250, which nothing shows yet to have been read: the last one, or some when the client
+    /// does not wait for replies.
+    unheard: Vec<(Arc<Home>, ItemId)>,
 }
 
 /// What is known of the transaction that is going on.
@@ -130,6 +138,7 @@ impl Receive {
             unknown_recipients: 0,
             transaction: Box::default(),
             message: None,
+            unheard: Vec::new(),
         }
     }
 
@@ -302,7 +311,11 @@ impl Receive {
         match examination.judge(&shared.judges, spf, &self.visitor, &signs, &envelope).await {
             Judgement::Deliver(verdict) => {
                 let wanted = verdict.place == Place::Inbox;
+                let identity = message.identity();
                 let answers = message.finish(verdict, self.transaction.telling).await;
+                if answers.all.is_positive() {
+                    self.answered(identity);
+                }
                 if wanted && answers.all.is_positive() {
                     self.admission.know();
                     shared.greylist.has_delivered(self.admission.ip(), system::now().as_secs());
@@ -314,6 +327,16 @@ impl Receive {
                 reply.into()
             }
         }
+    }
+}
+
+impl Receive {
+    /// The message was answered 250. What is forgotten here is delivered twice, should it come again.
+    fn answered(&mut self, identity: Option<(Arc<Home>, ItemId)>) {
+        if self.unheard.len() >= UNHEARD_MAX {
+            self.unheard.remove(0);
+        }
+        self.unheard.extend(identity);
     }
 }
 
@@ -446,6 +469,10 @@ impl Service for Receive {
         Box::pin(self.conclude(message, examination)).await
     }
 
+    fn heard(&mut self) {
+        self.unheard.clear();
+    }
+
     async fn aborted(&mut self, _cause: Cause) {
         if let Some(mut message) = self.message.take() {
             message.0.abort();
@@ -455,6 +482,9 @@ impl Service for Receive {
 
 impl Drop for Receive {
     fn drop(&mut self) {
+        for (home, item) in self.unheard.drain(..) {
+            home.unheard.tell(item);
+        }
         if let Some(mut message) = self.message.take() {
             message.0.abort();
         }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use link::{Frame, Hello, SERVED_DOMAINS};
+use link::{Frame, Hello, SERVED_DOMAINS, UNHEARD};
 use net::link_transport::LinkStream;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -52,6 +52,9 @@ pub async fn serve(mut stream: LinkStream, home: Arc<Home>, context: LinkContext
     // Home's address stays out of the log: nothing on Edge is to tell where Home is.
     tracing::info!(home = %home.name, transport = transport.as_str(), "link up");
     context.deliveries.repeat_outcomes(&home, &frames);
+    if theirs.capabilities.iter().any(|ability| ability == UNHEARD) {
+        home.unheard.linked(frames.clone());
+    }
     tasks.spawn(drain::run(Arc::clone(&home), Arc::clone(&live)));
     tasks.spawn(send_trace(Arc::clone(&home), frames.clone()));
     if theirs.capabilities.iter().any(|ability| ability == SERVED_DOMAINS) {
@@ -67,6 +70,7 @@ pub async fn serve(mut stream: LinkStream, home: Arc<Home>, context: LinkContext
         }
     };
     if home.disconnect(&live) {
+        home.unheard.unlinked();
         tokio::task::block_in_place(|| home.was_here(crate::system::now()));
         context.deliveries.link_lost(&home);
     }

@@ -10,6 +10,7 @@ use spool::{RealDisk, Spool};
 use tokio::sync::Notify;
 
 use super::domains::Grant;
+use super::unheard::Unheard;
 use crate::files;
 use crate::live::Live;
 use crate::problem::Problem;
@@ -53,6 +54,8 @@ pub struct Home {
     pub outcomes: Spool,
     /// Trace events that it has not confirmed yet.
     pub unsent: Unsent,
+    /// Messages that may come again.
+    pub unheard: Unheard,
     /// Told when a message was sealed or a trace event was added.
     pub stirred: Notify,
 }
@@ -84,6 +87,7 @@ impl Home {
             sealed,
             outcomes,
             unsent: Unsent::default(),
+            unheard: Unheard::default(),
             stirred: Notify::new(),
         })
     }

@@ -4,11 +4,19 @@ use super::*;
 
 const BOB: &str = "bob--example.org";
 
-/// The steps that the trace has of an item.
-fn steps(home: &Fixture, item: u8) -> Vec<String> {
-    let events = crate::trace::read(&home._dir.path().join("trace")).unwrap_or_default();
-    let of_item = events.into_iter().filter(|event| event.item == Some(ItemId::from_bytes([item; 16])));
-    of_item.map(|event| event.step).collect()
+/// The steps that the trace has of an item, once it has any: lines are gathered before they are written.
+async fn steps(home: &Fixture, item: u8) -> Vec<String> {
+    let item = Some(ItemId::from_bytes([item; 16]));
+    for _ in 0..1000 {
+        let events = crate::trace::read(&home._dir.path().join("trace")).unwrap_or_default();
+        let steps: Vec<String> =
+            events.into_iter().filter(|event| event.item == item).map(|event| event.step).collect();
+        if !steps.is_empty() {
+            return steps;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+    }
+    Vec::new()
 }
 
 /// The first message, whose 250 nothing shows to have been read.
@@ -28,7 +36,7 @@ async fn the_same_message_again_over_any_edge_is_answered_250_and_goes_nowhere()
     home.live(2, &["bob"], MESSAGE);
     assert_eq!(home.answer().await, [250]);
     assert_eq!(home.count(BOB, "INBOX"), 1);
-    assert_eq!(steps(&home, 2), ["repeated"]);
+    assert_eq!(steps(&home, 2).await, ["repeated"]);
     home.relink();
     home.sealed(3, &["bob"], MESSAGE);
     assert_eq!(home.answer().await, [250], "Edge may forget it");
