@@ -72,7 +72,8 @@ fn who_guesses_passwords_has_a_few_of_them_checked_and_the_owner_logs_in_meanwhi
     for source in 0..SOURCES {
         let line = format!("login failed client=10.66.{source}.1 ");
         let checked = log.matches(&line).count();
-        let most = 10 * (seconds / 60 + 1);
+        // A machine that is busy takes longer than it was told to.
+        let most = 10 * (seconds / 60 + 2);
         assert!((1..=most).contains(&checked), "{checked} of 10.66.{source}.1 were checked");
     }
     assert!(!log.contains("login failed client=192.168.77.60"), "{log}");

@@ -90,13 +90,16 @@ fn what_a_client_did_wrong_counts_also_when_it_resets_the_connection() {
     let usual =
         USUAL_DOOR.replace("greet_pause = 1", "greet_pause = 0").replace("_minute = 120", "_minute = 100000");
     let unknown = ["EHLO sender.test", "MAIL FROM:<a@sender.test>", "RCPT TO:<nobody@example.org>"];
-    for (lines, at) in [(&["NONSENSE"][..], "62"), (&unknown[..], "42")] {
+    for (lines, most) in [(&["NONSENSE"][..], 60), (&unknown[..], 40)] {
         let pair = Pair::with(&PairOptions { edge_config: usual.clone(), ..PairOptions::default() });
         let mut python = process::command(None, "/usr/bin/python3");
         python.args(["-c", RESETS, &pair.smtp.ip().to_string(), &pair.smtp.port().to_string()]).args(lines);
         let printed = process::run_ok(python, b"", PATIENCE);
-        let expected = format!("{at} 421 4.7.0 Too many errors");
-        assert!(printed.starts_with(&expected), "{lines:?}: {printed}");
+        let at = printed.split(' ').next().and_then(|number| number.parse::<u32>().ok());
+        // What leaks away while a slow machine goes on is a handful.
+        let expected = most + 2..most + 12;
+        assert!(at.is_some_and(|at| expected.contains(&at)), "{lines:?}: {printed}");
+        assert!(printed.contains("421 4.7.0 Too many errors"), "{lines:?}: {printed}");
     }
 }
 

@@ -197,6 +197,17 @@ mod tests {
     }
 
     #[test]
+    fn sessions_are_one_to_a_hundred_thousand_and_an_address_has_one_at_least() {
+        let home = |limits: &str| {
+            let text = format!("domains = [\"example.org\"]\n[limits]\n{limits}\n");
+            parse::<HomeConfig>(Path::new("home.toml"), &text).is_ok()
+        };
+        let sessions = ["sessions = 0", "sessions = 1", "sessions = 100000", "sessions = 100001"];
+        assert_eq!(sessions.map(home), [false, true, true, false]);
+        assert_eq!(["sessions_per_address = 0", "sessions_per_address = 1"].map(home), [false, true]);
+    }
+
+    #[test]
     fn unsigned_addresses_are_ours_and_no_more_than_their_limit() {
         let home =
             |unsigned: &str| format!("domains = [\"example.org\"]\n[return_path]\nunsigned = [{unsigned}]\n");

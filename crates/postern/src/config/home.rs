@@ -300,6 +300,24 @@ impl EdgePin {
     }
 }
 
+impl Limits {
+    fn check(&self) -> Result<(), String> {
+        if !((64 << 10)..=(1 << 30)).contains(&self.message.0) {
+            return Err("[limits] message has to be 64 KiB to 1 GiB".to_owned());
+        }
+        if self.body_memory.0 < 4 << 20 {
+            return Err("[limits] body_memory has to be at least 4 MiB".to_owned());
+        }
+        if !(1..=100_000).contains(&self.sessions) {
+            return Err("[limits] sessions has to be 1 to 100000".to_owned());
+        }
+        if self.sessions_per_address == 0 {
+            return Err("[limits] sessions_per_address of 0 would turn everybody away".to_owned());
+        }
+        Ok(())
+    }
+}
+
 impl Checked for HomeConfig {
     const ROLE: link::Role = link::Role::Home;
 
@@ -311,18 +329,7 @@ impl Checked for HomeConfig {
         if let Some(literal) = self.domains.iter().find(|domain| domain.is_literal()) {
             return Err(format!("domains: {literal} is an address literal, not a domain"));
         }
-        if !((64 << 10)..=(1 << 30)).contains(&self.limits.message.0) {
-            return Err("[limits] message has to be 64 KiB to 1 GiB".to_owned());
-        }
-        if self.limits.body_memory.0 < 4 << 20 {
-            return Err("[limits] body_memory has to be at least 4 MiB".to_owned());
-        }
-        if !(1..=100_000).contains(&self.limits.sessions) {
-            return Err("[limits] sessions has to be 1 to 100000".to_owned());
-        }
-        if self.limits.sessions_per_address == 0 {
-            return Err("[limits] sessions_per_address of 0 would turn everybody away".to_owned());
-        }
+        self.limits.check()?;
         if self.queue.retry.is_empty() || self.queue.retry.iter().any(|wait| wait.0 == 0) {
             return Err("[queue] retry needs at least one wait, none of them 0".to_owned());
         }

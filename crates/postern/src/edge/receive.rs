@@ -282,6 +282,21 @@ impl Receive {
         }
     }
 
+    /// Hands a message off. Who delivers what is no junk is known from then on.
+    async fn deliver(&mut self, message: Incoming, verdict: Verdict) -> Answers {
+        let wanted = verdict.place == Place::Inbox;
+        let identity = message.identity();
+        let answers = message.finish(verdict, self.transaction.telling).await;
+        if answers.all.is_positive() {
+            self.answered(identity);
+            if wanted {
+                self.admission.know();
+                self.shared.greylist.has_delivered(self.admission.ip(), system::now().as_secs());
+            }
+        }
+        answers
+    }
+
     /// Judges a message that is whole and hands it off.
     async fn conclude(&mut self, mut message: Incoming, mut examination: Examination) -> Answers {
         let shared = Arc::clone(&self.shared);
@@ -309,19 +324,7 @@ impl Receive {
             return lost().into();
         };
         match examination.judge(&shared.judges, spf, &self.visitor, &signs, &envelope).await {
-            Judgement::Deliver(verdict) => {
-                let wanted = verdict.place == Place::Inbox;
-                let identity = message.identity();
-                let answers = message.finish(verdict, self.transaction.telling).await;
-                if answers.all.is_positive() {
-                    self.answered(identity);
-                }
-                if wanted && answers.all.is_positive() {
-                    self.admission.know();
-                    shared.greylist.has_delivered(self.admission.ip(), system::now().as_secs());
-                }
-                answers
-            }
+            Judgement::Deliver(verdict) => self.deliver(message, verdict).await,
             Judgement::Refuse(reply, signs) => {
                 message.refused(&reply, &score::explain(&signs));
                 reply.into()

@@ -33,14 +33,17 @@ impl Ports {
 
     /// As `status` shows them, of the ports that are open.
     pub(super) fn as_json(&self, config: &HomeConfig) -> Value {
-        let mut ports = json!({ "submission": self.submission.count().as_json() });
-        if config.deliver.is_none() {
-            ports["imap"] = self.imap.count().as_json();
-        }
-        if config.foreign_edge.is_some() {
-            ports["foreign_edge"] = self.foreign_edge.count().as_json();
-        }
-        ports
+        let open = [
+            ("imap", &self.imap, config.deliver.is_none()),
+            ("submission", &self.submission, true),
+            ("foreign-edge", &self.foreign_edge, config.foreign_edge.is_some()),
+        ];
+        let rows = open.into_iter().filter(|(_, _, is_open)| *is_open).map(|(name, places, _)| {
+            let mut row = places.count().as_json();
+            row["port"] = json!(name);
+            row
+        });
+        rows.collect()
     }
 }
 
