@@ -17,14 +17,20 @@ use testkit::{Pair, PairOptions, message, until};
 use crate::alone;
 
 const PATIENCE: Duration = Duration::from_secs(300);
+/// OpenSMTPD makes one connection to a host in five seconds when the last one was lost. `POSTERN_UNHEARD=200` has it send
+/// as many as the others, which takes a quarter of an hour.
+const OPENSMTPD_MESSAGES: u32 = 12;
+const OPENSMTPD_PATIENCE: Duration = Duration::from_secs(2400);
 /// Where the lab has its internet, and so the MTA.
 const REMOTE: IpAddr = IpAddr::V4(Ipv4Addr::new(203, 0, 113, 1));
 /// What the world takes for the mail host: whoever cuts.
 const CUTTER: &str = "203.0.113.50";
 const MESSAGES: u32 = 200;
+/// Their subjects; OpenSMTPD takes no more than a hundred over one connection.
+const BATCHES: [&str; 2] = ["first", "second"];
 
 /// Each of the messages is cut at its reply once, and comes again until its sender has heard.
-fn each_message_is_there_once<M: RemoteMta>(start: impl FnOnce(&Site) -> M) {
+fn each_message_is_there_once<M: RemoteMta>(messages: u32, start: impl FnOnce(&Site) -> M) {
     let _alone = alone();
     if !NetworkLab::is_possible() {
         println!("NOT RUN: network namespaces can't be made here (it takes root)");
@@ -48,36 +54,42 @@ fn each_message_is_there_once<M: RemoteMta>(start: impl FnOnce(&Site) -> M) {
     python.args(["-c", include_str!("unheard/cut.py"), CUTTER, "203.0.113.2", "25"]);
     let cutter = Process::start(python, &pair.dir().join("cutter.log"));
     until("the cutter listens", PATIENCE, || cutter.log().contains("ready").then_some(()));
-    hand_in(&lab, &remote, pair.dir());
+    hand_in(&lab, &remote, messages, pair.dir());
 
     let count = |word: &str| cutter.log().lines().filter(|line| line.starts_with(word)).count();
-    until("each was cut and each was heard at last", PATIENCE, || {
-        (count("cut") == MESSAGES as usize && count("passed") >= MESSAGES as usize).then_some(())
+    until("each was cut and each was heard at last", OPENSMTPD_PATIENCE.max(PATIENCE), || {
+        remote.try_again();
+        (count("cut") == messages as usize && count("passed") >= messages as usize).then_some(())
     });
     let copies = copies(&pair);
     let twice: Vec<_> = copies.iter().filter(|(_, copies)| **copies > 1).collect();
-    assert_eq!(copies.len(), MESSAGES as usize, "all are there");
+    assert_eq!(copies.len(), messages as usize, "all are there");
     assert!(twice.is_empty(), "these are there more than once: {twice:?}");
     let story = pair.home.command_ok(&["trace", "not delivered again"], "");
-    assert_eq!(story.lines().count(), count("passed"), "the trace says of each that it came again");
+    let repeated = story.lines().filter(|line| line.contains("not delivered again")).count();
+    // Exim gives one up now and then before its reply, and so sends it a third time.
+    assert!(repeated >= count("passed"), "the trace says of {repeated} that they came again");
 }
 
-fn hand_in(lab: &NetworkLab, remote: &impl RemoteMta, dir: &std::path::Path) {
+fn hand_in(lab: &NetworkLab, remote: &impl RemoteMta, messages: u32, dir: &std::path::Path) {
     let from = format!("you@{}", remote.domain());
-    let numbers = Numbers {
-        namespace: lab.internet(),
-        server: (REMOTE, 25).into(),
-        login: None,
-        from: &from,
-        to: "alice@example.org",
-        word: "numbered",
-        count: MESSAGES,
-        pause: Duration::ZERO,
-        line: "body",
-        large_every: 50,
-    };
-    let told = Numbered::start(&numbers, dir).end(PATIENCE);
-    assert_eq!(told.taken.len(), MESSAGES as usize, "{told:?}");
+    let count = messages / 2;
+    for word in BATCHES {
+        let numbers = Numbers {
+            namespace: lab.internet(),
+            server: (REMOTE, 25).into(),
+            login: None,
+            from: &from,
+            to: "alice@example.org",
+            word,
+            count,
+            pause: Duration::ZERO,
+            line: "body",
+            large_every: 50,
+        };
+        let told = Numbered::start(&numbers, dir).end(PATIENCE);
+        assert_eq!(told.taken.len(), count as usize, "{told:?}");
+    }
 }
 
 fn copies(pair: &Pair) -> BTreeMap<String, u32> {
@@ -104,15 +116,16 @@ fn zones(remote: &str) -> Vec<(String, String)> {
 
 #[test]
 fn what_postfix_sends_again_is_there_once() {
-    each_message_is_there_once(Postfix::remote);
+    each_message_is_there_once(MESSAGES, Postfix::remote);
 }
 
 #[test]
 fn what_exim_sends_again_is_there_once() {
-    each_message_is_there_once(Exim::start);
+    each_message_is_there_once(MESSAGES, Exim::start);
 }
 
 #[test]
 fn what_opensmtpd_sends_again_is_there_once() {
-    each_message_is_there_once(OpenSmtpd::start);
+    let wanted = std::env::var("POSTERN_UNHEARD").ok().and_then(|messages| messages.parse().ok());
+    each_message_is_there_once(wanted.unwrap_or(OPENSMTPD_MESSAGES), OpenSmtpd::start);
 }

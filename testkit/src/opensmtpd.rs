@@ -3,14 +3,17 @@
 //! Debian 12's offers STARTTLS and fails at it: its keys are in a process of their own, and what it does for that does
 //! not work with OpenSSL 3 (OpenSMTPD's issue 1171). So it stands for hosts whose TLS is broken.
 
+use std::time::Duration;
+
 use crate::cell::Cell;
-use crate::process::Process;
+use crate::process::{self, Process};
 use crate::remote_mta::{RemoteMta, Site, read_mailbox, wait_for_greeting, wait_for_silence};
 
 use crate::submission::{Security, Submission};
 
 const DOMAIN: &str = "opensmtpd.test";
 const CONFIGURATION: &str = "etc/smtpd.conf";
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// An OpenSMTPD with files of its own. It ends when it is dropped.
 #[derive(Debug)]
@@ -60,6 +63,13 @@ impl RemoteMta for OpenSmtpd {
         wait_for_silence(&self.site.namespace, self.site.port(25));
     }
 
+    fn try_again(&self) {
+        // By itself it waits for minutes.
+        let mut control = self.cell.command("/opt/usr/sbin/smtpctl");
+        control.args(["schedule", "all"]);
+        let _ = process::run(control, b"", PATIENCE);
+    }
+
     fn greylist(&mut self, on: bool) {
         let filter =
             "filter later phase rcpt-to match src { 0.0.0.0/0 } reject \"451 4.7.1 come back later\"\n";
@@ -95,6 +105,8 @@ fn configuration(site: &Site, filter: &str) -> String {
          listen on {address} tls pki own hostname mx.{DOMAIN} {filtered}\n\
          action box maildir \"/var/mail\" virtual {{ \"@\" = nobody }}\n\
          action out relay helo mx.{DOMAIN}\n\
+         mta limit conn-delay-host 0 conn-delay-source 0 conn-delay-connector 0 conn-delay-relay 0\n\
+         mta limit conn-delay-domain 0 reconn-delay-route 0\n\
          match from any for rcpt-to \"rejected@{DOMAIN}\" reject\n\
          match from any for domain \"{DOMAIN}\" action box\n\
          match from local for any action out\nmatch from src {address} for any action out\n"

@@ -43,6 +43,9 @@ pub trait RemoteMta {
     /// Kills it. What it has taken stays in its queue and its mailboxes.
     fn stop(&mut self);
 
+    /// Has it try at once what is in its queue, if it would wait for long.
+    fn try_again(&self) {}
+
     /// Whether it puts everybody off for now, with a 4xx reply.
     fn greylist(&mut self, on: bool);
 

@@ -2,6 +2,7 @@
 message comes: with a reset, or in order, in turn. It takes STARTTLS out of the offer, to see what passes.
 Arguments: listening address, the mail host, its port."""
 import re
+import select
 import socket
 import struct
 import sys
@@ -10,66 +11,61 @@ import threading
 seen, lock = set(), threading.Lock()
 
 
-def say(*words):
-    with lock:
-        print(*words, flush=True)
-
-
 def reset(connection):
-    try:
-        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-    except OSError:
-        pass
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     connection.close()
 
 
+def cuts(subject):
+    """Whether it comes for the first time, and how many have."""
+    with lock:
+        first = subject not in seen
+        seen.add(subject)
+        print("cut" if first else "passed", subject, flush=True)
+        return first, len(seen)
+
+
 def serve(client):
+    # One thread for both ways: what is closed while somebody waits for it is not closed.
     server = socket.create_connection((sys.argv[2], int(sys.argv[3])), timeout=60)
-    client.settimeout(60)
-    state = {"id": None, "over": False}
-
-    def upwards():
-        tail = b""
-        try:
-            while data := client.recv(65536):
-                tail = (tail + data)[-200000:]
-                found = re.findall(rb"^Subject: (numbered-\d+)\r$", tail, re.M)
-                if found:
-                    state["id"] = found[-1]
-                server.sendall(data)
-            server.shutdown(socket.SHUT_WR)
-        except OSError:
-            pass
-
-    thread = threading.Thread(target=upwards, daemon=True)
-    thread.start()
-    try:
-        while data := server.recv(65536):
-            data = data.replace(b"250-STARTTLS\r\n", b"250-XNOTHING\r\n").replace(b"250 STARTTLS\r\n", b"250 XNOTHING\r\n")
+    tail, subject = b"", ""
+    while True:
+        ready, _, _ = select.select([client, server], [], [], 120)
+        if client in ready:
+            data = client.recv(65536)
+            if not data:
+                break
+            tail = (tail + data)[-70000:]
+            found = re.findall(rb"^Subject: ((?:first|second)-\d+)\r$", tail, re.M)
+            if found:
+                subject = found[-1].decode()
+            server.sendall(data)
+        if server in ready:
+            data = server.recv(65536)
+            if not data:
+                break
+            data = re.sub(rb"(250[- ])STARTTLS\r\n", rb"\1XNOTHING\r\n", data)
             if b"250 2.0.0 Taken as" in data:
-                with lock:
-                    first = state["id"] not in seen
-                    seen.add(state["id"])
-                    turn = len(seen)
+                first, turn = cuts(subject)
                 if first:
-                    say("cut", state["id"].decode())
                     reset(server)
-                    reset(client) if turn % 2 else client.close()
-                    return
-                say("passed", state["id"].decode())
+                    return reset(client) if turn % 2 else client.close()
             client.sendall(data)
+        if not ready:
+            break
+    client.close()
+    server.close()
+
+
+def serve_whole(client):
+    try:
+        serve(client)
     except OSError:
-        pass
-    for connection in (client, server):
-        try:
-            connection.shutdown(socket.SHUT_RDWR)
-        except OSError:
-            pass
-        connection.close()
+        client.close()
 
 
 listener = socket.create_server((sys.argv[1], 25), backlog=256)
 print("ready", flush=True)
 while True:
     connection, _ = listener.accept()
-    threading.Thread(target=serve, args=(connection,), daemon=True).start()
+    threading.Thread(target=serve_whole, args=(connection,), daemon=True).start()

@@ -21,7 +21,8 @@ impl Postfix {
              virtual_mailbox_domains = {DOMAIN}\nvirtual_mailbox_base = {mail}\n\
              virtual_mailbox_maps = static:all/\nvirtual_uid_maps = static:65534\nvirtual_gid_maps = static:65534\n\
              smtp_tls_security_level = dane\nsmtp_dns_support_level = dnssec\nsmtp_tls_loglevel = 1\n\
-             minimal_backoff_time = 1s\nmaximal_backoff_time = 5s\nqueue_run_delay = 1s\n\
+             minimal_backoff_time = 1s\nmaximal_backoff_time = 5s\nqueue_run_delay = 1s\ntransport_retry_time = 1s\n\
+             smtp_destination_concurrency_failed_cohort_limit = 100\nsmtp_connection_cache_on_demand = no\n\
              smtpd_recipient_restrictions = check_recipient_access inline:{{rejected@{DOMAIN}=REJECT}}, \
              permit_mynetworks, reject_unauth_destination\n",
             own = site.address,
