@@ -1,6 +1,6 @@
 """Stands before a mail host and cuts the connection where the reply to a message would pass, the first time that a
 message comes: with a reset, or in order, in turn. It takes STARTTLS out of the offer, to see what passes.
-Arguments: listening address, the mail host, its port."""
+Arguments: the mail host, its port, listening addresses."""
 import re
 import select
 import socket
@@ -27,7 +27,7 @@ def cuts(subject):
 
 def serve(client):
     # One thread for both ways: what is closed while somebody waits for it is not closed.
-    server = socket.create_connection((sys.argv[2], int(sys.argv[3])), timeout=60)
+    server = socket.create_connection((sys.argv[1], int(sys.argv[2])), timeout=60)
     tail, subject = b"", ""
     while True:
         ready, _, _ = select.select([client, server], [], [], 120)
@@ -64,8 +64,9 @@ def serve_whole(client):
         client.close()
 
 
-listener = socket.create_server((sys.argv[1], 25), backlog=256)
+listeners = [socket.create_server((address, 25), backlog=256) for address in sys.argv[3:]]
 print("ready", flush=True)
 while True:
-    connection, _ = listener.accept()
-    threading.Thread(target=serve_whole, args=(connection,), daemon=True).start()
+    for listener in select.select(listeners, [], [])[0]:
+        connection, _ = listener.accept()
+        threading.Thread(target=serve_whole, args=(connection,), daemon=True).start()

@@ -13,6 +13,7 @@ use super::answering::Answering;
 use super::buffer::Buffer;
 use super::head::{self, path};
 use super::plan::{Onward, Plan, Planned, plan};
+use super::repeats::Digest;
 use super::waiting::Waiting;
 use super::{Arrivals, not_now};
 use crate::home::directory::AccountId;
@@ -164,15 +165,33 @@ fn rewrite(shared: &Arrivals, buffer: &mut Buffer, judgement: &Judgement) -> io:
     Ok(())
 }
 
-/// `kept` is why the operator gets it, when a filter wants that.
+/// `kept` is why the operator gets it, when a filter wants that. The same message as one that may not have been heard
+/// waits beside the link for the word on that one; what was sealed has had it before it came.
 fn commit(shared: &Arc<Arrivals>, whole: Whole, judgement: &Judgement, kept: Option<(String, Option<f64>)>) {
+    let digest = whole.buffer.digest(&whole.arrival.open.envelope, &whole.plan.places());
+    let open = digest.filter(|digest| shared.repeats.is_open(*digest, system::now()));
+    match (open, tokio::runtime::Handle::try_current()) {
+        (Some(open), Ok(runtime)) => {
+            let (shared, judgement) = (Arc::clone(shared), judgement.clone());
+            runtime.spawn(async move {
+                shared.repeats.word_on(open, system::now).await;
+                commit_now(&shared, whole, &judgement, (kept, digest));
+            });
+        }
+        _ => commit_now(shared, whole, judgement, (kept, digest)),
+    }
+}
+
+/// Why the operator gets it, if he does; and what it is known by.
+type About = (Option<(String, Option<f64>)>, Option<Digest>);
+
+fn commit_now(shared: &Arc<Arrivals>, whole: Whole, judgement: &Judgement, (kept, digest): About) {
     let Whole { arrival, plan, buffer, waiting } = whole;
     let contents = match buffer.contents() {
         Ok(contents) => contents,
         Err(error) => return unreadable(shared, Whole { arrival, plan, buffer, waiting }, &error),
     };
     let item = arrival.open.item;
-    let digest = buffer.digest(&arrival.open.envelope, &plan.places());
     let first = digest.and_then(|digest| shared.repeats.first_of(digest, system::now()));
     let owed = plan.deliveries.len() + plan.onward.len();
     let mut answering = Answering::new(shared, arrival, waiting, owed);

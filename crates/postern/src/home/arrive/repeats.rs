@@ -13,11 +13,15 @@ use std::time::Duration;
 
 use aws_lc_rs::hmac;
 use mail::{Client, Envelope, ItemId, UnixTime};
+use tokio::sync::Notify;
 
 /// How long a sender may take to come again. MTAs try for days, but first within minutes.
 const UNHEARD_FOR: Duration = Duration::from_secs(24 * 3600);
 /// How long an edge may take to say so: it waits for a client's next command, at the most.
 const RECENT_FOR: Duration = Duration::from_secs(15 * 60);
+/// How long a message waits that is the same as one whose hearing is open: a sender with several mail hosts to try comes again
+/// within milliseconds, beside the word of the edge that nobody heard.
+const WORD_PATIENCE: Duration = Duration::from_millis(250);
 /// Messages of which it is not known yet whether their 250 is read.
 const RECENT_MAX: usize = 16 * 1024;
 /// Messages whose 250 nobody may have read, and ids of such that are not here yet.
@@ -64,11 +68,15 @@ fn network(client: &Client) -> IpAddr {
 pub struct Repeats {
     key: hmac::Key,
     table: Mutex<Table>,
+    /// An edge has told of one.
+    told: Notify,
 }
 
 struct Table {
     /// Kept, and answered 250.
     recent: Aging<ItemId, Digest>,
+    /// How many of the recent ones are the same.
+    alike: Aging<Digest, u32>,
     /// Of which an edge said that nobody may have read it, before it was here: it rested sealed.
     announced: Aging<ItemId, ()>,
     /// Which message it was the first time.
@@ -80,10 +88,12 @@ impl Repeats {
     pub fn new(key: [u8; 32]) -> Self {
         let table = Table {
             recent: Aging::new(RECENT_MAX, RECENT_FOR),
+            alike: Aging::new(RECENT_MAX, RECENT_FOR),
             announced: Aging::new(UNHEARD_MAX, UNHEARD_FOR),
             unheard: Aging::new(UNHEARD_MAX, UNHEARD_FOR),
         };
-        Self { key: hmac::Key::new(hmac::HMAC_SHA256, &key), table: Mutex::new(table) }
+        let key = hmac::Key::new(hmac::HMAC_SHA256, &key);
+        Self { key, table: Mutex::new(table), told: Notify::new() }
     }
 
     fn table(&self) -> MutexGuard<'_, Table> {
@@ -102,6 +112,8 @@ impl Repeats {
             table.unheard.insert(digest, item, now);
         } else {
             table.recent.insert(item, digest, now);
+            let before = table.alike.get(&digest, now).unwrap_or_default();
+            table.alike.insert(digest, before.saturating_add(1), now);
         }
     }
 
@@ -112,6 +124,29 @@ impl Repeats {
             Some(digest) => table.unheard.insert(digest, item, now),
             None => table.announced.insert(item, (), now),
         }
+        drop(table);
+        self.told.notify_waiters();
+    }
+
+    /// Whether there is one message that is the same, and it is open whether its sender heard the 250. Where there are more,
+    /// somebody means to send the same many times.
+    pub fn is_open(&self, digest: Digest, now: UnixTime) -> bool {
+        let table = self.table();
+        table.alike.get(&digest, now) == Some(1) && table.unheard.get(&digest, now).is_none()
+    }
+
+    /// Waits for an edge's word on it, for a moment.
+    pub async fn word_on(&self, digest: Digest, now: impl Fn() -> UnixTime) {
+        let word = async {
+            loop {
+                let told = self.told.notified();
+                if !self.is_open(digest, now()) {
+                    return;
+                }
+                told.await;
+            }
+        };
+        let _ = tokio::time::timeout(WORD_PATIENCE, word).await;
     }
 
     /// The first one, when this is the same message again.
@@ -245,6 +280,35 @@ mod tests {
         repeats.kept(item(2), digest, now);
         repeats.unheard(item(2), now.plus_secs(RECENT_FOR.as_secs()));
         assert_eq!(repeats.first_of(digest, now.plus_secs(DAY)), None);
+    }
+
+    /// Symptom: Exim, cut off at the reply, gave the message to the next mail host two milliseconds later, and it was there
+    /// twice. Cause: it was faster than the edge's word.
+    #[tokio::test(start_paused = true)]
+    async fn the_same_message_waits_a_moment_for_the_word_on_the_first_one() {
+        let repeats = Repeats::new([1; 32]);
+        let digest = digest_of(&repeats, &[b"x"], &envelope("a@b.org", "192.0.2.1"), "x");
+        let now = UnixTime(DAY * 1_000_000);
+        let waited = async |repeats: &Repeats| {
+            let begun = tokio::time::Instant::now();
+            repeats.word_on(digest, || now).await;
+            begun.elapsed()
+        };
+        assert_eq!(waited(&repeats).await, Duration::ZERO, "it is the first one");
+        repeats.kept(item(1), digest, now);
+        assert_eq!(waited(&repeats).await, WORD_PATIENCE, "no word comes");
+        let telling = async {
+            tokio::time::sleep(Duration::from_millis(3)).await;
+            repeats.unheard(item(1), now);
+        };
+        let (waited_for_word, ()) = tokio::join!(waited(&repeats), telling);
+        assert!(waited_for_word < WORD_PATIENCE, "{waited_for_word:?}");
+        assert_eq!(repeats.first_of(digest, now), Some(item(1)));
+        // Who sends the same all the time is held up by nobody.
+        let other = digest_of(&repeats, &[b"y"], &envelope("a@b.org", "192.0.2.1"), "x");
+        repeats.kept(item(2), other, now);
+        repeats.kept(item(3), other, now);
+        assert!(!repeats.is_open(other, now));
     }
 
     #[test]
