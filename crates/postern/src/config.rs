@@ -25,7 +25,9 @@ pub use edge::{
 pub use filter::{Direction, FilterConfig, Kind as FilterKind, OnFailure, TIMEOUT_MAX as FILTER_TIMEOUT_MAX};
 pub use foreign_edge::ForeignEdgeConfig;
 pub use foreign_home::ForeignHomeConfig;
-pub use home::{EdgePin, HomeConfig, Limits as HomeLimits, OnLeak, QueueConfig, SendingConfig, Switch};
+pub use home::{
+    DateZone, EdgePin, HomeConfig, Limits as HomeLimits, OnLeak, QueueConfig, SendingConfig, Switch,
+};
 pub use smarthost::{SmarthostConfig, TlsStart};
 pub use units::{Octets, Seconds};
 

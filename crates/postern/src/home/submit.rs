@@ -290,6 +290,7 @@ impl Submit {
             now: system::now(),
             random: u128::from_le_bytes(system::random()),
             smtputf8: envelope.smtputf8,
+            date_zone: self.directory.policy().submission.date_zone,
         };
         let abroad =
             envelope.recipients.iter().map(|recipient| self.directory.abroad(&recipient.address)).sum();
