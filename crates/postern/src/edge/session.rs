@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use link::{Frame, Hello, SERVED_DOMAINS, UNHEARD};
+use link::{Frame, Hello, SEEN_AT, SERVED_DOMAINS, UNHEARD};
 use net::link_transport::LinkStream;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -32,7 +32,7 @@ pub struct LinkContext {
 /// Serves a link until it ends.
 pub async fn serve(mut stream: LinkStream, home: Arc<Home>, context: LinkContext) -> Result<(), LinkFault> {
     stream.trust();
-    let LinkStream { reader, writer, transport, .. } = stream;
+    let LinkStream { reader, writer, transport, remote, .. } = stream;
     let (frames, queue) = wire::frame_queue();
     let mut tasks = JoinSet::new();
     tasks.spawn(async move {
@@ -52,12 +52,16 @@ pub async fn serve(mut stream: LinkStream, home: Arc<Home>, context: LinkContext
     // Home's address stays out of the log: nothing on Edge is to tell where Home is.
     tracing::info!(home = %home.name, transport = transport.as_str(), "link up");
     context.deliveries.repeat_outcomes(&home, &frames);
-    if theirs.capabilities.iter().any(|ability| ability == UNHEARD) {
+    let knows = |wanted: &str| theirs.capabilities.iter().any(|ability| ability == wanted);
+    if knows(SEEN_AT) {
+        frames.send(Frame::SeenAt(remote.ip().to_canonical()));
+    }
+    if knows(UNHEARD) {
         home.unheard.linked(frames.clone());
     }
     tasks.spawn(drain::run(Arc::clone(&home), Arc::clone(&live)));
     tasks.spawn(send_trace(Arc::clone(&home), frames.clone()));
-    if theirs.capabilities.iter().any(|ability| ability == SERVED_DOMAINS) {
+    if knows(SERVED_DOMAINS) {
         tasks.spawn(send_served(Arc::clone(&home), Arc::clone(&context.homes), frames.clone()));
     }
     let ended = tokio::select! {

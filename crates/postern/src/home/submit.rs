@@ -379,6 +379,7 @@ impl Submit {
         let public: Vec<String> = edges.chain(domains).map(str::to_ascii_lowercase).collect();
         let private = leak::Private {
             own: &self.own_host.at(facts.now),
+            seen_at: &self.edges.seen_at(),
             client: client.map(|client| client.ip),
             helo: client.map_or("", |client| &client.helo),
             account: login.as_deref(),
