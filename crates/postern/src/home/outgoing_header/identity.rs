@@ -346,6 +346,57 @@ mod tests {
         }
     }
 
+    /// A hundred thousand fields made of the pieces that address lists are made of, in any order.
+    #[test]
+    fn whatever_leaves_is_plain_and_names_what_was_checked() {
+        const PIECES: [&str; 22] = [
+            "you@example.org",
+            "a@example.org",
+            "ceo@far.example",
+            "<",
+            ">",
+            "@",
+            ",",
+            ";",
+            ":",
+            "(",
+            ")",
+            "\"",
+            "\\",
+            " ",
+            "\r\n\t",
+            ".",
+            "you",
+            "example.org",
+            "far.example",
+            "=?utf-8?q?x?=",
+            "\u{f6}",
+            "[192.0.2.1]",
+        ];
+        let mine = |address: &Address| MINE.contains(&address.canonical().as_str());
+        let (mut state, mut taken) = (1_u64, 0);
+        for _ in 0..100_000 {
+            let mut value = String::new();
+            for _ in 0..(state >> 40) % 7 + 1 {
+                state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+                value.push_str(PIECES[(state >> 33) as usize % PIECES.len()]);
+            }
+            let header = format!("From: {value}\r\n");
+            let Ok(identity) = Identity::check(header.as_bytes(), &mine) else { continue };
+            taken += 1;
+            let field = fields(header.as_bytes()).next().unwrap();
+            let line = identity.in_place_of(&field).unwrap_or(field.raw);
+            let left = fields(line).next().unwrap();
+            assert!(is_plain(left.value), "{value:?} left as {:?}", left.unfolded());
+            let shown = left.unfolded();
+            for address in shown.split([',', ' ', '<', '>', '\t']).filter(|word| word.contains('@')) {
+                let is_name = shown.contains('"');
+                assert!(is_name || mine(&Address::parse(address).unwrap()), "{value:?} left as {shown:?}");
+            }
+        }
+        assert!(taken > 1000, "{taken} were taken");
+    }
+
     #[test]
     fn a_long_name_is_kept_at_its_limit_and_left_out_past_it() {
         let name = "n".repeat(NAME_OCTETS_MAX);
