@@ -177,6 +177,18 @@ mod tests {
     }
 
     #[test]
+    fn dates_leave_in_utc_unless_the_configuration_keeps_them() {
+        let zone = |value: &str| {
+            let text = format!("domains = [\"example.org\"]\n[submission]\n{value}");
+            parse::<HomeConfig>(Path::new("home.toml"), &text).map(|config| config.submission.date_zone)
+        };
+        assert_eq!(zone("").unwrap(), DateZone::Utc);
+        assert_eq!(zone("date_zone = \"utc\"").unwrap(), DateZone::Utc);
+        assert_eq!(zone("date_zone = \"keep\"").unwrap(), DateZone::Keep);
+        assert!(zone("date_zone = \"+0100\"").is_err());
+    }
+
+    #[test]
     fn limits_are_taken_at_their_bound_and_refused_past_it() {
         let home = |octets: u64| format!("domains = [\"example.org\"]\n[limits]\nmessage = {octets}\n");
         assert!(parse::<HomeConfig>(Path::new("home.toml"), &home(1 << 30)).is_ok());
