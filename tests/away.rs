@@ -94,6 +94,48 @@ fn while_sealed_mail_drains_new_mail_is_taken_and_nothing_comes_twice() {
     assert_eq!((subjects.len(), distinct.len()), (1000, 1000));
 }
 
+/// Every reply of a session that hands in two messages, the second under PRDR, with ids of items as `ID`.
+fn replies(pair: &Pair) -> Vec<String> {
+    let mut client = SmtpClient::connect(pair.smtp).unwrap();
+    let mut all = Vec::new();
+    for (index, options) in ["", " PRDR"].into_iter().enumerate() {
+        let mail = format!("MAIL FROM:<a@sender.test>{options}");
+        let sent = message::simple("a@sender.test", "bob@example.org", &format!("either way {index}"));
+        let recipients =
+            ["RCPT TO:<bob@example.org>", "RCPT TO:<alice@example.org>", "RCPT TO:<none@example.org>"];
+        for line in ["EHLO sender.test", &mail].into_iter().chain(recipients).chain(["DATA"]) {
+            all.push(client.command(line).unwrap());
+        }
+        client.send(&sent).unwrap();
+        client.send(b".\r\n").unwrap();
+        all.push(client.reply().unwrap());
+        if all.last().is_some_and(|reply| reply.starts_with("353")) {
+            all.extend((0..3).map(|_| client.reply().unwrap()));
+        }
+    }
+    all.push(client.command("QUIT").unwrap());
+    let without_id = |reply: String| match reply.split_once(" as ") {
+        Some((words, id)) if !id.contains(' ') => format!("{words} as ID"),
+        _ => reply,
+    };
+    all.into_iter().map(without_id).collect()
+}
+
+/// Symptom: "Delivered as" while the house was online, "Kept as" while it was not: any sender could watch it. Cause: two
+/// places wrote the reply, each with its own word. Analysis: whoever sends a message an hour learns when a house sleeps.
+#[test]
+fn no_reply_tells_a_sender_whether_the_house_is_online() {
+    let _alone = alone();
+    let mut pair = Pair::start();
+    let online = replies(&pair);
+    pair.home.kill();
+    pair.wait_for_no_link();
+    let away = replies(&pair);
+    assert_eq!(online, away);
+    let taken = online.iter().filter(|reply| reply.contains("250 2.0.0 Taken as ID")).count();
+    assert!(taken >= 2 && online.iter().any(|reply| reply.starts_with("353")), "{online:?}");
+}
+
 #[test]
 fn a_home_that_wants_no_sealed_mail_has_senders_come_again() {
     let _alone = alone();

@@ -72,3 +72,35 @@ fn a_report_on_tls_is_posted_by_edge_and_home_is_seen_by_nobody() {
         assert!(found.is_empty(), "Home's address is on Edge's disk, in {found:?}");
     }
 }
+
+/// Symptom: mail left with the address that the house has in the world. Cause: no file of Home's host has it. Analysis: the
+/// router's address is what a stranger would look the house up by; Edge sees it and tells Home, and keeps it nowhere.
+#[test]
+fn mail_that_names_the_address_of_the_houses_router_does_not_leave() {
+    let _alone = alone();
+    if !NetworkLab::is_possible() {
+        println!("NOT RUN: network namespaces can't be made here (it takes root)");
+        return;
+    }
+    let lab = NetworkLab::new();
+    let pair =
+        Pair::with(&PairOptions { places: Some(lab.places()), outbound: true, ..PairOptions::default() });
+    let submit = |odd: &str| {
+        let mut python = process::command(Some(lab.home()), "/usr/bin/python3");
+        python.args(["-c", SUBMIT, "192.168.77.2", "465", "alice@example.org", PASSWORD, "you@far.test"]);
+        let message = format!("From: alice@example.org\r\nTo: you@far.test\r\nX-Odd: {odd}\r\n\r\nx\r\n");
+        let output = process::run(python, message.as_bytes(), LINK_PATIENCE);
+        (output.status.success(), String::from_utf8_lossy(&output.stderr).into_owned())
+    };
+    until("Edge has told Home where it is", LINK_PATIENCE, || {
+        let (taken, said) = submit("at 203.0.113.9");
+        (!taken && said.contains("its field X-Odd would tell")).then_some(())
+    });
+    let (taken, said) = submit("203-0-113-9.dyn.provider.example");
+    assert!(!taken && said.contains("its field X-Odd would tell"), "{said}");
+    let (taken, said) = submit("at 203.0.113.8");
+    assert!(taken, "{said}");
+    let found = message::files_that_hold(pair.edge.data(), "203.0.113.9");
+    assert!(found.is_empty(), "Home's address is on Edge's disk, in {found:?}");
+    assert!(!pair.edge.log().contains("203.0.113.9"), "Home's address is in Edge's log");
+}

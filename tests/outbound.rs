@@ -145,6 +145,36 @@ fn a_field_that_names_the_users_computer_is_refused_and_the_operator_told() {
     assert_eq!(world.wait_for("you", 2).len(), 2);
 }
 
+/// Symptom: mail told the time zone of its writer, showed some readers another sender than the one that was checked, and
+/// left with `HOST.local` in it or the host's name as an encoded word.
+#[test]
+fn the_zone_the_other_sender_and_the_hosts_other_names_do_not_leave() {
+    let _alone = alone();
+    let world = World::new();
+    let sent = b"From: alice(<ceo@far.example>)@example.org\r\nTo: you@remote.test\r\nSubject: hello\r\n\
+        Apparently-To: hidden@remote.test\r\nDate: Tue, 24 Nov 2026 07:00:00 +0100 (CET)\r\n\r\nx\r\n";
+    let output = msmtp(&world.pair, &["you@remote.test"], sent);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let got = message::with_crlf(&world.wait_for("you", 1)[0]);
+    let field = |name: &str| message::field(&got, name).map(|value| value.trim().to_owned());
+    assert_eq!(field("Date").as_deref(), Some("Tue, 24 Nov 2026 06:00:00 -0000"));
+    assert_eq!(field("From").as_deref(), Some("alice@example.org"));
+    let text = String::from_utf8_lossy(&got).into_owned();
+    assert!(!text.contains("ceo@") && !text.contains("hidden@") && !text.contains("+0100"), "{text}");
+    let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap().trim().to_owned();
+    for odd in [
+        format!("{host}.local"),
+        format!("{host}.lan"),
+        "=?utf-8?q?laptop=2Eho?= =?utf-8?q?me.lan?=".to_owned(),
+    ] {
+        let with = format!("From: alice@example.org\r\nTo: you@remote.test\r\nX-Odd: {odd}\r\n\r\nx\r\n");
+        let output = msmtp(&world.pair, &["you@remote.test"], with.as_bytes());
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(!output.status.success() && said.contains("its field X-Odd would tell"), "{odd}: {said}");
+    }
+    assert_eq!(world.wait_for("you", 1).len(), 1);
+}
+
 #[test]
 fn a_permanent_failure_comes_back_to_the_sender_as_a_report() {
     let _alone = alone();

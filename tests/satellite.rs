@@ -70,7 +70,7 @@ fn what_cron_writes_reaches_whoever_reads_roots_mail() {
     world.satellite.sendmail("root", text);
     let came = world.alice_has("Subject: Cron <root@nas> backup");
     assert!(
-        came.contains("From: root@example.org (Cron Daemon)")
+        came.contains("From: Cron Daemon <root@example.org>")
             && came.contains("Delivered-To: root@example.org"),
         "{came}"
     );
@@ -117,6 +117,6 @@ fn a_host_whose_names_are_its_own_writes_under_the_account_by_a_generic_map() {
     until("both are in the account's mailbox", PATIENCE, || (nas.count("INBOX") == 2).then_some(()));
     let all = nas.messages("INBOX").concat();
     let all = String::from_utf8_lossy(&all);
-    assert!(all.contains("From: nas@example.org (Cron Daemon)"), "{all}");
+    assert!(all.contains("From: Cron Daemon <nas@example.org>"), "{all}");
     assert!(all.contains("Undelivered Mail Returned to Sender") && all.contains("550 5.1.1"), "{all}");
 }

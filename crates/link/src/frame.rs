@@ -6,6 +6,8 @@
 //! Control payloads are JSON, so that fields can be added without breaking an older peer; bodies are an item
 //! id and raw octets, never parsed. Each kind has its own limit, checked before a payload is buffered.
 
+use std::net::IpAddr;
+
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use mail::{Envelope, ItemId, Recipient, Reply, UnixTime, Verdict};
 use serde::de::DeserializeOwned;
@@ -89,6 +91,9 @@ pub enum Frame {
     SnapshotKept(u64),
     /// Edge to Home, under [`crate::SERVED_DOMAINS`] only: whose mail is that of the domains that Home claims.
     Served(ServedDomains),
+    /// Edge to Home, under [`crate::SEEN_AT`] only: the address that the link comes from. Mail that names it is not to leave
+    /// Home. Edge keeps it nowhere.
+    SeenAt(IpAddr),
     /// Edge to Home: a live message begins.
     Open(Box<Open>),
     /// Edge to Home: a sealed item begins.
@@ -194,6 +199,7 @@ kinds! {
     Snapshot = 5, SNAPSHOT_FRAME_MAX;
     SnapshotKept = 6, 64;
     Served = 7, CONTROL_FRAME_MAX;
+    SeenAt = 8, 64;
     Open = 16, CONTROL_FRAME_MAX;
     OpenSealed = 17, 4096;
     Body = 18, ID_OCTETS + BODY_FRAME_MAX;
@@ -250,6 +256,7 @@ impl Frame {
             Self::Snapshot(snapshot) => json(out, snapshot, Kind::Snapshot),
             Self::SnapshotKept(generation) => json(out, generation, Kind::SnapshotKept),
             Self::Served(served) => json(out, served, Kind::Served),
+            Self::SeenAt(ip) => json(out, ip, Kind::SeenAt),
             Self::Open(open) => json(out, open, Kind::Open),
             Self::OpenSealed(open) => json(out, open, Kind::OpenSealed),
             Self::Body(id, octets) => tail(out, id, octets, Kind::Body),
@@ -294,6 +301,7 @@ impl Frame {
             Kind::Snapshot => Self::Snapshot(parse(kind, &payload)?),
             Kind::SnapshotKept => Self::SnapshotKept(parse(kind, &payload)?),
             Kind::Served => Self::Served(parse(kind, &payload)?),
+            Kind::SeenAt => Self::SeenAt(parse(kind, &payload)?),
             Kind::Open => Self::Open(parse(kind, &payload)?),
             Kind::OpenSealed => Self::OpenSealed(parse(kind, &payload)?),
             Kind::Body => Self::Body(take_id(kind, &mut payload)?, payload),

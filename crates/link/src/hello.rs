@@ -12,6 +12,9 @@ pub const VERSION: u32 = 1;
 /// The ability to hear of replies that nobody may have read: [`crate::Frame::Unheard`].
 pub const UNHEARD: &str = "unheard";
 
+/// The ability to hear from which address the link comes: [`crate::Frame::SeenAt`].
+pub const SEEN_AT: &str = "seen-at";
+
 /// First frame of each side.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Hello {
@@ -60,7 +63,7 @@ impl Hello {
             version_max: VERSION,
             software: concat!("postern ", env!("CARGO_PKG_VERSION")).to_owned(),
             hostname,
-            capabilities: vec![TLS_REPORTS.to_owned(), SERVED_DOMAINS.to_owned(), UNHEARD.to_owned()],
+            capabilities: [TLS_REPORTS, SERVED_DOMAINS, UNHEARD, SEEN_AT].map(str::to_owned).to_vec(),
         }
     }
 

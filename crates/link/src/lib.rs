@@ -24,7 +24,7 @@ pub use frame::{
     Accepts, Answer, BODY_FRAME_MAX, CONTROL_FRAME_MAX, Decoder, Frame, FrameError, Open, OpenSealed,
     RECIPIENTS_OCTETS_MAX, SNAPSHOT_FRAME_MAX, recipient_octets,
 };
-pub use hello::{Agreed, Hello, HelloError, UNHEARD, VERSION};
+pub use hello::{Agreed, Hello, HelloError, SEEN_AT, UNHEARD, VERSION};
 pub use return_path::{GRACE_DAYS, ReturnPathKey, ReturnPaths, TAG_DAYS, TagError, names_of};
 pub use served::{
     SERVED_AT_PAIRING_MAX, SERVED_DOMAINS, SERVED_DOMAINS_MAX, Served, ServedDomain, ServedDomains,

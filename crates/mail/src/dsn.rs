@@ -400,6 +400,7 @@ mod tests {
         let head = text.as_bytes();
         assert_eq!(find(head, "From").unwrap().unfolded(), "Mail Delivery System <postmaster@example.org>");
         assert_eq!(find(head, "Auto-Submitted").unwrap().unfolded(), "auto-replied");
+        assert!(find(head, "Date").unwrap().unfolded().ends_with(" +0000"), "in UTC");
         assert_eq!(find(head, "Return-Path").unwrap().unfolded(), "<>");
         assert!(find(head, "Content-Type").unwrap().unfolded().contains("report-type=delivery-status"));
         let parts = parts(&text);

@@ -25,7 +25,9 @@ pub use edge::{
 pub use filter::{Direction, FilterConfig, Kind as FilterKind, OnFailure, TIMEOUT_MAX as FILTER_TIMEOUT_MAX};
 pub use foreign_edge::ForeignEdgeConfig;
 pub use foreign_home::ForeignHomeConfig;
-pub use home::{EdgePin, HomeConfig, Limits as HomeLimits, OnLeak, QueueConfig, SendingConfig, Switch};
+pub use home::{
+    DateZone, EdgePin, HomeConfig, Limits as HomeLimits, OnLeak, QueueConfig, SendingConfig, Switch,
+};
 pub use smarthost::{SmarthostConfig, TlsStart};
 pub use units::{Octets, Seconds};
 
@@ -172,6 +174,18 @@ mod tests {
     fn half_a_certificate_is_refused() {
         let error = error_of::<EdgeConfig>("hostname = \"mx.example.org\"\n[tls]\nkey = \"k.pem\"\n");
         assert!(error.contains("needs both certificate and key"), "{error}");
+    }
+
+    #[test]
+    fn dates_leave_in_utc_unless_the_configuration_keeps_them() {
+        let zone = |value: &str| {
+            let text = format!("domains = [\"example.org\"]\n[submission]\n{value}");
+            parse::<HomeConfig>(Path::new("home.toml"), &text).map(|config| config.submission.date_zone)
+        };
+        assert_eq!(zone("").unwrap(), DateZone::Utc);
+        assert_eq!(zone("date_zone = \"utc\"").unwrap(), DateZone::Utc);
+        assert_eq!(zone("date_zone = \"keep\"").unwrap(), DateZone::Keep);
+        assert!(zone("date_zone = \"+0100\"").is_err());
     }
 
     #[test]

@@ -29,6 +29,8 @@ fn samples() -> Vec<Frame> {
         Frame::Credit(id(), 65_536),
         Frame::Answer(Answer { item: id(), replies: vec![Reply::new(250, (2, 0, 0), "kept")] }),
         Frame::Unheard(id()),
+        Frame::SeenAt("203.0.113.9".parse().unwrap()),
+        Frame::SeenAt("2001:db8:ffff:ffff:ffff:ffff:ffff:ffff".parse().unwrap()),
         Frame::OutcomesSealed(id(), Bytes::from_static(b"age")),
         Frame::Settled(id()),
         Frame::Ask(id()),

@@ -208,6 +208,19 @@ impl Default for QueueConfig {
 pub struct SubmissionConfig {
     /// What is done with a message whose header still names the house. Default `"refuse"`.
     pub on_leak: OnLeak,
+    /// What becomes of the time zone in the dates of users' mail. Default `"utc"`.
+    pub date_zone: DateZone,
+}
+
+/// `"utc"` or `"keep"`.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum DateZone {
+    /// Dates leave as the same instant in UTC, written `-0000` (RFC 5322 section 3.3).
+    #[default]
+    Utc,
+    /// Dates leave as they were written.
+    Keep,
 }
 
 /// `"refuse"` or `"log"`.

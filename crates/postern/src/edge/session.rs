@@ -1,8 +1,9 @@
 //! One link of one home, as Edge runs it: hello, then frames until it ends.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
-use link::{Frame, Hello, SERVED_DOMAINS, UNHEARD};
+use link::{Frame, Hello, SEEN_AT, SERVED_DOMAINS, UNHEARD};
 use net::link_transport::LinkStream;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -32,7 +33,7 @@ pub struct LinkContext {
 /// Serves a link until it ends.
 pub async fn serve(mut stream: LinkStream, home: Arc<Home>, context: LinkContext) -> Result<(), LinkFault> {
     stream.trust();
-    let LinkStream { reader, writer, transport, .. } = stream;
+    let LinkStream { reader, writer, transport, remote, .. } = stream;
     let (frames, queue) = wire::frame_queue();
     let mut tasks = JoinSet::new();
     tasks.spawn(async move {
@@ -52,12 +53,15 @@ pub async fn serve(mut stream: LinkStream, home: Arc<Home>, context: LinkContext
     // Home's address stays out of the log: nothing on Edge is to tell where Home is.
     tracing::info!(home = %home.name, transport = transport.as_str(), "link up");
     context.deliveries.repeat_outcomes(&home, &frames);
-    if theirs.capabilities.iter().any(|ability| ability == UNHEARD) {
+    if let Some(told) = where_seen(&theirs, remote.ip()) {
+        frames.send(told);
+    }
+    if knows(&theirs, UNHEARD) {
         home.unheard.linked(frames.clone());
     }
     tasks.spawn(drain::run(Arc::clone(&home), Arc::clone(&live)));
     tasks.spawn(send_trace(Arc::clone(&home), frames.clone()));
-    if theirs.capabilities.iter().any(|ability| ability == SERVED_DOMAINS) {
+    if knows(&theirs, SERVED_DOMAINS) {
         tasks.spawn(send_served(Arc::clone(&home), Arc::clone(&context.homes), frames.clone()));
     }
     let ended = tokio::select! {
@@ -76,6 +80,15 @@ pub async fn serve(mut stream: LinkStream, home: Arc<Home>, context: LinkContext
     }
     tasks.shutdown().await;
     ended
+}
+
+fn knows(theirs: &Hello, ability: &str) -> bool {
+    theirs.capabilities.iter().any(|known| known == ability)
+}
+
+/// What a home hears of where it is, if it knows the frame. The address goes nowhere else.
+fn where_seen(theirs: &Hello, remote: IpAddr) -> Option<Frame> {
+    knows(theirs, SEEN_AT).then(|| Frame::SeenAt(remote.to_canonical()))
 }
 
 async fn read_frames(
@@ -184,4 +197,18 @@ async fn send_served(home: Arc<Home>, homes: Arc<Homes>, frames: FrameSender) {
 /// For logs: who an unknown key is.
 pub fn key_name(key: &[u8; 32]) -> String {
     to_hex(key).get(..16).unwrap_or_default().to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_home_of_an_older_version_hears_nothing_of_where_it_is() {
+        let remote = "::ffff:203.0.113.9".parse().unwrap();
+        let old = Hello { capabilities: vec![UNHEARD.to_owned()], ..Hello::ours(None) };
+        assert_eq!(where_seen(&old, remote), None);
+        let seen = where_seen(&Hello::ours(None), remote);
+        assert_eq!(seen, Some(Frame::SeenAt("203.0.113.9".parse().unwrap())));
+    }
 }

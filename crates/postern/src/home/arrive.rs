@@ -97,7 +97,7 @@ enum Kind {
 }
 
 fn not_now() -> Reply {
-    Reply::new(451, (4, 3, 0), "The message could not be stored now; try again later")
+    Reply::new(451, (4, 3, 0), "The message could not be kept; try again later")
 }
 
 fn unknown() -> Reply {

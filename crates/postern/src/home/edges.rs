@@ -4,6 +4,7 @@ mod errands;
 mod served;
 
 use std::collections::HashMap;
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -70,6 +71,8 @@ struct Inner {
     key: LinkKey,
     dialer: Dialer,
     links: Mutex<HashMap<String, Link>>,
+    /// Home's address as each edge sees it. In memory only.
+    seen_at: Mutex<HashMap<String, IpAddr>>,
     events: mpsc::UnboundedSender<FromEdge>,
     arrivals: Arc<Arrivals>,
     snapshots: SnapshotSource,
@@ -98,8 +101,9 @@ impl Edges {
         stop: CancellationToken,
     ) -> (Self, mpsc::UnboundedReceiver<FromEdge>) {
         let (events, receiver) = mpsc::unbounded_channel();
-        let links = Mutex::default();
-        let inner = Inner { pins, fallback_name, key, dialer, links, events, arrivals, snapshots, stop };
+        let (links, seen_at) = (Mutex::default(), Mutex::default());
+        let inner =
+            Inner { pins, fallback_name, key, dialer, links, seen_at, events, arrivals, snapshots, stop };
         (Self(Arc::new(inner)), receiver)
     }
 
@@ -116,6 +120,11 @@ impl Edges {
     /// The name that trace fields show: the first edge's.
     pub fn hostname(&self) -> String {
         self.0.pins.first().map_or_else(|| self.0.fallback_name.clone(), |pin| pin.name.clone())
+    }
+
+    /// Where the edges see this home, as they last said: with them down as well, for a router keeps its address.
+    pub fn seen_at(&self) -> Vec<IpAddr> {
+        self.0.seen_at.lock().unwrap_or_else(PoisonError::into_inner).values().copied().collect()
     }
 
     /// Where the dispatcher hears of attempts, for whoever else carries them out.
@@ -347,6 +356,7 @@ impl Session<'_> {
             Frame::Credit(attempt, octets) => self.live.credited(attempt, octets),
             Frame::SnapshotKept(generation) => self.snapshot_kept(generation),
             Frame::Served(served) => self.served(served),
+            Frame::SeenAt(ip) => self.seen_at(ip),
             Frame::Trace(sequence, events) => self.keep_trace(sequence, events),
             Frame::Outcomes(outcomes) => self.outcomes(outcomes),
             Frame::OutcomesSealed(attempt, sealed) => self.outcomes_sealed(attempt, &sealed),
@@ -371,6 +381,12 @@ impl Session<'_> {
         if let Some(link) = self.edges.links().get_mut(&self.pin.name) {
             link.served = Some(served);
         }
+    }
+
+    /// What an edge says is believed no further than that mail which names the address does not leave.
+    fn seen_at(&self, ip: IpAddr) {
+        let mut all = self.edges.0.seen_at.lock().unwrap_or_else(PoisonError::into_inner);
+        all.insert(self.pin.name.clone(), ip.to_canonical());
     }
 
     fn keep_trace(&self, sequence: u64, events: Vec<link::Event>) {

@@ -1,22 +1,52 @@
 //! The header section of mail that users send: who it claims to be from, and what it must not tell.
 //!
-//! Pure functions over octets. Fields that stay keep every octet, their folding too; the body is not seen
+//! Pure functions over octets. Fields that stay keep every octet, their folding too, but for two kinds: dates lose their
+//! zone (`dates`), and who it is from leaves in the form that was checked (`identity`). The body is not seen
 //! here. What goes are the fields that name the user's program, host or network, and old traces; what comes
 //! is one redacted trace field, and the fields that a program left to its server.
 
+mod dates;
+mod identity;
+
 use mail::header::{Field, fields};
-use mail::{Address, Domain, ItemId, Reply, UnixTime, address_list};
+use mail::{Address, Domain, ItemId, Reply, UnixTime};
+
+use self::dates::Dates;
+use self::identity::Identity;
+use crate::config::DateZone;
 
 /// Fields that are removed, in lower case; a `*` at the end stands for any rest.
 ///
-/// `Bcc` would tell every recipient who the others are (RFC 5322 section 3.6.3). The traces and results are
-/// those of other systems, or forged. All others name the sender's program, account, host or address.
+/// `Bcc` would tell every recipient who the others are (RFC 5322 section 3.6.3), and so do the fields in which programs
+/// and servers write down the envelope, such as `Apparently-To`. The traces and results are those of other systems, or
+/// forged, or notes of the mailbox that a message was in. All others name the sender's program, account, host or address.
 const REMOVED: &[&str] = &[
     "bcc",
     "resent-bcc",
+    "x-bcc",
+    "apparently-to",
+    "x-apparently-*",
+    "envelope-to",
+    "envelope-from",
+    "x-envelope-*",
+    "x-rcpt-to",
+    "x-real-to",
+    "x-delivered-to",
+    "x-forwarded-to",
+    "x-forwarded-for",
+    "original-recipient",
     "received",
+    "x-received",
     "return-path",
     "delivered-to",
+    "delivery-date",
+    "status",
+    "x-status",
+    "x-uid",
+    "x-uidl",
+    "x-keywords",
+    "x-spam-*",
+    "x-virus-*",
     "authentication-results",
     "arc-*",
     "received-spf",
@@ -33,6 +63,12 @@ const REMOVED: &[&str] = &[
     "x-authentication-*",
     "x-auth-*",
     "x-client-*",
+    "x-remote-*",
+    "x-sender-*",
+    "x-user-agent",
+    "nntp-posting-*",
+    "injection-*",
+    "x-trace",
     "x-source*",
     "x-antiabuse",
     "x-php-*",
@@ -63,6 +99,8 @@ pub struct Facts<'a> {
     pub random: u128,
     /// Whether the transaction is under SMTPUTF8, for the `with` word (RFC 6531 section 4.3).
     pub smtputf8: bool,
+    /// What becomes of the zone in dates.
+    pub date_zone: DateZone,
 }
 
 /// A header section that may leave.
@@ -85,8 +123,9 @@ pub fn rewrite(
     may_send_as: impl Fn(&Address) -> bool,
     is_local: impl Fn(&Domain) -> bool,
 ) -> Result<Rewritten, Reply> {
-    let author = check_author(header, &may_send_as)?;
-    check_sender(header, &may_send_as)?;
+    let identity = Identity::check(header, &may_send_as)?;
+    let dates = Dates::of(header, facts.date_zone);
+    let author = &identity.author;
     let message_id = MessageId::of(header, &is_local);
     let mut out = Vec::with_capacity(header.len() + 512);
     out.extend_from_slice(trace_field(author.domain(), facts).as_bytes());
@@ -94,17 +133,21 @@ pub fn rewrite(
         if field.is("Message-ID") && message_id == MessageId::Replace {
             continue;
         }
-        put_field(&field, &mut out);
+        match (identity.in_place_of(&field), dates.in_place_of(&field)) {
+            (Some(line), _) => out.extend_from_slice(line),
+            (None, Some(line)) => out.extend_from_slice(&line),
+            (None, None) => put_field(&field, &mut out),
+        }
     }
     if mail::header::count(header, "Date") == 0 {
-        out.extend_from_slice(format!("Date: {}\r\n", facts.now.rfc5322()).as_bytes());
+        out.extend_from_slice(format!("Date: {}\r\n", facts.now.rfc5322_without_zone()).as_bytes());
     }
     if message_id == MessageId::Replace {
         let line = format!("Message-ID: <{:032x}@{}>\r\n", facts.random, author.domain());
         out.extend_from_slice(line.as_bytes());
     }
     out.extend_from_slice(b"\r\n");
-    Ok(Rewritten { header: out, author })
+    Ok(Rewritten { header: out, author: identity.author })
 }
 
 /// What becomes of the message's own `Message-ID`.
@@ -131,67 +174,10 @@ impl MessageId {
     }
 }
 
-/// The first author; every author has to be the user (RFC 5322 section 3.6.2).
-fn check_author(header: &[u8], may_send_as: &impl Fn(&Address) -> bool) -> Result<Address, Reply> {
-    let mut found = fields(header).filter(|field| field.is("From"));
-    let from = found.next().ok_or_else(|| malformed("the message has no From field"))?;
-    if found.next().is_some() {
-        return Err(malformed("the message has more than one From field"));
-    }
-    let authors = own_addresses(&from, may_send_as)?;
-    authors.into_iter().next().ok_or_else(|| malformed("the From field has no address"))
-}
-
-fn check_sender(header: &[u8], may_send_as: &impl Fn(&Address) -> bool) -> Result<(), Reply> {
-    let mut found = fields(header).filter(|field| field.is("Sender"));
-    let Some(sender) = found.next() else { return Ok(()) };
-    if found.next().is_some() {
-        return Err(malformed("the message has more than one Sender field"));
-    }
-    own_addresses(&sender, may_send_as).map(drop)
-}
-
-/// Every address of the field, all of which the user may send as.
-fn own_addresses(field: &Field<'_>, may_send_as: &impl Fn(&Address) -> bool) -> Result<Vec<Address>, Reply> {
-    let entries = address_list::parse(field.value);
-    let mut addresses = Vec::new();
-    for mailbox in address_list::mailboxes(&entries) {
-        let name = String::from_utf8_lossy(field.name);
-        let address = address_of(mailbox)
-            .ok_or_else(|| malformed(&format!("the {name} field has something that is no address")))?;
-        if !may_send_as(&address) {
-            return Err(not_yours(&address));
-        }
-        addresses.push(address);
-    }
-    if addresses.len() >= address_list::MAILBOXES_MAX {
-        return Err(malformed("too many addresses in one field"));
-    }
-    Ok(addresses)
-}
-
 /// The reply to somebody who sends under an address that is not his.
 pub fn not_yours(address: &Address) -> Reply {
     let text = format!("you may not send as {address}; log in as its owner or ask for an alias");
     Reply::new(550, (5, 7, 1), text)
-}
-
-fn malformed(what: &str) -> Reply {
-    Reply::new(550, (5, 6, 0), format!("{what} (RFC 5322)"))
-}
-
-/// A mailbox as an address; the quotes its local part needs are put back.
-fn address_of(mailbox: &address_list::Mailbox) -> Option<Address> {
-    let domain = Domain::parse(&mailbox.domain).ok()?;
-    let quoted = || {
-        let escaped = mailbox.local.replace('\\', "\\\\").replace('"', "\\\"");
-        Address::at(&format!("\"{escaped}\""), &domain)
-    };
-    let starts_quoted = mailbox.local.starts_with('"');
-    match Address::at(&mailbox.local, &domain) {
-        Ok(address) if !starts_quoted => Some(address),
-        _ => quoted().ok(),
-    }
 }
 
 /// Whether a message was written for many: the marks that lists and newsletters set (RFC 2919, RFC 2369, RFC 3834
@@ -250,6 +236,7 @@ mod tests {
             now: UnixTime::from_secs(1_795_500_000),
             random: 7,
             smtputf8: false,
+            date_zone: DateZone::Utc,
         };
         let mine = |address: &Address| {
             ["a@example.org", "b@example.org", "\"a b\"@example.org"].contains(&address.canonical().as_str())
@@ -325,6 +312,23 @@ mod tests {
             "Authentication-Results",
             "X-Newsreader",
             "Mail-User-Agent",
+            "Apparently-To",
+            "X-Apparently-From",
+            "X-Bcc",
+            "Envelope-To",
+            "X-Envelope-From",
+            "X-Original-To",
+            "X-Delivered-To",
+            "X-Forwarded-For",
+            "Original-Recipient",
+            "X-Received",
+            "Delivery-Date",
+            "X-Spam-Checker-Version",
+            "X-Virus-Scanned",
+            "X-Remote-Addr",
+            "X-Sender-IP",
+            "NNTP-Posting-Host",
+            "X-Keywords",
         ] {
             let out = rewritten(&format!(
                 "From: a@example.org\r\n{name}: [192.168.1.2]\r\n secret\r\nTo: x@y.z\r\n\r\n"
@@ -336,9 +340,9 @@ mod tests {
     }
 
     #[test]
-    fn missing_fields_are_added_in_utc() {
+    fn missing_fields_are_added_without_a_zone() {
         let out = rewritten("From: a@example.org\r\n\r\n").unwrap();
-        assert!(out.contains("\r\nDate: Tue, 24 Nov 2026 06:00:00 +0000\r\n"), "{out}");
+        assert!(out.contains("\r\nDate: Tue, 24 Nov 2026 06:00:00 -0000\r\n"), "{out}");
         assert!(out.ends_with("Message-ID: <00000000000000000000000000000007@example.org>\r\n\r\n"), "{out}");
     }
 

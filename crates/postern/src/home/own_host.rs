@@ -1,7 +1,7 @@
 //! The names and addresses of the machine that Home runs on: what must not leave with users' mail.
 //!
-//! Linux tells them in `/proc`. What can't be read is not known, and not looked for. The address that a router
-//! shows to the world in its place is not among them.
+//! Linux tells them in `/proc` and `/etc`. What can't be read is not known, and not looked for. The address that a router
+//! shows to the world in its place is not among them: edges tell it.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -13,11 +13,16 @@ const FRESH_SECS: u64 = 60;
 /// Addresses that are kept; a machine with more is no home's.
 const ADDRESSES_MAX: usize = 1000;
 
+/// Names and domains that are kept, of each; a file with more is no home's.
+const NAMES_MAX: usize = 32;
+
 /// What the machine is called and where it is.
 #[derive(Debug, Default)]
 pub struct OwnHost {
-    /// Its host name, if it has one.
+    /// Its host name, if it has one, and what `/etc/hosts` calls it besides.
     pub names: Vec<String>,
+    /// The domains it looks names up in.
+    pub domains: Vec<String>,
     /// Its addresses, without loopback.
     pub addresses: Vec<IpAddr>,
 }
@@ -34,7 +39,13 @@ impl OwnHost {
         addresses.sort_unstable();
         addresses.dedup();
         addresses.truncate(ADDRESSES_MAX);
-        Self { names: vec![name].into_iter().filter(|name| !name.is_empty()).collect(), addresses }
+        let mut names = names_in_hosts(&text("/etc/hosts"), &name);
+        names.extend(Some(name).filter(|name| !name.is_empty()));
+        names.dedup();
+        let mut domains = search_domains(&text("/etc/resolv.conf"));
+        let domain = text("/proc/sys/kernel/domainname").trim().to_owned();
+        domains.extend(Some(domain).filter(|domain| !domain.is_empty() && domain != "(none)"));
+        Self { names, domains, addresses }
     }
 }
 
@@ -55,6 +66,33 @@ impl Remembered {
         *kept = Some((now, Arc::clone(&host)));
         host
     }
+}
+
+/// What a line of `/etc/hosts` calls the machine besides its host name (hosts(5)): `127.0.1.1 nas.example.net nas`.
+fn names_in_hosts(table: &str, host: &str) -> Vec<String> {
+    let mut found = Vec::new();
+    for line in table.lines() {
+        let line = line.split('#').next().unwrap_or_default();
+        let names = || line.split_whitespace().skip(1);
+        if !host.is_empty() && names().any(|name| name.eq_ignore_ascii_case(host)) {
+            found.extend(names().filter(|name| !name.eq_ignore_ascii_case(host)).map(str::to_owned));
+        }
+    }
+    found.truncate(NAMES_MAX);
+    found
+}
+
+/// The domains of `search` and `domain` in `/etc/resolv.conf` (resolv.conf(5)).
+fn search_domains(file: &str) -> Vec<String> {
+    let mut found = Vec::new();
+    for line in file.lines() {
+        let mut words = line.split_whitespace();
+        if matches!(words.next(), Some("search" | "domain")) {
+            found.extend(words.map(str::to_owned));
+        }
+    }
+    found.truncate(NAMES_MAX);
+    found
 }
 
 /// The kernel's table of routes: an address, and below it `/32 host LOCAL`.
@@ -90,6 +128,21 @@ mod tests {
         assert_eq!(local_v4(table), [Ipv4Addr::LOCALHOST, Ipv4Addr::new(192, 168, 1, 2)]);
         let table = "fd000000000000000000000000000002 04 40 00 82     eth0\nodd\n";
         assert_eq!(local_v6(table), ["fd00::2".parse::<IpAddr>().unwrap()]);
+    }
+
+    #[test]
+    fn other_names_and_domains_are_read_from_the_files_of_the_resolver() {
+        let hosts = "127.0.0.1 localhost\n127.0.1.1\tnas.example.net NAS # not-this\n#192.0.2.1 nas\n192.0.2.2 other\n";
+        assert_eq!(names_in_hosts(hosts, "nas"), ["nas.example.net"]);
+        assert!(names_in_hosts(hosts, "").is_empty());
+        let resolver =
+            "# search no\nnameserver 192.168.1.1\nsearch lan house.example.net\ndomain fritz.box\n";
+        assert_eq!(search_domains(resolver), ["lan", "house.example.net", "fritz.box"]);
+        let many = |count: usize| format!("search {}", "a ".repeat(count));
+        assert_eq!(search_domains(&many(NAMES_MAX)).len(), NAMES_MAX);
+        assert_eq!(search_domains(&many(NAMES_MAX + 1)).len(), NAMES_MAX);
+        let many = |count: usize| format!("127.0.0.1 nas {}", "a ".repeat(count));
+        assert_eq!(names_in_hosts(&many(NAMES_MAX + 1), "nas").len(), NAMES_MAX);
     }
 
     #[test]

@@ -290,6 +290,7 @@ impl Submit {
             now: system::now(),
             random: u128::from_le_bytes(system::random()),
             smtputf8: envelope.smtputf8,
+            date_zone: self.directory.policy().submission.date_zone,
         };
         let abroad =
             envelope.recipients.iter().map(|recipient| self.directory.abroad(&recipient.address)).sum();
@@ -378,6 +379,7 @@ impl Submit {
         let public: Vec<String> = edges.chain(domains).map(str::to_ascii_lowercase).collect();
         let private = leak::Private {
             own: &self.own_host.at(facts.now),
+            seen_at: &self.edges.seen_at(),
             client: client.map(|client| client.ip),
             helo: client.map_or("", |client| &client.helo),
             account: login.as_deref(),

@@ -29,7 +29,7 @@ pub(super) struct Message {
 
 /// For a message that is lost here.
 pub(super) fn not_taken() -> Reply {
-    Reply::new(451, (4, 3, 0), "The message could not be stored now; try again later")
+    Reply::new(451, (4, 3, 0), "The message could not be kept; try again later")
 }
 
 impl Message {

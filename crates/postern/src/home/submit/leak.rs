@@ -2,12 +2,16 @@
 //!
 //! [`outgoing_header`](crate::home::outgoing_header) removes the fields that are known to tell; this finds what a
 //! field tells that nobody knew. It changes nothing but ids of the user's own earlier mail. What people write themselves is theirs: those fields
-//! are not looked at, and a name that is a common word counts only where a host name stands. See ADR 11.
+//! are not looked at, and a name that is a common word counts only where a host name stands. See ADR 11 and 27.
 
-use std::net::IpAddr;
+mod encoded;
+mod names;
+
+use std::net::{IpAddr, Ipv4Addr};
 
 use mail::header::{Field, fields};
 
+use self::names::{Names, has_word};
 use crate::home::own_host::OwnHost;
 
 /// Fields that hold the user's own words, or addresses and ids that he means to give; in lower case, a `*` at
@@ -43,17 +47,13 @@ const ADDRESS_FIELDS: &[&str] = &["from", "sender", "reply-to", "to", "cc"];
 /// Fields of message ids.
 const THREADING: [&str; 2] = ["In-Reply-To", "References"];
 
-/// Names of a host that tell nothing.
-const PUBLIC_NAMES: &[&str] = &["localhost", "localhost.localdomain"];
-
-/// Shortest name of one label that counts anywhere; it needs a digit or a hyphen as well.
-const DISTINCT_CHARS_MIN: usize = 8;
-
 /// What must not leave.
 #[derive(Debug)]
 pub(super) struct Private<'a> {
     /// The machine that Home runs on.
     pub(super) own: &'a OwnHost,
+    /// Where the edges see Home: the address of its router, as a rule.
+    pub(super) seen_at: &'a [IpAddr],
     /// The address of the user's program.
     pub(super) client: Option<IpAddr>,
     /// What it called itself.
@@ -109,7 +109,7 @@ pub(super) fn find<'a>(header: &'a [u8], private: &Private<'_>) -> Option<(Field
 /// program gave to mail of his own. They left under others (`outgoing_header`), so nobody misses them.
 pub(super) fn without_own_ids(header: Vec<u8>, private: &Private<'_>) -> Vec<u8> {
     let names = Names::of(private);
-    let tells = |text: &str| names_address(text, private) || names.are_in(text);
+    let tells = |text: &str| names_address(text, private) || names.are_in_id(text);
     let is_threading = |field: &Field<'_>| THREADING.iter().any(|name| field.is(name));
     let is_told = |field: &Field<'_>| is_threading(field) && tells(&field.unfolded().to_ascii_lowercase());
     let found: Vec<Field<'_>> = fields(&header).filter(is_told).collect();
@@ -139,11 +139,17 @@ fn is_own_words(field: &Field<'_>) -> bool {
     })
 }
 
-/// Name and value in lower case; of Content-Type the boundary alone: `name=` is what the user called his file.
+/// The value in lower case, and once more with its encoded words as what they say; of Content-Type the boundary alone: `name=`
+/// is what the user called his file.
 fn scanned(field: &Field<'_>) -> String {
-    let text = field.unfolded().to_ascii_lowercase();
+    let text = field.unfolded();
+    let decoded = encoded::decoded(&text);
+    let text = text.to_ascii_lowercase();
     if !field.is("Content-Type") {
-        return text;
+        return match decoded {
+            Some(decoded) => format!("{text}\n{}", decoded.to_ascii_lowercase()),
+            None => text,
+        };
     }
     let boundary = text.split_once("boundary=").map(|(_, rest)| rest);
     boundary.and_then(|rest| rest.split(';').next()).unwrap_or_default().to_owned()
@@ -158,15 +164,39 @@ fn names_address(text: &str, private: &Private<'_>) -> bool {
     let literal = private.helo.trim_start_matches('[').trim_end_matches(']');
     let said = literal.strip_prefix("IPv6:").unwrap_or(literal).parse().ok();
     let is_private = |ip: IpAddr| {
-        let ip = ip.to_canonical();
-        private.client.map(|client| client.to_canonical()) == Some(ip)
-            || private.own.addresses.contains(&ip)
-            || said == Some(ip)
+        let one = |known: &IpAddr| is_same_house(known.to_canonical(), ip.to_canonical());
+        let all = private.own.addresses.iter().chain(private.seen_at);
+        !is_empty(ip) && all.chain(&private.client).chain(&said).any(one)
     };
     let runs = text.split(|c: char| !(c.is_ascii_hexdigit() || c == '.' || c == ':'));
-    runs.filter(|run| run.len() >= "::1".len())
-        .flat_map(addresses_in)
-        .any(|ip| !is_empty(ip) && is_private(ip))
+    let mut written = runs.filter(|run| run.len() >= "::1".len()).flat_map(addresses_in);
+    written.any(is_private) || (text.contains('-') && dashed(text).any(|ip| is_private(ip.into())))
+}
+
+/// Whether an address belongs to the house of a known one. A house has 2^64 addresses of IPv6 (RFC 6177), and one of them
+/// names it as well as another.
+fn is_same_house(known: IpAddr, ip: IpAddr) -> bool {
+    match (known, ip) {
+        (IpAddr::V6(known), IpAddr::V6(ip)) => {
+            known == ip || (!is_empty(known.into()) && known.segments()[..4] == ip.segments()[..4])
+        }
+        (known, ip) => known == ip,
+    }
+}
+
+/// Addresses as providers write them into names, `203-0-113-9.dyn.example.net`, forwards and backwards.
+fn dashed(text: &str) -> impl Iterator<Item = Ipv4Addr> {
+    let runs = text.split(|c: char| !(c.is_ascii_digit() || c == '-'));
+    runs.filter(|run| run.len() >= "1-1-1-1".len()).flat_map(|run| {
+        let parts: Vec<Option<u8>> = run.split('-').map(|part| part.parse().ok()).collect();
+        let four = |four: &[Option<u8>]| match four {
+            &[Some(a), Some(b), Some(c), Some(d)] => {
+                [Some(Ipv4Addr::new(a, b, c, d)), Some(Ipv4Addr::new(d, c, b, a))]
+            }
+            _ => [None, None],
+        };
+        parts.windows(4).flat_map(four).flatten().collect::<Vec<_>>()
+    })
 }
 
 /// An address that is one on every machine.
@@ -179,58 +209,9 @@ fn addresses_in(run: &str) -> impl Iterator<Item = IpAddr> {
     let whole = std::iter::once(run.trim_end_matches(['.', ':']));
     let behind = run.split_once(':').map(|(_, rest)| rest).into_iter();
     let parts = run.split(':').filter(|part| part.contains('.')).map(|part| part.trim_matches('.'));
-    whole.chain(behind).chain(parts).filter_map(|text| text.parse().ok())
-}
-
-/// Host names, in lower case.
-struct Names {
-    /// They count wherever they stand.
-    distinct: Vec<String>,
-    /// They count behind an `@` only.
-    common: Vec<String>,
-}
-
-impl Names {
-    fn of(private: &Private<'_>) -> Self {
-        let (mut distinct, mut common) = (Vec::new(), Vec::new());
-        let all = private.own.names.iter().map(String::as_str).chain([private.helo]);
-        for name in all.map(|name| name.trim_matches('.').to_ascii_lowercase()) {
-            let is_public = PUBLIC_NAMES.contains(&name.as_str()) || private.public.contains(&name);
-            if is_public || name.is_empty() || name.starts_with('[') || name.parse::<IpAddr>().is_ok() {
-                continue;
-            }
-            let label = name.split('.').next().unwrap_or_default();
-            for name in [name.as_str(), label] {
-                if name.contains('.') || is_distinct(name) { &mut distinct } else { &mut common }
-                    .push(name.to_owned());
-            }
-        }
-        Self { distinct, common }
-    }
-
-    fn are_in(&self, text: &str) -> bool {
-        self.distinct.iter().any(|name| has_word(text, name))
-            || self.common.iter().any(|name| !name.is_empty() && has_word(text, &format!("@{name}")))
-    }
-}
-
-fn is_distinct(label: &str) -> bool {
-    label.len() >= DISTINCT_CHARS_MIN && label.contains(|c: char| c.is_ascii_digit() || c == '-')
-}
-
-/// Whether `word` stands in `text` and is not a part of a longer name. A name below it counts, one above it
-/// does not.
-fn has_word(text: &str, word: &str) -> bool {
-    let is_name = |c: char| c.is_alphanumeric() || c == '-';
-    text.match_indices(word).any(|(at, _)| {
-        let before = text.get(..at).and_then(|before| before.chars().next_back());
-        let mut after = text.get(at + word.len()..).unwrap_or_default().chars();
-        let ends = match after.next() {
-            Some('.') => !after.next().is_some_and(is_name),
-            other => !other.is_some_and(is_name),
-        };
-        ends && (word.starts_with('@') || !before.is_some_and(is_name))
-    })
+    // `2001:db8:1:2::/64`: there the colons are a part of it.
+    let open_ended = std::iter::once(run).filter(|run| run.ends_with("::"));
+    whole.chain(open_ended).chain(behind).chain(parts).filter_map(|text| text.parse().ok())
 }
 
 #[cfg(test)]
@@ -240,8 +221,14 @@ mod tests {
     #[test]
     fn ids_of_the_users_own_mail_that_name_his_computer_go_and_the_others_stay() {
         let own = OwnHost::default();
-        let private =
-            Private { own: &own, client: None, helo: "laptop.home.lan", account: None, public: &[] };
+        let private = Private {
+            own: &own,
+            seen_at: &[],
+            client: None,
+            helo: "laptop.home.lan",
+            account: None,
+            public: &[],
+        };
         let cleaned =
             |header: &str| String::from_utf8(without_own_ids(header.as_bytes().to_vec(), &private)).unwrap();
         let kept =
@@ -258,10 +245,15 @@ mod tests {
     fn found(field: &str, helo: &str) -> Option<What> {
         let own = OwnHost {
             names: vec!["fileserver.home.lan".to_owned(), "home".to_owned()],
+            domains: ["lan", "example.org", "provider.example", "house.example.net"]
+                .map(str::to_owned)
+                .to_vec(),
             addresses: vec!["192.168.1.2".parse().unwrap(), "fd00::2".parse().unwrap()],
         };
+        let seen_at = ["203.0.113.9".parse().unwrap(), "2001:db8:1:2:3::9".parse().unwrap()];
         let private = Private {
             own: &own,
+            seen_at: &seen_at,
             client: Some("::ffff:192.168.1.77".parse().unwrap()),
             helo,
             account: Some("Alice@example.org"),
@@ -288,10 +280,67 @@ mod tests {
         ] {
             assert_eq!(found(field, "[10.9.8.7]"), Some(what), "{field}");
         }
-        for field in ["X-Odd: desktop-4k2j9", "X-Odd: id-DESKTOP-4K2J9.lan", "X-Odd: a@desktop-4k2j9"] {
+        for field in ["X-Odd: desktop-4k2j9", "X-Odd: id-DESKTOP-4K2J9 9.lan.x", "X-Odd: a@desktop-4k2j9"] {
             let wanted = if field.contains("id-") { None } else { Some(What::Host) };
             assert_eq!(found(field, "DESKTOP-4K2J9"), wanted, "{field}");
         }
+    }
+
+    /// Symptom: `HOST.local`, `HOST.lan`, the router's address and encoded words left. Cause: the look was for the host name
+    /// as the kernel has it and for the interfaces' addresses, in what was written. Analysis: a host has a name under
+    /// each domain of its house, and a house has an address that its router alone knows, and a /64 of IPv6.
+    #[test]
+    fn a_house_has_more_names_and_addresses_than_its_host_knows() {
+        for (field, what) in [
+            ("X-Odd: fileserver.local", What::Host),
+            ("X-Odd: FILESERVER.LAN", What::Host),
+            ("X-Odd: (fileserver.fritz.box)", What::Host),
+            ("X-Odd: fileserver.home.arpa", What::Host),
+            ("X-Odd: fileserver.internal.", What::Host),
+            ("X-Odd: home.provider.example", What::Host),
+            ("X-Odd: fileserver.example.org", What::Host),
+            ("X-Odd: laptop.local", What::Host),
+            ("X-Odd: laptop.lan", What::Host),
+            ("X-Odd: printer.home.lan", What::Host),
+            ("X-Odd: printer.lan", What::Host),
+            ("X-Odd: tv.house.example.net", What::Host),
+            ("X-Odd: 203.0.113.9", What::Address),
+            ("X-Odd: 203-0-113-9.dyn.provider.example", What::Address),
+            ("X-Odd: p-9-113-0-203-x", What::Address),
+            ("X-Odd: 2001:db8:1:2::1", What::Address),
+            ("X-Odd: 2001:db8:1:2::/64", What::Address),
+            ("X-Odd: IPv6:fd00::abcd", What::Address),
+            ("X-Odd: =?utf-8?q?by_fileserver=2Elan?=", What::Host),
+            ("X-Odd: =?utf-8?b?ZmlsZXNl?=\r\n =?utf-8?b?cnZlci5ob21lLmxhbg==?=", What::Host),
+            ("X-Odd: =?us-ascii?Q?203=2E0=2E?= =?us-ascii?Q?113=2E9?=", What::Address),
+            ("X-Odd: =?utf-8?q?alice=40example.org?=", What::Account),
+        ] {
+            assert_eq!(found(field, "laptop.home.lan"), Some(what), "{field}");
+        }
+        for field in [
+            "X-Odd: fileserver.example.net fileserver.com nas.local",
+            "X-Odd: www.provider.example provider.example www.example.org",
+            "X-Odd: plan lan .lan lan.example.net printer.lan.example.net",
+            "X-Odd: 203.0.113.90 203-0-113-90 1-203-0-113 2001:db8:1:3::1 2026-11-24-10",
+            "X-Odd: =?utf-8?q?fileserver?= x =?utf-8?q?=2Elan?=",
+        ] {
+            assert_eq!(found(field, "laptop.home.lan"), None, "{field}");
+        }
+        // A program on the road says where it is; that is no domain of the house.
+        assert_eq!(found("X-Odd: www.guest.hotel.example", "laptop.guest.hotel.example"), None);
+        assert_eq!(
+            found("X-Odd: laptop.guest.hotel.example", "laptop.guest.hotel.example"),
+            Some(What::Host)
+        );
+    }
+
+    #[test]
+    fn ids_of_others_whose_houses_have_the_same_domain_stay() {
+        let own = OwnHost { names: vec!["nas".into()], domains: vec!["lan".into()], addresses: vec![] };
+        let private = Private { own: &own, seen_at: &[], client: None, helo: "", account: None, public: &[] };
+        let header = "References: <1@their-mac.lan> <2@nas.lan>\r\n\r\n";
+        let cleaned = without_own_ids(header.as_bytes().to_vec(), &private);
+        assert_eq!(String::from_utf8_lossy(&cleaned), "References: <1@their-mac.lan>\r\n\r\n");
     }
 
     #[test]
@@ -305,9 +354,9 @@ mod tests {
             "Content-Disposition: attachment; filename=192.168.1.77.txt",
             "X-Odd: home is where the heart is",
             "X-Odd: sweet-home home@example.net <x@home.example>",
-            "X-Odd: 192.168.1.770 1192.168.1.77 192.168.1.77.1 fd00::22",
+            "X-Odd: 192.168.1.770 1192.168.1.77 192.168.1.77.1 fd00:0:0:1::2",
             "X-Odd: 127.0.0.1 ::1 0.0.0.0",
-            "X-Odd: xfileserver.home.lan fileserver.home.lan-2 fileserver.home.lan.example.net",
+            "X-Odd: fileserver.home.lan-2 fileserver.home.lan.example.net",
             "X-Odd: malice@example.org alice@example.org.net",
             "Received: from example.org by mx.example.org (Postern)",
             "Date: Tue, 24 Nov 2026 06:00:00 +0000",

@@ -131,6 +131,7 @@ mod tests {
         let id = entry.id;
         assert_eq!(field("TLS-Report-Domain").as_deref(), Some("b.example"));
         assert_eq!(field("TLS-Required").as_deref(), Some("No"));
+        assert_eq!(field("Date").as_deref(), Some("Thu, 01 Jan 1970 00:00:00 +0000"), "in UTC");
         let subject = format!("Report Domain: b.example Submitter: a.example Report-ID: <{id}@a.example>");
         assert_eq!(field("Subject"), Some(subject));
         let body = String::from_utf8(body).unwrap();
