@@ -156,7 +156,7 @@ fn a_rotation_signs_with_the_old_keys_until_the_new_ones_are_published() {
     assert_eq!(new.len(), 2);
     both_pass(&world, "published", &world.send("you", &sent));
     let refused = rotate(&world.pair, &old_zone);
-    let said = String::from_utf8_lossy(&refused.stderr).into_owned();
+    let said = String::from_utf8_lossy(&refused.stdout).into_owned();
     assert!(refused.status.code() == Some(2) && said.contains(&new[0].0), "{said}");
     world.pair.home.restart();
     world.pair.wait_for_link();

@@ -313,6 +313,9 @@ pub fn parse() -> Cli {
 
 /// Tells a person what is wrong, or the script that asked for JSON.
 pub fn tell(problem: &Problem) -> ExitCode {
+    if problem.is_told() {
+        return problem.exit_code();
+    }
     if wants_json() {
         print::text(&problem.to_json().to_string());
     } else {

@@ -24,6 +24,16 @@ impl Problem {
         Self { what: without_numbers(&what.to_string()), advice: advice.into(), code: 1 }
     }
 
+    /// Something that went wrong and stands in what was printed already: exit code 1 and no word more.
+    pub fn told() -> Self {
+        Self { what: String::new(), advice: String::new(), code: 1 }
+    }
+
+    /// Whether there is nothing left to say.
+    pub fn is_told(&self) -> bool {
+        self.what.is_empty()
+    }
+
     /// What happened.
     pub fn what(&self) -> &str {
         &self.what
