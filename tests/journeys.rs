@@ -17,6 +17,7 @@ mod foreign_edge;
 mod foreign_home;
 mod forwarding;
 mod homes;
+mod idle;
 mod import;
 mod inbound;
 mod lmtp;

@@ -20,14 +20,22 @@ const IDLE_MAX: usize = 16;
 /// Idle connections, the most recently used last.
 #[derive(Default)]
 pub(crate) struct Pool {
-    idle: Mutex<Vec<(PathBuf, Connection)>>,
+    idle: Mutex<Vec<Idle>>,
+}
+
+struct Idle {
+    file: PathBuf,
+    connection: Connection,
+    /// It was here when the pool aged last.
+    old: bool,
 }
 
 impl Pool {
     pub(crate) fn reader(self: &Arc<Self>, directory: &Path, account: &str) -> Result<Reader, StoreError> {
         let file = account_file(directory, name::account(account)?);
         let mut idle = self.lock();
-        let kept = idle.iter().rposition(|(path, _)| *path == file).map(|place| idle.remove(place).1);
+        let kept = idle.iter().rposition(|kept| kept.file == file);
+        let kept = kept.map(|place| idle.remove(place).connection);
         drop(idle);
         let connection = match kept {
             Some(connection) => connection,
@@ -39,10 +47,17 @@ impl Pool {
 
     /// Closes idle connections of an account.
     pub(crate) fn forget(&self, file: &Path) {
-        self.lock().retain(|(path, _)| path != file);
+        self.lock().retain(|kept| kept.file != file);
     }
 
-    fn lock(&self) -> MutexGuard<'_, Vec<(PathBuf, Connection)>> {
+    /// Closes the connections that nobody used since this was called last.
+    pub(crate) fn age(&self) {
+        let mut idle = self.lock();
+        idle.retain(|kept| !kept.old);
+        idle.iter_mut().for_each(|kept| kept.old = true);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Vec<Idle>> {
         self.idle.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -245,7 +260,7 @@ impl Drop for Reader {
         }
         // The account may have been removed while it was read.
         if self.file.exists() {
-            idle.push((std::mem::take(&mut self.file), connection));
+            idle.push(Idle { file: std::mem::take(&mut self.file), connection, old: false });
         }
     }
 }

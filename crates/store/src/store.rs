@@ -70,7 +70,7 @@ impl Store {
     pub fn open(directory: &Path, options: Options) -> Result<Self, StoreError> {
         fs::create_dir_all(directory).map_err(|error| StoreError::from_io(directory, &error))?;
         remove_leftovers(directory)?;
-        let watches = Arc::new(Watches::default());
+        let (watches, readers) = (Arc::new(Watches::default()), Arc::<Pool>::default());
         let mut writers = Vec::new();
         for _ in 0..options.writers.clamp(1, 64) {
             let queue = Arc::new(Queue::new(options.queue_jobs_max, options.queue_octets_max));
@@ -78,13 +78,14 @@ impl Store {
                 directory: directory.to_owned(),
                 queue: Arc::clone(&queue),
                 watches: Arc::clone(&watches),
+                readers: Arc::clone(&readers),
                 options,
             };
             let thread = thread::Builder::new().name("store-writer".into()).spawn(move || writer.run());
             let thread = thread.map_err(|error| StoreError::from_io(directory, &error))?;
             writers.push(WriterHandle { queue, thread: Some(thread) });
         }
-        Ok(Self { directory: directory.to_owned(), writers, readers: Arc::default(), watches })
+        Ok(Self { directory: directory.to_owned(), writers, readers, watches })
     }
 
     /// Makes an account with INBOX, Archive, Drafts, Junk, Sent and Trash, all subscribed to.
