@@ -363,7 +363,7 @@ fn a_large_message_and_many_messages_go_out_in_bounded_pieces() {
     let large: Vec<u8> = b"Subject: big\r\n\r\n"
         .iter()
         .copied()
-        .chain((0..20_000_000_u32).map(|at| (1 + at % 251) as u8))
+        .chain((0..20_000_000_u32).map(|at| u8::try_from(1 + at % 251).unwrap()))
         .collect();
     memory.add("INBOX", &large, Flags::SEEN);
     let mut client = Client::selected(&memory);

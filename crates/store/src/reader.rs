@@ -20,7 +20,14 @@ const IDLE_MAX: usize = 16;
 /// Idle connections, the most recently used last.
 #[derive(Default)]
 pub(crate) struct Pool {
-    idle: Mutex<Vec<Idle>>,
+    idle: Mutex<Kept>,
+}
+
+#[derive(Default)]
+struct Kept {
+    connections: Vec<Idle>,
+    /// How often an account was forgotten. What was opened before may be another's than that of the name now.
+    forgotten: u64,
 }
 
 struct Idle {
@@ -34,30 +41,33 @@ impl Pool {
     pub(crate) fn reader(self: &Arc<Self>, directory: &Path, account: &str) -> Result<Reader, StoreError> {
         let file = account_file(directory, name::account(account)?);
         let mut idle = self.lock();
-        let kept = idle.iter().rposition(|kept| kept.file == file);
-        let kept = kept.map(|place| idle.remove(place).connection);
+        let forgotten = idle.forgotten;
+        let kept = idle.connections.iter().rposition(|kept| kept.file == file);
+        let kept = kept.map(|place| idle.connections.remove(place).connection);
         drop(idle);
         let connection = match kept {
             Some(connection) => connection,
             None if !file.exists() => return Err(StoreError::NoAccount(account.to_owned())),
             None => schema::open_reader(&file)?,
         };
-        Ok(Reader { file, connection: Some(connection), pool: Arc::clone(self) })
+        Ok(Reader { file, connection: Some(connection), forgotten, pool: Arc::clone(self) })
     }
 
-    /// Closes idle connections of an account.
+    /// Closes idle connections of an account, and keeps none that is in use.
     pub(crate) fn forget(&self, file: &Path) {
-        self.lock().retain(|kept| kept.file != file);
+        let mut idle = self.lock();
+        idle.connections.retain(|kept| kept.file != file);
+        idle.forgotten += 1;
     }
 
     /// Closes the connections that nobody used since this was called last.
     pub(crate) fn age(&self) {
-        let mut idle = self.lock();
+        let idle = &mut self.lock().connections;
         idle.retain(|kept| !kept.old);
         idle.iter_mut().for_each(|kept| kept.old = true);
     }
 
-    fn lock(&self) -> MutexGuard<'_, Vec<Idle>> {
+    fn lock(&self) -> MutexGuard<'_, Kept> {
         self.idle.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -67,6 +77,8 @@ impl Pool {
 pub struct Reader {
     file: PathBuf,
     connection: Option<Connection>,
+    /// See [`Kept::forgotten`].
+    forgotten: u64,
     pool: Arc<Pool>,
 }
 
@@ -255,12 +267,12 @@ impl Drop for Reader {
     fn drop(&mut self) {
         let Some(connection) = self.connection.take() else { return };
         let mut idle = self.pool.lock();
-        if idle.len() >= IDLE_MAX {
-            idle.remove(0);
-        }
-        // The account may have been removed while it was read.
-        if self.file.exists() {
-            idle.push(Idle { file: std::mem::take(&mut self.file), connection, old: false });
+        // The account may have been removed while it was read, and another of its name made.
+        if idle.forgotten == self.forgotten {
+            if idle.connections.len() >= IDLE_MAX {
+                idle.connections.remove(0);
+            }
+            idle.connections.push(Idle { file: std::mem::take(&mut self.file), connection, old: false });
         }
     }
 }

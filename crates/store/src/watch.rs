@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::fmt;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use crate::MailboxId;
@@ -18,6 +18,7 @@ pub(crate) struct Watches {
 #[derive(Default)]
 struct Account {
     generation: AtomicU64,
+    ended: AtomicBool,
     callbacks: Mutex<Callbacks>,
 }
 
@@ -43,6 +44,13 @@ impl Watches {
             state
         });
         Watch { account: state }
+    }
+
+    /// The account is removed: one of the same name is another.
+    pub(crate) fn end(&self, account: &str) {
+        if let Some(state) = lock(&self.accounts).remove(account).and_then(|state| state.upgrade()) {
+            state.ended.store(true, Ordering::Release);
+        }
     }
 
     /// A commit changed the account: tells those who wait for one of the mailboxes that it changed.
@@ -72,6 +80,12 @@ impl Watch {
     #[must_use]
     pub fn generation(&self) -> u64 {
         self.account.generation.load(Ordering::Acquire)
+    }
+
+    /// Whether the account was removed or set aside since. One that has its name now is another's.
+    #[must_use]
+    pub fn has_ended(&self) -> bool {
+        self.account.ended.load(Ordering::Acquire)
     }
 
     /// Calls `callback` after every commit that changes or deletes the mailbox, until the registration is dropped. It

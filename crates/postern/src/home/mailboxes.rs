@@ -66,12 +66,16 @@ impl Mailboxes {
         Self { accounts, wake: None, login: None, draft: None }
     }
 
+    /// Whose name is somebody else's by now has no account.
     fn account(&self) -> Result<&str, BackendError> {
-        self.login.as_ref().map(|login| login.account.as_str()).ok_or(BackendError::Denied)
+        let login = self.login.as_ref().filter(|login| !login.watch.has_ended());
+        login.map(|login| login.account.as_str()).ok_or(BackendError::Denied)
     }
 
     fn reader(&self) -> Result<Reader, BackendError> {
-        self.accounts.store.reader(self.account()?).map_err(|error| refusal(&error))
+        let reader = self.accounts.store.reader(self.account()?).map_err(|error| refusal(&error))?;
+        // Asked again: as long as it has not ended, what was opened is the account that has logged in.
+        self.account().map(|_| reader)
     }
 
     /// Does something with the store and the account's name.
