@@ -28,6 +28,7 @@ mod newcomer;
 mod operator;
 mod outbound;
 mod outbound_crashes;
+mod people;
 mod ports;
 mod real_dns;
 mod remote_mtas;

@@ -45,7 +45,9 @@ pub(super) fn plan(directory: &Directory, forwarder: &Forwarder, arrival: &Arriv
     let mut plan = Plan::default();
     let mut nobodys = Vec::new();
     for (place, recipient) in arrival.open.envelope.recipients.iter().enumerate() {
-        match resolve(directory, forwarder, &recipient.address) {
+        match resolve(directory, forwarder, &recipient.address)
+            .and_then(|found| theirs(directory, arrival, found))
+        {
             Some(found) => plan.take(found, recipient, place),
             None => nobodys.push((recipient.address.clone(), vec![place])),
         }
@@ -64,6 +66,15 @@ fn resolve(directory: &Directory, forwarder: &Forwarder, address: &Address) -> O
         Some(original) => Some(Destinations { accounts: Vec::new(), outside: vec![original] }),
         None => directory.resolve(address),
     }
+}
+
+/// What waited sealed for an account that was removed since is not for the next of its name.
+fn theirs(directory: &Directory, arrival: &Arrival, mut found: Destinations) -> Option<Destinations> {
+    if arrival.sealed {
+        let taken = arrival.open.item.taken();
+        found.accounts.retain(|account| !directory.was_anothers(account.as_str(), taken));
+    }
+    (!found.is_empty()).then_some(found)
 }
 
 impl Plan {
