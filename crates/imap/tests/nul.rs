@@ -12,7 +12,7 @@ use imap::{Flags, Options, Session, Step};
 use memory::Memory;
 
 const MAIL: &[u8] = b"From: \"P\0al\" <pal@friend.example>\r\nSubject: n\0l\r\nMIME-Version: 1.0\r\n\
-Content-Type: multipart/mixed; boundary=b; x=\"1\02\"\r\nContent-Description: d\0\r\n\r\n\
+Content-Type: multipart/mixed; boundary=b; x=\"1\x002\"\r\nContent-Description: d\0\r\n\r\n\
 --b\r\nContent-Type: message/rfc822\r\nX-In: i\0n\r\n\r\nSubject: in\0ner\r\n\r\na\0b\r\n--b\r\n\
 Content-Disposition: attachment; filename=\"f\0\"\r\n\r\n\0\0\r\n--b--\r\n";
 

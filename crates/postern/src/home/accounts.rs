@@ -102,7 +102,7 @@ fn add_user(
         done["older_mailbox_set_aside"] = json!(store.path_of(&aside).display().to_string());
         done["set_aside"] = json!(aside.date);
     }
-    tell_aliases(&mut done, aliases);
+    tell_aliases(&mut done, &aliases);
     Ok(done)
 }
 
@@ -156,11 +156,11 @@ fn remove_user(directory: &Directory, store: &Store, address: &str) -> Result<Va
             ));
         }
     }
-    tell_aliases(&mut done, removed.aliases);
+    tell_aliases(&mut done, &removed.aliases);
     Ok(done)
 }
 
-fn tell_aliases(done: &mut Value, aliases: Vec<String>) {
+fn tell_aliases(done: &mut Value, aliases: &[String]) {
     if !aliases.is_empty() {
         done["aliases_that_led_there_and_do_no_more"] = json!(aliases);
     }

@@ -414,7 +414,17 @@ impl Directory {
 
     /// Whether the account of this name was another one at `taken`, which was removed since.
     pub fn was_anothers(&self, account: &str, taken: UnixTime) -> bool {
-        self.view().removed.get(account).is_some_and(|removed| taken <= *removed)
+        self.removed_before(account).is_some_and(|removed| taken <= removed)
+    }
+
+    /// When an account with this address was removed last.
+    pub fn removed_from(&self, address: &Address) -> Option<UnixTime> {
+        AccountId::of(address).ok().and_then(|account| self.removed_before(account.as_str()))
+    }
+
+    /// When another account of this name was removed last.
+    pub fn removed_before(&self, account: &str) -> Option<UnixTime> {
+        self.view().removed.get(account).copied()
     }
 
     /// To how many addresses elsewhere mail to this recipient goes.

@@ -172,7 +172,7 @@ fn commit(shared: &Arc<Arrivals>, whole: Whole, judgement: &Judgement, kept: Opt
         Err(error) => return unreadable(shared, Whole { arrival, plan, buffer, waiting }, &error),
     };
     let item = arrival.open.item;
-    let digest = buffer.digest(&arrival.open.envelope, &plan.places());
+    let digest = buffer.digest(&arrival.open.envelope, &plan.places(&shared.directory));
     let first = digest.and_then(|digest| shared.repeats.first_of(digest, system::now()));
     let owed = plan.deliveries.len() + plan.onward.len();
     let mut answering = Answering::new(shared, arrival, waiting, owed);

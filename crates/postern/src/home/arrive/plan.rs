@@ -83,9 +83,13 @@ impl Plan {
         self.deliveries.is_empty() && self.onward.is_empty()
     }
 
-    /// Who gets it, and where: the same words for the same plan.
-    pub(super) fn places(&self) -> Vec<String> {
-        let here = self.deliveries.iter().map(|planned| format!("{} {}", planned.account, planned.mailbox));
+    /// Who gets it, and where: the same words for the same plan. An account is another one than that of the same name
+    /// before it: what that one got, this one did not.
+    pub(super) fn places(&self, directory: &Directory) -> Vec<String> {
+        let here = self.deliveries.iter().map(|planned| {
+            let since = directory.removed_before(planned.account.as_str()).unwrap_or_default();
+            format!("{} since {} {}", planned.account, since.0, planned.mailbox)
+        });
         let there =
             self.onward.iter().flat_map(|onward| &onward.targets).map(|target| format!("to {target}"));
         let nowhere = self.refused.iter().map(|(place, reply)| format!("not {place} {}", reply.code));

@@ -214,3 +214,18 @@ async fn what_was_kept_for_a_removed_account_is_released_to_the_next_of_its_name
     home.command("release", &[&item.to_string(), "bob@example.org"]).unwrap();
     assert_eq!(home.messages("bob", "INBOX").len(), 1);
 }
+
+/// The quarantine is a mailbox of the postmaster's account, and goes and comes with it.
+#[tokio::test]
+async fn what_is_in_quarantine_is_there_again_when_the_postmasters_mailbox_is() {
+    let (home, item) = (home(), system::new_item_id());
+    home.keep(item, &["bob"], BODY);
+    let aside = home.store.set_aside("alice--example.org", system::now()).unwrap();
+    assert_eq!(home.listed(), 0);
+    home.store.create_account("alice--example.org", system::now()).unwrap();
+    assert_eq!(home.listed(), 0);
+    home.store.set_aside("alice--example.org", system::now()).unwrap();
+    home.store.bring_back(&aside).unwrap();
+    home.command("release", &[&item.to_string()]).unwrap();
+    assert_eq!(home.messages("bob", "INBOX").len(), 1);
+}
