@@ -309,3 +309,49 @@ impl<S: AsyncRead + AsyncWrite + Unpin, L: Logins> Driver<'_, S, L> {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{Condvar, Mutex};
+
+    use super::*;
+
+    /// How many are inside, the most that ever were, and whether they may leave.
+    #[derive(Default)]
+    struct Room {
+        state: Mutex<(usize, usize, bool)>,
+        changed: Condvar,
+    }
+
+    impl Room {
+        fn visit(&self) {
+            let mut state = self.state.lock().unwrap();
+            state.0 += 1;
+            state.1 = state.1.max(state.0);
+            let mut state = self.changed.wait_while(state, |state| !state.2).unwrap();
+            state.0 -= 1;
+        }
+    }
+
+    #[tokio::test]
+    async fn as_many_steps_run_at_one_time_as_there_are_threads_and_not_one_more() {
+        let service = Service::new(CancellationToken::new()).unwrap();
+        let room = Arc::new(Room::default());
+        let steps: Vec<_> = (0..10 * THREADS)
+            .map(|_| {
+                let (service, room) = (service.clone(), Arc::clone(&room));
+                tokio::spawn(async move { service.run(move || room.visit()).await })
+            })
+            .collect();
+        while room.state.lock().unwrap().0 < THREADS {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        room.state.lock().unwrap().2 = true;
+        room.changed.notify_all();
+        for step in steps {
+            step.await.unwrap().unwrap();
+        }
+        assert_eq!(room.state.lock().unwrap().1, THREADS);
+    }
+}

@@ -303,3 +303,36 @@ fn message(row: &Row<'_>) -> rusqlite::Result<Message> {
         internal_date: UnixTime(unsigned(row.get(4)?)),
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_connection_that_nobody_used_between_two_ageings_is_closed() {
+        let directory = tempfile::tempdir().unwrap();
+        schema::create(&directory.path().join("bob.db"), 1).unwrap();
+        let pool = Arc::new(Pool::default());
+        let read = || drop(pool.reader(directory.path(), "bob").unwrap());
+        let kept = || pool.lock().connections.len();
+        read();
+        pool.age();
+        read();
+        pool.age();
+        assert_eq!(kept(), 1, "it was used since");
+        pool.age();
+        assert_eq!(kept(), 0);
+    }
+
+    #[test]
+    fn sixteen_connections_are_kept_and_not_one_more() {
+        let directory = tempfile::tempdir().unwrap();
+        schema::create(&directory.path().join("bob.db"), 1).unwrap();
+        let pool = Arc::new(Pool::default());
+        for many in [IDLE_MAX, IDLE_MAX + 1] {
+            let readers: Vec<_> = (0..many).map(|_| pool.reader(directory.path(), "bob").unwrap()).collect();
+            drop(readers);
+            assert_eq!(pool.lock().connections.len(), IDLE_MAX);
+        }
+    }
+}
