@@ -162,7 +162,7 @@ fn remove_user(directory: &Directory, store: &Store, address: &str) -> Result<Va
 
 fn tell_aliases(done: &mut Value, aliases: &[String]) {
     if !aliases.is_empty() {
-        done["aliases_that_led_there_and_do_no_more"] = json!(aliases);
+        done["aliases_removed"] = json!(aliases);
     }
 }
 
