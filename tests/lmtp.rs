@@ -252,3 +252,15 @@ fn what_was_answered_250_survives_kills_of_home_and_is_doubled_no_more_than_what
     assert!(doubled <= KILLS * CONNECTIONS, "{doubled} doubled");
     assert!(sent.taken.len() > 100, "only {} taken: no load", sent.taken.len());
 }
+
+/// NUL is no octet of RFC 5322's messages any more, and receivers take it all the same (its section 4): Home hands it on as it
+/// came, and what becomes of it is Dovecot's.
+#[test]
+fn a_message_with_nul_goes_to_dovecot_as_it_came() {
+    let _alone = alone();
+    let world = World::start(Over::Unix);
+    let mail = b"From: ann@sender.test\r\nTo: alice@example.org\r\nSubject: nul\r\n\r\na\0b\r\n";
+    assert!(world.send(&[ALICE], mail).starts_with("250"));
+    let stored = world.arrived(ALICE, "nul");
+    assert!(stored.ends_with(b"\r\n\r\na\0b\r\n"), "{}", stored.escape_ascii());
+}

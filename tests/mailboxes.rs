@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use testkit::pair::PASSWORD;
 use testkit::smtp::SmtpClient;
-use testkit::{Pair, message, process};
+use testkit::{Pair, message, process, until};
 
 use crate::alone;
 
@@ -182,4 +182,49 @@ fn a_wrong_password_opens_nothing() {
     command.args(["-c", script, &pair.imap.ip().to_string(), &pair.imap.port().to_string()]);
     let printed = process::run_ok(command, b"", Duration::from_secs(60));
     assert!(printed.starts_with("out"), "{printed}");
+}
+
+/// Symptom: a client that takes a literal for CHAR8 (RFC 3501 section 9) got NUL octets in one. Cause: what came in went out.
+#[test]
+fn a_message_with_nul_is_taken_and_kept_and_shown_without() {
+    let _alone = alone();
+    let pair = Pair::start();
+    let mail = b"From: Pal <a@sender.test>\r\nTo: bob@example.org\r\nSubject: nul\r\n\r\na\0b\r\n";
+    let mut client = SmtpClient::ready(pair.smtp).unwrap();
+    assert!(client.message("a@sender.test", &["bob@example.org"], mail).unwrap().starts_with("250"));
+    let submit = r#"
+import smtplib
+sender = smtplib.SMTP_SSL(sys.argv[1], int(sys.argv[5]), "mua.test", context=context, timeout=120)
+sender.login(sys.argv[3], sys.argv[4])
+sender.sendmail(sys.argv[3], ["bob@example.org"], b"From: alice@example.org\r\nSubject: own\r\n\r\na\0b\r\n")
+"#;
+    let submission = pair.submission.port().to_string();
+    let _ = pair.account("alice").script(&submit.replace("sys.argv[5]", &submission));
+    until("both are there", Duration::from_secs(60), || {
+        (pair.account("bob").count("INBOX") == 2).then_some(())
+    });
+    for stored in pair.account("bob").messages("INBOX") {
+        assert!(stored.ends_with(b"\r\n\r\na\x80b\r\n"), "{}", stored.escape_ascii());
+    }
+    assert!(
+        kept_with(&pair, b"a\0b\r\n") >= 2 && kept_with(&pair, b"a\x80b") == 0,
+        "what came is kept as it came"
+    );
+    let refused = pair
+        .account("bob")
+        .script("print(imap.append('INBOX', None, None, b'Subject: x\\r\\n\\r\\na\\0b\\r\\n'))");
+    assert!(refused.contains("'NO'") && refused.contains("NUL"), "{refused}");
+    assert_eq!(pair.account("bob").count("INBOX"), 2);
+}
+
+/// How often these octets are in bob's database and its log.
+fn kept_with(pair: &Pair, octets: &[u8]) -> usize {
+    let dir = pair.home.data().join("mailboxes");
+    let files = std::fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().path());
+    let bobs = files.filter(|path| path.to_string_lossy().contains("bob--") && path.is_file());
+    let found = bobs.map(|path| {
+        let stored = std::fs::read(path).unwrap();
+        stored.windows(octets.len()).filter(|window| *window == octets).count()
+    });
+    found.sum()
 }

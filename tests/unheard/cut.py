@@ -29,12 +29,16 @@ def serve(client):
     # One thread for both ways: what is closed while somebody waits for it is not closed.
     server = socket.create_connection((sys.argv[1], int(sys.argv[2])), timeout=60)
     tail, subject = b"", ""
+    waiting = [client, server]
     while True:
-        ready, _, _ = select.select([client, server], [], [], 120)
+        ready, _, _ = select.select(waiting, [], [], 120)
         if client in ready:
             data = client.recv(65536)
             if not data:
-                break
+                # Exim closes its side behind the QUIT that it sends with the message, and reads on.
+                server.shutdown(socket.SHUT_WR)
+                waiting = [server]
+                continue
             tail = (tail + data)[-70000:]
             found = re.findall(rb"^Subject: ((?:first|second)-\d+)\r$", tail, re.M)
             if found:

@@ -192,16 +192,19 @@ pub struct Appended {
 /// Ranges of uids; they may span uids that are gone.
 pub type Uids = [RangeInclusive<u32>];
 
-/// Called, on any thread, when the mailboxes of an account may have changed. It does not block.
+/// Called, on any thread, when the mailbox that the session waits for may have changed. It does not block.
 pub type Wake = Arc<dyn Fn() + Send + Sync>;
 
 /// The mailboxes of one account, or of none before [`Backend::login`] has succeeded.
 ///
 /// Mailbox names come as clients gave them, in UTF-8; the backend checks them. INBOX comes in any case.
 pub trait Backend {
-    /// From the login on, `wake` is to be called after every change of the account, whoever made it. Called
-    /// once, before anything else.
+    /// What [`Backend::listen`] is about. Called once, before anything else.
     fn on_change(&mut self, wake: Wake);
+
+    /// From now on the wake is to be called after every change of this mailbox, whoever made it, and after its end;
+    /// with none it is not to be called any more. A session listens while it idles, so that nobody else is woken.
+    fn listen(&mut self, mailbox: Option<MailboxId>);
 
     /// Binds the backend to the account whose login was found right. Nothing else is asked before.
     ///

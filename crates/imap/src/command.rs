@@ -110,6 +110,16 @@ pub(crate) struct Append {
     pub(crate) flags: FlagList,
     pub(crate) internal_date: Option<UnixTime>,
     pub(crate) form: Form,
+    pub(crate) literal: Literal,
+}
+
+/// Which octets the message of an APPEND may have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Literal {
+    /// `{…}`: any but NUL (RFC 3501 section 9, CHAR8).
+    Char8,
+    /// `~{…}`: any (RFC 3516 section 7, literal8).
+    Octets,
 }
 
 /// How the message of an APPEND is written.
@@ -175,14 +185,20 @@ pub(crate) fn parse_append(octets: &[u8], names: Names) -> Option<(String, Appen
         return None;
     }
     cursor.space().ok()?;
-    let append = append(&mut cursor, names).ok()?;
-    matches!(cursor.peek(), Some(b'{' | b'~')).then_some((tag, append))
+    let mut append = append(&mut cursor, names).ok()?;
+    append.literal = match cursor.peek()? {
+        b'{' => Literal::Char8,
+        b'~' => Literal::Octets,
+        _ => return None,
+    };
+    Some((tag, append))
 }
 
 fn append(cursor: &mut Cursor<'_>, names: Names) -> Parsed<Append> {
     let mailbox = mailbox(cursor, names)?;
     cursor.space()?;
-    let mut append = Append { mailbox, flags: FlagList::default(), internal_date: None, form: Form::Plain };
+    let (form, literal) = (Form::Plain, Literal::Char8);
+    let mut append = Append { mailbox, flags: FlagList::default(), internal_date: None, form, literal };
     if cursor.peek() == Some(b'(') {
         append.flags = flag_list(cursor)?;
         cursor.space()?;

@@ -69,7 +69,8 @@ fn hexadecimal(digits: &[u8; 2]) -> Option<u8> {
 
 /// The value of a header field in lower case, unfolded, its encoded words decoded (RFC 2047).
 pub(crate) fn header_lowercase(value: &[u8]) -> String {
-    let unfolded = crate::fields::unfold(value);
+    let mut unfolded = crate::fields::unfold(value);
+    unfolded.retain(|octet| *octet != 0);
     let mut text = String::with_capacity(unfolded.len());
     let mut rest = unfolded.as_slice();
     let mut after_word = false;

@@ -122,7 +122,7 @@ pub(crate) enum Unstated {
 
 /// A value on one line, white space at both ends removed.
 pub(crate) fn unfold(value: &[u8]) -> Vec<u8> {
-    let line: Vec<u8> = value.iter().copied().filter(|octet| !matches!(octet, b'\r' | b'\n' | 0)).collect();
+    let line: Vec<u8> = value.iter().copied().filter(|octet| !matches!(octet, b'\r' | b'\n')).collect();
     line.trim_ascii().to_vec()
 }
 

@@ -290,6 +290,8 @@ impl<B: Backend> Session<B> {
             (Command::Idle, _) => {
                 self.say("+ idling");
                 self.mode = Mode::Idle(tag);
+                // First, so that nothing happens between what is told now and what it is woken for.
+                self.listen();
                 self.sync(Expunges::Send);
             }
             (command, _) if needs_mailbox(&command) => self.run_on_messages(tag, command),
@@ -330,6 +332,7 @@ impl<B: Backend> Session<B> {
             Err(_) => self.bye("the line is too long"),
             Ok(Some(line)) => {
                 let Mode::Idle(tag) = std::mem::replace(&mut self.mode, Mode::Command) else { return true };
+                self.backend.listen(None);
                 if line.eq_ignore_ascii_case(b"DONE") {
                     self.finish(&tag, Expunges::Send, "no longer idling");
                 } else {
@@ -338,6 +341,14 @@ impl<B: Backend> Session<B> {
             }
         }
         true
+    }
+
+    fn listen(&mut self) {
+        let selected = match &self.state {
+            State::Selected(view) => Some(view.id),
+            _ => None,
+        };
+        self.backend.listen(selected);
     }
 
     /// Tells what changed in the selected mailbox.

@@ -1,9 +1,13 @@
 //! Writing the elements of responses (RFC 9051 section 9).
 
+use memchr::memchr;
+
 use crate::backend::Flags;
 
 /// Longest text that is written as a quoted string.
 const QUOTED_MAX: usize = 1024;
+/// What a client gets for a NUL octet of a message, as Dovecot does it.
+const FOR_NUL: u8 = 0x80;
 
 /// A string: quoted where that can hold it, else a literal.
 pub(crate) fn string(out: &mut Vec<u8>, text: &[u8]) {
@@ -30,11 +34,27 @@ pub(crate) fn nstring(out: &mut Vec<u8>, text: Option<&[u8]>) {
     }
 }
 
-/// A literal. Zero octets can't be in one; they are left out of what is only described (RFC 9051 section 4.3).
+/// A literal.
 pub(crate) fn literal(out: &mut Vec<u8>, octets: &[u8]) {
-    let zeros = octets.iter().filter(|octet| **octet == 0).count();
-    literal_head(out, (octets.len() - zeros) as u64);
-    out.extend(octets.iter().filter(|octet| **octet != 0));
+    literal_head(out, octets.len() as u64);
+    let start = out.len();
+    out.extend_from_slice(octets);
+    replace_nul(out, start);
+}
+
+/// Makes what was written from `start` on fit for a literal, whose octets are CHAR8: any but NUL (RFC 3501 section 9).
+/// The message is kept as it came, and its size is what was told, so another octet takes the place.
+pub(crate) fn replace_nul(out: &mut [u8], start: usize) {
+    let mut rest = out.get_mut(start..).unwrap_or_default();
+    while let Some(at) = memchr(0, rest) {
+        rest = match rest.get_mut(at..) {
+            Some([nul, after @ ..]) => {
+                *nul = FOR_NUL;
+                after
+            }
+            _ => return,
+        };
+    }
 }
 
 /// What announces a literal of so many octets.
@@ -105,7 +125,9 @@ mod tests {
         };
         assert_eq!(written(b"a \"b\" \\"), "\"a \\\"b\\\" \\\\\"");
         assert_eq!(written(b"a\r\nb"), "{4}\r\na\r\nb");
-        assert_eq!(written(b"a\0b"), "{2}\r\nab");
+        let mut with_nul = Vec::new();
+        string(&mut with_nul, b"a\0b\0");
+        assert_eq!(with_nul, b"{4}\r\na\x80b\x80");
         assert_eq!(written("é".as_bytes()), "{2}\r\né");
         assert!(written(&[b'x'; QUOTED_MAX]).starts_with('"'));
         assert!(written(&[b'x'; QUOTED_MAX + 1]).starts_with('{'));

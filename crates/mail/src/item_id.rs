@@ -27,6 +27,14 @@ impl ItemId {
         Self(id)
     }
 
+    /// When the item was taken, by the clock of who took it; meaningless of an id that was derived from another.
+    #[must_use]
+    pub fn taken(&self) -> UnixTime {
+        let mut millis = [0; 8];
+        millis[2..].copy_from_slice(&self.0[..6]);
+        UnixTime(u64::from_be_bytes(millis).saturating_mul(1000))
+    }
+
     /// From its sixteen octets.
     #[must_use]
     pub const fn from_bytes(bytes: [u8; 16]) -> Self {

@@ -4,6 +4,7 @@ mod dkim;
 mod dns;
 mod firewall;
 mod homes;
+mod people;
 mod print;
 mod tls_report;
 
@@ -17,7 +18,7 @@ use serde_json::Value;
 
 use crate::config::{self, EdgeConfig, HomeConfig};
 use crate::control::{self, Request};
-use crate::problem::{self, Problem};
+use crate::problem::Problem;
 use crate::{check, daemon, edge, home, owner, trace};
 
 const EDGE_CONFIG: &str = "/etc/postern/edge.toml";
@@ -41,10 +42,10 @@ enum Command {
     Home(HomeCommand),
     /// Users of this home
     #[command(subcommand)]
-    User(UserCommand),
+    User(people::UserCommand),
     /// Aliases of this home
     #[command(subcommand)]
-    Alias(AliasCommand),
+    Alias(people::AliasCommand),
     /// Mail that waits to be sent
     #[command(subcommand)]
     Queue(QueueCommand),
@@ -156,68 +157,6 @@ struct Common {
     /// Print JSON
     #[arg(long)]
     json: bool,
-}
-
-#[derive(Debug, Subcommand)]
-enum UserCommand {
-    /// Add an account and its mailbox
-    Add {
-        /// name@domain
-        address: String,
-        /// Read the password from standard input instead of asking for it
-        #[arg(long)]
-        password_stdin: bool,
-        #[command(flatten)]
-        common: Common,
-    },
-    /// Set a new password
-    Password {
-        /// name@domain
-        address: String,
-        /// Read the password from standard input instead of asking for it
-        #[arg(long)]
-        password_stdin: bool,
-        #[command(flatten)]
-        common: Common,
-    },
-    /// Remove an account; its mailbox file stays
-    Remove {
-        /// name@domain
-        address: String,
-        #[command(flatten)]
-        common: Common,
-    },
-    /// List accounts
-    List {
-        #[command(flatten)]
-        common: Common,
-    },
-}
-
-#[derive(Debug, Subcommand)]
-enum AliasCommand {
-    /// Let an address lead to others, here or elsewhere; '*@domain' takes every unknown address of the domain
-    Add {
-        /// name@domain or *@domain
-        alias: String,
-        /// Accounts or aliases of this home, or addresses elsewhere
-        #[arg(required = true)]
-        targets: Vec<String>,
-        #[command(flatten)]
-        common: Common,
-    },
-    /// Remove an alias
-    Remove {
-        /// name@domain or *@domain
-        alias: String,
-        #[command(flatten)]
-        common: Common,
-    },
-    /// List aliases
-    List {
-        #[command(flatten)]
-        common: Common,
-    },
 }
 
 #[derive(Debug, Subcommand)]
@@ -356,8 +295,8 @@ pub fn run(cli: Cli) -> Result<(), Problem> {
             daemon::settle(&config::load::<HomeConfig>(&config)?.data)?;
             daemon::block_on(home::run(&config))?
         }
-        Command::User(command) => user(command),
-        Command::Alias(command) => alias(command),
+        Command::User(command) => people::user(command),
+        Command::Alias(command) => people::alias(command),
         Command::Queue(command) => queue(command),
         Command::Check(CheckCommand::Spf(arguments)) => daemon::block_on(check::check_spf(&arguments))?,
         Command::Check(CheckCommand::Message(arguments)) => {
@@ -383,41 +322,6 @@ fn import_postfix(dir: &Path, out: &Path) -> Result<(), Problem> {
         print::text(&path.display().to_string());
     }
     print::text("Read report.txt first: it says what was not taken over, and what to do next.");
-    Ok(())
-}
-
-fn user(command: UserCommand) -> Result<(), Problem> {
-    let (request, common) = match command {
-        UserCommand::Add { address, password_stdin, common } => {
-            let password = read_password(password_stdin)?;
-            (Request::new("user add", [&address, &password]), common)
-        }
-        UserCommand::Password { address, password_stdin, common } => {
-            let password = read_password(password_stdin)?;
-            (Request::new("user password", [&address, &password]), common)
-        }
-        UserCommand::Remove { address, common } => (Request::new("user remove", [&address]), common),
-        UserCommand::List { common } => (Request::new("user list", []), common),
-    };
-    directory_command(&request, &common)
-}
-
-fn alias(command: AliasCommand) -> Result<(), Problem> {
-    let (request, common) = match command {
-        AliasCommand::Add { alias, targets, common } => {
-            let arguments = std::iter::once(alias).chain(targets).collect();
-            (Request { command: "alias add".to_owned(), arguments }, common)
-        }
-        AliasCommand::Remove { alias, common } => (Request::new("alias remove", [&alias]), common),
-        AliasCommand::List { common } => (Request::new("alias list", []), common),
-    };
-    directory_command(&request, &common)
-}
-
-fn directory_command(request: &Request, common: &Common) -> Result<(), Problem> {
-    let value =
-        at_home(&common.config, |config| daemon::block_on(home::accounts::command(config, request))?)?;
-    print::value(&value, common.json);
     Ok(())
 }
 
@@ -501,25 +405,4 @@ fn print_trace(what: &str, config: Option<PathBuf>, json: bool) -> Result<(), Pr
         print::event(event, json);
     }
     Ok(())
-}
-
-fn read_password(from_stdin: bool) -> Result<String, Problem> {
-    let failed = |error: std::io::Error| {
-        Problem::setup(
-            format!("can't read the password: {}", problem::io_words(&error)),
-            "give it on standard input with --password-stdin",
-        )
-    };
-    if from_stdin {
-        let mut line = String::new();
-        std::io::stdin().read_line(&mut line).map_err(failed)?;
-        return Ok(line.trim_end_matches(['\r', '\n']).to_owned());
-    }
-    let password = rpassword::prompt_password("Password: ").map_err(failed)?;
-    let again = rpassword::prompt_password("Again: ").map_err(failed)?;
-    if password == again {
-        Ok(password)
-    } else {
-        Err(Problem::setup("the two passwords differ", "try again"))
-    }
 }

@@ -100,6 +100,8 @@ pub(crate) struct Effects {
     pub(crate) body_octets: u64,
     /// Large bodies whose files are of no more use.
     pub(crate) released: Vec<u64>,
+    /// Mailboxes that are not as they were, those that were deleted included.
+    pub(crate) changed: Vec<MailboxId>,
 }
 
 /// An open transaction.
@@ -141,6 +143,7 @@ impl<'c> Change<'c> {
             let sql = "UPDATE mailbox SET uidnext = ?2, modseq = ?3 WHERE id = ?1";
             let values = params![mailbox.id.0, mailbox.uidnext, column(mailbox.modseq)];
             self.connection.prepare_cached(sql)?.execute(values)?;
+            self.effects.changed.push(mailbox.id);
         }
         if let Some(body_next) = self.body_next {
             let sql = "UPDATE account SET body_next = ?1";
@@ -245,6 +248,11 @@ impl<'c> Change<'c> {
             self.effects.released.push(id);
         }
         Ok(())
+    }
+
+    /// A mailbox is changed, or gone, by other means than its counters.
+    pub(crate) fn changed(&mut self, mailbox: MailboxId) {
+        self.effects.changed.push(mailbox);
     }
 
     /// Where the mailbox of this checked name is among the batch's counters.

@@ -74,6 +74,7 @@ impl Change<'_> {
         self.connection.execute("DELETE FROM message WHERE mailbox = ?1", [id.0])?;
         self.connection.execute("DELETE FROM vanished WHERE mailbox = ?1", [id.0])?;
         self.connection.execute("DELETE FROM mailbox WHERE id = ?1", [id.0])?;
+        self.changed(id);
         Ok(())
     }
 

@@ -20,29 +20,54 @@ const IDLE_MAX: usize = 16;
 /// Idle connections, the most recently used last.
 #[derive(Default)]
 pub(crate) struct Pool {
-    idle: Mutex<Vec<(PathBuf, Connection)>>,
+    idle: Mutex<Kept>,
+}
+
+#[derive(Default)]
+struct Kept {
+    connections: Vec<Idle>,
+    /// How often an account was forgotten. What was opened before may be another's than that of the name now.
+    forgotten: u64,
+}
+
+struct Idle {
+    file: PathBuf,
+    connection: Connection,
+    /// It was here when the pool aged last.
+    old: bool,
 }
 
 impl Pool {
     pub(crate) fn reader(self: &Arc<Self>, directory: &Path, account: &str) -> Result<Reader, StoreError> {
         let file = account_file(directory, name::account(account)?);
         let mut idle = self.lock();
-        let kept = idle.iter().rposition(|(path, _)| *path == file).map(|place| idle.remove(place).1);
+        let forgotten = idle.forgotten;
+        let kept = idle.connections.iter().rposition(|kept| kept.file == file);
+        let kept = kept.map(|place| idle.connections.remove(place).connection);
         drop(idle);
         let connection = match kept {
             Some(connection) => connection,
             None if !file.exists() => return Err(StoreError::NoAccount(account.to_owned())),
             None => schema::open_reader(&file)?,
         };
-        Ok(Reader { file, connection: Some(connection), pool: Arc::clone(self) })
+        Ok(Reader { file, connection: Some(connection), forgotten, pool: Arc::clone(self) })
     }
 
-    /// Closes idle connections of an account.
+    /// Closes idle connections of an account, and keeps none that is in use.
     pub(crate) fn forget(&self, file: &Path) {
-        self.lock().retain(|(path, _)| path != file);
+        let mut idle = self.lock();
+        idle.connections.retain(|kept| kept.file != file);
+        idle.forgotten += 1;
     }
 
-    fn lock(&self) -> MutexGuard<'_, Vec<(PathBuf, Connection)>> {
+    /// Closes the connections that nobody used since this was called last.
+    pub(crate) fn age(&self) {
+        let idle = &mut self.lock().connections;
+        idle.retain(|kept| !kept.old);
+        idle.iter_mut().for_each(|kept| kept.old = true);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Kept> {
         self.idle.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -52,6 +77,8 @@ impl Pool {
 pub struct Reader {
     file: PathBuf,
     connection: Option<Connection>,
+    /// See [`Kept::forgotten`].
+    forgotten: u64,
     pool: Arc<Pool>,
 }
 
@@ -240,12 +267,12 @@ impl Drop for Reader {
     fn drop(&mut self) {
         let Some(connection) = self.connection.take() else { return };
         let mut idle = self.pool.lock();
-        if idle.len() >= IDLE_MAX {
-            idle.remove(0);
-        }
-        // The account may have been removed while it was read.
-        if self.file.exists() {
-            idle.push((std::mem::take(&mut self.file), connection));
+        // The account may have been removed while it was read, and another of its name made.
+        if idle.forgotten == self.forgotten {
+            if idle.connections.len() >= IDLE_MAX {
+                idle.connections.remove(0);
+            }
+            idle.connections.push(Idle { file: std::mem::take(&mut self.file), connection, old: false });
         }
     }
 }
@@ -275,4 +302,37 @@ fn message(row: &Row<'_>) -> rusqlite::Result<Message> {
         octets: unsigned(row.get(3)?),
         internal_date: UnixTime(unsigned(row.get(4)?)),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_connection_that_nobody_used_between_two_ageings_is_closed() {
+        let directory = tempfile::tempdir().unwrap();
+        schema::create(&directory.path().join("bob.db"), 1).unwrap();
+        let pool = Arc::new(Pool::default());
+        let read = || drop(pool.reader(directory.path(), "bob").unwrap());
+        let kept = || pool.lock().connections.len();
+        read();
+        pool.age();
+        read();
+        pool.age();
+        assert_eq!(kept(), 1, "it was used since");
+        pool.age();
+        assert_eq!(kept(), 0);
+    }
+
+    #[test]
+    fn sixteen_connections_are_kept_and_not_one_more() {
+        let directory = tempfile::tempdir().unwrap();
+        schema::create(&directory.path().join("bob.db"), 1).unwrap();
+        let pool = Arc::new(Pool::default());
+        for many in [IDLE_MAX, IDLE_MAX + 1] {
+            let readers: Vec<_> = (0..many).map(|_| pool.reader(directory.path(), "bob").unwrap()).collect();
+            drop(readers);
+            assert_eq!(pool.lock().connections.len(), IDLE_MAX);
+        }
+    }
 }

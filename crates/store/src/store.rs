@@ -14,6 +14,7 @@ use crate::mailbox::{MailboxId, Subscription};
 use crate::message::{Copied, Expunge, FlagUpdate, FlagsChanged, Uids};
 use crate::queue::Queue;
 use crate::reader::{Pool, Reader};
+use crate::set_aside::{self, SetAside};
 use crate::watch::{Watch, Watches};
 use crate::writer::{Task, Work, Writer, account_file};
 use crate::{StoreError, name, schema};
@@ -69,8 +70,9 @@ impl Store {
     /// Those of the disk; [`StoreError::Closed`] when no thread can be started.
     pub fn open(directory: &Path, options: Options) -> Result<Self, StoreError> {
         fs::create_dir_all(directory).map_err(|error| StoreError::from_io(directory, &error))?;
+        set_aside::finish(directory, None)?;
         remove_leftovers(directory)?;
-        let watches = Arc::new(Watches::default());
+        let (watches, readers) = (Arc::new(Watches::default()), Arc::<Pool>::default());
         let mut writers = Vec::new();
         for _ in 0..options.writers.clamp(1, 64) {
             let queue = Arc::new(Queue::new(options.queue_jobs_max, options.queue_octets_max));
@@ -78,13 +80,14 @@ impl Store {
                 directory: directory.to_owned(),
                 queue: Arc::clone(&queue),
                 watches: Arc::clone(&watches),
+                readers: Arc::clone(&readers),
                 options,
             };
             let thread = thread::Builder::new().name("store-writer".into()).spawn(move || writer.run());
             let thread = thread.map_err(|error| StoreError::from_io(directory, &error))?;
             writers.push(WriterHandle { queue, thread: Some(thread) });
         }
-        Ok(Self { directory: directory.to_owned(), writers, readers: Arc::default(), watches })
+        Ok(Self { directory: directory.to_owned(), writers, readers, watches })
     }
 
     /// Makes an account with INBOX, Archive, Drafts, Junk, Sent and Trash, all subscribed to.
@@ -94,10 +97,12 @@ impl Store {
     pub fn create_account(&self, account: &str, now: UnixTime) -> Result<(), StoreError> {
         let file = account_file(&self.directory, name::account(account)?);
         let draft = file.with_extension("db.new");
+        let directory = self.directory.clone();
         let uidvalidity = u32::try_from(now.as_secs()).unwrap_or(u32::MAX / 2).max(1);
         let name = account.to_owned();
         // On the writer's thread, so that no two threads make the same account.
         self.while_closed(account, move || {
+            set_aside::finish(&directory, Some(&name))?;
             if file.exists() {
                 return Err(StoreError::AccountExists(name));
             }
@@ -144,6 +149,7 @@ impl Store {
         let file = account_file(&self.directory, name::account(account)?);
         let name = account.to_owned();
         let readers = Arc::clone(&self.readers);
+        self.watches.end(account);
         self.while_closed(account, move || {
             if !file.exists() {
                 return Err(StoreError::NoAccount(name));
@@ -157,6 +163,47 @@ impl Store {
             }
             sync_parent(&file)
         })
+    }
+
+    /// Sets an account's mailbox aside, whole and durably: the account is there no more, and one of the same name
+    /// begins empty. Who watches it or reads it finds that it has ended.
+    ///
+    /// # Errors
+    /// [`StoreError::NoAccount`], those of the disk: then it is set aside by whoever asks for the account next.
+    pub fn set_aside(&self, account: &str, now: UnixTime) -> Result<SetAside, StoreError> {
+        let file = account_file(&self.directory, name::account(account)?);
+        let (directory, name) = (self.directory.clone(), account.to_owned());
+        let readers = Arc::clone(&self.readers);
+        self.watches.end(account);
+        self.while_closed(account, move || {
+            readers.forget(&file);
+            set_aside::put(&directory, &name, now)
+        })
+    }
+
+    /// The mailboxes that were set aside, by account and date.
+    ///
+    /// # Errors
+    /// Those of the disk.
+    pub fn list_set_aside(&self) -> Result<Vec<SetAside>, StoreError> {
+        set_aside::list(&self.directory)
+    }
+
+    /// Where its files are.
+    #[must_use]
+    pub fn path_of(&self, aside: &SetAside) -> PathBuf {
+        aside.path(&self.directory)
+    }
+
+    /// Brings back a mailbox that was set aside, as the account's of its name.
+    ///
+    /// # Errors
+    /// [`StoreError::AccountExists`]; [`StoreError::NoAccount`] when it is not there; those of the disk.
+    pub fn bring_back(&self, aside: &SetAside) -> Result<(), StoreError> {
+        name::account(&aside.account)?;
+        let (directory, aside) = (self.directory.clone(), aside.clone());
+        let account = aside.account.clone();
+        self.while_closed(&account, move || set_aside::bring_back(&directory, &aside))
     }
 
     /// Stores a message and calls `done` with its receipt after the commit, on the writer's thread: it must
@@ -360,11 +407,11 @@ impl Store {
     }
 
     /// Runs `action` on the account's writer while the account's file is not open for writing.
-    fn while_closed(
+    fn while_closed<T: Send + 'static>(
         &self,
         account: &str,
-        action: impl FnOnce() -> Result<(), StoreError> + Send + 'static,
-    ) -> Result<(), StoreError> {
+        action: impl FnOnce() -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<T, StoreError> {
         let (sender, receiver) = mpsc::sync_channel(1);
         let action = move || {
             let _ = sender.send(action());
@@ -436,7 +483,7 @@ fn remove_leftovers(directory: &Path) -> Result<(), StoreError> {
     Ok(())
 }
 
-fn file_names(directory: &Path) -> Result<Vec<String>, StoreError> {
+pub(crate) fn file_names(directory: &Path) -> Result<Vec<String>, StoreError> {
     let error = |error: std::io::Error| StoreError::from_io(directory, &error);
     let mut names = Vec::new();
     for entry in fs::read_dir(directory).map_err(error)? {
@@ -445,13 +492,13 @@ fn file_names(directory: &Path) -> Result<Vec<String>, StoreError> {
     Ok(names)
 }
 
-fn beside(file: &Path, suffix: &str) -> PathBuf {
+pub(crate) fn beside(file: &Path, suffix: &str) -> PathBuf {
     let mut name = file.as_os_str().to_owned();
     name.push(suffix);
     name.into()
 }
 
-fn remove_if_there(file: &Path) -> Result<(), StoreError> {
+pub(crate) fn remove_if_there(file: &Path) -> Result<(), StoreError> {
     match fs::remove_file(file) {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(StoreError::from_io(file, &error)),
         _ => Ok(()),
@@ -459,7 +506,7 @@ fn remove_if_there(file: &Path) -> Result<(), StoreError> {
 }
 
 /// Makes names in the file's directory durable.
-fn sync_parent(file: &Path) -> Result<(), StoreError> {
+pub(crate) fn sync_parent(file: &Path) -> Result<(), StoreError> {
     let directory = file.parent().unwrap_or(Path::new("."));
     let synced = fs::File::open(directory).and_then(|directory| directory.sync_all());
     synced.map_err(|error| StoreError::from_io(directory, &error))

@@ -1,9 +1,11 @@
-//! Who wants to know that an account has changed: cheap for the writer, usable from async code.
+//! Who wants to know that an account or a mailbox has changed: cheap for the writer, usable from async code.
 
 use std::collections::HashMap;
 use std::fmt;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+
+use crate::MailboxId;
 
 type Callback = Arc<dyn Fn() + Send + Sync>;
 
@@ -16,13 +18,20 @@ pub(crate) struct Watches {
 #[derive(Default)]
 struct Account {
     generation: AtomicU64,
+    ended: AtomicBool,
     callbacks: Mutex<Callbacks>,
 }
 
 #[derive(Default)]
 struct Callbacks {
     next: u64,
-    listed: Vec<(u64, Callback)>,
+    listed: Vec<Listed>,
+}
+
+struct Listed {
+    id: u64,
+    mailbox: MailboxId,
+    callback: Callback,
 }
 
 impl Watches {
@@ -37,12 +46,22 @@ impl Watches {
         Watch { account: state }
     }
 
-    /// Tells everybody who watches the account that a commit changed it.
-    pub(crate) fn notify(&self, account: &str) {
+    /// The account is removed: one of the same name is another.
+    pub(crate) fn end(&self, account: &str) {
+        if let Some(state) = lock(&self.accounts).remove(account).and_then(|state| state.upgrade()) {
+            state.ended.store(true, Ordering::Release);
+        }
+    }
+
+    /// A commit changed the account: tells those who wait for one of the mailboxes that it changed.
+    pub(crate) fn notify(&self, account: &str, changed: &[MailboxId]) {
         let Some(state) = lock(&self.accounts).get(account).and_then(Weak::upgrade) else { return };
         state.generation.fetch_add(1, Ordering::Release);
-        let callbacks: Vec<Callback> =
-            lock(&state.callbacks).listed.iter().map(|(_, callback)| Arc::clone(callback)).collect();
+        let waiting = |listed: &&Listed| changed.contains(&listed.mailbox);
+        let callbacks: Vec<Callback> = {
+            let listed = &lock(&state.callbacks).listed;
+            listed.iter().filter(waiting).map(|listed| Arc::clone(&listed.callback)).collect()
+        };
         for callback in callbacks {
             callback();
         }
@@ -63,14 +82,24 @@ impl Watch {
         self.account.generation.load(Ordering::Acquire)
     }
 
-    /// Calls `callback` after every commit that changes the account, until the registration is dropped. It
+    /// Whether the account was removed or set aside since. One that has its name now is another's.
+    #[must_use]
+    pub fn has_ended(&self) -> bool {
+        self.account.ended.load(Ordering::Acquire)
+    }
+
+    /// Calls `callback` after every commit that changes or deletes the mailbox, until the registration is dropped. It
     /// runs on the writer's thread: it must be short and must not wait, as a channel's or a `Notify`'s wake is.
     #[must_use]
-    pub fn on_change(&self, callback: impl Fn() + Send + Sync + 'static) -> Registration {
+    pub fn on_change_of(
+        &self,
+        mailbox: MailboxId,
+        callback: impl Fn() + Send + Sync + 'static,
+    ) -> Registration {
         let mut callbacks = lock(&self.account.callbacks);
         let id = callbacks.next;
         callbacks.next += 1;
-        callbacks.listed.push((id, Arc::new(callback)));
+        callbacks.listed.push(Listed { id, mailbox, callback: Arc::new(callback) });
         Registration { account: Arc::clone(&self.account), id }
     }
 }
@@ -89,7 +118,7 @@ pub struct Registration {
 
 impl Drop for Registration {
     fn drop(&mut self) {
-        lock(&self.account.callbacks).listed.retain(|(id, _)| *id != self.id);
+        lock(&self.account.callbacks).listed.retain(|listed| listed.id != self.id);
     }
 }
 

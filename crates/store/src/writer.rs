@@ -15,6 +15,7 @@ use rusqlite::Connection;
 use crate::change::{Change, Effects};
 use crate::large::LargeBodies;
 use crate::queue::{Queue, Taken};
+use crate::reader::Pool;
 use crate::watch::Watches;
 use crate::{Options, StoreError, schema};
 
@@ -71,6 +72,7 @@ pub(crate) struct Writer {
     pub(crate) directory: PathBuf,
     pub(crate) queue: Arc<Queue<Work>>,
     pub(crate) watches: Arc<Watches>,
+    pub(crate) readers: Arc<Pool>,
     pub(crate) options: Options,
 }
 
@@ -98,7 +100,10 @@ impl Writer {
         loop {
             match self.queue.take(self.options.batch_jobs_max, self.options.batch_octets_max, IDLE) {
                 Taken::Jobs(work) => self.batch(&mut open, work),
-                Taken::Idle => open.files.clear(),
+                Taken::Idle => {
+                    open.files.clear();
+                    self.readers.age();
+                }
                 Taken::Closed => return,
             }
         }
@@ -142,7 +147,7 @@ impl Writer {
         let answers = commit_together(file, jobs, &mut effects);
         let committed = answers.iter().any(|(_, outcome)| outcome.is_ok());
         if committed && file.connection.total_changes() != before {
-            self.watches.notify(account);
+            self.watches.notify(account, &effects.changed);
         }
         let damaged = answers
             .iter()
@@ -200,6 +205,7 @@ fn commit_together(file: &Open, mut jobs: Vec<Box<dyn Job>>, effects: &mut Effec
         Ok(done) => {
             effects.body_octets += done.body_octets;
             effects.released.extend(done.released);
+            effects.changed.extend(done.changed);
             jobs.into_iter().zip(failed).map(|(job, error)| (job, error.map_or(Ok(()), Err))).collect()
         }
         Err(error) if jobs.len() == 1 => jobs.into_iter().map(|job| (job, Err(error.clone()))).collect(),

@@ -1,9 +1,10 @@
 //! APPEND: the message goes to the backend in pieces as it comes in, so its size costs no memory.
 
 use bytes::{Buf, BytesMut};
+use memchr::memchr;
 
 use crate::backend::{Backend, BackendError, NewMessage};
-use crate::command::{Append, Form};
+use crate::command::{Append, Form, Literal};
 use crate::frame::{Waits, line};
 use crate::session::view::Expunges;
 use crate::session::{Mode, Session};
@@ -17,6 +18,7 @@ const SKIP_FACTOR: u64 = 4;
 pub(super) struct Appending {
     tag: String,
     form: Form,
+    literal: Literal,
     left: u64,
     /// What went wrong already; the octets are thrown away then.
     failed: Option<BackendError>,
@@ -25,7 +27,7 @@ pub(super) struct Appending {
 impl<B: Backend> Session<B> {
     /// The literal of an APPEND is announced.
     pub(super) fn begin_append(&mut self, tag: String, append: Append, octets: u64, waits: Waits) {
-        let form = append.form;
+        let (form, literal) = (append.form, append.literal);
         let message = NewMessage {
             mailbox: append.mailbox,
             octets,
@@ -47,7 +49,7 @@ impl<B: Backend> Session<B> {
                 if waits == Waits::Yes {
                     self.say("+ go ahead");
                 }
-                self.mode = Mode::Append(Appending { tag, form, left: octets, failed: begun.err() });
+                self.mode = Mode::Append(Appending { tag, form, literal, left: octets, failed: begun.err() });
             }
         }
     }
@@ -57,8 +59,10 @@ impl<B: Backend> Session<B> {
         let Mode::Append(appending) = &mut self.mode else { return true };
         let available = usize::try_from(appending.left).unwrap_or(usize::MAX).min(input.len());
         if available > 0 {
+            let piece = &input[..available];
             if appending.failed.is_none()
-                && let Err(error) = self.backend.append_piece(&input[..available])
+                && let Err(error) =
+                    fits(appending.literal, piece).and_then(|()| self.backend.append_piece(piece))
             {
                 self.backend.append_abort();
                 appending.failed = Some(error);
@@ -106,4 +110,12 @@ impl<B: Backend> Session<B> {
             other => self.refuse_target(tag, other),
         }
     }
+}
+
+/// Whether a literal of this kind may have these octets.
+fn fits(literal: Literal, piece: &[u8]) -> Result<(), BackendError> {
+    if literal == Literal::Char8 && memchr(0, piece).is_some() {
+        return Err(BackendError::Refused("the message has a NUL octet, which a literal can't have".into()));
+    }
+    Ok(())
 }

@@ -124,6 +124,7 @@ impl Fetch {
             let before = out.len();
             let length = usize::try_from(left.end - left.start).unwrap_or(PIECE).min(PIECE);
             let there = backend.read(view.id, current.message.uid, left.start, length, out);
+            write::replace_nul(out, before);
             let read = (out.len() - before) as u64;
             if !there.unwrap_or(false) || read == 0 {
                 return Ok(false);
@@ -227,8 +228,7 @@ fn write_located(
             let from = usize::try_from(range.start).unwrap_or(usize::MAX);
             let to = usize::try_from(range.end).unwrap_or(usize::MAX);
             let octets = octets.get(from..to).unwrap_or_default();
-            write::literal_head(out, octets.len() as u64);
-            out.extend_from_slice(octets);
+            write::literal(out, octets);
         }
         Located::Range(range) => {
             let range = cut(range, partial);
@@ -241,6 +241,7 @@ fn write_located(
                 let start = out.len();
                 let length = usize::try_from(octets).unwrap_or(PIECE);
                 let there = backend.read(view.id, current.message.uid, range.start, length, out)?;
+                write::replace_nul(out, start);
                 return Ok(there && out.len() - start == length);
             }
         }

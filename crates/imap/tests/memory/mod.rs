@@ -25,6 +25,8 @@ struct Account {
     keywords: Vec<String>,
     next_id: i64,
     wakes: Vec<Wake>,
+    /// What sessions listened to, in order.
+    listened: Vec<Option<MailboxId>>,
 }
 
 #[derive(Default, Clone)]
@@ -61,6 +63,10 @@ impl Memory {
 
     pub(crate) fn octets(&self, mailbox: &str, uid: u32) -> Option<Arc<Vec<u8>>> {
         self.lock().mailboxes[mailbox].messages.get(&uid).map(|(_, octets)| Arc::clone(octets))
+    }
+
+    pub(crate) fn listened(&self) -> Vec<Option<i64>> {
+        self.lock().listened.iter().map(|mailbox| mailbox.map(|mailbox| mailbox.0)).collect()
     }
 
     fn lock(&self) -> MutexGuard<'_, Account> {
@@ -129,6 +135,10 @@ impl Mailbox {
 impl Backend for Memory {
     fn on_change(&mut self, wake: Wake) {
         self.lock().wakes.push(wake);
+    }
+
+    fn listen(&mut self, mailbox: Option<MailboxId>) {
+        self.lock().listened.push(mailbox);
     }
 
     fn open(&mut self, _account: &str) -> Result<(), BackendError> {

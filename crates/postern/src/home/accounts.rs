@@ -1,10 +1,13 @@
 //! Users and aliases as the operator changes them: directory and mailbox together, running or not.
+//!
+//! The mailbox of an account that is removed is set aside, and nobody has it until the operator says so. A name is
+//! never in the directory while another's mailbox lies under it: the mailbox is made or brought back first.
 
 use mail::Address;
 use serde_json::{Value, json};
-use store::Store;
+use store::{SetAside, Store, StoreError};
 
-use super::directory::Directory;
+use super::directory::{AccountId, Directory, Past};
 use crate::config::HomeConfig;
 use crate::control::{self, Refusal, Request};
 use crate::problem::Problem;
@@ -23,12 +26,15 @@ pub fn open_store(config: &HomeConfig, directory: &Directory) -> Result<Store, P
     Ok(store)
 }
 
-fn store_problem(error: &store::StoreError) -> Problem {
+fn store_problem(error: &StoreError) -> Problem {
     Problem::failed(
         format!("the mailboxes: {error}"),
         "see the line above; restore from a backup if a file is damaged",
     )
 }
+
+/// What `--restore` says when no date is given.
+pub const NEWEST: &str = "newest";
 
 /// Carries out a command of `postern user` or `postern alias`.
 pub fn change(
@@ -37,13 +43,18 @@ pub fn change(
     command: &str,
     arguments: &[&str],
 ) -> Result<Value, Refusal> {
+    let _alone = directory.one_at_a_time();
     let done = match (command, arguments) {
-        ("user add", [address, password]) => add_user(directory, store, address, password),
+        ("user add", [address, password]) => add_user(directory, store, (address, password), None),
+        ("user add", [address, password, restored]) => {
+            add_user(directory, store, (address, password), Some(restored))
+        }
         ("user password", [address, password]) => {
             parse(address).and_then(|address| directory.set_password(&address, password)).map(|()| json!({}))
         }
         ("user remove", [address]) => remove_user(directory, store, address),
         ("user list", []) => Ok(list_users(directory)),
+        ("user list", ["removed"]) => list_removed(store),
         ("alias add", [alias, targets @ ..]) if !targets.is_empty() => {
             let targets: Result<Vec<Address>, Problem> = targets.iter().map(|target| parse(target)).collect();
             targets.and_then(|targets| directory.add_alias(alias, &targets)).map(|()| json!({}))
@@ -60,25 +71,108 @@ fn parse(address: &str) -> Result<Address, Problem> {
         .map_err(|error| Problem::setup(format!("{address}: {error}"), "write name@domain"))
 }
 
-fn add_user(directory: &Directory, store: &Store, address: &str, password: &str) -> Result<Value, Problem> {
+fn add_user(
+    directory: &Directory,
+    store: &Store,
+    (address, password): (&str, &str),
+    restored: Option<&str>,
+) -> Result<Value, Problem> {
     let address = parse(address)?;
-    let account = directory.add_account(&address, password)?;
-    if !store.has_account(account.as_str()) {
-        let made = store.create_account(account.as_str(), system::now());
-        if let Err(error) = made {
-            // Without its mailbox the account could take no mail: it must not be known to Edge.
-            directory.remove_account(&address)?;
-            return Err(store_problem(&error));
-        }
+    let new = directory.prepare_account(&address, password)?;
+    let account = new.account().clone();
+    let left = set_left_aside(store, &account)?;
+    let brought = restored.map(|date| find_removed(store, &account, date)).transpose()?;
+    match &brought {
+        Some((aside, _)) => store.bring_back(aside),
+        None => store.create_account(account.as_str(), system::now()),
     }
-    Ok(json!({ "account": account.as_str(), "address": address.to_string() }))
+    .map_err(|error| store_problem(&error))?;
+    let past = match &brought {
+        // What was taken since an older one was set aside may be somebody else's.
+        Some((_, Age::Newest)) => Past::Own,
+        _ => Past::Anothers(left.as_ref().map(|_| system::now())),
+    };
+    let brought = brought.map(|(aside, _)| aside);
+    let (account, aliases) = directory.admit(new, past)?;
+    let mut done = json!({ "account": account.as_str(), "address": address.to_string() });
+    if let Some(aside) = &brought {
+        done["mailbox_restored"] = json!(aside.date);
+    }
+    if let Some(aside) = left.filter(|left| brought.as_ref() != Some(left)) {
+        done["older_mailbox_set_aside"] = json!(store.path_of(&aside).display().to_string());
+        done["set_aside"] = json!(aside.date);
+    }
+    tell_aliases(&mut done, &aliases);
+    Ok(done)
 }
 
-/// The mailbox file stays, under its name: removing mail is the operator's own decision.
+/// A mailbox that lies under the name of an account that nobody has: a version that did not set them aside left it, or
+/// the disk failed, or the process ended before the account was there. It is not the next one's.
+fn set_left_aside(store: &Store, account: &AccountId) -> Result<Option<SetAside>, Problem> {
+    if !store.has_account(account.as_str()) {
+        return Ok(None);
+    }
+    store.set_aside(account.as_str(), system::now()).map(Some).map_err(|error| store_problem(&error))
+}
+
+/// Which of an account's mailboxes that were set aside it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Age {
+    Newest,
+    Older,
+}
+
+fn find_removed(store: &Store, account: &AccountId, date: &str) -> Result<(SetAside, Age), Problem> {
+    let all = store.list_set_aside().map_err(|error| store_problem(&error))?;
+    let of_account = all.into_iter().filter(|aside| aside.account == account.as_str());
+    let mut newest_first =
+        of_account.rev().zip([Age::Newest].into_iter().chain(std::iter::repeat(Age::Older)));
+    newest_first.find(|(aside, _)| date == NEWEST || aside.date == date).ok_or_else(|| {
+        let when = if date == NEWEST { String::new() } else { format!(" of {date}") };
+        Problem::setup(
+            format!("no mailbox of {account} is set aside{when}"),
+            "see 'postern user list --removed'; without --restore the account begins with an empty mailbox",
+        )
+    })
+}
+
+/// From the directory first: from then on no mail is taken for it, and its sessions end.
 fn remove_user(directory: &Directory, store: &Store, address: &str) -> Result<Value, Problem> {
-    let account = directory.remove_account(&parse(address)?)?;
-    let kept = store.has_account(account.as_str());
-    Ok(json!({ "account": account.as_str(), "mailbox_kept": kept }))
+    let address = parse(address)?;
+    let now = system::now();
+    let removed = directory.remove_account(&address, now)?;
+    let mut done = json!({ "account": removed.account.as_str() });
+    match store.set_aside(removed.account.as_str(), now) {
+        Ok(aside) => {
+            done["mailbox_set_aside"] = json!(store.path_of(&aside).display().to_string());
+            done["set_aside"] = json!(aside.date);
+            done["to_bring_it_back"] = json!(format!("postern user add {address} --restore={}", aside.date));
+        }
+        Err(StoreError::NoAccount(_)) => {}
+        Err(error) => {
+            return Err(Problem::failed(
+                format!("{address} is removed, and its mailbox could not be set aside: {error}"),
+                "nobody gets it: it is set aside by the next 'postern user add' of that address",
+            ));
+        }
+    }
+    tell_aliases(&mut done, &removed.aliases);
+    Ok(done)
+}
+
+fn tell_aliases(done: &mut Value, aliases: &[String]) {
+    if !aliases.is_empty() {
+        done["aliases_removed"] = json!(aliases);
+    }
+}
+
+fn list_removed(store: &Store) -> Result<Value, Problem> {
+    let all = store.list_set_aside().map_err(|error| store_problem(&error))?;
+    let row = |aside: &SetAside| {
+        let path = store.path_of(aside).display().to_string();
+        json!({ "account": aside.account, "set_aside": aside.date, "path": path })
+    };
+    Ok(all.iter().map(row).collect())
 }
 
 fn list_users(directory: &Directory) -> Value {
@@ -107,3 +201,6 @@ pub async fn command(config: &HomeConfig, request: &Request) -> Result<Value, Pr
     change(&directory, &store, &request.command, &arguments)
         .map_err(|(what, advice)| Problem::setup(what, advice))
 }
+
+#[cfg(test)]
+mod tests;

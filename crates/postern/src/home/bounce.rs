@@ -26,6 +26,8 @@ pub struct Mailboxes<'a> {
     pub keeper: &'a Keeper,
     /// Who gets the report when the sender's account is gone.
     pub postmaster: Option<String>,
+    /// Whether the sender's account is another's by now: a report of what it never sent is not for it.
+    pub is_anothers: bool,
     /// Whether a domain's recipients are here.
     pub is_local: Box<dyn Fn(&Address) -> bool + Send + Sync + 'a>,
 }
@@ -140,7 +142,8 @@ async fn write(
     };
     let reported = Reported { kind, domain: to.domain(), to, recipients };
     let (item, octets) = put_together(state, &reported, original, retry_until).await?;
-    commit(&local(item, octets), &state.account, mailboxes).await.map(|()| true)
+    let former = mailboxes.postmaster.as_ref().filter(|_| mailboxes.is_anothers);
+    commit(&local(item, octets), former.unwrap_or(&state.account), mailboxes).await.map(|()| true)
 }
 
 fn local(item: ItemId, octets: Vec<u8>) -> LocalMessage {

@@ -3,12 +3,15 @@
 //! Kept in a small SQLite file, changed in one transaction at a time, and held in memory as a whole. A
 //! password is kept as an argon2id hash only.
 
+mod people;
+
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
-use mail::{Address, Domain};
+use mail::{Address, Domain, UnixTime};
+pub use people::Past;
 use rusqlite::Connection;
 use sha2::{Digest as _, Sha256};
 use subtle::ConstantTimeEq as _;
@@ -82,7 +85,8 @@ pub struct Destinations {
 }
 
 impl Destinations {
-    fn is_empty(&self) -> bool {
+    /// Whether it goes nowhere.
+    pub fn is_empty(&self) -> bool {
         self.accounts.is_empty() && self.outside.is_empty()
     }
 }
@@ -101,6 +105,8 @@ struct Inner {
     digest_key: [u8; 32],
     passes: Arc<Passes>,
     changed: watch::Sender<u64>,
+    /// Held while people come and go: directory and mailboxes together.
+    people: Mutex<()>,
 }
 
 #[derive(Default)]
@@ -110,6 +116,8 @@ struct View {
     by_address: HashMap<String, AccountId>,
     /// Canonical alias to what it stands for. `*@domain` is the catch-all.
     aliases: BTreeMap<String, Vec<Address>>,
+    /// When an account of this name was removed last. What was taken until then is not the next one's.
+    removed: HashMap<String, UnixTime>,
 }
 
 /// A password that was found right, and for which hash.
@@ -162,6 +170,7 @@ impl Directory {
             digest_key: system::random(),
             passes: Arc::default(),
             changed: watch::Sender::new(0),
+            people: Mutex::default(),
         })))
     }
 
@@ -211,25 +220,6 @@ impl Directory {
         ))
     }
 
-    /// Adds an account. Its mailbox is made by the caller.
-    pub fn add_account(&self, address: &Address, password: &str) -> Result<AccountId, Problem> {
-        self.own(address)?;
-        let account = AccountId::of(address)?;
-        let view = self.view();
-        if view.accounts.contains_key(&account) || view.aliases.contains_key(&address.canonical()) {
-            return Err(Problem::setup(
-                format!("{address} is there already"),
-                "see 'postern user list' and 'postern alias list'",
-            ));
-        }
-        let password = checked_password(password).and_then(password::hash)?;
-        let row = (account.as_str(), address.canonical(), password);
-        self.change(|db| {
-            db.execute("INSERT INTO account (name, address, password) VALUES (?1, ?2, ?3)", row)
-        })?;
-        Ok(account)
-    }
-
     /// Sets a new password.
     pub fn set_password(&self, address: &Address, password: &str) -> Result<(), Problem> {
         let password = checked_password(password).and_then(password::hash)?;
@@ -237,14 +227,6 @@ impl Directory {
         let rows =
             self.change(|db| db.execute("UPDATE account SET password = ?2 WHERE address = ?1", row))?;
         if rows == 0 { Err(no_account(address)) } else { Ok(()) }
-    }
-
-    /// Removes an account from the directory. Its mailbox stays until the caller removes it.
-    pub fn remove_account(&self, address: &Address) -> Result<AccountId, Problem> {
-        let account = AccountId::of(address)?;
-        let row = [address.canonical()];
-        let rows = self.change(|db| db.execute("DELETE FROM account WHERE address = ?1", row))?;
-        if rows == 0 { Err(no_account(address)) } else { Ok(account) }
     }
 
     /// Addresses of all accounts.
@@ -423,6 +405,28 @@ impl Directory {
         (!found.is_empty()).then_some(found)
     }
 
+    /// As [`Directory::resolve`], for what was taken at `taken`: without accounts whose name was another's then.
+    pub fn resolve_taken(&self, address: &Address, taken: UnixTime) -> Option<Destinations> {
+        let mut found = self.resolve(address)?;
+        found.accounts.retain(|account| !self.was_anothers(account.as_str(), taken));
+        (!found.is_empty()).then_some(found)
+    }
+
+    /// Whether the account of this name was another one at `taken`, which was removed since.
+    pub fn was_anothers(&self, account: &str, taken: UnixTime) -> bool {
+        self.removed_before(account).is_some_and(|removed| taken <= removed)
+    }
+
+    /// When an account with this address was removed last.
+    pub fn removed_from(&self, address: &Address) -> Option<UnixTime> {
+        AccountId::of(address).ok().and_then(|account| self.removed_before(account.as_str()))
+    }
+
+    /// When another account of this name was removed last.
+    pub fn removed_before(&self, account: &str) -> Option<UnixTime> {
+        self.view().removed.get(account).copied()
+    }
+
     /// To how many addresses elsewhere mail to this recipient goes.
     pub fn abroad(&self, address: &Address) -> u32 {
         if !self.is_local_domain(address.domain()) {
@@ -517,7 +521,8 @@ fn open_database(path: &Path) -> rusqlite::Result<Connection> {
          CREATE TABLE IF NOT EXISTS account (
              name TEXT PRIMARY KEY, address TEXT NOT NULL UNIQUE, password TEXT NOT NULL) STRICT;
          CREATE TABLE IF NOT EXISTS alias (
-             address TEXT NOT NULL, target TEXT NOT NULL, PRIMARY KEY (address, target)) STRICT;",
+             address TEXT NOT NULL, target TEXT NOT NULL, PRIMARY KEY (address, target)) STRICT;
+         CREATE TABLE IF NOT EXISTS removed (name TEXT PRIMARY KEY, at INTEGER NOT NULL) STRICT;",
     )?;
     Ok(database)
 }
@@ -541,202 +546,14 @@ fn read_view(database: &Connection) -> rusqlite::Result<View> {
             view.aliases.entry(address).or_default().push(target);
         }
     }
+    let mut rows = database.prepare("SELECT name, at FROM removed")?;
+    let mut rows = rows.query([])?;
+    while let Some(row) = rows.next()? {
+        let (name, at): (String, i64) = (row.get(0)?, row.get(1)?);
+        view.removed.insert(name, UnixTime(u64::try_from(at).unwrap_or(0)));
+    }
     Ok(view)
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn directory() -> (tempfile::TempDir, Directory) {
-        let dir = tempfile::tempdir().unwrap();
-        let text = format!("domains = [\"example.org\"]\ndata = {:?}\n", dir.path().display().to_string());
-        let directory = Directory::open(&toml::from_str(&text).unwrap()).unwrap();
-        for name in ["alice", "bob"] {
-            directory.add_account(&at(&format!("{name}@example.org")), "correct horse").unwrap();
-        }
-        (dir, directory)
-    }
-
-    fn at(text: &str) -> Address {
-        Address::parse(text).unwrap()
-    }
-
-    fn names(found: Option<Destinations>) -> Vec<String> {
-        found.unwrap_or_default().accounts.iter().map(ToString::to_string).collect()
-    }
-
-    #[test]
-    fn logins_need_the_right_name_and_password() {
-        let (_dir, directory) = directory();
-        for _ in 0..2 {
-            assert!(directory.login_blocking("Alice@Example.org", "correct horse").is_some());
-            assert!(directory.login_blocking("alice@example.org", "wrong horse").is_none());
-        }
-        assert!(directory.login_blocking("nobody@example.org", "correct horse").is_none());
-        assert!(directory.login_blocking("alice", "correct horse").is_none());
-        directory.set_password(&at("alice@example.org"), "battery staple").unwrap();
-        assert!(directory.login_blocking("alice@example.org", "correct horse").is_none());
-        assert!(directory.login_blocking("alice@example.org", "battery staple").is_some());
-    }
-
-    /// Symptom: a password stayed good after it was changed. Cause: a login that had read the old hash and waited for
-    /// its check noted the password as right after the change had forgotten all such notes.
-    #[test]
-    fn a_login_that_was_checked_against_a_replaced_hash_is_refused_and_not_remembered() {
-        let (_dir, directory) = directory();
-        let id = AccountId::of(&at("alice@example.org")).unwrap();
-        let old = directory.view().accounts.get(&id).unwrap().password.clone();
-        let digest = directory.digest("correct horse");
-        assert!(directory.remember(&id, &old, digest));
-        directory.set_password(&at("alice@example.org"), "battery staple").unwrap();
-        assert!(!directory.remember(&id, &old, digest));
-        assert!(directory.login_blocking("alice@example.org", "correct horse").is_none());
-    }
-
-    /// Symptom: with a password that had been changed one went on reading and sending. Cause: a login was looked at once.
-    #[test]
-    fn a_pass_is_revoked_by_another_password_and_by_the_end_of_the_account_and_by_nothing_else() {
-        let (_dir, directory) = directory();
-        let pass =
-            |name: &str| directory.login_blocking(&format!("{name}@example.org"), "correct horse").unwrap();
-        let (alice, bob) = (pass("alice"), pass("bob"));
-        directory.add_account(&at("carol@example.org"), "correct horse").unwrap();
-        directory.add_alias("sales@example.org", &[at("bob@example.org")]).unwrap();
-        assert!(!alice.is_revoked() && !bob.is_revoked());
-        let known =
-            |name: &str| directory.login_known(&format!("{name}@example.org"), "correct horse").is_some();
-        assert!(known("alice") && known("bob"), "what others change is no reason to forget");
-        // The same words are another password all the same: who asks for that wants the sessions gone.
-        directory.set_password(&at("alice@example.org"), "correct horse").unwrap();
-        assert!(alice.is_revoked() && !bob.is_revoked());
-        assert!(!known("alice") && known("bob"));
-        let again = pass("alice");
-        directory.remove_account(&at("bob@example.org")).unwrap();
-        assert!(bob.is_revoked() && !again.is_revoked());
-    }
-
-    #[test]
-    fn recipients_are_found_by_name_subaddress_alias_and_catch_all() {
-        let (_dir, directory) = directory();
-        directory.add_alias("sales@example.org", &[at("alice@example.org"), at("bob@example.org")]).unwrap();
-        assert_eq!(names(directory.resolve(&at("ALICE+shop@example.org"))), ["alice--example.org"]);
-        assert_eq!(
-            names(directory.resolve(&at("sales@example.org"))),
-            ["alice--example.org", "bob--example.org"]
-        );
-        assert_eq!(names(directory.resolve(&at("postmaster@example.org"))), ["alice--example.org"]);
-        assert!(directory.resolve(&at("eve@example.org")).is_none());
-        directory.add_alias("*@example.org", &[at("bob@example.org")]).unwrap();
-        assert_eq!(names(directory.resolve(&at("eve@example.org"))), ["bob--example.org"]);
-        assert_eq!(names(directory.resolve(&at("postmaster@example.org"))), ["alice--example.org"]);
-        assert!(directory.resolve(&at("eve@example.com")).is_none());
-    }
-
-    #[test]
-    fn an_alias_leads_elsewhere_once_this_home_sends() {
-        let (_dir, directory) = directory();
-        let outside = at("Al.Ice@elsewhere.example");
-        assert!(directory.add_alias("sales@example.org", std::slice::from_ref(&outside)).is_err());
-        directory.adopt(HomeConfig { outbound: Switch::On, ..HomeConfig::clone(&directory.policy()) });
-        directory.add_alias("sales@example.org", &[outside.clone(), at("bob@example.org")]).unwrap();
-        directory.add_alias("all@example.org", &[at("sales@example.org"), at("alice@example.org")]).unwrap();
-        let found = directory.resolve(&at("all@example.org")).unwrap();
-        assert_eq!(found.outside, [outside]);
-        assert_eq!(names(Some(found)), ["alice--example.org", "bob--example.org"]);
-        assert!(directory.resolve(&at("Al.Ice@elsewhere.example")).is_none());
-        let alice = directory.login_blocking("alice@example.org", "correct horse").unwrap();
-        assert!(!directory.may_send_as(alice.account(), &at("al.ice@elsewhere.example")));
-    }
-
-    #[test]
-    fn an_alias_stands_for_a_hundred_addresses_and_not_for_one_more() {
-        let (_dir, directory) = directory();
-        directory.adopt(HomeConfig { outbound: Switch::On, ..HomeConfig::clone(&directory.policy()) });
-        let targets: Vec<Address> =
-            (0..=TARGETS_MAX).map(|n| at(&format!("n{n}@elsewhere.example"))).collect();
-        assert!(directory.add_alias("x@example.org", &targets).is_err());
-        directory.add_alias("x@example.org", &targets[1..]).unwrap();
-        assert!(directory.add_alias("x@example.org", &targets[..1]).is_err());
-        directory.add_alias("y@example.org", &[at("x@example.org"), targets[0].clone()]).unwrap();
-        assert_eq!(directory.resolve(&at("y@example.org")).unwrap().outside.len(), TARGETS_MAX);
-    }
-
-    #[test]
-    fn an_account_sends_as_its_own_addresses_only() {
-        let (_dir, directory) = directory();
-        directory.add_alias("sales@example.org", &[at("alice@example.org")]).unwrap();
-        directory.add_alias("*@example.org", &[at("alice@example.org")]).unwrap();
-        let alice = directory.login_blocking("alice@example.org", "correct horse").unwrap();
-        for (address, may) in [
-            ("alice@example.org", true),
-            ("alice+x@example.org", true),
-            ("sales@example.org", true),
-            ("bob@example.org", false),
-            ("ceo@example.org", false),
-            ("alice@example.com", false),
-        ] {
-            assert_eq!(directory.may_send_as(alice.account(), &at(address)), may, "{address}");
-        }
-    }
-
-    #[test]
-    fn a_policy_is_adopted_while_it_runs_and_told_to_those_who_wait() {
-        let (_dir, directory) = directory();
-        let mut changes = directory.changes();
-        changes.mark_unchanged();
-        let domains = vec![Domain::parse("example.net").unwrap()];
-        directory.adopt(HomeConfig { domains, ..HomeConfig::clone(&directory.policy()) });
-        assert!(changes.has_changed().unwrap());
-        assert!(directory.resolve(&at("alice@example.org")).is_none());
-        assert!(directory.is_local_domain(&Domain::parse("example.net").unwrap()));
-    }
-
-    #[test]
-    fn alias_loops_and_strangers_are_refused() {
-        let (_dir, directory) = directory();
-        assert!(directory.add_alias("x@example.org", &[at("x@example.org")]).is_err());
-        assert!(directory.add_alias("x@example.org", &[at("someone@elsewhere.example")]).is_err());
-        assert!(directory.add_alias("x@elsewhere.example", &[at("bob@example.org")]).is_err());
-        assert!(directory.add_alias("bob@example.org", &[at("alice@example.org")]).is_err());
-    }
-
-    #[test]
-    fn weak_passwords_and_odd_names_are_refused() {
-        let (_dir, directory) = directory();
-        assert!(directory.add_account(&at("carol@example.org"), "1234567").is_err());
-        assert!(directory.add_account(&at("carol@example.org"), "12345678").is_ok());
-        assert!(directory.add_account(&at("carol@example.org"), "12345678").is_err());
-        assert!(directory.add_account(&at("\"c d\"@example.org"), "12345678").is_err());
-        assert!(directory.add_account(&at("dave@example.com"), "12345678").is_err());
-    }
-
-    /// Security lesson: maddy CVE-2026-40193.
-    #[test]
-    fn a_login_name_is_compared_and_never_interpreted() {
-        let (dir, directory) = directory();
-        let names = [
-            "' OR '1'='1",
-            "alice@example.org' --",
-            "alice@example.org\" OR 1=1 --",
-            "a%@example.org",
-            "a_ice@example.org",
-            "*@example.org",
-            "*)(uid=*))(|(uid=*",
-            "../alice@example.org",
-            "alice@example.org/..",
-            "%n@example.org",
-            "{user}@example.org",
-            "$(id)@example.org",
-            "alice@example.org\0",
-            "alice@example.org\r\n",
-            "\"alice\\\"@example.org\"",
-        ];
-        for name in names {
-            assert!(directory.login_blocking(name, "correct horse").is_none(), "{name:?}");
-        }
-        assert_eq!(directory.accounts().len(), 2);
-        assert!(directory.login_blocking("alice@example.org", "correct horse").is_some());
-        drop(dir);
-    }
-}
+mod tests;

@@ -83,8 +83,10 @@ pub struct Reached {
 pub trait Accounts: Send + Sync + 'static {
     /// Whether mail to a domain stays here.
     fn is_local(&self, domain: &Domain) -> bool;
-    /// Where an address of a local domain leads; `None` when it leads nowhere.
-    fn resolve(&self, address: &Address) -> Option<Reached>;
+    /// Where an address of a local domain leads what was taken at `taken`; `None` when it leads nowhere.
+    fn resolve(&self, address: &Address, taken: UnixTime) -> Option<Reached>;
+    /// Whether the account of this name was another one at `taken`.
+    fn was_anothers(&self, account: &str, taken: UnixTime) -> bool;
     /// The account that gets what nobody else can.
     fn postmaster(&self) -> Option<String>;
 }
@@ -94,10 +96,14 @@ impl Accounts for Directory {
         self.is_local_domain(domain)
     }
 
-    fn resolve(&self, address: &Address) -> Option<Reached> {
-        let found = Self::resolve(self, address)?;
+    fn resolve(&self, address: &Address, taken: UnixTime) -> Option<Reached> {
+        let found = self.resolve_taken(address, taken)?;
         let accounts = found.accounts.iter().map(|account| account.as_str().to_owned()).collect();
         Some(Reached { accounts, outside: found.outside })
+    }
+
+    fn was_anothers(&self, account: &str, taken: UnixTime) -> bool {
+        Self::was_anothers(self, account, taken)
     }
 
     fn postmaster(&self) -> Option<String> {

@@ -63,12 +63,16 @@ impl Home {
             now: system::now,
             trainer: self.trainer.clone(),
         };
+        let service = net::imap_server::Service::new(self.stop.clone());
+        let service = service.map_err(|error| {
+            Problem::failed(format!("can't start: {error}"), "see the system's limits on threads")
+        })?;
         let imap = ImapService {
             acceptor: self.acceptor()?,
             accounts,
             logins: self.logins.clone(),
             append_octets_max: self.config.limits.message.0,
-            stop: self.stop.clone(),
+            service,
         };
         let listeners = daemon::listen(&self.config.listen.imap, "IMAP", "[listen] imap in home.toml")?;
         self.accept(listeners, &Arc::new(imap), &self.ports.imap);

@@ -211,12 +211,15 @@ impl Logins {
         }
     }
 
-    /// As the directory compares names; whatever is no address is taken as it is. An edge's name is no account's.
+    /// As the directory compares names; whatever is no address is taken as it is. An edge's name is no account's, and
+    /// one that another account had before is another name: where that one logged in from is no home of this one's.
     fn name_of(&self, user: &str, service: &str) -> Name {
         let canonical = Address::parse(user).map_or_else(|_| user.to_owned(), |address| address.canonical());
         let kind = if service == super::foreign_edge::SERVICE { [1] } else { [0] };
-        let digest =
-            Sha256::new().chain_update(self.0.key).chain_update(kind).chain_update(canonical).finalize();
+        let former = Address::parse(user).ok().and_then(|address| self.0.directory.removed_from(&address));
+        let since = former.unwrap_or_default().0.to_be_bytes();
+        let hash = Sha256::new().chain_update(self.0.key).chain_update(kind).chain_update(since);
+        let digest = hash.chain_update(canonical).finalize();
         let mut name = Name::default();
         name.iter_mut().zip(digest).for_each(|(to, from)| *to = from);
         name
@@ -301,6 +304,20 @@ mod tests {
         let right = outcome(&logins, "alice@example.org", RIGHT, "198.51.100.1").await;
         assert_eq!(right, Err(Refused::Later), "or guesses would be looked at after all");
         assert_eq!(outcome(&logins, "alice@example.org", RIGHT, "192.0.2.1").await, Ok(()));
+    }
+
+    /// Symptom: the networks of who had a name before were exempt from waiting when they guessed the next one's password.
+    #[tokio::test]
+    async fn where_a_removed_account_logged_in_from_is_no_home_of_the_next_of_its_name() {
+        let (_dir, logins) = logins();
+        let alice = Address::parse("alice@example.org").unwrap();
+        assert_eq!(outcome(&logins, "alice@example.org", RIGHT, "192.0.2.1").await, Ok(()));
+        logins.0.directory.remove_account(&alice, system::now()).unwrap();
+        logins.0.directory.add_account(&alice, "battery staple").unwrap();
+        for _ in 0..FREE_TRIES {
+            assert_eq!(outcome(&logins, "alice@example.org", RIGHT, "192.0.2.1").await, Err(Refused::Wrong));
+        }
+        assert_eq!(outcome(&logins, "alice@example.org", RIGHT, "192.0.2.1").await, Err(Refused::Later));
     }
 
     #[tokio::test]

@@ -46,7 +46,8 @@ pub(crate) struct Mailboxes {
 struct Login {
     account: String,
     watch: Watch,
-    _registration: Option<Registration>,
+    /// Of the mailbox that the session listens to.
+    registration: Option<Registration>,
     /// A generation of the account at which the mailbox had this mod-sequence, so that nothing need be asked.
     quiet: Option<(u64, MailboxId, u64)>,
 }
@@ -65,12 +66,16 @@ impl Mailboxes {
         Self { accounts, wake: None, login: None, draft: None }
     }
 
+    /// Whose name is somebody else's by now has no account.
     fn account(&self) -> Result<&str, BackendError> {
-        self.login.as_ref().map(|login| login.account.as_str()).ok_or(BackendError::Denied)
+        let login = self.login.as_ref().filter(|login| !login.watch.has_ended());
+        login.map(|login| login.account.as_str()).ok_or(BackendError::Denied)
     }
 
     fn reader(&self) -> Result<Reader, BackendError> {
-        self.accounts.store.reader(self.account()?).map_err(|error| refusal(&error))
+        let reader = self.accounts.store.reader(self.account()?).map_err(|error| refusal(&error))?;
+        // Asked again: as long as it has not ended, what was opened is the account that has logged in.
+        self.account().map(|_| reader)
     }
 
     /// Does something with the store and the account's name.
@@ -106,10 +111,16 @@ impl Backend for Mailboxes {
         let watch = self.accounts.store.watch(account).map_err(|error| refusal(&error))?;
         // An account that can't be opened is better told now than by each command.
         drop(self.accounts.store.reader(account).map_err(|error| refusal(&error))?);
-        let registration = self.wake.clone().map(|wake| watch.on_change(move || wake()));
-        self.login =
-            Some(Login { account: account.to_owned(), watch, _registration: registration, quiet: None });
+        self.login = Some(Login { account: account.to_owned(), watch, registration: None, quiet: None });
         Ok(())
+    }
+
+    fn listen(&mut self, mailbox: Option<MailboxId>) {
+        let (Some(login), Some(wake)) = (&mut self.login, &self.wake) else { return };
+        login.registration = mailbox.map(|mailbox| {
+            let wake = Arc::clone(wake);
+            login.watch.on_change_of(store::MailboxId(mailbox.0), move || wake())
+        });
     }
 
     fn mailboxes(&mut self) -> Result<Vec<Listed>, BackendError> {
@@ -334,186 +345,4 @@ fn copied(copied: store::Copied) -> Copied {
 }
 
 #[cfg(test)]
-mod tests {
-    use imap::{Options, Session};
-    use net::patience::Pressure;
-    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream};
-    use tokio_util::sync::CancellationToken;
-
-    use super::*;
-
-    const NOW: UnixTime = UnixTime::from_secs(1_795_500_000);
-
-    struct Home {
-        accounts: Accounts,
-        _directory: tempfile::TempDir,
-    }
-
-    fn home() -> Home {
-        let directory = tempfile::tempdir().unwrap();
-        let store =
-            Arc::new(Store::open(&directory.path().join("accounts"), store::Options::default()).unwrap());
-        store.create_account("bob", NOW).unwrap();
-        let accounts = Accounts { store, drafts: directory.path().into(), now: || NOW, trainer: None };
-        Home { accounts, _directory: directory }
-    }
-
-    /// Lets in who knows the secret, until it is revoked.
-    #[derive(Clone, Default)]
-    struct Secret {
-        revoked: CancellationToken,
-        pressure: Pressure,
-        logged_in: bool,
-    }
-
-    impl net::imap_server::Logins for Secret {
-        async fn login(&mut self, given: imap::Credentials) -> Result<String, BackendError> {
-            self.logged_in = given.password == "secret";
-            self.logged_in.then_some(given.user).ok_or(BackendError::Denied)
-        }
-
-        fn pressure(&self) -> Pressure {
-            self.pressure
-        }
-
-        fn revoked(&self) -> Option<CancellationToken> {
-            self.logged_in.then(|| self.revoked.clone())
-        }
-    }
-
-    struct Client {
-        stream: DuplexStream,
-        read: String,
-    }
-
-    impl Client {
-        async fn new(home: &Home, stop: &CancellationToken) -> Self {
-            Self::with(home, stop, Secret::default()).await
-        }
-
-        async fn with(home: &Home, stop: &CancellationToken, secret: Secret) -> Self {
-            let (stream, server) = tokio::io::duplex(4096);
-            let session = Session::new(Mailboxes::new(home.accounts.clone()), Options::default());
-            let stop = stop.clone();
-            tokio::spawn(async move { net::imap_server::serve(server, session, secret, &stop).await });
-            let mut client = Self { stream, read: String::new() };
-            client.until("\r\n").await;
-            client
-        }
-
-        /// Reads up to and with `end`.
-        async fn until(&mut self, end: &str) -> String {
-            loop {
-                if let Some(at) = self.read.find(end) {
-                    let rest = self.read.split_off(at + end.len());
-                    return std::mem::replace(&mut self.read, rest);
-                }
-                let mut octets = [0; 4096];
-                let read = self.stream.read(&mut octets).await.unwrap();
-                assert!(read > 0, "closed after {}", self.read);
-                self.read.push_str(std::str::from_utf8(&octets[..read]).unwrap());
-            }
-        }
-
-        async fn say(&mut self, text: &str) {
-            self.stream.write_all(text.as_bytes()).await.unwrap();
-        }
-
-        async fn ok(&mut self, command: &str) -> String {
-            self.say(&format!("t {command}\r\n")).await;
-            let answer = self.until("t OK ").await;
-            self.until("\r\n").await;
-            answer
-        }
-    }
-
-    fn deliver(home: &Home, text: &str) {
-        let delivery = store::Delivery {
-            item: None,
-            mailbox: "INBOX".into(),
-            head: b"Received: here\r\n".to_vec(),
-            body: Body::from(text.as_bytes().to_vec()),
-            flags: store::FlagList::default(),
-            internal_date: NOW,
-        };
-        home.accounts.store.deliver_and_wait("bob", delivery).unwrap();
-    }
-
-    #[tokio::test]
-    async fn a_client_reads_what_was_delivered_and_what_it_appended() {
-        let home = home();
-        let mut client = Client::new(&home, &CancellationToken::new()).await;
-        client.say("x LOGIN bob wrong\r\n").await;
-        assert!(client.until("\r\n").await.starts_with("x NO [AUTHENTICATIONFAILED]"));
-        client.ok("LOGIN bob secret").await;
-        deliver(&home, "Subject: hi\r\n\r\nbody\r\n");
-        assert!(client.ok("SELECT INBOX").await.contains("* 1 EXISTS"));
-        let fetched = client.ok("FETCH 1 BODY[]").await;
-        assert!(
-            fetched.contains("Received: here\r\nSubject: hi\r\n\r\nbody\r\n FLAGS (\\Seen))"),
-            "{fetched}"
-        );
-        let large = format!("Subject: large\r\n\r\n{}", "0123456789\r\n".repeat(100_000));
-        let appended = client.ok(&format!("APPEND INBOX ($x) {{{}+}}\r\n{large}", large.len())).await;
-        assert!(appended.contains("* 2 EXISTS"), "{appended}");
-        let fetched = client.ok("FETCH 2 (FLAGS BODY.PEEK[])").await;
-        assert!(fetched.contains("FLAGS ($x)") && fetched.contains(&large));
-        assert!(client.ok("LIST (SPECIAL-USE) \"\" *").await.contains("\\Sent) \"/\" Sent"));
-        let moved = client.ok("MOVE 1:* Archive").await;
-        assert!(moved.contains("COPYUID") && moved.contains("* 2 EXPUNGE\r\n* 1 EXPUNGE"), "{moved}");
-        assert!(client.ok("STATUS Archive (MESSAGES)").await.contains("(MESSAGES 2)"));
-    }
-
-    /// Symptom: 500 silent connections locked the port. Cause: a minute for each, however few places were left.
-    #[tokio::test(start_paused = true)]
-    async fn a_login_has_a_deadline_that_single_octets_do_not_move_and_that_comes_sooner_when_places_fill() {
-        let home = home();
-        for (pressure, seconds) in [(Pressure::NONE, 60..=70), (Pressure::of(1, 1), 10..=20)] {
-            let secret = Secret { pressure, ..Secret::default() };
-            let mut client = Client::with(&home, &CancellationToken::new(), secret).await;
-            let began = tokio::time::Instant::now();
-            while client.stream.write_all(b"x").await.is_ok() {
-                tokio::time::sleep(std::time::Duration::from_secs(5)).await;
-            }
-            assert!(seconds.contains(&began.elapsed().as_secs()), "{:?}", began.elapsed());
-        }
-    }
-
-    /// Symptom: a removed account's session went on reading. Cause: nothing told it.
-    #[tokio::test]
-    async fn a_session_whose_login_is_revoked_ends_with_bye_while_it_idles_and_before_its_next_command() {
-        let home = home();
-        for idles in [true, false] {
-            let secret = Secret::default();
-            let mut client = Client::with(&home, &CancellationToken::new(), secret.clone()).await;
-            client.ok("LOGIN bob secret").await;
-            client.ok("SELECT INBOX").await;
-            if idles {
-                client.say("t IDLE\r\n").await;
-                client.until("+ idling\r\n").await;
-            }
-            secret.revoked.cancel();
-            assert!(client.until("\r\n").await.starts_with("* BYE"), "{idles}");
-            let mut rest = Vec::new();
-            client.stream.read_to_end(&mut rest).await.unwrap();
-            assert!(rest.is_empty());
-        }
-    }
-
-    #[tokio::test]
-    async fn an_idling_client_hears_of_new_mail_and_of_the_end_of_the_service() {
-        let home = home();
-        let stop = CancellationToken::new();
-        let mut client = Client::new(&home, &stop).await;
-        client.ok("LOGIN bob secret").await;
-        client.ok("SELECT INBOX").await;
-        client.say("t IDLE\r\n").await;
-        client.until("+ idling\r\n").await;
-        deliver(&home, "Subject: hi\r\n\r\n");
-        assert_eq!(client.until("\r\n").await, "* 1 EXISTS\r\n");
-        client.say("DONE\r\n").await;
-        client.until("t OK no longer idling\r\n").await;
-        stop.cancel();
-        assert!(client.until("\r\n").await.starts_with("* BYE"));
-    }
-}
+mod tests;

@@ -197,10 +197,12 @@ impl Quarantine {
         })
     }
 
-    /// Where the message is. What is known of one that is gone for good is forgotten.
+    /// Where the message is. What is known of one that is gone for good is forgotten; with a mailbox that was set aside
+    /// it may come back.
     fn locate(&self, store: &Store, entry: &Entry) -> Result<Found, Missing> {
         let found = find(store, entry);
         if matches!(found, Err(Missing::Gone))
+            && !may_come_back(store, entry)
             && let Err(error) = self.remove(entry.item)
         {
             tracing::warn!(%error, item = %entry.item, "the quarantine could not forget a message that is gone");
@@ -233,6 +235,11 @@ fn find(store: &Store, entry: &Entry) -> Result<Found, Missing> {
     let mailbox = mailbox.filter(|mailbox| mailbox.uidvalidity == entry.uidvalidity).ok_or(Missing::Gone)?;
     let message = reader.message(mailbox.id, entry.uid).map_err(unknown)?.ok_or(Missing::Gone)?;
     Ok(Found { reader, mailbox: mailbox.id, octets: message.octets })
+}
+
+fn may_come_back(store: &Store, entry: &Entry) -> bool {
+    let aside = store.list_set_aside();
+    aside.is_ok_and(|all| all.iter().any(|aside| aside.account == entry.account))
 }
 
 fn described(entry: &Entry) -> Value {

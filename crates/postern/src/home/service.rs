@@ -82,8 +82,8 @@ pub struct ImapService {
     pub logins: Logins,
     /// Octets of one appended message.
     pub append_octets_max: u64,
-    /// Ends sessions.
-    pub stop: CancellationToken,
+    /// What its sessions share.
+    pub service: net::imap_server::Service,
 }
 
 impl Serve for ImapService {
@@ -97,7 +97,7 @@ impl Serve for ImapService {
             imap::Options { append_octets_max: self.append_octets_max, greeting: "Postern ready".to_owned() };
         let session = imap::Session::new(Mailboxes::new(self.accounts.clone()), options);
         let door = ImapDoor { logins: self.logins.clone(), place, pass: None };
-        net::imap_server::serve(stream, session, door, &self.stop).await
+        net::imap_server::serve(stream, session, door, &self.service).await
     }
 }
 

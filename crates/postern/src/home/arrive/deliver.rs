@@ -168,7 +168,7 @@ fn rewrite(shared: &Arrivals, buffer: &mut Buffer, judgement: &Judgement) -> io:
 /// `kept` is why the operator gets it, when a filter wants that. The same message as one that may not have been heard
 /// waits beside the link for the word on that one; what was sealed has had it before it came.
 fn commit(shared: &Arc<Arrivals>, whole: Whole, judgement: &Judgement, kept: Option<(String, Option<f64>)>) {
-    let digest = whole.buffer.digest(&whole.arrival.open.envelope, &whole.plan.places());
+    let digest = whole.buffer.digest(&whole.arrival.open.envelope, &whole.plan.places(&shared.directory));
     let open = digest.filter(|digest| shared.repeats.is_open(*digest, system::now()));
     match (open, tokio::runtime::Handle::try_current()) {
         (Some(open), Ok(runtime)) => {

@@ -45,7 +45,9 @@ pub(super) fn plan(directory: &Directory, forwarder: &Forwarder, arrival: &Arriv
     let mut plan = Plan::default();
     let mut nobodys = Vec::new();
     for (place, recipient) in arrival.open.envelope.recipients.iter().enumerate() {
-        match resolve(directory, forwarder, &recipient.address) {
+        match resolve(directory, forwarder, &recipient.address)
+            .and_then(|found| theirs(directory, arrival, found))
+        {
             Some(found) => plan.take(found, recipient, place),
             None => nobodys.push((recipient.address.clone(), vec![place])),
         }
@@ -66,15 +68,28 @@ fn resolve(directory: &Directory, forwarder: &Forwarder, address: &Address) -> O
     }
 }
 
+/// What waited sealed for an account that was removed since is not for the next of its name.
+fn theirs(directory: &Directory, arrival: &Arrival, mut found: Destinations) -> Option<Destinations> {
+    if arrival.sealed {
+        let taken = arrival.open.item.taken();
+        found.accounts.retain(|account| !directory.was_anothers(account.as_str(), taken));
+    }
+    (!found.is_empty()).then_some(found)
+}
+
 impl Plan {
     /// Whether nobody gets anything.
     pub(super) fn is_empty(&self) -> bool {
         self.deliveries.is_empty() && self.onward.is_empty()
     }
 
-    /// Who gets it, and where: the same words for the same plan.
-    pub(super) fn places(&self) -> Vec<String> {
-        let here = self.deliveries.iter().map(|planned| format!("{} {}", planned.account, planned.mailbox));
+    /// Who gets it, and where: the same words for the same plan. An account is another one than that of the same name
+    /// before it: what that one got, this one did not.
+    pub(super) fn places(&self, directory: &Directory) -> Vec<String> {
+        let here = self.deliveries.iter().map(|planned| {
+            let since = directory.removed_before(planned.account.as_str()).unwrap_or_default();
+            format!("{} since {} {}", planned.account, since.0, planned.mailbox)
+        });
         let there =
             self.onward.iter().flat_map(|onward| &onward.targets).map(|target| format!("to {target}"));
         let nowhere = self.refused.iter().map(|(place, reply)| format!("not {place} {}", reply.code));

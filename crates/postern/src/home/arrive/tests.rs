@@ -179,6 +179,21 @@ async fn sealed_mail_for_nobody_here_is_quarantined_never_refused() {
     assert_eq!(home.count("alice--example.org", QUARANTINE), 1);
 }
 
+/// Symptom: mail that waited sealed for an account that was removed went to the next who got its name.
+#[tokio::test]
+async fn sealed_mail_for_an_account_that_was_removed_since_is_the_operators_and_not_the_next_ones() {
+    let mut home = fixture(1 << 20);
+    let directory = home.shared.directory.clone();
+    directory.remove_account(&at("bob"), open(1, &[]).item.taken()).unwrap();
+    directory.add_account(&at("bob"), "correct horse").unwrap();
+    home.sealed(1, &["bob"], MESSAGE);
+    assert_eq!(home.answer().await, [250]);
+    assert_eq!(
+        (home.count("bob--example.org", "INBOX"), home.count("alice--example.org", QUARANTINE)),
+        (0, 1)
+    );
+}
+
 #[tokio::test]
 async fn the_same_item_live_and_sealed_is_one_message() {
     let mut home = fixture(1 << 20);

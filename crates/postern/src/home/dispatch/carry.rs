@@ -172,7 +172,8 @@ impl<O: Outbound, A: Accounts> Round<O, A> {
             let Some(queued) = self.state.recipients.get(place) else { continue };
             let address = queued.recipient.address.clone();
             let recipient = queued.recipient.clone();
-            let outcome = match (&message, self.shared.accounts.resolve(&address)) {
+            let reached = self.shared.accounts.resolve(&address, self.state.submitted);
+            let outcome = match (&message, reached) {
                 (Ok(message), Some(reached)) => {
                     // The message is its sender's own: it goes on under his reverse-path, with nothing changed.
                     let outside = reached.outside.iter().map(|to| readdressed(&recipient, to));

@@ -68,7 +68,11 @@ impl Accounts for FakeAccounts {
         domain.as_str() == "example.org"
     }
 
-    fn resolve(&self, address: &Address) -> Option<Reached> {
+    fn was_anothers(&self, _: &str, _: UnixTime) -> bool {
+        false
+    }
+
+    fn resolve(&self, address: &Address, _: UnixTime) -> Option<Reached> {
         let outside = vec![Address::parse("al@elsewhere.example").unwrap()];
         match address.local() {
             "alice" => Some(Reached { accounts: vec![ALICE.to_owned()], outside: Vec::new() }),
@@ -604,6 +608,7 @@ async fn a_report_that_a_crash_repeats_is_in_the_mailbox_once() {
         let mailboxes = crate::home::bounce::Mailboxes {
             keeper: &Keeper::new(Arc::clone(&bench.store), None),
             postmaster: None,
+            is_anothers: false,
             is_local: Box::new(|_| false),
         };
         let body = bench.queue.body(item).unwrap();
@@ -706,6 +711,7 @@ async fn a_body_that_was_kept_in_a_file_arrives_whole() {
     assert!(bench.inbox()[0].ends_with(&"x".repeat(600_000)));
 }
 
+mod former;
 mod pace;
 
 #[tokio::test]

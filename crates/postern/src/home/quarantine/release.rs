@@ -96,7 +96,12 @@ fn recipients(parts: &Parts<'_>, entry: &Entry, to: Option<&str>) -> Result<Reci
     let mut found = Recipients::default();
     for text in wanted {
         let address = Address::parse(&text).ok();
-        let resolved = address.and_then(|address| Some((parts.directory.resolve(&address)?, address)));
+        let reached = |address: &Address| match to {
+            // Whom the operator names now gets it, whoever had the name when it came.
+            Some(_) => parts.directory.resolve(address),
+            None => parts.directory.resolve_taken(address, entry.at),
+        };
+        let resolved = address.and_then(|address| Some((reached(&address)?, address)));
         let Some((reached, address)) = resolved else {
             found.unknown.push(text);
             continue;
@@ -111,7 +116,8 @@ fn recipients(parts: &Parts<'_>, entry: &Entry, to: Option<&str>) -> Result<Reci
         }
     }
     if found.accounts.is_empty() && found.onward.is_empty() {
-        let what = format!("nobody here has the address {}", found.unknown.join(", "));
+        let what =
+            format!("nobody here has the address {}, or had it when this came", found.unknown.join(", "));
         return Err((what, "name somebody who shall get it with --to ADDRESS".to_owned()));
     }
     Ok(found)

@@ -198,3 +198,34 @@ async fn a_message_for_an_alias_that_leads_elsewhere_is_forwarded_when_it_is_rel
     let state = home.outbound.read(queued[0]).unwrap();
     assert!(!state.forwarded.unwrap().proven, "who sent it is not known any more");
 }
+
+/// Symptom: what was kept for an account that was removed was released to the next who got its name.
+#[tokio::test]
+async fn what_was_kept_for_a_removed_account_is_released_to_the_next_of_its_name_only_when_the_operator_says_so()
+ {
+    let (home, item) = (home(), system::new_item_id());
+    home.keep(item, &["bob"], BODY);
+    let bob = Address::parse("bob@example.org").unwrap();
+    home.directory.remove_account(&bob, system::now()).unwrap();
+    home.directory.add_account(&bob, "correct horse").unwrap();
+    let (what, advice) = home.command("release", &[&item.to_string()]).unwrap_err();
+    assert!(what.contains("had it when this came") && advice.contains("--to"), "{what}");
+    assert!(home.messages("bob", "INBOX").is_empty());
+    home.command("release", &[&item.to_string(), "bob@example.org"]).unwrap();
+    assert_eq!(home.messages("bob", "INBOX").len(), 1);
+}
+
+/// The quarantine is a mailbox of the postmaster's account, and goes and comes with it.
+#[tokio::test]
+async fn what_is_in_quarantine_is_there_again_when_the_postmasters_mailbox_is() {
+    let (home, item) = (home(), system::new_item_id());
+    home.keep(item, &["bob"], BODY);
+    let aside = home.store.set_aside("alice--example.org", system::now()).unwrap();
+    assert_eq!(home.listed(), 0);
+    home.store.create_account("alice--example.org", system::now()).unwrap();
+    assert_eq!(home.listed(), 0);
+    home.store.set_aside("alice--example.org", system::now()).unwrap();
+    home.store.bring_back(&aside).unwrap();
+    home.command("release", &[&item.to_string()]).unwrap();
+    assert_eq!(home.messages("bob", "INBOX").len(), 1);
+}

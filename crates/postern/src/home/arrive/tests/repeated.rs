@@ -76,6 +76,24 @@ async fn large_and_sealed_messages_are_known_by_all_of_their_octets() {
     assert_eq!(home.count(BOB, "INBOX"), 2);
 }
 
+/// Symptom: what a sender sent again to who had the name of a removed account by then went nowhere, with a 250.
+#[tokio::test]
+async fn what_an_account_that_was_removed_got_is_no_reason_to_drop_what_the_next_of_its_name_gets() {
+    let mut home = fixture(1 << 20);
+    home.live(1, &["bob"], MESSAGE);
+    assert_eq!(home.answer().await, [250]);
+    home.arrivals.unheard(ItemId::from_bytes([1; 16]));
+    let (directory, store) = (home.shared.directory.clone(), Arc::clone(home.shared.keeper.store()));
+    directory.remove_account(&at("bob"), system::now()).unwrap();
+    store.set_aside(BOB, system::now()).unwrap();
+    store.create_account(BOB, system::now()).unwrap();
+    directory.add_account(&at("bob"), "correct horse").unwrap();
+    home.relink();
+    home.live(2, &["bob"], MESSAGE);
+    assert_eq!(home.answer().await, [250]);
+    assert_eq!(home.count(BOB, "INBOX"), 1);
+}
+
 /// Never when it is not certain that the first one is kept.
 #[tokio::test]
 async fn what_was_refused_or_partly_refused_is_not_taken_for_delivered() {

@@ -155,6 +155,7 @@ impl<O: Outbound, A: Accounts> Round<O, A> {
         Mailboxes {
             keeper: &self.shared.keeper,
             postmaster: self.shared.accounts.postmaster(),
+            is_anothers: self.shared.accounts.was_anothers(&self.state.account, self.state.submitted),
             is_local: Box::new(|address| self.shared.accounts.is_local(address.domain())),
         }
     }

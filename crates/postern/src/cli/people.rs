@@ -1,0 +1,143 @@
+//! `postern user` and `postern alias`: who has a mailbox here, and which addresses lead where.
+
+use clap::Subcommand;
+
+use super::{Common, at_home, print};
+use crate::control::Request;
+use crate::problem::{self, Problem};
+use crate::{daemon, home};
+
+#[derive(Debug, Subcommand)]
+pub enum UserCommand {
+    /// Add an account and its mailbox
+    Add {
+        /// name@domain
+        address: String,
+        /// With the mailbox that was set aside when the account was removed: the newest, or that of a date as 'user list
+        /// --removed' shows it. Without this the mailbox is a new one
+        #[arg(
+            long,
+            value_name = "DATE",
+            num_args = 0..=1,
+            require_equals = true,
+            default_missing_value = home::accounts::NEWEST
+        )]
+        restore: Option<String>,
+        /// Read the password from standard input instead of asking for it
+        #[arg(long)]
+        password_stdin: bool,
+        #[command(flatten)]
+        common: Common,
+    },
+    /// Set a new password
+    Password {
+        /// name@domain
+        address: String,
+        /// Read the password from standard input instead of asking for it
+        #[arg(long)]
+        password_stdin: bool,
+        #[command(flatten)]
+        common: Common,
+    },
+    /// Remove an account and set its mailbox aside; aliases that led to it do no more
+    Remove {
+        /// name@domain
+        address: String,
+        #[command(flatten)]
+        common: Common,
+    },
+    /// List accounts
+    List {
+        /// The mailboxes of removed accounts that were set aside, instead
+        #[arg(long)]
+        removed: bool,
+        #[command(flatten)]
+        common: Common,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub enum AliasCommand {
+    /// Let an address lead to others, here or elsewhere; '*@domain' takes every unknown address of the domain
+    Add {
+        /// name@domain or *@domain
+        alias: String,
+        /// Accounts or aliases of this home, or addresses elsewhere
+        #[arg(required = true)]
+        targets: Vec<String>,
+        #[command(flatten)]
+        common: Common,
+    },
+    /// Remove an alias
+    Remove {
+        /// name@domain or *@domain
+        alias: String,
+        #[command(flatten)]
+        common: Common,
+    },
+    /// List aliases
+    List {
+        #[command(flatten)]
+        common: Common,
+    },
+}
+
+/// Carries out `postern user`.
+pub fn user(command: UserCommand) -> Result<(), Problem> {
+    let (request, common) = match command {
+        UserCommand::Add { address, restore, password_stdin, common } => {
+            let password = read_password(password_stdin)?;
+            let arguments = [address, password].into_iter().chain(restore).collect();
+            (Request { command: "user add".to_owned(), arguments }, common)
+        }
+        UserCommand::Password { address, password_stdin, common } => {
+            let password = read_password(password_stdin)?;
+            (Request::new("user password", [&address, &password]), common)
+        }
+        UserCommand::Remove { address, common } => (Request::new("user remove", [&address]), common),
+        UserCommand::List { removed: false, common } => (Request::new("user list", []), common),
+        UserCommand::List { removed: true, common } => (Request::new("user list", ["removed"]), common),
+    };
+    directory_command(&request, &common)
+}
+
+/// Carries out `postern alias`.
+pub fn alias(command: AliasCommand) -> Result<(), Problem> {
+    let (request, common) = match command {
+        AliasCommand::Add { alias, targets, common } => {
+            let arguments = std::iter::once(alias).chain(targets).collect();
+            (Request { command: "alias add".to_owned(), arguments }, common)
+        }
+        AliasCommand::Remove { alias, common } => (Request::new("alias remove", [&alias]), common),
+        AliasCommand::List { common } => (Request::new("alias list", []), common),
+    };
+    directory_command(&request, &common)
+}
+
+fn directory_command(request: &Request, common: &Common) -> Result<(), Problem> {
+    let value =
+        at_home(&common.config, |config| daemon::block_on(home::accounts::command(config, request))?)?;
+    print::value(&value, common.json);
+    Ok(())
+}
+
+fn read_password(from_stdin: bool) -> Result<String, Problem> {
+    let failed = |error: std::io::Error| {
+        Problem::setup(
+            format!("can't read the password: {}", problem::io_words(&error)),
+            "give it on standard input with --password-stdin",
+        )
+    };
+    if from_stdin {
+        let mut line = String::new();
+        std::io::stdin().read_line(&mut line).map_err(failed)?;
+        return Ok(line.trim_end_matches(['\r', '\n']).to_owned());
+    }
+    let password = rpassword::prompt_password("Password: ").map_err(failed)?;
+    let again = rpassword::prompt_password("Again: ").map_err(failed)?;
+    if password == again {
+        Ok(password)
+    } else {
+        Err(Problem::setup("the two passwords differ", "try again"))
+    }
+}
