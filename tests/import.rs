@@ -64,7 +64,8 @@ fn an_imported_home_pairs_and_has_the_accounts_and_aliases() {
         command.args(arguments).arg("--config").arg(&config);
         process::run_ok(command, input.as_bytes(), PATIENCE)
     };
-    assert!(postern(&["home", "pair", code], "").contains("Paired"));
+    let paired = [&["home", "pair", code], testkit::pair::as_user()].concat();
+    assert!(postern(&paired, "").contains("Paired"));
     let commands = text(&out.join("accounts.sh"));
     let users =
         commands.lines().filter_map(|line| line.strip_prefix("postern user add '")?.split('\'').next());

@@ -140,6 +140,9 @@ enum HomeCommand {
         /// The configuration file
         #[arg(long, default_value = HOME_CONFIG)]
         config: PathBuf,
+        /// The user that the daemon runs as, while there is no data yet (default for root: postern)
+        #[arg(long, value_name = "NAME")]
+        user: Option<String>,
     },
     /// Run in the foreground
     Run {
@@ -289,7 +292,9 @@ pub fn run(cli: Cli) -> Result<(), Problem> {
             daemon::block_on(edge::run(&config))?
         }
         Command::Home(HomeCommand::Setup(arguments)) => home::setup::setup(&arguments),
-        Command::Home(HomeCommand::Pair { code, config }) => home::setup::pair(&config, &code),
+        Command::Home(HomeCommand::Pair { code, config, user }) => {
+            home::setup::pair(&config, &code, user.as_deref())
+        }
         Command::Home(HomeCommand::Run { config }) => {
             daemon::start_logging();
             daemon::settle(&config::load::<HomeConfig>(&config)?.data)?;

@@ -28,6 +28,16 @@ pub struct Imported {
 /// The files that an import writes.
 const FILES: [&str; 3] = ["home.toml", "accounts.sh", "report.txt"];
 
+/// The daemon has to get to its configuration there; the files are closed themselves.
+fn make_open_dir(out: &Path) -> Result<(), Problem> {
+    let problem = |error: std::io::Error| files::write_problem(out, &error);
+    if out.is_dir() {
+        return Ok(());
+    }
+    std::fs::create_dir_all(out).map_err(problem)?;
+    std::fs::set_permissions(out, std::os::unix::fs::PermissionsExt::from_mode(0o755)).map_err(problem)
+}
+
 /// Reads the directory of a Postfix and writes three files into `out`, none of which may be there. Gives their
 /// names.
 ///
@@ -44,7 +54,7 @@ pub fn import(dir: &Path, out: &Path) -> Result<Vec<PathBuf>, Problem> {
     let main =
         files::read_text(&dir.join("main.cf"), "name the directory of a Postfix, such as /etc/postfix")?;
     let imported = postfix::translate(&main, &maps::Files::new(dir));
-    std::fs::create_dir_all(out).map_err(|error| files::write_problem(out, &error))?;
+    make_open_dir(out)?;
     let texts = [&imported.home, &imported.commands, &imported.report];
     for (path, text) in paths.iter().zip(texts) {
         files::replace(path, text.as_bytes()).map_err(|error| files::write_problem(path, &error))?;

@@ -50,13 +50,14 @@ impl NewRole {
         Self::open(config, data, user)
     }
 
-    /// A role whose configuration is there, written by hand or imported; its data may be missing.
+    /// A role whose configuration is there, written by hand or imported; its data may be missing. Data that is there keeps
+    /// its owner.
     ///
     /// # Errors
     /// When the data or the configuration can't be written.
-    pub fn again(config: &Path, data: &Path) -> Result<Self, Problem> {
+    pub fn again(config: &Path, data: &Path, user: Option<&str>) -> Result<Self, Problem> {
         let there = Owner::of(data).ok().filter(|_| owner::is_root() && !names_in(data).is_empty());
-        Self::open(config, data, there.as_ref().map(Owner::name))
+        Self::open(config, data, user.or(there.as_ref().map(Owner::name)))
     }
 
     fn open(config: &Path, data: &Path, user: Option<&str>) -> Result<Self, Problem> {

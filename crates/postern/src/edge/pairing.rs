@@ -133,8 +133,9 @@ impl Pairing {
         frames.send(Frame::Paired(result));
         drop(frames);
         wire::write_frames(stream.writer, queue).await?;
-        // Home closes when it has read the answer.
-        let _ = reader.next(CLOSE_PATIENCE).await;
+        // Home closes when it has read the answer. Who was refused at once has his request on the way still: to close on that
+        // would take the answer from him.
+        while let Ok(Some(_)) = reader.next(CLOSE_PATIENCE).await {}
         Ok(())
     }
 

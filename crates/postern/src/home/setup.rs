@@ -151,11 +151,11 @@ fn first(domains: &[Domain]) -> &str {
 }
 
 /// Pairs with one more edge and adds it to the configuration.
-pub fn pair(config_path: &Path, code: &str) -> Result<(), Problem> {
+pub fn pair(config_path: &Path, code: &str, user: Option<&str>) -> Result<(), Problem> {
     let config: HomeConfig = config::load(config_path)?;
     let code = parse_code(code)?;
     let text = files::read_text(config_path, "")?;
-    let role = NewRole::again(config_path, &config.data)?;
+    let role = NewRole::again(config_path, &config.data, user)?;
     // A configuration that was written by hand or imported has no keys yet; one with edges has lost them.
     let secrets = role.as_owner(|| {
         if config.edges.is_empty() { Secrets::ensure(&config.data) } else { Secrets::load(&config.data) }
