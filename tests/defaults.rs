@@ -102,6 +102,10 @@ fn what_root_types_while_home_is_down_is_the_services_and_what_is_not_stops_the_
     assert!(code == 2 && said.contains("directory.db belongs to root, not to postern"), "{code}: {said}");
     assert!(said.contains("chown -R postern: /var/lib/postern/home"), "{said}");
     newcomer.home.shell_ok("chown -R postern: /var/lib/postern/home", "");
+    newcomer.home.shell_ok("chmod 600 /etc/postern/home.toml", "");
+    let (code, said) = newcomer.home.shell_fails("timeout 30 postern home run", "");
+    assert!(code == 2 && said.contains("chgrp postern /etc/postern/home.toml; chmod 640"), "{code}: {said}");
+    newcomer.home.shell_ok("chmod 640 /etc/postern/home.toml", "");
     // A daemon that root starts by hand leaves nothing of his either, and closes what others could read.
     newcomer.home.shell_ok("chmod -R go+rX /var/lib/postern/home", "");
     let mut by_hand = newcomer.home.background("exec postern home run", "home runs");

@@ -137,3 +137,27 @@ fn a_pairing_code_is_good_once() {
     let said = String::from_utf8_lossy(&again.stderr).into_owned();
     assert!(!again.status.success() && said.contains("what to do:"), "{said}");
 }
+
+/// Symptom: the demo stood there for ever when one of its roles had died. Cause: nobody looked after them once it stayed up.
+#[test]
+fn the_demo_ends_when_a_role_of_it_dies_and_shows_why() {
+    let _alone = alone();
+    let dir = tempfile::tempdir().unwrap();
+    let mut demo = process::command(None, testkit::binary::postern());
+    demo.arg("demo").env("TMPDIR", dir.path());
+    let mut demo = process::Process::start(demo, &dir.path().join("log"));
+    until("it stays up", Duration::from_secs(120), || {
+        assert!(demo.is_running(), "it ended:\n{}", demo.log());
+        demo.log().contains("It stays up").then_some(())
+    });
+    let children = std::fs::read_to_string(format!("/proc/{0}/task/{0}/children", demo.id())).unwrap();
+    let edge = children.split_whitespace().find(|child| {
+        let line = std::fs::read(format!("/proc/{child}/cmdline")).unwrap_or_default();
+        line.split(|octet| *octet == 0).any(|word| word == b"edge")
+    });
+    let edge: i32 = edge.unwrap_or_else(|| panic!("no edge among {children}")).parse().unwrap();
+    rustix::process::kill_process(rustix::process::Pid::from_raw(edge).unwrap(), Signal::KILL).unwrap();
+    assert_eq!(demo.wait(Duration::from_secs(60)).code(), Some(1));
+    let said = demo.log();
+    assert!(said.contains("postern edge has ended") && said.contains("edge.log, last lines"), "{said}");
+}

@@ -84,6 +84,7 @@ fn hand_in(lab: &NetworkLab, remote: &impl RemoteMta, dir: &std::path::Path) {
             pause: Duration::ZERO,
             line: "body",
             large_every: 50,
+            again: 0,
         };
         let told = Numbered::start(&numbers, dir).end(PATIENCE);
         assert_eq!(told.taken.len(), count as usize, "{told:?}");

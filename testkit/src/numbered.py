@@ -1,13 +1,13 @@
 """Sends numbered messages, one after another, and says of each what became of it: taken, refused, or in doubt, when the
-connection was lost before the last reply. None is sent twice.
+connection was lost before the last reply. Such a one is sent again until its sender hears, as every MTA does, if that is wanted.
 
 Arguments: host, port, tls or none, user, password, from, to, subject's first word, first number, how many (0: until
 standard input ends), pause in seconds, a line that every body has, after how many messages comes a large one (0: none),
-and how often it has another line.
+how often it has another line, and how often a message in doubt is sent again.
 """
 import select, smtplib, ssl, sys, time
 
-host, port, security, user, password, sender, to, word, first, count, pause, line, every, more = sys.argv[1:]
+host, port, security, user, password, sender, to, word, first, count, pause, line, every, more, again = sys.argv[1:]
 FILLER = "x" * 70 + "\r\n"
 context = ssl._create_unverified_context()
 client = None
@@ -54,6 +54,8 @@ def send(number):
     except (OSError, smtplib.SMTPException) as error:
         client = None
         say("doubt" if asked else "refused", number, "none", repr(error))
+        return asked
+    return False
 
 
 def told_to_stop():
@@ -63,7 +65,10 @@ def told_to_stop():
 number = int(first)
 last = number + int(count)
 while number != last if int(count) else not told_to_stop():
-    send(number)
+    tries = 0
+    while send(number) and tries < int(again):
+        tries += 1
+        time.sleep(1)
     number += 1
     time.sleep(float(pause))
 say("done")

@@ -38,6 +38,8 @@ pub struct Numbers<'a> {
     pub line: &'a str,
     /// After how many messages comes a large one; 0: never.
     pub large_every: u32,
+    /// How often a message whose reply got lost is sent again.
+    pub again: u32,
 }
 
 /// A sender at work.
@@ -70,7 +72,10 @@ impl Numbered {
         let mut python = process::command(Some(numbers.namespace), "/usr/bin/python3");
         python.args(["-c", SCRIPT, &ip, &port, security, user, password, numbers.from, numbers.to]);
         python.args([numbers.word, "1", &count, &pause, numbers.line]);
-        python.args([numbers.large_every.to_string(), LARGE_LINES.to_string()]);
+        python.args(
+            [numbers.large_every, u32::try_from(LARGE_LINES).expect("few"), numbers.again]
+                .map(|n| n.to_string()),
+        );
         python.stdin(Stdio::piped());
         let mut process = Process::start(python, &dir.join(format!("numbered-{}.log", numbers.word)));
         let stop = process.take_stdin();

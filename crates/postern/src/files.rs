@@ -178,6 +178,11 @@ pub fn whom_to_be(path: &Path) -> String {
             "it belongs to this user, but its mode, or that of a directory above it, keeps him out: see 'ls -ld'"
                 .to_owned()
         }
+        // A daemon was meant to read it: with what 'setup' writes it can.
+        _ if me.name() == owner::SERVICE_USER => {
+            let (user, path) = (me.name(), path.display());
+            format!("let the user {user} read it, as root: 'chgrp {user} {path}; chmod 640 {path}'")
+        }
         _ => "run this as root: 'sudo postern …'".to_owned(),
     }
 }

@@ -320,9 +320,12 @@ mod tests {
             add(&spool, n, &[n; 1000]).unwrap();
         }
         let full = spool.octets();
+        assert!(spool.item_octets() > 200 * 1000 && spool.item_octets() <= full);
         for n in 0..200 {
             wait(|done| spool.remove(id(n), done)).unwrap();
         }
+        // Symptom: `status` told of 4,433 octets sealed, of no item. Cause: space that is not reclaimed yet was counted.
+        assert_eq!((spool.count(), spool.item_octets()), (0, 0));
         assert!(spool.octets() < full / 10, "{} of {full}", spool.octets());
         drop(spool);
         let spool = open(dir.path(), options);

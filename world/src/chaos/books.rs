@@ -127,8 +127,20 @@ impl Direction {
 
     /// There more often than can be explained.
     fn doubled(&self) -> Vec<u32> {
-        let doubled = |(number, times): &(&u32, &u32)| **times > 1 + self.excuses.of(**number);
+        let doubled = |(number, times): &(&u32, &u32)| {
+            **times > 1 + self.excuses.of(**number) && !self.told.doubt.contains(number)
+        };
         self.arrived.times.iter().filter(doubled).map(|(number, _)| *number).collect()
+    }
+
+    /// There more often than once, because its sender did not hear the reply and sent it again, and nobody knew it.
+    fn sent_again(&self) -> Vec<u32> {
+        let twice = self
+            .arrived
+            .times
+            .iter()
+            .filter(|(number, times)| **times > 1 && self.told.doubt.contains(number));
+        twice.map(|(number, _)| *number).collect()
     }
 
     /// Copies beyond the first, explained or not.
@@ -166,7 +178,8 @@ impl fmt::Display for Direction {
             "{} taken, {} refused, {} in doubt; {} arrived, {} reported as failed\n    lost {lost:?}, \
              not whole {broken:?}, both {both:?}, arrived though refused {unowned:?}, \
              twice without a reason {doubled:?}\n    extra copies {} (there is a reason for {} messages to come twice)\n    \
-             there, and to come again because Edge could not keep it {:?}",
+             there, and to come again because Edge could not keep it {:?}\n    \
+             sent again for want of a reply, and there twice {:?}",
             self.told.taken.len(),
             self.told.refused.len(),
             self.told.doubt.len(),
@@ -175,6 +188,7 @@ impl fmt::Display for Direction {
             self.extra(),
             self.excuses.count(),
             self.told_to_come_again(),
+            self.sent_again(),
         )?;
         self.reasons()
             .iter()
@@ -237,6 +251,8 @@ mod tests {
         assert!(direction.balances());
         direction.arrived.times.insert(6, 1);
         assert!(direction.balances());
+        direction.arrived.times.insert(6, 2);
+        assert!(direction.balances() && direction.sent_again() == [6], "it was sent again, and is counted");
         assert!(!Direction::default().balances(), "nothing happened");
     }
 

@@ -20,6 +20,8 @@ pub(super) const OUTBOUND: &str = "out";
 pub(super) const ALICE: &str = "alice@example.org";
 /// After so many messages comes a large one: some under way at each fault, and not too many for the disks.
 pub(super) const LARGE_EVERY: u32 = 97;
+/// How often a message whose reply got lost is sent again, a second between two tries.
+const SENT_AGAIN_MAX: u32 = 20;
 /// Between two messages of one direction.
 const PAUSE: Duration = Duration::from_millis(30);
 /// Messages each way that show that mail goes on.
@@ -58,6 +60,7 @@ impl Traffic {
             pause: PAUSE,
             line: MARKER,
             large_every: LARGE_EVERY,
+            again: SENT_AGAIN_MAX,
         };
         let outbound = Numbers {
             namespace: world.host("mua"),

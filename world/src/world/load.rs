@@ -45,6 +45,7 @@ impl Load {
             pause: Duration::from_millis(10),
             line: MARKER,
             large_every: 0,
+            again: 0,
         };
         Self { numbered: Numbered::start(&numbers, world.dir.path()), count }
     }
