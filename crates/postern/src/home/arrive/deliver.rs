@@ -192,7 +192,9 @@ fn commit_now(shared: &Arc<Arrivals>, whole: Whole, judgement: &Judgement, (kept
         Err(error) => return unreadable(shared, Whole { arrival, plan, buffer, waiting }, &error),
     };
     let item = arrival.open.item;
+    // The same item, live and then sealed, is the store's to know: it looks at what each account has.
     let first = digest.and_then(|digest| shared.repeats.first_of(digest, system::now()));
+    let first = first.filter(|first| *first != item);
     let owed = plan.deliveries.len() + plan.onward.len();
     let mut answering = Answering::new(shared, arrival, waiting, owed);
     if let Some(first) = first {

@@ -108,3 +108,15 @@ async fn what_was_refused_or_partly_refused_is_not_taken_for_delivered() {
     assert_eq!(home.answer().await, [250]);
     assert_eq!(home.count("eve--example.org", "INBOX"), 1);
 }
+
+/// The link was lost before the answer: Edge sealed the item under its own id, and nobody heard its 250 either.
+#[tokio::test]
+async fn the_same_item_sealed_is_left_to_the_store_and_is_there_once() {
+    let mut home = fixture(1 << 20);
+    unheard(&mut home, MESSAGE).await;
+    home.sealed(1, &["bob"], MESSAGE);
+    assert_eq!(home.answer().await, [250]);
+    assert_eq!(home.count(BOB, "INBOX"), 1);
+    let said = steps(&home, 1).await;
+    assert!(!said.contains(&"repeated".to_owned()), "{said:?}");
+}
