@@ -87,6 +87,13 @@ impl UnixTime {
         self.timestamp().strftime("%Y-%m-%dT%H:%M:%S.%3fZ").to_string()
     }
 
+    /// Reads a date-time of RFC 3339 section 5.6. `None` for whatever is none, and for years before 1970.
+    #[must_use]
+    pub fn parse_rfc3339(text: &str) -> Option<Self> {
+        let timestamp: Timestamp = text.parse().ok()?;
+        u64::try_from(timestamp.as_microsecond()).ok().map(Self)
+    }
+
     fn timestamp(self) -> Timestamp {
         i64::try_from(self.0)
             .ok()
@@ -189,6 +196,17 @@ mod tests {
         assert_eq!(time.rfc5322(), "Tue, 24 Nov 2026 06:00:00 +0000");
         assert_eq!(time.rfc3339(), "2026-11-24T06:00:00.000Z");
         assert_eq!(UnixTime::from_secs(0).rfc5322(), "Thu, 01 Jan 1970 00:00:00 +0000");
+    }
+
+    #[test]
+    fn dates_of_rfc_3339_are_read_and_what_is_none_is_not() {
+        let time = UnixTime::from_secs(1_795_500_000);
+        for text in ["2026-11-24T06:00:00Z", "2026-11-24T06:00:00.000Z", "2026-11-24T07:00:00+01:00"] {
+            assert_eq!(UnixTime::parse_rfc3339(text), Some(time), "{text}");
+        }
+        for text in ["", "Z", "2026-11-24", "2026-11-31T06:00:00Z", "1969-12-31T23:59:59Z", "newest"] {
+            assert_eq!(UnixTime::parse_rfc3339(text), None, "{text}");
+        }
     }
 
     #[test]

@@ -28,7 +28,7 @@ const COMING: &str = ".coming";
 pub struct SetAside {
     /// Whose it was.
     pub account: String,
-    /// When it was set aside, in UTC: `2026-11-24T06:00:00Z`. No other of the account has the same.
+    /// When it was set aside, in UTC: `2026-11-24T06:00:00Z`. Of one account, who was set aside later has a later one.
     pub date: String,
 }
 
@@ -80,19 +80,19 @@ pub(crate) fn put(store: &Path, account: &str, now: UnixTime) -> Result<SetAside
         return Err(StoreError::NoAccount(account.to_owned()));
     }
     make_directory(&store.join(DIRECTORY))?;
-    let taken = list(store)?;
-    let mut at = now;
-    let aside = loop {
-        let date = format!("{}Z", at.rfc3339().split('.').next().unwrap_or_default());
-        let aside = SetAside { account: account.to_owned(), date };
-        if !taken.contains(&aside) {
-            break aside;
-        }
-        at = at.plus_secs(1);
-    };
+    let older = list(store)?.into_iter().filter(|aside| aside.account == account);
+    let date = date_after(older.filter_map(|aside| UnixTime::parse_rfc3339(&aside.date)).max(), now);
+    let aside = SetAside { account: account.to_owned(), date };
     make_directory(&aside.path_with(store, GOING))?;
     go(store, &aside)?;
     Ok(aside)
+}
+
+/// In whole seconds, and later than the `last`: the newest is the one that was set aside last, also when several are
+/// in one second or the clock went back.
+fn date_after(last: Option<UnixTime>, now: UnixTime) -> String {
+    let at = last.map_or(now, |last| now.max(last.plus_secs(1)));
+    format!("{}Z", at.rfc3339().split('.').next().unwrap_or_default())
 }
 
 /// Brings the files back. There is no such account.

@@ -92,6 +92,24 @@ fn what_is_set_aside_is_nobodys_until_it_is_brought_back_whole() {
     assert!(matches!(store.bring_back(&aside), Err(StoreError::AccountExists(_))));
 }
 
+/// Symptom: `--restore newest` brought back an older mailbox, when several were set aside within seconds. Cause: the
+/// second of one that had been brought back was free again, and was given to the next.
+#[test]
+fn the_newest_is_the_one_that_was_set_aside_last_also_within_a_second_and_when_the_clock_goes_back() {
+    let directory = image();
+    let store = open(directory.path());
+    let first = store.set_aside("bob", NOW).unwrap();
+    store.create_account("bob", NOW).unwrap();
+    let second = store.set_aside("bob", NOW).unwrap();
+    store.bring_back(&first).unwrap();
+    let third = store.set_aside("bob", NOW).unwrap();
+    assert_eq!(store.list_set_aside().unwrap(), [second, third.clone()]);
+    store.create_account("bob", NOW).unwrap();
+    let fourth = store.set_aside("bob", UnixTime::from_secs(0)).unwrap();
+    assert!(fourth > third, "{fourth:?}");
+    assert_eq!(store.list_set_aside().unwrap().last(), Some(&fourth));
+}
+
 /// A reader that is in use keeps its connection; it must not be given to who reads the account of the same name next.
 #[test]
 fn who_reads_while_a_mailbox_is_set_aside_leaves_nothing_to_the_next_of_its_name() {
