@@ -1,14 +1,18 @@
 //! `postern firewall`: what a role's host has to let in and out, as an nftables ruleset.
 //!
 //! The text is made of the configuration and nothing else, in one table of its own, `inet postern`, which is replaced
-//! as a whole; tables of others stay. It lets in what the role serves, and out of Home only what Home needs. Loading
-//! it, and taking it back when nobody confirms it, is in [`apply`].
+//! as a whole; tables of others stay. It lets in what the role serves, out of Home only what Home needs, and out of Edge no
+//! mail while nobody sends. Loading it, and taking it back when nobody confirms it, is in [`apply`].
 
 pub mod apply;
+pub mod host;
+mod ruleset;
+pub mod tunnel;
 
-use std::fmt::Write as _;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
+use self::ruleset::{Out, Ruleset, table};
+use self::tunnel::Tunnel;
 use crate::config::{EdgeConfig, HomeConfig};
 use crate::network::Network;
 
@@ -19,6 +23,17 @@ pub struct Wishes {
     pub ssh_from: Vec<Network>,
     /// The port of ssh.
     pub ssh_port: u16,
+    /// What carries tunnels that end on this host.
+    pub tunnels: Vec<Tunnel>,
+}
+
+/// Whether mail for the world leaves Edge's host.
+#[derive(Debug, Clone)]
+pub enum Sending {
+    /// A home sends.
+    On,
+    /// None does. Homes that are other programs take their mail at these addresses, all the same.
+    Off(Vec<SocketAddr>),
 }
 
 /// What Home's rules are made of beside its configuration.
@@ -38,22 +53,61 @@ pub struct Surroundings {
     pub mailboxes_here: bool,
 }
 
-/// Connections that one address may begin at one time, on top of the rate.
-const BURST: u32 = 20;
+/// A Home that is Postfix and Dovecot, as the page on standard hops has it: no file of ours says anything of it.
+#[derive(Debug, Clone, Default)]
+pub struct PostfixHome {
+    /// From where Edge hands mail in.
+    pub edges: Vec<Network>,
+    /// The port where it does.
+    pub port: u16,
+    /// The networks of the mail programs.
+    pub lan: Vec<Network>,
+    /// The name servers.
+    pub name_servers: Vec<IpAddr>,
+    /// The smarthost's addresses; without any no mail leaves.
+    pub smarthost: Vec<SocketAddr>,
+}
+
 /// New link connections of one address in a second: behind one there are few homes. Each is counted apart, or whoever
 /// sends that many packets would keep all homes out. Edge counts by the same sources and shares its places among them
 /// (ADR 21), whatever is let in here: this only spares it the work.
 const LINKS_PER_SECOND: u32 = 20;
-/// Addresses that are counted at one time. More are let in uncounted: who fills the set keeps nobody out.
-const COUNTED_MAX: u32 = 65_536;
 /// The sets of counted addresses.
 const COUNTED: [(&str, &str); 4] =
     [("smtp4", "ipv4_addr"), ("smtp6", "ipv6_addr"), ("link4", "ipv4_addr"), ("link6", "ipv6_addr")];
 /// Where mail programs look for the mailboxes of another program; `[listen] imap` is ours.
 const IMAPS: u16 = 993;
+/// Where they hand in what they send (RFC 8314 section 3.3).
+const SUBMISSIONS: u16 = 465;
+
+/// What Edge's rules speak of, as networks: a tunnel may be what leads there.
+pub fn of_edge(config: &EdgeConfig, homes: &[SocketAddr]) -> Vec<Network> {
+    of_addresses(config.listen.smtp.iter().chain(&config.listen.link).chain(homes))
+}
+
+/// What Home's rules speak of.
+pub fn of_home(config: &HomeConfig, around: &Surroundings) -> Vec<Network> {
+    let edge = config.foreign_edge.iter();
+    let own = edge.clone().flat_map(|edge| &edge.listen).chain(&config.listen.submission);
+    let mut all = of_addresses(own.chain(&config.listen.imap).chain(&around.smarthost));
+    all.extend(edge.flat_map(|edge| &edge.networks));
+    all
+}
+
+/// What the rules of a Home that is Postfix speak of.
+pub fn of_postfix_home(around: &PostfixHome) -> Vec<Network> {
+    let mut all = of_addresses(&around.smarthost);
+    all.extend(&around.edges);
+    all
+}
+
+fn of_addresses<'a>(addresses: impl IntoIterator<Item = &'a SocketAddr>) -> Vec<Network> {
+    let ips = addresses.into_iter().map(SocketAddr::ip);
+    ips.filter_map(|ip| Network::new(ip, if ip.is_ipv4() { 32 } else { 128 })).collect()
+}
 
 /// Edge's ruleset.
-pub fn edge(config: &EdgeConfig, wishes: &Wishes) -> String {
+pub fn edge(config: &EdgeConfig, wishes: &Wishes, sending: &Sending) -> String {
     let mut rules = Ruleset::default();
     rules.line("# Mail from the world. Who comes too often is dropped before he costs a process anything.");
     let per_minute = config.door.connections_per_minute.max(1);
@@ -66,8 +120,21 @@ pub fn edge(config: &EdgeConfig, wishes: &Wishes) -> String {
             rules.counted(*address, protocol, "link", &format!("{LINKS_PER_SECOND}/second"));
         }
     }
+    rules.tunnels_in(&wishes.tunnels);
     rules.ssh(wishes);
-    table("edge", &COUNTED, &rules.0, None)
+    table("postern firewall edge", &COUNTED, &rules, &mail_out(config.outbound.port, sending))
+}
+
+/// What leaves Edge's host: everything but mail that nobody sends. Refused and not dropped, so that whoever tries hears of it.
+fn mail_out(port: u16, sending: &Sending) -> Out {
+    let Sending::Off(homes) = sending else { return Out::All };
+    let mut rules = Ruleset::default();
+    for home in homes.iter().filter(|home| home.port() == port) {
+        rules.to(home.ip(), "tcp", port);
+    }
+    rules.line("# No home sends, so no mail leaves this host, whichever program tries. Once one does, make this anew.");
+    rules.line(&format!("tcp dport {port} counter reject with tcp reset"));
+    Out::AllBut(rules)
 }
 
 /// Home's ruleset: in from its own network only, out to what it needs only.
@@ -77,13 +144,11 @@ pub fn home(config: &HomeConfig, wishes: &Wishes, around: &Surroundings) -> Stri
     rules.line("# Mail programs in the house. Nothing comes from outside: Home dials out.");
     for network in &around.lan {
         for address in config.listen.submission.iter().chain(&imap) {
-            let family = family_of(&network.address());
-            if family_of(&address.ip()) == family {
-                rules.line(&format!("{family} saddr {network} {}counter accept", place(*address, "tcp")));
-            }
+            rules.from(*network, *address);
         }
     }
-    rules.foreign_edge(config);
+    foreign_edge(&mut rules, config);
+    rules.tunnels_in(&wishes.tunnels);
     rules.ssh(wishes);
 
     let mut out = Ruleset::default();
@@ -93,172 +158,91 @@ pub fn home(config: &HomeConfig, wishes: &Wishes, around: &Surroundings) -> Stri
             out.to(edge.ip(), protocol, edge.port());
         }
     }
-    if !around.smarthost.is_empty() {
-        out.line("# The smarthost.");
+    out_to_all("The smarthost", &around.smarthost, &mut out);
+    what_every_home_needs(&around.name_servers, wishes, &mut out);
+    out_to_all("Filters and mailboxes on other hosts", &around.filters, &mut out);
+    table("postern firewall home", &[], &rules, &Out::Only(out))
+}
+
+/// The ruleset of a Home that is Postfix and Dovecot: Edge gets in, and so do mail programs; mail leaves by the smarthost only.
+pub fn postfix_home(wishes: &Wishes, around: &PostfixHome) -> String {
+    let mut rules = Ruleset::default();
+    rules.line("# Edge hands mail in; its certificate or login is asked for by Postfix.");
+    for edge in &around.edges {
+        every_address(around.port).iter().for_each(|listener| rules.from(*edge, *listener));
     }
-    for smarthost in &around.smarthost {
-        out.to(smarthost.ip(), "tcp", smarthost.port());
+    rules.line("# Mail programs in the house.");
+    for network in &around.lan {
+        for port in [SUBMISSIONS, IMAPS] {
+            every_address(port).iter().for_each(|listener| rules.from(*network, *listener));
+        }
     }
-    out.names(&around.name_servers);
+    rules.tunnels_in(&wishes.tunnels);
+    rules.ssh(wishes);
+
+    let mut out = Ruleset::default();
+    out_to_all("The smarthost", &around.smarthost, &mut out);
+    what_every_home_needs(&around.name_servers, wishes, &mut out);
+    table("postern firewall home --home postfix", &[], &rules, &Out::Only(out))
+}
+
+const fn every_address(port: u16) -> [SocketAddr; 2] {
+    use std::net::{SocketAddrV4, SocketAddrV6};
+    [
+        SocketAddr::V4(SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, port)),
+        SocketAddr::V6(SocketAddrV6::new(Ipv6Addr::UNSPECIFIED, port, 0, 0)),
+    ]
+}
+
+fn out_to_all(what: &str, addresses: &[SocketAddr], out: &mut Ruleset) {
+    if !addresses.is_empty() {
+        out.line(&format!("# {what}."));
+    }
+    for address in addresses {
+        out.to(address.ip(), "tcp", address.port());
+    }
+}
+
+fn what_every_home_needs(name_servers: &[IpAddr], wishes: &Wishes, out: &mut Ruleset) {
+    out.tunnels_out(&wishes.tunnels);
+    out.names(name_servers);
     out.line("# Time, an address from the router.");
     out.line("udp dport 123 accept");
     out.line("udp sport 68 udp dport 67 accept");
     out.line("udp sport 546 udp dport 547 accept");
-    if !around.filters.is_empty() {
-        out.line("# Filters and mailboxes on other hosts.");
+}
+
+/// The one way in from outside, if there is one.
+fn foreign_edge(rules: &mut Ruleset, config: &HomeConfig) {
+    let Some(edge) = &config.foreign_edge else { return };
+    rules.line("# The foreign edge; its certificate or login is asked for by Home.");
+    for address in &edge.listen {
+        if edge.networks.is_empty() {
+            rules.from_everywhere(*address);
+        }
+        edge.networks.iter().for_each(|network| rules.from(*network, *address));
     }
-    for filter in &around.filters {
-        out.to(filter.ip(), "tcp", filter.port());
-    }
-    table("home", &[], &rules.0, Some(&out.0))
 }
 
 /// Where mail programs find mailboxes on this host: ours, or those of another program, which it serves itself.
 fn imap(config: &HomeConfig, around: &Surroundings) -> Vec<SocketAddr> {
     match (&config.deliver, around.mailboxes_here) {
         (None, _) => config.listen.imap.clone(),
-        (Some(_), true) => vec![(Ipv4Addr::UNSPECIFIED, IMAPS).into(), (Ipv6Addr::UNSPECIFIED, IMAPS).into()],
+        (Some(_), true) => every_address(IMAPS).to_vec(),
         (Some(_), false) => Vec::new(),
     }
 }
-
-#[derive(Default)]
-struct Ruleset(String);
-
-impl Ruleset {
-    fn line(&mut self, rule: &str) {
-        // Writing to a String can't fail.
-        let _ = writeln!(self.0, "\t\t{rule}");
-    }
-
-    fn to(&mut self, address: IpAddr, protocol: &str, port: u16) {
-        self.line(&format!("{} daddr {address} {protocol} dport {port} counter accept", family_of(&address)));
-    }
-
-    /// To a listener, for everybody who does not begin connections at more than a rate. A /64 of IPv6 is one: whoever
-    /// has one address of it has all.
-    fn counted(&mut self, listener: SocketAddr, protocol: &str, set: &str, rate: &str) {
-        let place = place(listener, protocol);
-        let (version, who) =
-            if listener.is_ipv4() { (4, "ip saddr") } else { (6, "ip6 saddr & ffff:ffff:ffff:ffff::") };
-        self.line(&format!(
-            "{place}ct state new add @{set}{version} {{ {who} limit rate over {rate} burst {BURST} packets }} counter drop"
-        ));
-        self.line(&format!("{place}counter accept"));
-    }
-
-    /// To the name servers. Without any but those on this host it is this host that asks the world's: anywhere.
-    fn names(&mut self, servers: &[IpAddr]) {
-        self.line("# Names.");
-        if servers.is_empty() {
-            self.line(
-                "# This host has a resolver of its own, which asks name servers that nobody here can list.",
-            );
-            self.line("udp dport 53 counter accept");
-            self.line("tcp dport { 53, 853 } counter accept");
-        }
-        for server in servers {
-            for protocol in ["udp", "tcp"] {
-                self.to(*server, protocol, 53);
-            }
-        }
-    }
-
-    /// The one way in from outside, if there is one.
-    fn foreign_edge(&mut self, config: &HomeConfig) {
-        let Some(edge) = &config.foreign_edge else { return };
-        self.line("# The foreign edge; its certificate or login is asked for by Home.");
-        for address in &edge.listen {
-            let place = place(*address, "tcp");
-            if edge.networks.is_empty() {
-                self.line(&format!("{place}counter accept"));
-            }
-            for network in &edge.networks {
-                let family = family_of(&network.address());
-                if family == family_of(&address.ip()) {
-                    self.line(&format!("{family} saddr {network} {place}counter accept"));
-                }
-            }
-        }
-    }
-
-    fn ssh(&mut self, wishes: &Wishes) {
-        if wishes.ssh_from.is_empty() {
-            return self.line("# No ssh: --ssh-from NETWORK lets it in.");
-        }
-        self.line("# ssh, from where you said.");
-        for network in &wishes.ssh_from {
-            let family = family_of(&network.address());
-            self.line(&format!("{family} saddr {network} tcp dport {} counter accept", wishes.ssh_port));
-        }
-    }
-}
-
-const fn family_of(address: &IpAddr) -> &'static str {
-    if address.is_ipv4() { "ip" } else { "ip6" }
-}
-
-/// What a packet to this listener looks like, with a space behind it.
-fn place(address: SocketAddr, protocol: &str) -> String {
-    let (ip, port) = (address.ip(), address.port());
-    if ip.is_unspecified() {
-        let family = if ip.is_ipv4() { "ipv4" } else { "ipv6" };
-        return format!("meta nfproto {family} {protocol} dport {port} ");
-    }
-    format!("{} daddr {ip} {protocol} dport {port} ", family_of(&ip))
-}
-
-/// The whole file. `out` is what may leave; everything may when it is missing.
-fn table(role: &str, sets: &[(&str, &str)], rules: &str, out: Option<&str>) -> String {
-    let mut text = format!(
-        "#!/usr/sbin/nft -f\n# Made by 'postern firewall {role}'. The table is ours alone: load the file again to \
-         replace it,\n# 'nft delete table inet postern' takes it away.\ntable inet postern\ndelete table inet \
-         postern\ntable inet postern {{\n"
-    );
-    for (name, kind) in sets {
-        // Writing to a String can't fail.
-        let _ = writeln!(
-            text,
-            "\tset {name} {{\n\t\ttype {kind}\n\t\tsize {COUNTED_MAX}\n\t\tflags dynamic,timeout\n\t\ttimeout 2m\n\t}}"
-        );
-    }
-    text.push_str(&format!(
-        "\tchain input {{\n\t\ttype filter hook input priority filter; policy drop;\n{COMMON}"
-    ));
-    text.push_str(rules);
-    text.push_str("\t\tcounter comment \"dropped\"\n\t}\n");
-    // No chain for what is forwarded: containers, virtual machines and tunnels of this host are not ours to cut off.
-    if let Some(out) = out {
-        text.push_str("\tchain output {\n\t\ttype filter hook output priority filter; policy drop;\n");
-        text.push_str("\t\toif \"lo\" accept\n\t\tct state established,related accept\n");
-        text.push_str("\t\tmeta l4proto { icmp, ipv6-icmp } accept\n");
-        text.push_str(out);
-        text.push_str("\t\tcounter reject comment \"refused\"\n\t}\n");
-    }
-    text.push_str("}\n");
-    text
-}
-
-/// What every host needs: its own processes, answers, the messages without which IP does not work, and DHCP.
-const COMMON: &str = "\t\tiif \"lo\" accept
-\t\tct state established,related accept
-\t\tct state invalid drop
-\t\ticmp type { destination-unreachable, time-exceeded, parameter-problem } accept
-\t\ticmp type echo-request limit rate 10/second accept
-\t\ticmpv6 type { destination-unreachable, packet-too-big, time-exceeded, parameter-problem } accept
-\t\ticmpv6 type echo-request limit rate 10/second accept
-\t\ticmpv6 type { nd-router-advert, nd-neighbor-solicit, nd-neighbor-advert } ip6 hoplimit 255 accept
-\t\t# An address from the router.
-\t\tudp sport 67 udp dport 68 accept
-\t\tudp sport 547 udp dport 546 accept
-";
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn wishes(ssh: &[&str]) -> Wishes {
-        Wishes { ssh_from: ssh.iter().map(|text| text.parse().unwrap()).collect(), ssh_port: 22 }
+        Wishes {
+            ssh_from: ssh.iter().map(|text| text.parse().unwrap()).collect(),
+            ssh_port: 22,
+            tunnels: Vec::new(),
+        }
     }
 
     #[test]
@@ -282,7 +266,7 @@ mod tests {
             "hostname = \"mx.example.org\"\n[listen]\nsmtp = [\"0.0.0.0:25\", \"[::]:25\"]\nlink = [\"203.0.113.2:443\"]\n",
         )
         .unwrap();
-        let text = edge(&config, &wishes(&["198.51.100.0/24", "2001:db8::7"]));
+        let text = edge(&config, &wishes(&["198.51.100.0/24", "2001:db8::7"]), &Sending::On);
         for rule in [
             "meta nfproto ipv4 tcp dport 25 counter accept",
             "meta nfproto ipv6 tcp dport 25 counter accept",
@@ -296,14 +280,17 @@ mod tests {
             assert!(text.contains(rule), "{rule}\n{text}");
         }
         assert!(!text.contains("hook output"), "mail goes anywhere");
-        assert!(!edge(&config, &wishes(&[])).contains("dport 22 "), "no ssh unless it is asked for");
+        assert!(
+            !edge(&config, &wishes(&[]), &Sending::On).contains("dport 22 "),
+            "no ssh unless it is asked for"
+        );
     }
 
     /// Symptom: 25 packets a second from anybody, to the port of the link, kept all homes out. Cause: what was new there
     /// was counted for the whole world together. Analysis: a rule that drops above a rate has to have a set.
     #[test]
     fn new_connections_are_counted_for_each_address_apart() {
-        let text = edge(&EdgeConfig::of_nobody(), &wishes(&[]));
+        let text = edge(&EdgeConfig::of_nobody(), &wishes(&[]), &Sending::On);
         for rule in [
             "meta nfproto ipv4 tcp dport 25 ct state new add @smtp4 { ip saddr limit rate over 120/minute ",
             "meta nfproto ipv6 tcp dport 25 ct state new add @smtp6 { ip6 saddr & ffff:ffff:ffff:ffff:: limit rate over ",
@@ -342,7 +329,7 @@ mod tests {
     #[test]
     fn what_the_host_forwards_for_others_is_not_ours_to_forbid() {
         let home = home(&plain_home(), &wishes(&[]), &Surroundings::default());
-        let edge = edge(&EdgeConfig::of_nobody(), &wishes(&[]));
+        let edge = edge(&EdgeConfig::of_nobody(), &wishes(&[]), &Sending::On);
         assert!(!home.contains("hook forward") && !edge.contains("hook forward"));
     }
 
@@ -394,5 +381,116 @@ mod tests {
         let rule = "ip saddr 192.168.77.0/24 meta nfproto ipv4 tcp dport 993 counter accept";
         assert!(text.contains(rule) && !text.contains("1993"), "{text}");
         assert!(!text.contains("dport 143"), "TLS only");
+    }
+
+    fn tunnelled(tunnels: &[&str]) -> Wishes {
+        Wishes { tunnels: tunnels.iter().map(|text| text.parse().unwrap()).collect(), ..wishes(&[]) }
+    }
+
+    /// The rules of a chain, without the counters.
+    fn chain<'a>(text: &'a str, name: &str) -> Vec<&'a str> {
+        let begin = format!("\tchain {name} {{\n");
+        let rules = text.split_once(&begin).map_or("", |(_, rest)| rest.split("\t}\n").next().unwrap());
+        rules.lines().map(str::trim).collect()
+    }
+
+    /// Symptom: with the rules loaded nothing came through the tunnel that the page on standard hops has. Cause: they let in
+    /// what comes out of a tunnel, by its address, and not the packets that carry it.
+    #[test]
+    fn what_carries_a_tunnel_is_let_in_and_at_home_also_out() {
+        let wishes = tunnelled(&["udp/51820", "tcp/1194"]);
+        let (edge, home) = (
+            edge(&EdgeConfig::of_nobody(), &wishes, &Sending::On),
+            home(&plain_home(), &wishes, &Surroundings::default()),
+        );
+        let other = postfix_home(&wishes, &PostfixHome::default());
+        for text in [&edge, &home, &other] {
+            let rules = chain(text, "input");
+            assert!(rules.contains(&"udp dport 51820 counter accept"), "{text}");
+            assert!(rules.contains(&"tcp dport 1194 counter accept"), "{text}");
+        }
+        for text in [&home, &other] {
+            let rules = chain(text, "output");
+            assert!(rules.contains(&"udp dport 51820 counter accept"), "{text}");
+            assert!(rules.contains(&"udp sport 51820 counter accept"), "{text}");
+        }
+        assert!(!super::home(&plain_home(), &tunnelled(&[]), &Surroundings::default()).contains("tunnel"));
+    }
+
+    #[test]
+    fn every_address_that_the_rules_speak_of_is_looked_for_among_the_tunnels() {
+        let shown = |all: Vec<Network>| all.iter().map(ToString::to_string).collect::<Vec<_>>();
+        let config: HomeConfig = toml::from_str(&format!(
+            "domains = [\"example.org\"]\n[foreign_edge]\nlisten = [\"10.8.0.2:4465\"]\nnetworks = [\"10.8.0.0/24\"]\n\
+             fingerprints = [\"{}\"]\n[listen]\nsubmission = []\nimap = [\"10.9.0.2:993\"]\n",
+            "ab".repeat(32)
+        ))
+        .unwrap();
+        assert_eq!(
+            shown(of_home(&config, &Surroundings::default())),
+            ["10.8.0.2/32", "10.9.0.2/32", "10.8.0.0/24"]
+        );
+        let homes = ["10.8.0.2:465".parse().unwrap()];
+        let config: EdgeConfig = toml::from_str(
+            "hostname = \"mx.example.org\"\n[listen]\nsmtp = [\"0.0.0.0:25\"]\nlink = [\"10.8.0.1:443\"]\n",
+        )
+        .unwrap();
+        assert_eq!(shown(of_edge(&config, &homes)), ["0.0.0.0/32", "10.8.0.1/32", "10.8.0.2/32"]);
+        let around = PostfixHome {
+            edges: vec!["10.8.0.1".parse().unwrap()],
+            smarthost: vec!["10.8.0.1:465".parse().unwrap()],
+            ..PostfixHome::default()
+        };
+        assert_eq!(shown(of_postfix_home(&around)), ["10.8.0.1/32", "10.8.0.1/32"]);
+    }
+
+    #[test]
+    fn no_mail_leaves_edge_while_no_home_sends() {
+        let config = EdgeConfig::of_nobody();
+        let homes = ["10.8.0.2:465", "10.8.0.3:25"].map(|text| text.parse().unwrap()).to_vec();
+        let text = edge(&config, &wishes(&[]), &Sending::Off(homes));
+        let rules = chain(&text, "output");
+        assert_eq!(rules[0], "type filter hook output priority filter; policy accept;");
+        let at = |rule: &str| {
+            rules.iter().position(|line| *line == rule).unwrap_or_else(|| panic!("{rule}\n{text}"))
+        };
+        let refused = at("tcp dport 25 counter reject with tcp reset");
+        // What a client of ours hears is no mail that leaves, whatever port it came from.
+        assert!(at("ct state established,related accept") < refused);
+        assert!(at("ip daddr 10.8.0.3 tcp dport 25 counter accept") < refused, "a home takes its mail there");
+        assert!(!text.contains("10.8.0.2"), "nothing else is refused");
+        assert!(!edge(&config, &wishes(&[]), &Sending::On).contains("hook output"));
+    }
+
+    #[test]
+    fn a_home_that_is_postfix_lets_edge_in_and_mail_out_to_the_smarthost_only() {
+        let around = PostfixHome {
+            edges: vec!["10.8.0.1".parse().unwrap()],
+            port: 4465,
+            lan: vec!["192.168.77.0/24".parse().unwrap()],
+            name_servers: vec!["192.168.77.1".parse().unwrap()],
+            smarthost: vec!["203.0.113.9:465".parse().unwrap()],
+        };
+        let text = postfix_home(&wishes(&["192.168.77.3"]), &around);
+        let (input, output) = (chain(&text, "input"), chain(&text, "output"));
+        for rule in [
+            "ip saddr 10.8.0.1/32 meta nfproto ipv4 tcp dport 4465 counter accept",
+            "ip saddr 192.168.77.0/24 meta nfproto ipv4 tcp dport 465 counter accept",
+            "ip saddr 192.168.77.0/24 meta nfproto ipv4 tcp dport 993 counter accept",
+            "ip saddr 192.168.77.3/32 tcp dport 22 counter accept",
+        ] {
+            assert!(input.contains(&rule), "{rule}\n{text}");
+        }
+        assert_eq!(text.matches("dport 4465").count(), 1, "from Edge only:\n{text}");
+        for rule in [
+            "type filter hook output priority filter; policy drop;",
+            "ip daddr 203.0.113.9 tcp dport 465 counter accept",
+            "ip daddr 192.168.77.1 udp dport 53 counter accept",
+        ] {
+            assert!(output.contains(&rule), "{rule}\n{text}");
+        }
+        assert!(!text.contains("dport 25 "), "Postfix speaks with no stranger");
+        let text = postfix_home(&wishes(&[]), &PostfixHome { smarthost: Vec::new(), ..around });
+        assert!(!text.contains("203.0.113.9") && !text.contains("smarthost"), "{text}");
     }
 }

@@ -28,6 +28,12 @@ pub fn address_and_port(text: &str) -> Result<SocketAddr, String> {
 }
 
 impl Network {
+    /// The network of an address, so many bits of which count; `None` when it has fewer.
+    pub const fn new(address: IpAddr, bits: u8) -> Option<Self> {
+        let most = if address.is_ipv4() { 32 } else { 128 };
+        if bits > most { None } else { Some(Self { address, bits }) }
+    }
+
     /// Its address.
     pub const fn address(&self) -> IpAddr {
         self.address
@@ -56,7 +62,7 @@ impl FromStr for Network {
         let address: IpAddr = address.parse().map_err(|_| NetworkError)?;
         let most = if address.is_ipv4() { 32 } else { 128 };
         let bits = bits.map_or(Ok(most), str::parse::<u8>).map_err(|_| NetworkError)?;
-        if bits > most { Err(NetworkError) } else { Ok(Self { address, bits }) }
+        Self::new(address, bits).ok_or(NetworkError)
     }
 }
 

@@ -2,13 +2,16 @@
 
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs as _, UdpSocket};
 use std::path::PathBuf;
+use std::str::FromStr;
 
-use clap::Subcommand;
+use clap::{Subcommand, ValueEnum};
 use net::endpoint::Endpoint;
 
 use super::{EDGE_CONFIG, HOME_CONFIG, Output, print};
 use crate::config::{self, EdgeConfig, HomeConfig};
-use crate::firewall::{self, Surroundings, Wishes, apply};
+use crate::edge::anybody_sends;
+use crate::firewall::tunnel::{Tunnel, not_on_a_wire};
+use crate::firewall::{self, PostfixHome, Sending, Surroundings, Wishes, apply, host};
 use crate::network::Network;
 use crate::problem::Problem;
 
@@ -22,25 +25,15 @@ pub enum FirewallCommand {
     Edge {
         #[command(flatten)]
         how: How,
+        /// Let mail out to the world although no home sends yet
+        #[arg(long)]
+        sends: bool,
         /// The configuration file
         #[arg(long, default_value = EDGE_CONFIG)]
         config: PathBuf,
     },
     /// The rules of Home's host
-    Home {
-        #[command(flatten)]
-        how: How,
-        /// A network of mail programs; may be given several times. All private networks when it is not given
-        #[arg(long, value_name = "NETWORK")]
-        lan: Vec<Network>,
-        /// Where an edge takes links that is not in the configuration yet, such as 192.0.2.7:443: let Home out to it
-        /// before you run 'postern home pair'; may be given several times
-        #[arg(long, value_name = "ADDRESS:PORT", value_parser = crate::network::address_and_port)]
-        edge: Vec<SocketAddr>,
-        /// The configuration file
-        #[arg(long, default_value = HOME_CONFIG)]
-        config: PathBuf,
-    },
+    Home(HomeArguments),
     /// Keep the rules that were loaded with --apply
     Confirm {
         /// Print JSON
@@ -61,7 +54,62 @@ pub enum FirewallCommand {
 }
 
 #[derive(Debug, clap::Args)]
+pub struct HomeArguments {
+    #[command(flatten)]
+    how: How,
+    /// Which program is the home on this host
+    #[arg(long = "home", value_name = "PROGRAM", value_enum, default_value = "postern")]
+    program: Program,
+    /// A network of mail programs; may be given several times. All private networks when it is not given
+    #[arg(long, value_name = "NETWORK")]
+    lan: Vec<Network>,
+    /// Where an edge takes links that is not in the configuration yet, such as 192.0.2.7:443: let Home out to it
+    /// before you run 'postern home pair'. With --home postfix: the address that Edge comes from, such as 10.8.0.1.
+    /// May be given several times
+    #[arg(long, value_name = "ADDRESS[:PORT]")]
+    edge: Vec<EdgeAt>,
+    /// With --home postfix: the port where it takes mail from Edge
+    #[arg(long, default_value_t = 4465, value_parser = clap::value_parser!(u16).range(1..))]
+    port: u16,
+    /// With --home postfix: the smarthost, such as 192.0.2.7:465; without one no mail leaves this host
+    #[arg(long, value_name = "ADDRESS:PORT", value_parser = crate::network::address_and_port)]
+    smarthost: Vec<SocketAddr>,
+    /// The configuration file; --home postfix reads none
+    #[arg(long, default_value = HOME_CONFIG)]
+    config: PathBuf,
+}
+
+/// What keeps the mail.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Program {
+    /// Home of this program
+    Postern,
+    /// Postfix with Dovecot
+    Postfix,
+}
+
+/// Where an edge is: it takes links at a port, or comes from an address.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum EdgeAt {
+    Port(SocketAddr),
+    Network(Network),
+}
+
+impl FromStr for EdgeAt {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, &'static str> {
+        let port = text.parse().map(Self::Port).ok();
+        port.or_else(|| text.parse().map(Self::Network).ok())
+            .ok_or("write an address and a port, such as 192.0.2.7:443; with --home postfix an address, such as 10.8.0.1")
+    }
+}
+
+#[derive(Debug, clap::Args)]
 pub struct How {
+    /// What carries a tunnel that ends on this host, such as udp/51820 for WireGuard; may be given several times
+    #[arg(long, value_name = "PROTOCOL/PORT")]
+    tunnel: Vec<Tunnel>,
     /// Let ssh in from this network; may be given several times
     #[arg(long, value_name = "NETWORK")]
     ssh_from: Vec<Network>,
@@ -79,14 +127,17 @@ pub struct How {
 /// Prints or loads.
 pub fn run(command: FirewallCommand) -> Result<(), Problem> {
     match command {
-        FirewallCommand::Edge { how, config } => {
-            let edge: EdgeConfig = config::load(&config)?;
-            finish(&how, &firewall::edge(&edge, &how.wishes()))
+        FirewallCommand::Edge { how, sends, config } => {
+            let config: EdgeConfig = config::load(&config)?;
+            let homes = foreign_homes(&config)?;
+            how.tell_of_tunnels(firewall::of_edge(&config, &homes));
+            let sends = sends || anybody_sends(&config.data.join("homes"))?;
+            let sending = if sends { Sending::On } else { Sending::Off(homes) };
+            finish(&how, &firewall::edge(&config, &how.wishes(), &sending))
         }
-        FirewallCommand::Home { how, lan, edge, config } => {
-            let home: HomeConfig = config::load(&config)?;
-            let around = surroundings(&home, lan, edge)?;
-            finish(&how, &firewall::home(&home, &how.wishes(), &around))
+        FirewallCommand::Home(arguments) => {
+            let ruleset = arguments.ruleset()?;
+            finish(&arguments.how, &ruleset)
         }
         FirewallCommand::Confirm { json, config: _ } => {
             apply::confirm()?;
@@ -102,10 +153,73 @@ pub fn run(command: FirewallCommand) -> Result<(), Problem> {
     }
 }
 
+impl HomeArguments {
+    fn ruleset(&self) -> Result<String, Problem> {
+        if self.program == Program::Postfix {
+            let around = self.around_postfix()?;
+            self.how.tell_of_tunnels(firewall::of_postfix_home(&around));
+            return Ok(firewall::postfix_home(&self.how.wishes(), &around));
+        }
+        let config: HomeConfig = config::load(&self.config)?;
+        let edges = self.edge.iter().map(|edge| match edge {
+            EdgeAt::Port(address) => Ok(*address),
+            EdgeAt::Network(network) => Err(Problem::setup(
+                format!("--edge {network} has no port"),
+                "write where it takes links, such as 192.0.2.7:443",
+            )),
+        });
+        let around = surroundings(&config, self.lan(), edges.collect::<Result<_, _>>()?)?;
+        self.how.tell_of_tunnels(firewall::of_home(&config, &around));
+        Ok(firewall::home(&config, &self.how.wishes(), &around))
+    }
+
+    fn around_postfix(&self) -> Result<PostfixHome, Problem> {
+        let edges = self.edge.iter().map(|edge| match edge {
+            EdgeAt::Network(network) => Ok(*network),
+            EdgeAt::Port(address) => Err(Problem::setup(
+                format!("--edge {address} has a port, and Edge comes from any"),
+                "write the address alone; --port is where Postfix takes mail",
+            )),
+        });
+        let edges: Vec<Network> = edges.collect::<Result<_, _>>()?;
+        if edges.is_empty() {
+            let advice = "add --edge ADDRESS: the one that Edge comes from, in the tunnel for example";
+            return Err(Problem::setup("--home postfix lets nobody hand mail in without --edge", advice));
+        }
+        let (lan, smarthost) = (self.lan(), self.smarthost.clone());
+        Ok(PostfixHome { edges, port: self.port, lan, name_servers: own_name_servers(), smarthost })
+    }
+
+    fn lan(&self) -> Vec<Network> {
+        match self.lan.is_empty() {
+            true => PRIVATE.iter().filter_map(|text| text.parse().ok()).collect(),
+            false => self.lan.clone(),
+        }
+    }
+}
+
 impl How {
     fn wishes(&self) -> Wishes {
-        Wishes { ssh_from: self.ssh_from.clone(), ssh_port: self.ssh_port }
+        Wishes { ssh_from: self.ssh_from.clone(), ssh_port: self.ssh_port, tunnels: self.tunnel.clone() }
     }
+
+    /// Says which of these networks only a tunnel can lead to, when no tunnel was named.
+    fn tell_of_tunnels(&self, networks: Vec<Network>) {
+        let Some(wired) = self.tunnel.is_empty().then(host::wired).flatten() else { return };
+        for network in not_on_a_wire(networks, &wired) {
+            eprintln!(
+                "postern: {network} is in no network that this host has a wire to. If a tunnel of this host leads there, \
+                 these rules cut it: name what carries it, --tunnel udp/51820 for WireGuard"
+            );
+        }
+    }
+}
+
+/// Where homes that are other programs take their mail.
+fn foreign_homes(config: &EdgeConfig) -> Result<Vec<SocketAddr>, Problem> {
+    let named = config.foreign_homes.iter().filter_map(|home| home.host_and_port());
+    let found: Vec<Vec<SocketAddr>> = named.map(of_host).collect::<Result<_, _>>()?;
+    Ok(found.concat())
 }
 
 fn finish(how: &How, ruleset: &str) -> Result<(), Problem> {
@@ -127,13 +241,8 @@ fn surroundings(
     lan: Vec<Network>,
     edges: Vec<SocketAddr>,
 ) -> Result<Surroundings, Problem> {
-    let private = || PRIVATE.iter().filter_map(|text| text.parse().ok()).collect();
-    let mut around = Surroundings {
-        lan: if lan.is_empty() { private() } else { lan },
-        edges,
-        name_servers: name_servers(&std::fs::read_to_string(RESOLV_CONF).unwrap_or_default()),
-        ..Surroundings::default()
-    };
+    let name_servers = own_name_servers();
+    let mut around = Surroundings { lan, edges, name_servers, ..Surroundings::default() };
     for pin in &config.edges {
         around.edges.extend(addresses(&pin.address)?);
     }
@@ -169,13 +278,25 @@ fn is_here(service: &Endpoint) -> Result<bool, Problem> {
 
 /// The addresses of `host:port` now.
 fn addresses(name: &str) -> Result<Vec<SocketAddr>, Problem> {
-    let found = name.to_socket_addrs().map_err(|error| {
-        Problem::failed(
-            format!("the address of {name} can't be found: {error}"),
-            "see that names can be looked up here",
-        )
-    })?;
-    Ok(found.collect())
+    name.to_socket_addrs().map(Iterator::collect).map_err(|error| not_found(name, &error))
+}
+
+/// The same of a host and a port.
+fn of_host(host_and_port: (&str, u16)) -> Result<Vec<SocketAddr>, Problem> {
+    let found = host_and_port.to_socket_addrs().map(Iterator::collect);
+    found.map_err(|error| not_found(host_and_port.0, &error))
+}
+
+fn not_found(name: &str, error: &std::io::Error) -> Problem {
+    Problem::failed(
+        format!("the address of {name} can't be found: {error}"),
+        "see that names can be looked up here",
+    )
+}
+
+/// The name servers of this host that are others.
+fn own_name_servers() -> Vec<IpAddr> {
+    name_servers(&std::fs::read_to_string(RESOLV_CONF).unwrap_or_default())
 }
 
 /// The name servers of a `resolv.conf`, without those on this host.
@@ -211,7 +332,20 @@ mod tests {
     }
 
     #[test]
+    fn an_edge_is_at_a_port_or_comes_from_an_address() {
+        for (text, port) in
+            [("192.0.2.7:443", true), ("[2001:db8::7]:443", true), ("10.8.0.1", false), ("fd00::/64", false)]
+        {
+            assert_eq!(matches!(text.parse::<EdgeAt>().unwrap(), EdgeAt::Port(_)), port, "{text}");
+        }
+        for wrong in ["", "mx.example.org", "192.0.2.7:x", "192.0.2.7:70000"] {
+            assert!(wrong.parse::<EdgeAt>().is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
     fn the_addresses_of_a_literal_need_no_dns() {
+        assert_eq!(of_host(("fd00::2", 465)).unwrap(), ["[fd00::2]:465".parse().unwrap()]);
         assert_eq!(addresses("203.0.113.2:443").unwrap(), ["203.0.113.2:443".parse().unwrap()]);
     }
 }

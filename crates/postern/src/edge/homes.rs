@@ -168,6 +168,11 @@ impl Homes {
     /// A home pushes a snapshot: it is made durable, and the home gets what it names, is free, and is granted.
     pub fn keep(&self, home: &Home, snapshot: Snapshot) -> Result<(), String> {
         let _one_at_a_time = self.deciding();
+        let sent_before = home.kept().is_some_and(|kept| kept.snapshot.outbound);
+        if snapshot.outbound && !sent_before {
+            tracing::info!(home = %home.name, "a home sends from now on; if this host has the rules of 'postern firewall edge' \
+                that were made before, they let no mail out: load them again");
+        }
         home.keep(snapshot)?;
         let pin = home.pin();
         self.decide(|domains| domains.claim(&pin.key, &pin.grant, &home.claims(), &self.foreign))
@@ -291,6 +296,31 @@ fn read_domains(dir: &Path) -> Result<Option<Domains>, Problem> {
 pub fn holder_on_disk(dir: &Path, domain: &Domain) -> Option<String> {
     let domains = read_domains(dir).ok()??;
     domains.holder(domain).and_then(|key| key.get(..16)).map(str::to_owned)
+}
+
+/// Whether a paired home sends, as the files of an Edge that may not be running say. `dir` as for [`Homes::open`].
+///
+/// # Errors
+/// When they can't be read: then nobody knows.
+pub fn anybody_sends(dir: &Path) -> Result<bool, Problem> {
+    let entries = match std::fs::read_dir(dir) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(false),
+        Err(error) => {
+            return Err(files::read_problem(dir, &error, "run this as root, or as the owner of Edge's data"));
+        }
+    };
+    for entry in entries {
+        let path = entry.map_err(|error| files::read_problem(dir, &error, "run this as root"))?.path();
+        let pin = files::read_json::<Pin>(&path.join("pin.json"))?;
+        if pin.is_some_and(|pin| pin.removed.is_none()) {
+            let snapshot = files::read_json::<Snapshot>(&path.join("snapshot.json"))?;
+            if snapshot.is_some_and(|snapshot| snapshot.outbound) {
+                return Ok(true);
+            }
+        }
+    }
+    Ok(false)
 }
 
 /// Octets as hexadecimal digits.

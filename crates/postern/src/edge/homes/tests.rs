@@ -173,6 +173,24 @@ fn after_an_update_the_home_that_was_paired_first_keeps_a_domain_that_two_claim(
 }
 
 #[test]
+fn somebody_sends_while_the_snapshot_of_a_paired_home_says_so() {
+    let nowhere = tempfile::tempdir().unwrap();
+    assert!(!anybody_sends(&nowhere.path().join("homes")).unwrap(), "nothing was set up");
+    let edge = Edge::new();
+    let dir = edge.dir.path().join("homes");
+    let (_silent, home) = (edge.home(1, 10), edge.home(2, 20));
+    assert!(!anybody_sends(&dir).unwrap(), "neither has said anything");
+    for outbound in [false, true, false, true] {
+        edge.homes.keep(&home, Snapshot { outbound, ..snapshot(&["example.org"]) }).unwrap();
+        assert_eq!(anybody_sends(&dir).unwrap(), outbound);
+    }
+    edge.command("homes remove", &[&home.name]).unwrap();
+    assert!(!anybody_sends(&dir).unwrap(), "its key opens nothing any more");
+    std::fs::write(dir.join(home.pin().key).join("pin.json"), "{").unwrap();
+    assert!(anybody_sends(&dir).is_err(), "then nobody knows");
+}
+
+#[test]
 fn a_home_is_away_from_the_limit_on_and_only_while_mail_waits() {
     let edge = Edge::new();
     let home = edge.home(1, 1);
