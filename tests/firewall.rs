@@ -210,6 +210,31 @@ fn nft_takes_the_rules_of_listeners_on_every_address_of_both_kinds() {
             ][..],
         ),
         (
+            &pair.edge,
+            &["firewall", "edge", "--tunnel", "udp/51820"],
+            &["udp dport 51820 counter accept", "tcp dport 25 counter reject with tcp reset"],
+        ),
+        (
+            &pair.home,
+            &[
+                "firewall",
+                "home",
+                "--home",
+                "postfix",
+                "--edge",
+                "fd00:8::1",
+                "--smarthost",
+                "[2001:db8::9]:465",
+                "--tunnel",
+                "udp/51820",
+            ],
+            &[
+                "ip6 saddr fd00:8::1/128 meta nfproto ipv6 tcp dport 4465 counter accept",
+                "ip6 daddr 2001:db8::9 tcp dport 465 counter accept",
+                "udp sport 51820 counter accept",
+            ],
+        ),
+        (
             &pair.home,
             &["firewall", "home", "--lan", "fd00::/8", "--edge", address],
             &[
@@ -257,4 +282,43 @@ fn over_ipv6_mail_gets_in_and_a_network_that_comes_too_often_is_dropped() {
     let second = greeted("2001:db8:0:1::2", 15);
     assert!((5..=7).contains(&second), "20 at one time, for both together: {second}");
     assert_eq!(greeted("2001:db8:0:2::1", 5), 5, "another network");
+}
+
+/// Symptom: with the rules of the page's example loaded there was no tunnel any more. Cause: they let in what has an address
+/// of it, and nobody said what carries it. Analysis: nobody but the operator knows that, so he is told that he has to say it.
+#[test]
+fn an_address_that_only_a_tunnel_leads_to_is_told_unless_the_tunnel_is_named() {
+    let _alone = alone();
+    let Some((_lab, pair)) = lab() else { return };
+    let pin = "ab".repeat(32);
+    pair.home.configure(&format!(
+        "[foreign_edge]\nlisten = [\"10.8.0.2:4465\"]\nnetworks = [\"10.8.0.1\"]\nfingerprints = [\"{pin}\"]\n"
+    ));
+    pair.edge.configure(&format!(
+        "[[foreign_home]]\ndomains = [\"example.net\"]\naddress = \"10.9.0.2\"\nfingerprint = \"{pin}\"\n\
+         recipients = \"call-ahead\"\n"
+    ));
+    let told = |role: &Role, arguments: &[&str]| {
+        let output = role.command(arguments, "");
+        assert!(output.status.success(), "the rules are made all the same");
+        String::from_utf8_lossy(&output.stderr).into_owned()
+    };
+    let said = told(&pair.home, &["firewall", "home"]);
+    let of = |address: &str| format!("{address}/32 is in no network that this host has a wire to");
+    assert!(said.contains(&of("10.8.0.2")) && said.contains(&of("10.8.0.1")), "{said}");
+    assert!(said.contains("--tunnel udp/51820") && !said.contains("192.168.77."), "{said}");
+    assert!(told(&pair.edge, &["firewall", "edge"]).contains(&of("10.9.0.2")));
+    let postfix = ["firewall", "home", "--home", "postfix", "--edge", "10.8.0.1"];
+    assert!(told(&pair.home, &postfix).contains(&of("10.8.0.1")));
+    for (role, name) in [(&pair.home, "home"), (&pair.edge, "edge")] {
+        assert_eq!(told(role, &["firewall", name, "--tunnel", "udp/51820"]), "");
+    }
+    for (arguments, advice) in [
+        (&["firewall", "home", "--home", "postfix"][..], "--edge ADDRESS"),
+        (&["firewall", "home", "--home", "postfix", "--edge", "10.8.0.1:443"], "--port"),
+        (&["firewall", "home", "--edge", "10.8.0.1"], "such as 192.0.2.7:443"),
+    ] {
+        let said = refused(&pair.home, arguments);
+        assert!(said.contains(advice), "{said}");
+    }
 }

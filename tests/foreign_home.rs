@@ -8,9 +8,9 @@ use testkit::dns::{NameServer, Record};
 use testkit::forgetful_home::{ForgetfulHome, Manner};
 use testkit::message::{self, field, files_that_hold};
 use testkit::pair::{EDGE_NAME, LoneEdge, MorePlace, PairOptions};
-use testkit::postfix::{Access, Content, EDGE_PASSWORD, EDGE_USER, Load, PostfixHome, smtp_source};
+use testkit::postfix::{Access, Content, EDGE_PASSWORD, EDGE_USER, Load, Postfix, PostfixHome, smtp_source};
 use testkit::smtp::SmtpClient;
-use testkit::{Pair, until};
+use testkit::{Pair, ports, until};
 
 use crate::alone;
 use crate::authentication::{message as judged_message, results_of};
@@ -367,6 +367,49 @@ fn a_message_whose_reply_is_lost_stays_with_the_sender_and_what_the_home_does_no
         assert!(reply.starts_with("550 5.6.7"), "{reply}");
         assert_eq!(home.log().matches("took").count(), 1, "{}", home.log());
     }
+}
+
+/// Symptom: Postfix as the home bounced a full mailbox straight from the house, under its own name. Cause: it said 250 before
+/// Dovecot had been asked. Analysis: Dovecot is asked at RCPT, and takes whatever was let in there. What else was bounced is in
+/// `world postfix-home`.
+#[test]
+fn a_full_mailbox_is_refused_at_rcpt_and_what_is_let_in_there_is_taken_whatever_its_size() {
+    let _alone = alone();
+    let (home, edge) = with_certificate(ASK);
+    let mut large = message::simple("a@sender.test", "full@example.org", "larger than the mailbox");
+    large.extend(b"x\r\n".repeat(100_000));
+    assert!(send(&edge, "a@sender.test", &["full@example.org"], &large).starts_with("250"));
+    came(&home, "full", "larger than the mailbox");
+    let small = message::simple("a@sender.test", "full@example.org", "one more");
+    let reply = send(&edge, "a@sender.test", &["full@example.org"], &small);
+    assert!(reply.starts_with("552 5.2.2"), "{reply}");
+    assert_eq!(home.messages("full").len(), 1);
+    assert!(home.messages("postmaster").is_empty() && !home.log().contains("from=<>"), "{}", home.log());
+}
+
+#[test]
+fn an_alias_that_leads_elsewhere_leaves_by_the_smarthost_and_names_no_address_of_the_house() {
+    let _alone = alone();
+    let authority = Authority::new();
+    let certificate = authority.issue(&["mx.smarthost.test"]);
+    let smarthost = Postfix::receiver(ports::free(), &["elsewhere.test"], Some(&certificate));
+    let mut home = PostfixHome::new(None);
+    home.sends_by(smarthost.address());
+    let edge = edge_of(&home, &by_fingerprint(&home), ASK);
+    let shown = status(&edge)["certificate"].as_str().unwrap().to_owned();
+    home.start(Access::Certificate(&shown));
+    let octets = message::simple("a@sender.test", "friend@example.org", "passed on");
+    let reply = send(&edge, "a@sender.test", &["friend@example.org"], &octets);
+    assert!(reply.starts_with("250"), "{reply}");
+    let passed = until("the smarthost has it", PATIENCE, || smarthost.messages("friend").pop());
+    let text = String::from_utf8(passed).unwrap();
+    assert!(text.contains("from sender.test ([127.0.0.1])"), "Edge's own field stays: {text}");
+    assert!(!text.contains("by mail.example.org"), "that of the home does not: {text}");
+    assert!(
+        text.contains("Received: from mail.example.org "),
+        "the smarthost's own names whom it met: {text}"
+    );
+    assert!(!home.log().contains("from=<>"), "{}", home.log());
 }
 
 #[test]

@@ -7,7 +7,7 @@ use testkit::certificates::{Authority, Certificate};
 use testkit::dovecot::Dovecot;
 use testkit::imap::json;
 use testkit::pair::{LoneHome, PASSWORD};
-use testkit::postfix::{Postfix, Proof, Relaying};
+use testkit::postfix::{Postfix, Proof, Relaying, WayHome};
 use testkit::smtp::SmtpClient;
 use testkit::submission::{Security, Sent, Submission};
 use testkit::{message, ports, until};
@@ -52,6 +52,7 @@ impl World {
     fn start(meeting: &Meeting) -> Self {
         let authority = Authority::new();
         let (own, client) = (authority.issue(&["mx.edge.test"]), authority.issue(&["home.test"]));
+        let at_home = authority.issue(&["mail.example.org"]);
         let shown = match meeting {
             Meeting::OtherClient => authority.issue(&["renewed.test"]),
             _ => client.clone(),
@@ -61,8 +62,7 @@ impl World {
         let way_in = ports::free();
         let (edge, implicit, starttls) = Postfix::edge_both_ways(
             "example.org",
-            way_in,
-            Proof::Certificate(&own),
+            WayHome { home: way_in, certificate: &at_home.chain, proof: Proof::Certificate(&own) },
             Relaying {
                 certificate: &own,
                 auth: &dovecot.auth_socket(),
@@ -90,8 +90,10 @@ impl World {
         };
         let home = LoneHome::start(&format!(
             "outbound = \"on\"\n[queue]\nretry = [\"1s\"]\n[foreign_edge]\nlisten = [\"{way_in}\"]\n\
-             fingerprints = [\"{}\"]\n[smarthost]\n{smarthost}",
-            own.fingerprint()
+             fingerprints = [\"{}\"]\n[smarthost]\n{smarthost}\n[tls]\ncertificate = {:?}\nkey = {:?}\n",
+            own.fingerprint(),
+            at_home.chain.display().to_string(),
+            at_home.key.display().to_string()
         ));
         Self { home, edge, world, own, client, implicit, _dovecot: dovecot, _authority: authority, secret }
     }

@@ -33,7 +33,9 @@ pub mod process;
 pub mod random;
 pub mod remote_mta;
 pub mod smtp;
+pub mod stunnel;
 pub mod submission;
+pub mod tunnel;
 pub mod wait;
 
 pub use pair::{Pair, PairOptions};

@@ -13,9 +13,10 @@ use tempfile::TempDir;
 
 use crate::certificates::Certificate;
 use crate::namespace::within;
+use crate::stunnel::Stunnel;
 use crate::{ports, process, until};
 
-pub use edge::{Proof, Relaying};
+pub use edge::{Proof, Relaying, WayHome};
 pub use home::{Access, EDGE_PASSWORD, EDGE_USER, PostfixHome};
 
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -26,8 +27,12 @@ pub struct Postfix {
     dir: TempDir,
     address: SocketAddr,
     namespace: Option<String>,
+    /// How it takes mail, when that is not the usual way: a part of master.cf.
+    port_25: Option<String>,
     /// More of master.cf.
     services: String,
+    /// What gives it TLS to a home.
+    stunnel: Option<Stunnel>,
 }
 
 impl Postfix {
@@ -112,8 +117,8 @@ impl Postfix {
     /// Its files, but for those that say what it does.
     fn prepare() -> Self {
         let dir = crate::leavings::dir("postfix");
-        let (namespace, services) = (None, String::new());
-        let postfix = Self { dir, address: ports::free(), namespace, services };
+        let (address, namespace, services) = (ports::free(), None, String::new());
+        let postfix = Self { dir, address, namespace, port_25: None, services, stunnel: None };
         for name in ["config", "queue", "data", "mail"] {
             std::fs::create_dir(postfix.path(name)).expect("a directory");
         }
@@ -167,6 +172,14 @@ impl Postfix {
             to.is_some_and(|to| to.split('@').next() == Some(local_part))
         };
         entries.map(|entry| read(entry).expect("a message")).filter(mine).collect()
+    }
+
+    /// What is in its queue, a line for each message.
+    #[must_use]
+    pub fn queued(&self) -> Vec<String> {
+        let mut command = process::command(self.namespace.as_deref(), "postqueue");
+        command.arg("-c").arg(self.path("config")).arg("-j");
+        process::run_ok(command, b"", PATIENCE).lines().map(str::to_owned).collect()
     }
 
     /// Its log.
@@ -235,14 +248,16 @@ impl Postfix {
     }
 
     fn master(&self) -> String {
+        let usual = format!("{} inet n - n - - smtpd\n", self.address);
         format!(
-            "{} inet n - n - - smtpd\ncleanup unix n - n - 0 cleanup\nqmgr unix n - n 300 1 qmgr\n\
+            "{}cleanup unix n - n - 0 cleanup\nqmgr unix n - n 300 1 qmgr\n\
              rewrite unix - - n - - trivial-rewrite\nbounce unix - - n - 0 bounce\n\
              defer unix - - n - 0 bounce\ntlsmgr unix - - n 1000? 1 tlsmgr\nvirtual unix - n n - - virtual\n\
              error unix - - n - - error\nretry unix - - n - - error\nproxymap unix - - n - - proxymap\n\
              anvil unix - - n - 1 anvil\nsmtp unix - - n - - smtp\n\
+             showq unix n - n - - showq\n\
              verify unix - - n - 1 verify\npostlog unix-dgram n - n - 1 postlogd\n",
-            self.address
+            self.port_25.as_ref().unwrap_or(&usual)
         )
     }
 }

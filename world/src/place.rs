@@ -18,6 +18,10 @@ pub(crate) const EDGE: Ipv4Addr = public(2);
 pub(crate) const SECOND_EDGE: Ipv4Addr = public(3);
 /// An edge that is a Postfix, of a domain of its own.
 pub(crate) const POSTFIX_EDGE: Ipv4Addr = public(4);
+/// The two ends of a tunnel between a house and its edge.
+pub(crate) const TUNNEL: [&str; 2] = ["10.8.0.1", "10.8.0.2"];
+/// Where it is dialled.
+pub(crate) const TUNNEL_PORT: u16 = 51820;
 /// The router of the house, as long as its provider lets it have this address.
 pub(crate) const NAT: Ipv4Addr = public(9);
 /// Authoritative name server.

@@ -13,6 +13,7 @@ mod new_edge;
 mod open_relay;
 mod port_scan;
 mod postfix_edge;
+mod postfix_home;
 mod receive_only;
 mod second_home;
 mod three_days_away;
@@ -140,8 +141,14 @@ pub(crate) const STORIES: &[Story] = &[
     },
     Story {
         name: "postfix-edge",
-        says: "a Postfix as the edge: Home takes mail from it only, by its firewall and by its configuration",
+        says: "a Postfix as the edge: Home has the last word before its 250, and takes mail from it only",
         setting: postfix_edge::setting,
         tell: postfix_edge::tell,
+    },
+    Story {
+        name: "postfix-home",
+        says: "Postfix and Dovecot as the home: what they refuse is refused in time, and nothing leaves the house",
+        setting: postfix_home::setting,
+        tell: postfix_home::tell,
     },
 ];

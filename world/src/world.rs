@@ -204,6 +204,8 @@ impl World {
         self.pair.home.restart();
         self.pair.wait_for_edge(SECOND);
         self.load_firewall(&self.pair.home, HOME_RULES);
+        // A home sends by it now.
+        self.load_firewall(&second.role, EDGE_RULES);
         second
     }
 

@@ -8,7 +8,7 @@ use testkit::knot::txt;
 use crate::place::{EDGE, Neighbour, POSTFIX_EDGE, SECOND_EDGE, SINK, SPAMMER};
 
 /// The zones below the root.
-pub(crate) const ZONES: [&str; 16] = [
+pub(crate) const ZONES: [&str; 17] = [
     "arpa",
     "in-addr.arpa",
     "113.0.203.in-addr.arpa",
@@ -17,6 +17,7 @@ pub(crate) const ZONES: [&str; 16] = [
     "test",
     "other.test",
     "seed.test",
+    "hearth.test",
     "postfix.test",
     "exim.test",
     "opensmtpd.test",
@@ -33,6 +34,7 @@ pub(crate) fn records(keys: &[(String, String)]) -> Vec<(&'static str, String)> 
         ("example.org", ours() + &texts(keys, "example.org")),
         ("other.test", txt("@", "v=spf1 mx -all") + "@ MX 10 mx.example.org.\n" + &texts(keys, "other.test")),
         ("seed.test", theirs(POSTFIX_EDGE) + &texts(keys, "seed.test")),
+        ("hearth.test", "@ MX 10 mx.example.org.\n".to_owned()),
         ("sink.test", theirs(SINK)),
         ("spammer.test", format!("@ MX 10 mx\nmx A {SPAMMER}\n")),
         ("innocent.test", "@ MX 10 mx\nmx A 203.0.113.99\n".to_owned() + &txt("@", "v=spf1 -all")),

@@ -34,6 +34,7 @@ const PACKAGES: &[(&str, &str)] = &[
     ("libnsl2", "Exim"),
     ("libpcre2-8-0", "Exim"),
     ("libdb5.3", "Exim and OpenSMTPD"),
+    ("libwrap0", "stunnel, which is unpacked, too"),
     ("libevent-2.1-7", "OpenSMTPD"),
     (
         "opendkim",

@@ -1,5 +1,5 @@
-//! Postfix as the edge of a home: it takes the world's mail and hands it in by SMTP with TLS first, and sends what the
-//! home gives it to the world.
+//! Postfix as the edge of a home: it takes the world's mail while Home says what becomes of it, and sends what the home
+//! gives it to the world.
 
 use std::fmt::Write as _;
 use std::net::SocketAddr;
@@ -8,6 +8,7 @@ use std::path::Path;
 use super::Postfix;
 use crate::certificates::Certificate;
 use crate::remote_mta::Site;
+use crate::stunnel::Stunnel;
 use crate::{page, ports};
 
 /// How the edge proves who it is.
@@ -15,10 +16,21 @@ use crate::{page, ports};
 pub enum Proof<'a> {
     /// By a client certificate.
     Certificate(&'a Certificate),
-    /// By a user name and a password.
+    /// By a user name and a password. Such an edge takes mail before Home does: Postfix can't log in from within a session.
     Login(&'a str, &'a str),
     /// Not at all.
     Nothing,
+}
+
+/// Where mail is handed in.
+#[derive(Debug, Clone, Copy)]
+pub struct WayHome<'a> {
+    /// Home's port for its edge.
+    pub home: SocketAddr,
+    /// A file that has Home's certificate, by which it is known.
+    pub certificate: &'a Path,
+    /// How the edge is known.
+    pub proof: Proof<'a>,
 }
 
 /// What the edge does for the home beside handing in.
@@ -34,17 +46,30 @@ pub struct Relaying<'a> {
     pub world: SocketAddr,
 }
 
+/// Of an edge that logs in: it asks about recipients, and has the message before Home sees it.
+const BY_LOGIN: &str = "relay_domains = example.org\nrelay_transport = relay:[10.8.0.2]:4465\n\
+    smtpd_recipient_restrictions = reject_unauth_destination, reject_unverified_recipient\n\
+    unverified_recipient_reject_code = 550\naddress_verify_sender =\naddress_verify_map =\n\
+    address_verify_poll_delay = 1s\naddress_verify_negative_refresh_time = 1s\n\
+    address_verify_negative_expire_time = 2s\n";
+/// Its way to Home.
+const RELAY_BY_LOGIN: &str = "relay unix - - n - - smtp\n    -o smtp_tls_wrappermode=yes\n\
+    \x20   -o smtp_tls_security_level=encrypt\n    -o smtp_sasl_auth_enable=yes\n\
+    \x20   -o smtp_sasl_security_options=noanonymous\n    -o smtp_sasl_password_maps=hash:/etc/postfix/home-password\n";
+/// What tests want beside what the page says: nothing waits for long.
+const SOON: &str = "queue_run_delay = 1s\nminimal_backoff_time = 1s\nmaximal_backoff_time = 2s\n\
+    smtpd_relay_restrictions = reject_unauth_destination\n";
+
 impl Postfix {
-    /// Starts an edge for these domains that hands their mail in at `home`, where it asks about recipients before it
-    /// takes them. What it can't hand in it tries again each second.
+    /// Starts an edge for these domains that hands their mail in at a home.
     ///
     /// # Panics
     /// When it does not start.
     #[must_use]
-    pub fn edge(domains: &str, home: SocketAddr, proof: Proof<'_>) -> Self {
+    pub fn edge(domains: &str, way: WayHome<'_>) -> Self {
         let mut postfix = Self::prepare();
-        let task = postfix.hand_in(domains, home, proof);
-        postfix.launch(&task)
+        let task = postfix.hand_in(domains, way);
+        postfix.launch(&(task + "myhostname = mx.edge.test\n"))
     }
 
     /// Starts an edge that also takes mail for the world from whoever logs in or shows the right certificate: at the
@@ -55,18 +80,17 @@ impl Postfix {
     #[must_use]
     pub fn edge_both_ways(
         domains: &str,
-        home: SocketAddr,
-        proof: Proof<'_>,
+        way: WayHome<'_>,
         relaying: Relaying<'_>,
     ) -> (Self, SocketAddr, SocketAddr) {
         let mut postfix = Self::prepare();
         let (implicit, starttls) = (ports::free(), ports::free());
         postfix.copy(relaying.certificate, "certificate.pem", "key.pem");
-        let mut task = postfix.hand_in(domains, home, proof);
+        let mut task = postfix.hand_in(domains, way);
         let Relaying { auth, client, world, .. } = relaying;
         let _ = write!(
             task,
-            "relayhost = [{}]:{}\nsmtpd_tls_fingerprint_digest = sha256\n\
+            "myhostname = mx.edge.test\nrelayhost = [{}]:{}\nsmtpd_tls_fingerprint_digest = sha256\n\
              relay_clientcerts = inline:{{ {{ {client} = home }} }}\n",
             world.ip(),
             world.port()
@@ -101,11 +125,11 @@ impl Postfix {
     /// # Panics
     /// When it does not start.
     #[must_use]
-    pub fn public_edge(site: &Site, domain: &str, home: SocketAddr, own: &Certificate, auth: &Path) -> Self {
+    pub fn public_edge(site: &Site, domain: &str, way: WayHome<'_>, own: &Certificate, auth: &Path) -> Self {
         let mut postfix = Self::prepare();
         postfix.settle_at(site);
         postfix.copy(own, "certificate.pem", "key.pem");
-        let task = postfix.hand_in(domain, home, Proof::Certificate(own));
+        let task = postfix.hand_in(domain, way);
         let host = format!("myhostname = mx.{domain}\ninet_interfaces = {}\n", site.address);
         let way_in = page::text("master.cf of the edge: the way in for Home")
             .replace("smtps inet", &format!("{} inet", site.port(465)))
@@ -127,33 +151,54 @@ impl Postfix {
         std::fs::copy(&certificate.key, self.path(key)).expect("a key");
     }
 
-    /// The part of main.cf that hands mail in, as the page has it; the service that does it is added to the others.
-    fn hand_in(&mut self, domains: &str, home: SocketAddr, proof: Proof<'_>) -> String {
-        let next = format!("[{}]:{}", home.ip(), home.port());
-        let service = page::text("master.cf of the edge: the service relay");
-        let (plain, certificate) =
-            service.split_once("    -o smtp_tls_cert_file").expect("the certificate stands last");
-        self.services += plain;
-        match proof {
-            Proof::Nothing => {}
-            Proof::Login(user, password) => {
-                std::fs::write(self.path("home-password"), format!("{next} {user}:{password}\n"))
-                    .expect("a file");
-                self.services +=
-                    &self.placed(&page::text("master.cf of the edge: in place of the certificate"));
-            }
-            Proof::Certificate(own) => {
-                self.copy(own, "client.pem", "client.key");
-                self.services += &self.placed(&format!("    -o smtp_tls_cert_file{certificate}"));
+    /// The part of main.cf that hands mail in, as the page has it; the services that do it are added to the others.
+    fn hand_in(&mut self, domains: &str, way: WayHome<'_>) -> String {
+        if let Proof::Login(user, password) = way.proof {
+            return self.hand_in_by_login(domains, way.home, (user, password));
+        }
+        // On a host of its own it has the port that the page names.
+        let inner = if self.namespace.is_some() { ([127, 0, 0, 1], 4465).into() } else { ports::free() };
+        self.wrap(inner, way);
+        let own = format!("{inner}");
+        let port_25 = page::text("master.cf of the edge: port 25")
+            .replace("smtp inet", &format!("{} inet", self.address))
+            .replace("127.0.0.1:4465", &own);
+        self.port_25 = Some(self.placed(&port_25));
+        self.services += &page::text("master.cf of the edge: the service relay");
+        let first = domains.split(',').next().unwrap_or(domains);
+        let task = page::text("main.cf of the edge")
+            .replace("relay_domains = example.org", &format!("relay_domains = {domains}"))
+            .replace("example.org", first)
+            .replace("[127.0.0.1]:4465", &format!("[{}]:{}", inner.ip(), inner.port()));
+        self.placed(&task) + SOON
+    }
+
+    /// Starts what gives it TLS to the home, as the page has it.
+    fn wrap(&mut self, inner: SocketAddr, way: WayHome<'_>) {
+        std::fs::copy(way.certificate, self.path("home.pem")).expect("a certificate");
+        let mut text = page::text("/etc/stunnel/home.conf of the edge")
+            .replace("127.0.0.1:4465", &inner.to_string())
+            .replace("10.8.0.2:4465", &way.home.to_string())
+            .replace("/etc/stunnel", &self.dir.path().display().to_string());
+        match way.proof {
+            Proof::Certificate(own) => self.copy(own, "client.pem", "client.key"),
+            Proof::Nothing | Proof::Login(..) => {
+                let shown = |line: &&str| !line.starts_with("cert =") && !line.starts_with("key =");
+                text = text.lines().filter(shown).map(|line| format!("{line}\n")).collect();
             }
         }
-        let task = page::text("main.cf of the edge")
-            .replace("example.org", domains)
-            .replace("[10.8.0.2]:4465", &next);
-        // Nothing is remembered, and nothing waits for long.
-        task + "myhostname = mx.edge.test\nmynetworks =\naddress_verify_map =\naddress_verify_poll_delay = 1s\n\
-                address_verify_negative_refresh_time = 1s\naddress_verify_negative_expire_time = 2s\n\
-                queue_run_delay = 1s\nminimal_backoff_time = 1s\nmaximal_backoff_time = 2s\n\
-                smtpd_relay_restrictions = reject_unauth_destination\n"
+        self.stunnel = Some(Stunnel::start(self.namespace.as_deref(), &text, inner, self.dir.path()));
+    }
+
+    fn hand_in_by_login(
+        &mut self,
+        domains: &str,
+        home: SocketAddr,
+        (user, password): (&str, &str),
+    ) -> String {
+        let next = format!("[{}]:{}", home.ip(), home.port());
+        std::fs::write(self.path("home-password"), format!("{next} {user}:{password}\n")).expect("a file");
+        self.services += &self.placed(RELAY_BY_LOGIN);
+        BY_LOGIN.replace("example.org", domains).replace("[10.8.0.2]:4465", &next) + "mynetworks =\n" + SOON
     }
 }

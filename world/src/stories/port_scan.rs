@@ -115,6 +115,11 @@ fn ssh_is_let_in_from_where_it_is_said(world: &World, mua: &str, spammer: &str) 
     }
 }
 
+/// Of the ports that something may listen on, those that are open. For ways that are too narrow for the whole range.
+pub(super) fn open_of_known(from: &str, to: &str) -> Vec<u16> {
+    scan(from, to, &["-p", LISTENED_ON])
+}
+
 pub(super) fn open_ports(from: &str, to: &str) -> Vec<u16> {
     every_open_port(from, to, &[])
 }

@@ -1,7 +1,11 @@
-use testkit::process;
-use testkit::submission::Sent;
+use std::io::ErrorKind;
+use std::net::TcpStream;
 
-use crate::place::{EDGE, Neighbour};
+use testkit::namespace::within;
+use testkit::submission::Sent;
+use testkit::{process, until};
+
+use crate::place::{EDGE, Neighbour, at};
 use crate::world::{PATIENCE, Setting, World, letter};
 
 /// What `home setup` writes when nobody says that it may send.
@@ -9,7 +13,8 @@ pub(crate) fn setting() -> Setting {
     Setting { outbound: false, ..Setting::default() }
 }
 
-/// Postfix writes to bob. Alice may write to bob, and not to the world.
+/// Postfix writes to bob. Alice may write to bob, and not to the world. Nor does another program on Edge's host find a way to
+/// the port of mail, until Home sends and the rules are made anew.
 pub(crate) fn tell(world: &mut World) {
     world.neighbour_writes(Neighbour::Postfix, "bob@example.org", "welcome");
     world.reaches("bob", "welcome");
@@ -28,6 +33,26 @@ pub(crate) fn tell(world: &mut World) {
     assert!(said.contains("550") && said.contains("outbound"), "{said}");
     let sent = world.wires_show(&format!("ip.src == {EDGE} and tcp.dstport == 25 and tcp.flags.syn == 1"));
     assert!(sent.is_empty(), "Edge connects to nobody: {sent:?}");
+    assert_eq!(from_edges_host(world), Err(ErrorKind::ConnectionRefused), "by its own host: Postfix listens");
+
+    world.pair.home.configure("outbound = \"on\"");
+    world.pair.home.restart();
+    world.pair.wait_for_link();
+    until("Edge tells its operator", PATIENCE, || {
+        world.pair.edge.log().contains("a home sends from now on").then_some(())
+    });
+    assert_eq!(from_edges_host(world), Err(ErrorKind::ConnectionRefused), "the rules are the old ones");
+    world.load_firewall(&world.pair.edge, &["firewall", "edge", "--apply"]);
+    assert_eq!(from_edges_host(world), Ok(()));
+    world.alice_writes("you@postfix.test", "at last");
+    world.reaches_neighbour(Neighbour::Postfix, "at last");
+}
+
+/// Whether a program there gets through to Postfix's port 25.
+fn from_edges_host(world: &World) -> Result<(), ErrorKind> {
+    let postfix = at(Neighbour::Postfix.address(), 25);
+    let connected = within(Some(world.lab.edge()), || TcpStream::connect_timeout(&postfix, PATIENCE));
+    connected.map(drop).map_err(|error| error.kind())
 }
 
 /// What the mail program is told.

@@ -3,7 +3,7 @@
 
 use mail::{Place, Verdict, header, sum_of_signs};
 
-use crate::received::{self, Hop};
+use crate::received::{self, Hop, Readers};
 
 /// What says that a message belongs into Junk, as many filters and Sieve scripts know it. Its value is `YES`.
 const FLAG: &str = "X-Spam-Flag";
@@ -22,7 +22,7 @@ pub(super) fn above(hop: &Hop<'_>, verdict: &Verdict) -> Vec<u8> {
         head.push_str(&mailauth::results::write(&verdict.authserv_id, &verdict.findings));
     }
     let only = hop.envelope.recipients.first().map(|recipient| &recipient.address);
-    head.push_str(&received::received(hop, only));
+    head.push_str(&received::received(hop, only, Readers::House));
     head.into_bytes()
 }
 

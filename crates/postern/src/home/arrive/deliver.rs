@@ -19,6 +19,7 @@ use super::{Arrivals, not_now};
 use crate::home::directory::AccountId;
 use crate::home::filters::{self, Action, Arrived, Contents, Filters, Judgement, Subject};
 use crate::home::forward::Forwarding;
+use crate::received::Readers;
 use crate::system;
 
 /// Where mail goes that a filter takes for spam, in an account that has no mailbox with the special use.
@@ -254,7 +255,7 @@ fn forward(shared: &Arc<Arrivals>, answering: &Arc<Answering>, onward: Onward, c
     let arrival = &answering.arrival;
     let forwarding = Forwarding {
         item: arrival.open.item,
-        received: head::received(arrival, &recipient.address),
+        received: head::received(arrival, &recipient.address, Readers::World),
         recipient,
         targets,
         envelope: arrival.open.envelope.clone(),

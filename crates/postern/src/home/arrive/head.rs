@@ -5,7 +5,7 @@ use mail::{Address, ReversePath};
 use super::deliver::Arrival;
 use super::plan::Planned;
 use crate::home::filters::Judgement;
-use crate::received::{self, Hop};
+use crate::received::{self, Hop, Readers};
 
 /// The trace fields that go before the message: `Return-Path` and `Received` (RFC 5321 section 4.4) and
 /// `Delivered-To` (RFC 9228), and those of the filters.
@@ -19,15 +19,15 @@ pub(super) fn above(arrival: &Arrival, planned: &Planned, judgement: &Judgement)
         let results = mailauth::results::write(&verdict.authserv_id, &verdict.findings);
         head.extend_from_slice(results.as_bytes());
     }
-    head.extend_from_slice(received(arrival, &planned.recipient).as_bytes());
+    head.extend_from_slice(received(arrival, &planned.recipient, Readers::House).as_bytes());
     head
 }
 
 /// The trace field of the hop from the client to Edge (RFC 5321 section 4.4), with its line end.
-pub(super) fn received(arrival: &Arrival, recipient: &Address) -> String {
+pub(super) fn received(arrival: &Arrival, recipient: &Address, readers: Readers) -> String {
     let open = &arrival.open;
     let hop = Hop { envelope: &open.envelope, by: &arrival.edge, item: open.item, accepted: open.accepted };
-    received::received(&hop, Some(recipient))
+    received::received(&hop, Some(recipient), readers)
 }
 
 /// The reverse-path without its brackets.
