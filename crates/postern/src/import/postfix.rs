@@ -8,8 +8,11 @@ mod ways;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
+use std::path::Path;
 
 use mail::Domain;
+
+use crate::config::{self, HomeConfig};
 
 use self::settled::{Known, People, Settled};
 use super::Imported;
@@ -321,7 +324,28 @@ impl Translation {
         let mut people: Settled = std::mem::take(&mut self.people).settle(&known);
         self.look.append(&mut people.look);
         self.unread(main);
+        self.only_what_home_takes();
         Imported { home: self.home(), commands: script::script(&people), report: self.report(main) }
+    }
+
+    /// Postfix takes values that Home does not: those are told, and the file is one that Home reads.
+    fn only_what_home_takes(&mut self) {
+        let look = &mut self.look;
+        let mut is_taken = |part: &mut String| {
+            let text = format!("domains = [\"example.org\"]\n{part}\n");
+            let refused = config::parse::<HomeConfig>(Path::new("home.toml"), &text).err();
+            if let Some(problem) = &refused {
+                let what = problem.what().lines().next().unwrap_or_default();
+                look.push(format!(
+                    "left out of home.toml, which does not take it: {}: {what}",
+                    part.replace('\n', " ")
+                ));
+            }
+            refused.is_none()
+        };
+        for parts in [&mut self.keys, &mut self.sections, &mut self.filters] {
+            parts.retain_mut(&mut is_taken);
+        }
     }
 
     /// What could not be read, and what was taken for empty.

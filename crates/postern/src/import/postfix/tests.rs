@@ -465,3 +465,21 @@ fn a_milter_fails_as_it_did_there() {
     );
     holds(&report, &["inet:127.0.0.1:11332: connect_timeout=10s: see [[filter]]"]);
 }
+
+/// Symptom: the import ended with an error, and its own file was to be corrected. Cause: values that Postfix takes, and
+/// Home does not, were written as they were.
+#[test]
+fn what_home_does_not_take_is_told_and_left_out() {
+    let main = "mydestination = example.org\nalias_maps =\nmessage_size_limit = 10\n\
+                smtpd_milters = inet:nowhere\n";
+    let imported = import(&[("main.cf", main)]);
+    let config = home(&imported);
+    assert!(config.limits.message.0 > 10 && config.filters.is_empty());
+    holds(
+        &imported.report,
+        &[
+            "does not take it: [limits] message = 10: home.toml: [limits] message has to be",
+            "does not take it: [[filter]] kind = \"milter\" address = \"inet:nowhere\"",
+        ],
+    );
+}
