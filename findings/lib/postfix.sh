@@ -16,6 +16,6 @@ postfix_start() {
     # What Debian does before a start: files for services that change their root, of which there are none.
     printf '#!/bin/sh\n' > "$root/usr/lib/postfix/configure-instance.sh"
     chown 64901:64901 "$root/var/lib/postfix"
-    chroot "$root" postfix start > "$room/postfix.log" 2>&1 || could_not_be_tried "Postfix does not start: $(tail -n 5 "$room/postfix.log")"
+    inside postfix start > "$room/postfix.log" 2>&1 || could_not_be_tried "Postfix does not start: $(tail -n 5 "$room/postfix.log")"
     wait_for_port 25
 }
