@@ -26,7 +26,7 @@ use self::key::KeyRecord;
 pub use self::key::Keys;
 pub use self::signature::Algorithm;
 use self::signature::{BASE64, FIELD_OCTETS_MAX, Mark, Problem, Scope, domain};
-use self::tag_list::{TagList, is_white};
+use self::tag_list::{TagList, quoted_printable};
 use crate::dns::Resolver;
 
 /// Signatures of one message that are looked at, from the top. RFC 6376 section 6.1 allows a limit.
@@ -78,8 +78,8 @@ pub struct DkimVerdict {
     pub domain: String,
     /// `s=`; empty when the signature can't be read.
     pub selector: String,
-    /// `i=`, or what stands for it: `@` and the domain. Not a safe word: the part before the `@` is free text
-    /// without control characters and `;`. Empty when the signature can't be read.
+    /// `i=`, or what stands for it: `@` and the domain; decoded. Not a safe word: the part before the `@` is free text
+    /// without control characters. Empty when the signature can't be read.
     pub agent: String,
     /// `a=`.
     pub algorithm: Option<Algorithm>,
@@ -121,12 +121,13 @@ impl Signature {
         }
         let mark = Mark::parse(&tags)?;
         let scope = Scope::parse(&tags)?;
-        let agent: String = match tags.value("i") {
-            Some(agent) => agent.chars().filter(|c| !is_white(*c)).collect(),
-            None => format!("@{}", mark.domain),
+        let agent = match tags.value("i") {
+            Some(agent) => quoted_printable(agent),
+            None => Some(format!("@{}", mark.domain)),
         };
-        let place = agent.rsplit_once('@').and_then(|(_, place)| domain(place));
-        let place = place.ok_or_else(|| Problem::syntax("i= is not an identity"))?;
+        let no_identity = || Problem::syntax("i= is not an identity");
+        let agent = agent.ok_or_else(no_identity)?;
+        let place = agent.rsplit_once('@').and_then(|(_, place)| domain(place)).ok_or_else(no_identity)?;
         let agent_below = match place.strip_suffix(&mark.domain) {
             Some("") => false,
             Some(above) if above.ends_with('.') => true,
