@@ -85,6 +85,8 @@ pub struct Dmarc {
     pub record_domain: Option<String>,
     /// What decided, or what was wrong.
     pub reason: String,
+    /// What is wrong with the `From` field, whatever the result: which author a mail program shows is not known then.
+    pub flaw: Option<Flaw>,
 }
 
 impl Dmarc {
@@ -98,6 +100,39 @@ impl Dmarc {
             organizational: domain.to_owned(),
             record_domain: None,
             reason: reason.into(),
+            flaw: None,
+        }
+    }
+}
+
+/// Why it can't be told from the header section whose message it is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Flaw {
+    /// There is no `From` field.
+    Missing,
+    /// There are several, or one of them is none only because its name is folded before its colon: programs do not
+    /// agree on which one they show.
+    Several,
+    /// There is no field but one that looks like it.
+    Alike,
+    /// The field has no address with a domain.
+    Nobody,
+    /// This in it is no domain. A stranger's words, without control characters.
+    NoDomain(String),
+    /// It has more than [`AUTHOR_DOMAINS_MAX`] domains.
+    Many,
+}
+
+impl fmt::Display for Flaw {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Missing => f.write_str("there is no From field"),
+            Self::Several => f.write_str("there is more than one From field"),
+            Self::Alike => f.write_str("a line ends between the name of the From field and its colon"),
+            Self::Nobody => f.write_str("the From field has no address"),
+            Self::NoDomain(said) => write!(f, "'{said}' in the From field is no domain"),
+            Self::Many => write!(f, "the From field has more than {AUTHOR_DOMAINS_MAX} domains"),
         }
     }
 }
@@ -119,44 +154,45 @@ pub struct Authors {
     /// Their domains, in A-labels, each once; of all `From` fields, and at most [`AUTHOR_DOMAINS_MAX`].
     pub domains: Vec<String>,
     /// What is wrong with the `From` field, if something is.
-    pub flaw: Option<String>,
+    pub flaw: Option<Flaw>,
 }
 
 impl Authors {
-    /// Reads a header section. Where there are several `From` fields, nobody knows which one a mail program shows.
+    /// Reads a header section. Where there are several `From` fields, or what only looks like one, nobody knows which a
+    /// mail program shows: all are read.
     #[must_use]
     pub fn of(header: &[u8]) -> Self {
         let mut authors = Self::default();
-        let mut fields = 0;
-        for field in mail::header::fields(header).filter(|field| field.is("From")) {
+        let (mut fields, mut alike) = (0, false);
+        for field in mail::header::look_alikes(header).filter(|field| field.is("From")) {
             fields += 1;
+            alike |= field.is_only_alike();
             let entries = mail::address_list::parse(field.value);
             for mailbox in mail::address_list::mailboxes(&entries) {
                 authors.add(&mailbox.domain);
             }
         }
         match fields {
-            0 => authors.flaw = Some("there is no From field".to_owned()),
-            1 if authors.domains.is_empty() => authors.spoil("the From field has no address".to_owned()),
+            0 => authors.flaw = Some(Flaw::Missing),
+            1 if alike => authors.flaw = Some(Flaw::Alike),
+            1 if authors.domains.is_empty() => authors.spoil(Flaw::Nobody),
             1 => {}
-            _ => authors.flaw = Some("there is more than one From field".to_owned()),
+            _ => authors.flaw = Some(Flaw::Several),
         }
         authors
     }
 
     fn add(&mut self, domain: &str) {
         match mail::Domain::parse(domain.trim_end_matches('.')) {
-            Err(_) => self.spoil(format!("'{}' in the From field is no domain", domain.escape_debug())),
+            Err(_) => self.spoil(Flaw::NoDomain(domain.escape_debug().to_string())),
             Ok(domain) if self.domains.iter().any(|known| known == domain.as_str()) => {}
-            Ok(_) if self.domains.len() == AUTHOR_DOMAINS_MAX => {
-                self.spoil(format!("the From field has more than {AUTHOR_DOMAINS_MAX} domains"));
-            }
+            Ok(_) if self.domains.len() == AUTHOR_DOMAINS_MAX => self.spoil(Flaw::Many),
             Ok(domain) => self.domains.push(domain.as_str().to_owned()),
         }
     }
 
     /// The first flaw is the one that is told.
-    fn spoil(&mut self, flaw: String) {
+    fn spoil(&mut self, flaw: Flaw) {
         self.flaw.get_or_insert(flaw);
     }
 }
@@ -188,10 +224,16 @@ pub async fn check(resolver: &impl Resolver, header: &[u8], vouching: Vouching<'
             worst = Some(found);
         }
     }
-    match (worst, authors.flaw) {
-        (Some(worst), None) => worst,
-        (Some(worst), Some(_)) if matches!(worst.result, DmarcResult::Fail | DmarcResult::TempError) => worst,
-        (_, flaw) => Dmarc::bare(DmarcResult::PermError, "", flaw.unwrap_or_default()),
+    let flaw = authors.flaw;
+    match worst {
+        Some(worst) if flaw.is_none() => worst,
+        Some(worst) if matches!(worst.result, DmarcResult::Fail | DmarcResult::TempError) => {
+            Dmarc { flaw, ..worst }
+        }
+        _ => {
+            let reason = flaw.as_ref().map_or_else(String::new, ToString::to_string);
+            Dmarc { flaw, ..Dmarc::bare(DmarcResult::PermError, "", reason) }
+        }
     }
 }
 
@@ -269,6 +311,7 @@ impl<R: Resolver> Walks<'_, R> {
             organizational,
             record_domain: Some(found.domain),
             reason,
+            flaw: None,
         }
     }
 
