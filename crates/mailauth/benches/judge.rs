@@ -18,7 +18,7 @@ use mail::UnixTime;
 use mailauth::arc::{self, ArcResult};
 use mailauth::dkim::BodyHashes;
 use mailauth::dkim::sign::{KeyKind, SigningKey, body_hashes, sign};
-use mailauth::dmarc::{self, DmarcResult};
+use mailauth::dmarc::DmarcResult;
 use mailauth::dns::{Answer, LookupError, Record, RecordType, Resolver};
 use mailauth::message::{Authentication, Header};
 use mailauth::spf::{self, Query};
@@ -88,12 +88,11 @@ async fn found(world: &World, message: &Message) -> Authentication {
     let spf = spf::check(world, &query).await;
     let header = Header::parse(message.header.clone());
     let mut hashes = header.body_hashes();
-    dmarc::ask_ahead(world, header.raw()).await;
-    let (dkim, arc) = (header.dkim_keys(world).await, header.arc_keys(world).await);
+    let known = header.ask(world).await;
     for piece in message.body.chunks(READ_OCTETS) {
         hashes.update(piece);
     }
-    header.authenticate(world, &hashes.finish(), (&dkim, &arc), spf, NOW, &[]).await
+    header.authenticate(world, &hashes.finish(), &known, spf, NOW, &[]).await
 }
 
 /// Nothing here waits.

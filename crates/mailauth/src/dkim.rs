@@ -269,7 +269,12 @@ impl Signatures {
     /// Reads the DKIM-Signature fields of a header section, with or without the empty line at its end.
     #[must_use]
     pub fn parse(header: &[u8]) -> Self {
-        let mut signatures = header::fields(header).filter(|field| field.is("DKIM-Signature"));
+        Self::of(header::fields(header))
+    }
+
+    /// The same of fields that were found already.
+    pub(crate) fn of<'a>(fields: impl Iterator<Item = Field<'a>>) -> Self {
+        let mut signatures = fields.filter(|field| field.is("DKIM-Signature"));
         let found = signatures.by_ref().take(SIGNATURES_MAX).map(|field| Found::new(&field)).collect();
         Self { found, more: signatures.count() }
     }
@@ -288,7 +293,12 @@ impl Signatures {
 
     /// Asks for the keys, all at once. What DNS does not answer shows in the verdicts.
     pub async fn keys(&self, resolver: &impl Resolver) -> Keys {
-        Keys::ask(self.usable().map(|signature| &signature.mark), resolver).await
+        Keys::ask(self.marks(), resolver).await
+    }
+
+    /// Those whose keys are wanted.
+    pub(crate) fn marks(&self) -> impl Iterator<Item = &Mark> {
+        self.usable().map(|signature| &signature.mark)
     }
 
     fn usable(&self) -> impl Iterator<Item = &Signature> {
@@ -306,11 +316,21 @@ impl Signatures {
         keys: &Keys,
         now: UnixTime,
     ) -> Vec<DkimVerdict> {
-        if self.found.is_empty() {
-            return Vec::new();
+        match self.is_empty() {
+            true => Vec::new(),
+            false => self.verify_in(&HeaderFields::new(header), body, keys, now),
         }
-        let fields = HeaderFields::new(header);
-        let message = Message { fields: &fields, body, keys, now };
+    }
+
+    /// The same of a header section whose fields were found already.
+    pub(crate) fn verify_in(
+        &self,
+        fields: &HeaderFields<'_>,
+        body: &FinishedHashes,
+        keys: &Keys,
+        now: UnixTime,
+    ) -> Vec<DkimVerdict> {
+        let message = Message { fields, body, keys, now };
         let mut verdicts: Vec<DkimVerdict> = self.found.iter().map(|found| found.verdict(&message)).collect();
         if self.more > 0 {
             let unread = Err(Problem::new(DkimResult::Policy, ""));

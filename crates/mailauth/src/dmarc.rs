@@ -8,10 +8,10 @@ mod tests;
 use std::collections::HashMap;
 use std::fmt;
 
+use mail::header::Field;
 use serde::{Deserialize, Serialize};
 
-use crate::dkim::join::join_all;
-use crate::dns::{LookupError, RecordType, Resolver, texts};
+use crate::dns::{Answers, LookupError, Record as DnsRecord, RecordType, Resolver};
 use record::DmarcRecord;
 pub use record::{AlignmentMode, Policy, Psd};
 
@@ -162,9 +162,14 @@ impl Authors {
     /// mail program shows: all are read.
     #[must_use]
     pub fn of(header: &[u8]) -> Self {
+        Self::among(mail::header::look_alikes(header))
+    }
+
+    /// The same of fields that were found already, and what looks like fields.
+    pub(crate) fn among<'a>(look_alikes: impl Iterator<Item = Field<'a>>) -> Self {
         let mut authors = Self::default();
         let (mut fields, mut alike) = (0, false);
-        for field in mail::header::look_alikes(header).filter(|field| field.is("From")) {
+        for field in look_alikes.filter(|field| field.is("From")) {
             fields += 1;
             alike |= field.is_only_alike();
             let entries = mail::address_list::parse(field.value);
@@ -191,32 +196,41 @@ impl Authors {
         }
     }
 
+    /// The names whose TXT records a check will want: they can be asked for while the body still comes in.
+    pub(crate) fn questions(&self) -> Vec<String> {
+        let mut names = Vec::new();
+        for domain in &self.domains {
+            let mut target = Some(domain.clone());
+            while let Some(name) = target {
+                names.push(format!("_dmarc.{name}"));
+                target = above(&name);
+            }
+        }
+        names
+    }
+
     /// The first flaw is the one that is told.
     fn spoil(&mut self, flaw: Flaw) {
         self.flaw.get_or_insert(flaw);
     }
 }
 
-/// Asks for the records that [`check`] will want of the authors' domains, all at once. With a resolver that
-/// remembers, `check` finds the answers there: this can run while the body still comes in.
-pub async fn ask_ahead(resolver: &impl Resolver, header: &[u8]) {
-    let mut names = Vec::new();
-    for domain in Authors::of(header).domains {
-        let mut target = Some(domain);
-        while let Some(name) = target {
-            names.push(format!("_dmarc.{name}"));
-            target = above(&name);
-        }
-    }
-    join_all(names.iter().map(|name| resolver.lookup(name, RecordType::Txt))).await;
-}
-
 /// Checks a message by its header section. Of several authors' domains, the one that is worst off decides. With a
 /// flaw in the `From` field the result is [`DmarcResult::PermError`], unless a domain in it fails: nobody escapes
 /// an owner's policy by breaking the field that it is about.
 pub async fn check(resolver: &impl Resolver, header: &[u8], vouching: Vouching<'_>) -> Dmarc {
-    let authors = Authors::of(header);
-    let mut walks = Walks { resolver, done: HashMap::new() };
+    check_authors(resolver, &Authors::of(header), &Answers::default(), vouching).await
+}
+
+/// As [`check`], of authors who were read before, with the answers to their [`Authors::questions`]. What DNS could not
+/// answer then is asked once more.
+pub(crate) async fn check_authors(
+    resolver: &impl Resolver,
+    authors: &Authors,
+    answers: &Answers,
+    vouching: Vouching<'_>,
+) -> Dmarc {
+    let mut walks = Walks { resolver, answers, done: HashMap::new() };
     let mut worst: Option<Dmarc> = None;
     for domain in &authors.domains {
         let found = walks.check(domain, vouching).await;
@@ -224,7 +238,7 @@ pub async fn check(resolver: &impl Resolver, header: &[u8], vouching: Vouching<'
             worst = Some(found);
         }
     }
-    let flaw = authors.flaw;
+    let flaw = authors.flaw.clone();
     match worst {
         Some(worst) if flaw.is_none() => worst,
         Some(worst) if matches!(worst.result, DmarcResult::Fail | DmarcResult::TempError) => {
@@ -265,6 +279,8 @@ struct Walk {
 /// Walks that are done, since alignment asks for several.
 struct Walks<'r, R> {
     resolver: &'r R,
+    /// Those that are known already.
+    answers: &'r Answers,
     done: HashMap<String, Walk>,
 }
 
@@ -380,12 +396,19 @@ impl<R: Resolver> Walks<'_, R> {
         let mut target = domain.to_owned();
         loop {
             let name = format!("_dmarc.{target}");
-            let texts = match texts(self.resolver, &name).await {
-                Ok(texts) => texts,
-                Err(error) if error.is_void() => Vec::new(),
-                Err(error) => return Err((name, error)),
+            let answer = match self.answers.of(&name) {
+                Some(known) if !matches!(known, Err(LookupError::Temporary(_))) => known.clone(),
+                _ => self.resolver.lookup(&name, RecordType::Txt).await,
             };
-            let mut records = texts.iter().filter_map(|text| DmarcRecord::parse(text));
+            let found = match &answer {
+                Ok(records) => &records[..],
+                Err(error) if error.is_void() => &[],
+                Err(error) => return Err((name, error.clone())),
+            };
+            let mut records = found.iter().filter_map(|record| match record {
+                DnsRecord::Txt(text) => DmarcRecord::parse(text),
+                _ => None,
+            });
             // Several records are as good as none.
             if let (Some(record), None) = (records.next(), records.next()) {
                 let ends = record.psd != Psd::Unknown;

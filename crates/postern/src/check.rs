@@ -99,11 +99,10 @@ pub async fn check_message(arguments: &MessageArguments) -> Result<(), Problem> 
     let mut hashes = header.body_hashes();
     hashes.update(body);
     let hashes = hashes.finish();
-    let keys = (header.dkim_keys(&journal).await, header.arc_keys(&journal).await);
+    let known = header.ask(&journal).await;
     let trusted: Vec<String> =
         arguments.trusted_sealer.iter().map(|name| name.to_ascii_lowercase()).collect();
-    let found =
-        header.authenticate(&journal, &hashes, (&keys.0, &keys.1), spf, system::now(), &trusted).await;
+    let found = header.authenticate(&journal, &hashes, &known, spf, system::now(), &trusted).await;
     if arguments.client.json {
         let mut value = serde_json::to_value(&found).unwrap_or_default();
         if let Value::Object(fields) = &mut value {

@@ -73,10 +73,18 @@ fn parse_tag(spec: &str, offset: usize) -> Result<Tag<'_>, &'static str> {
     {
         return Err("a tag has a name that is none");
     }
-    if value.chars().any(|c| c.is_control() && !is_white(c)) {
+    if has_controls(value) {
         return Err("a control character in a tag");
     }
     Ok(Tag { name, value, place })
+}
+
+/// Whether there is a control character that is no white space. Long values are ASCII, nearly always.
+fn has_controls(value: &str) -> bool {
+    if value.is_ascii() {
+        return value.bytes().any(|octet| octet.is_ascii_control() && !is_white(char::from(octet)));
+    }
+    value.chars().any(|c| c.is_control() && !is_white(c))
 }
 
 /// White space of a folded line. The line ends in it are those of folding: the field was found by them.

@@ -237,15 +237,21 @@ async fn a_flaw_of_the_from_field_is_told_beside_the_result() {
 }
 
 #[tokio::test]
-async fn what_is_asked_ahead_is_what_the_check_asks() {
+async fn what_is_asked_ahead_is_what_the_check_asks_and_is_not_asked_again() {
     let header = b"From: x@a.b.c.d.e.f.g.h.i.example.com, y@other.example\r\n\r\n";
-    let (ahead, check_itself) =
-        (crate::dns::Journal::new(Zone::default()), crate::dns::Journal::new(Zone::default()));
-    ask_ahead(&ahead, header).await;
-    check(&check_itself, header, Vouching::default()).await;
+    let authors = Authors::of(header);
+    let journal =
+        crate::dns::Journal::new(at("other.example", "v=DMARC1; p=reject").silent("_dmarc.example.com"));
     let names = |asked: Vec<crate::dns::Asked>| {
         asked.into_iter().map(|asked| asked.name).collect::<std::collections::BTreeSet<_>>()
     };
-    assert_eq!(names(ahead.asked()), names(check_itself.asked()));
-    ask_ahead(&ahead, b"From: nobody\r\n\r\n").await;
+    let found = check(&journal, header, Vouching::default()).await;
+    let wanted = names(journal.asked());
+    assert!(wanted.iter().all(|name| authors.questions().contains(name)), "{wanted:?}");
+    let answers = Answers::ask(authors.questions(), &journal).await;
+    let before = journal.asked().len();
+    assert_eq!(check_authors(&journal, &authors, &answers, Vouching::default()).await, found);
+    let again: Vec<String> = journal.asked().into_iter().skip(before).map(|asked| asked.name).collect();
+    assert_eq!(again, ["_dmarc.example.com"], "what had no answer is asked once more");
+    assert!(Authors::of(b"From: nobody\r\n\r\n").questions().is_empty());
 }

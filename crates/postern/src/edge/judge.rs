@@ -8,9 +8,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use mail::{Envelope, Reply, Sign, Verdict};
-use mailauth::dkim::{BodyHashes, Keys};
-use mailauth::dmarc;
-use mailauth::message::Header;
+use mailauth::dkim::BodyHashes;
+use mailauth::message::{Header, Known};
 use mailauth::results;
 use mailauth::spf::{Query, Spf, SpfResult, check as check_spf};
 use tokio_util::task::AbortOnDropHandle;
@@ -20,7 +19,7 @@ use super::score::Table;
 use super::visitor::{Visitor, Visitors};
 use crate::config::PolicyConfig;
 use crate::header_section::{self, Gathered};
-use crate::notification::Known;
+use crate::notification;
 use crate::system;
 
 /// How long all questions of one message may take together; what is not answered by then counts as no answer
@@ -40,7 +39,7 @@ pub struct Examination {
     held: Vec<u8>,
     header: Option<Arc<Header>>,
     hashes: BodyHashes,
-    keys: Option<AbortOnDropHandle<(Keys, Keys)>>,
+    asking: Option<AbortOnDropHandle<Known>>,
 }
 
 /// What becomes of a piece of a message.
@@ -62,7 +61,7 @@ pub struct Circumstances<'a> {
     /// Whom it is from and for.
     pub envelope: &'a Envelope,
     /// How the recipient of a notification is known.
-    pub known: Known,
+    pub known: notification::Known,
 }
 
 /// What is to be done with a message.
@@ -113,7 +112,7 @@ impl Judges {
 impl Examination {
     /// For a new message.
     pub fn new() -> Self {
-        Self { held: Vec::new(), header: None, hashes: BodyHashes::default(), keys: None }
+        Self { held: Vec::new(), header: None, hashes: BodyHashes::default(), asking: None }
     }
 
     /// Octets that are held back or kept.
@@ -151,14 +150,7 @@ impl Examination {
         let header = Arc::new(Header::parse(raw));
         self.hashes = header.body_hashes();
         let (asking, questions) = (Arc::clone(&header), judges.visitors.questions.clone());
-        self.keys = Some(AbortOnDropHandle::new(tokio::spawn(async move {
-            let (dkim, arc, ()) = tokio::join!(
-                asking.dkim_keys(&questions),
-                asking.arc_keys(&questions),
-                dmarc::ask_ahead(&questions, asking.raw()),
-            );
-            (dkim, arc)
-        })));
+        self.asking = Some(AbortOnDropHandle::new(tokio::spawn(async move { asking.ask(&questions).await })));
         self.header = Some(header);
         passed_on
     }
@@ -170,7 +162,7 @@ impl Examination {
 
     /// `Received` fields.
     pub fn hops(&self) -> u32 {
-        self.header.as_ref().map_or(0, |header| header_section::hops(header.raw()))
+        self.header.as_ref().map_or(0, |header| header.hops())
     }
 
     /// The header section, after [`Examination::end`].
@@ -184,15 +176,14 @@ impl Examination {
         let Some(header) = self.header else {
             return Judgement::Deliver(Verdict { hops, ..Verdict::default() });
         };
-        let keys = match self.keys {
+        let known = match self.asking {
             Some(asking) => asking.await.unwrap_or_default(),
-            None => Default::default(),
+            None => Known::default(),
         };
         let hashes = self.hashes.finish();
         let trusted = &judges.policy.trusted_sealers;
         let questions = &judges.visitors.questions;
-        let found =
-            header.authenticate(questions, &hashes, (&keys.0, &keys.1), spf, system::now(), trusted).await;
+        let found = header.authenticate(questions, &hashes, &known, spf, system::now(), trusted).await;
         let rules =
             Rules { table: judges.table(), policy: &judges.policy, authserv_id: &judges.visitors.hostname };
         rules.decide(&found, header.raw(), hops, around)
@@ -263,7 +254,7 @@ mod tests {
             let place = |power: u32| number / PIECES.len().pow(power) % PIECES.len();
             let pieces = [0, 1, 2].map(|power| PIECES[place(power)]);
             let section = format!("{}\r\n\r\n", pieces.join("\r\n"));
-            let authors = dmarc::Authors::of(section.as_bytes());
+            let authors = mailauth::dmarc::Authors::of(section.as_bytes());
             if authors.flaw.is_some() {
                 unclear += 1;
                 continue;
