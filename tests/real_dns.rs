@@ -84,6 +84,7 @@ fn addresses_of_the_internet_are_known_by_their_names() {
         ("192.0.2.9", "spf-ptr.test", "fail", None),
         ("2001:db8::8", "spf-ip6.test", "pass", None),
         ("2001:db9::8", "spf-ip6.test", "fail", None),
+        ("2001:db8::8", "spf-four-hosts.test", "pass", None),
         ("192.0.2.9", "spf-fail.test", "fail", Some(why)),
     ];
     for (ip, domain, result, explanation) in cases {
