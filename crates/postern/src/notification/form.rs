@@ -171,7 +171,7 @@ fn lower(field: &Field<'_>) -> String {
 }
 
 /// The author that the field names. A `From` in the old forms has no address, an empty one, or a local part alone; then
-/// the name stands for it. Beside an address a name says nothing.
+/// the name stands for it, and may have more words in it. Beside an address a name says nothing.
 fn author(from: &Field<'_>) -> Author {
     let entries = address_list::parse(from.value);
     let mut mailboxes = address_list::mailboxes(&entries);
@@ -179,17 +179,17 @@ fn author(from: &Field<'_>) -> Author {
     let Some(mailbox) = first.filter(|_| second.is_none()) else {
         return if first.is_none() { Author::Postmaster } else { Author::Other };
     };
-    let named = if mailbox.local.is_empty() { mailbox.name.as_deref() } else { Some(mailbox.local.as_str()) };
-    let word: String = named
-        .unwrap_or_default()
-        .chars()
-        .filter(char::is_ascii_alphanumeric)
-        .map(|letter| letter.to_ascii_lowercase())
-        .take(NAME_MAX)
-        .collect();
-    if DAEMONS.contains(&word.as_str()) {
+    let name = if mailbox.local.is_empty() { mailbox.name.as_deref() } else { Some(mailbox.local.as_str()) };
+    let Some(name) = name.filter(|name| !name.trim().is_empty()) else { return Author::Postmaster };
+    let letters = name.chars().filter(char::is_ascii_alphanumeric).take(NAME_MAX);
+    let word: String = letters.map(|letter| letter.to_ascii_lowercase()).collect();
+    let is_one_of = |names: &[&str]| match mailbox.domain.is_empty() {
+        true => names.iter().any(|name| word.contains(name)),
+        false => names.contains(&word.as_str()),
+    };
+    if is_one_of(DAEMONS) {
         Author::Daemon
-    } else if POSTMASTERS.contains(&word.as_str()) || named.is_none() {
+    } else if is_one_of(POSTMASTERS) {
         Author::Postmaster
     } else {
         Author::Other
@@ -270,8 +270,13 @@ mod tests {
             ("MDaemon@receive.example", Author::Daemon),
             ("Postmaster <>", Author::Postmaster),
             ("<>", Author::Postmaster),
+            ("\"\" <>", Author::Postmaster),
+            ("\u{411}\u{430}\u{43d}\u{43a} <>", Author::Other),
             ("", Author::Postmaster),
-            ("\"Jetmail System\" <>", Author::Other),
+            ("\"Jetmail System\" <>", Author::Postmaster),
+            ("Mail System of the House", Author::Postmaster),
+            ("mailsystem@example.com", Author::Postmaster),
+            ("jetmailsystem@example.com", Author::Other),
             ("System Administrator <postmaster@example.com>", Author::Postmaster),
             ("post_master@example.com", Author::Postmaster),
             ("<\"System Administrator\"@example.com>", Author::Postmaster),
