@@ -73,6 +73,7 @@ pub(crate) fn results_of(stored: &[Vec<u8>], subject: &str) -> Option<String> {
 /// Symptom: what a mailing list had changed was refused when its author's domain publishes `p=reject`. Cause: the policy
 /// was carried out alone. Analysis: RFC 9989 section 7.4 forbids that; a lost signature is no second reason beside the
 /// failure that it makes.
+/// Security lesson: DMARC `p=reject` carried out alone (RFC 7960, RFC 9989).
 #[test]
 fn a_list_s_message_that_lost_its_signature_arrives_in_junk_live_and_sealed() {
     let _alone = alone();

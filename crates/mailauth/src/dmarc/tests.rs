@@ -184,6 +184,7 @@ async fn a_from_field_that_names_no_one_or_too_many() {
 /// Symptom: a message in the name of a domain with `p=reject` came to the inbox when it had a second `From` field.
 /// Cause: a `From` that breaks a rule was a permanent error and nothing else, and no policy was looked at.
 /// Analysis: which of the authors a mail program shows is not known; each of them has to be vouched for.
+/// Security lesson: Composition Kills (USENIX Security 2020).
 #[tokio::test]
 async fn a_policy_is_not_escaped_by_a_from_field_that_breaks_a_rule() {
     let zone = at("example.com", "v=DMARC1; p=reject");

@@ -229,6 +229,7 @@ mod tests {
 
     /// Whoever is judged is whom a mail program shows, or it is known that they may differ. All sequences of a few of the
     /// pieces that header sections are made of, with what makes programs disagree among them.
+    /// Security lesson: Composition Kills (USENIX Security 2020).
     #[test]
     fn the_author_who_is_judged_is_the_author_who_is_shown() {
         const PIECES: [&str; 16] = [

@@ -114,6 +114,7 @@ fn fate(found: &Authentication, case: &Case<'_>) -> String {
 /// Symptom: whatever a mailing list changed was refused when its author's domain publishes `p=reject`, and its readers
 /// were unsubscribed for the bounces. Cause: the wish was carried out as it stands. Analysis: RFC 9989 section 7.4
 /// forbids to refuse for it alone; what fails together with DMARC is no second reason.
+/// Security lesson: DMARC `p=reject` carried out alone (RFC 7960, RFC 9989).
 #[test]
 fn a_wish_to_refuse_is_junk_and_with_other_evidence_a_refusal() {
     let start = "550 5.7.1 The DMARC policy of author.example is to refuse this message: neither SPF nor DKIM vouches";
@@ -166,6 +167,7 @@ fn a_message_to_the_postmaster_alone_is_never_refused_for_its_author() {
 /// Symptom: a message with two `From` fields had fewer points than one whose domain fails, and `p=none` beside another
 /// author made it none at all. Cause: the flaw and the failure were one result, of which one was counted. Analysis: which
 /// author is shown is not known, so it is treated as if the strictest owner had been asked.
+/// Security lesson: Composition Kills (USENIX Security 2020).
 #[test]
 fn an_author_who_can_not_be_told_fares_no_better_than_one_who_fails() {
     for flaw in [Flaw::Several, Flaw::Alike] {
