@@ -12,6 +12,9 @@ use testkit::{Pair, process, until};
 use crate::alone;
 
 const PATIENCE: Duration = Duration::from_secs(60);
+/// `p=reject` is a refusal.
+pub(crate) const STRICT: &str = "[policy]\ndmarc = \"strict\"";
+
 fn zone(key: &DkimKey) -> Vec<(&'static str, Record)> {
     let text = |text: &str| Record::Txt(text.to_owned());
     vec![
@@ -67,12 +70,52 @@ pub(crate) fn results_of(stored: &[Vec<u8>], subject: &str) -> Option<String> {
     Some(found.split_whitespace().collect::<Vec<_>>().join(" "))
 }
 
+/// Symptom: what a mailing list had changed was refused when its author's domain publishes `p=reject`. Cause: the policy
+/// was carried out alone. Analysis: RFC 9989 section 7.4 forbids that; a lost signature is no second reason beside the
+/// failure that it makes.
+/// Security lesson: DMARC `p=reject` carried out alone (RFC 7960, RFC 9989).
 #[test]
-fn dmarc_is_enforced_in_the_session_and_the_verdict_is_the_same_live_and_sealed() {
+fn a_list_s_message_that_lost_its_signature_arrives_in_junk_live_and_sealed() {
     let _alone = alone();
     let key = DkimKey::new(KeyKind::Rsa(2048));
     let name_server = NameServer::start(&zone(&key));
     let mut pair = pair(Some(&name_server), "");
+    let listed = |subject: &str| {
+        let signed = String::from_utf8(sign(&key, "relaxed/relaxed", subject)).unwrap();
+        format!("List-Id: <list.strict.test>\r\n{signed}-- \r\nto leave, write to list-leave@strict.test\r\n")
+    };
+    assert!(send(&pair, "list-bounces@strict.test", listed("from the list").as_bytes()).starts_with("250"));
+    let said = results(&pair, "Junk", "from the list");
+    for part in ["spf=pass", "dkim=fail", "dmarc=fail header.from=signed.test policy.dmarc=reject"] {
+        assert!(said.contains(part), "{said}");
+    }
+    // The same by a forwarder, for whom SPF fails, and of whom nothing else is known: greylisted at most.
+    let forged = message("strict.test", "without a list");
+    assert!(send(&pair, "ann@other.test", forged.as_bytes()).starts_with("250"));
+    // A client that has no name of its own to tell: that is something else.
+    let mut bare = SmtpClient::ready_as(pair.smtp, "bare").unwrap();
+    let reply =
+        bare.message("list-bounces@strict.test", &["bob@example.org"], listed("bare").as_bytes()).unwrap();
+    assert!(
+        reply.starts_with("550 5.7.1 The DMARC policy of signed.test is to refuse this message"),
+        "{reply}"
+    );
+    assert!(reply.ends_with("; besides helo-bare"), "{reply}");
+    pair.home.kill();
+    pair.wait_for_no_link();
+    assert!(send(&pair, "list-bounces@strict.test", listed("sealed").as_bytes()).starts_with("250"));
+    pair.home.start();
+    pair.wait_until_drained(PATIENCE);
+    assert!(results(&pair, "Junk", "sealed").contains("dmarc=fail"));
+    assert_eq!(pair.account("bob").count("INBOX"), 0);
+}
+
+#[test]
+fn strict_dmarc_is_enforced_in_the_session_and_the_verdict_is_the_same_live_and_sealed() {
+    let _alone = alone();
+    let key = DkimKey::new(KeyKind::Rsa(2048));
+    let name_server = NameServer::start(&zone(&key));
+    let mut pair = pair(Some(&name_server), STRICT);
     for forms in ["simple/simple", "relaxed/relaxed", "relaxed/simple"] {
         let subject = format!("signed {forms}");
         let signed = sign(&key, forms, &subject);

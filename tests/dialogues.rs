@@ -31,11 +31,26 @@ const DIALOGUES: &[Dialogue] = &[
         exit: NO_RECIPIENT,
         refusal: &["550 5.1.1 There is no such recipient here"],
     },
+    // What only fails DMARC goes to Junk.
     Dialogue {
         arguments: &["--from", "ann@spf-ip4.test", "--to", "bob@example.org", "--h-From", "ann@reject.test"],
+        exit: SENT,
+        refusal: &[],
+    },
+    Dialogue {
+        arguments: &[
+            "--from",
+            "ann@spf-ip4.test",
+            "--to",
+            "bob@example.org",
+            "--h-From",
+            "ann@reject.test",
+            "--helo",
+            "sender",
+        ],
         exit: NO_MESSAGE,
         refusal: &["550 5.7.1 The DMARC policy of reject.test is to refuse this message: \
-                    neither SPF nor DKIM vouches for reject.test"],
+                    neither SPF nor DKIM vouches for reject.test; besides helo-bare"],
     },
     Dialogue {
         arguments: &["--from", "<>", "--to", "bob@example.org,alice@example.org"],
@@ -74,8 +89,9 @@ fn swaks_is_told_why_it_is_refused() {
             assert_eq!(output.status.code(), Some(dialogue.exit), "{printed}");
         }
     }
-    // Of all that, the notifications alone were taken, each by its first recipient, and they have no author.
-    assert_eq!((pair.account("bob").count("Junk"), pair.account("alice").count("Junk")), (2, 0));
+    // Of all that, two were taken twice: the notifications, which have no author, each by its first recipient; and what
+    // fails DMARC and nothing else.
+    assert_eq!((pair.account("bob").count("Junk"), pair.account("alice").count("Junk")), (4, 0));
     assert_eq!((pair.account("bob").count("INBOX"), pair.account("alice").count("INBOX")), (0, 0));
 }
 

@@ -115,8 +115,11 @@ fn mail_goes_through_with_a_certificate_and_its_verdict_stands_in_the_header() {
     let stored = came(&home, "bob", "unwanted");
     assert_eq!(field(&stored, "X-Spam-Flag").as_deref(), Some("YES"));
     assert!(field(&stored, "X-Spam-Score").is_some());
-    let refused = judged_message("strict.test", "forged");
-    let reply = send(&edge, "ann@other.test", &["bob@example.org"], refused.as_bytes());
+    let forged = judged_message("strict.test", "forged");
+    assert!(send(&edge, "ann@other.test", &["bob@example.org"], forged.as_bytes()).starts_with("250"));
+    assert_eq!(field(&came(&home, "bob", "forged"), "X-Spam-Flag").as_deref(), Some("YES"));
+    let mut bare = SmtpClient::ready_as(edge.smtp, "bare").unwrap();
+    let reply = bare.message("ann@other.test", &["bob@example.org"], forged.as_bytes()).unwrap();
     assert!(reply.starts_with("550 5.7.1") && reply.contains("DMARC"), "{reply}");
 
     let item =

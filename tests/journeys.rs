@@ -25,6 +25,7 @@ mod logins;
 mod mailboxes;
 mod network;
 mod newcomer;
+mod newer;
 mod operator;
 mod outbound;
 mod outbound_crashes;

@@ -19,7 +19,7 @@ use testkit::{Pair, PairOptions, process, until};
 
 use self::case::Case;
 use crate::alone;
-use crate::authentication::{message, results_of};
+use crate::authentication::{STRICT, message, results_of};
 
 const PATIENCE: Duration = Duration::from_secs(60);
 const ZONE: &str = include_str!("real_dns/test.zone");
@@ -55,9 +55,16 @@ fn messages_that_pass_fail_and_break_every_rule_are_judged_by_signed_zones() {
     assert!(answer.contains("v=spf1") && answer.contains("RRSIG"), "signed: {answer}");
     let answer = knot.ask("big._domainkey.open.test", "TXT", &["+bufsize=1232"]);
     assert!(answer.contains("Flags: qr aa tc"), "too large for UDP, so that TCP has to be asked: {answer}");
-    let pair = pair(&knot, NO_GREYLIST, "");
-    let cases: Vec<Case> = spf::cases().chain(dkim::cases(&keys)).chain(dmarc::cases(&keys)).collect();
-    let mut wrong: Vec<String> = cases.iter().filter_map(|case| case.send(&pair)).collect();
+    all_have_their_fate(&pair(&knot, NO_GREYLIST, ""), {
+        spf::cases().chain(dkim::cases(&keys)).chain(dmarc::cases(&keys, dmarc::Mode::Enforce))
+    });
+    let strict = format!("{STRICT}\ngreylist = false");
+    all_have_their_fate(&pair(&knot, &strict, ""), dmarc::cases(&keys, dmarc::Mode::Strict));
+}
+
+fn all_have_their_fate(pair: &Pair, cases: impl Iterator<Item = Case>) {
+    let cases: Vec<Case> = cases.collect();
+    let mut wrong: Vec<String> = cases.iter().filter_map(|case| case.send(pair)).collect();
     let bob = pair.account("bob");
     let (inbox, junk) = (bob.messages("INBOX"), bob.messages("Junk"));
     wrong.extend(cases.iter().filter_map(|case| case.find(&inbox, &junk)));
@@ -77,6 +84,7 @@ fn addresses_of_the_internet_are_known_by_their_names() {
         ("192.0.2.9", "spf-ptr.test", "fail", None),
         ("2001:db8::8", "spf-ip6.test", "pass", None),
         ("2001:db9::8", "spf-ip6.test", "fail", None),
+        ("2001:db8::8", "spf-four-hosts.test", "pass", None),
         ("192.0.2.9", "spf-fail.test", "fail", Some(why)),
     ];
     for (ip, domain, result, explanation) in cases {
@@ -99,7 +107,7 @@ fn what_opendkim_signs_behind_postfix_holds_until_it_is_changed() {
         ("sel._domainkey.ed", ed25519.record()),
         ("_dmarc.ed", "v=DMARC1; p=reject; adkim=s".to_owned()),
     ]);
-    let pair = pair(&knot, "", "");
+    let pair = pair(&knot, STRICT, "");
     let signings = [
         ("rsa.test", &rsa, "rsa-sha256", "relaxed/simple"),
         ("rsa.test", &rsa, "rsa-sha256", "simple/simple"),

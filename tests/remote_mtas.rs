@@ -29,7 +29,7 @@ const BODY: &str = "Gr\u{fc}\u{df}e \u{1f600}\r\n.\r\n..two dots\r\n.one\r\nFrom
     \ttab\r\n\r\n\r\n-- \r\nthe end\r\n";
 
 /// Dropped in this order: the programs before their network.
-struct World {
+pub(crate) struct World {
     remote: Box<dyn RemoteMta>,
     pair: Pair,
     _knot: Knot,
@@ -38,7 +38,7 @@ struct World {
 }
 
 impl World {
-    fn new<M: RemoteMta + 'static>(start: impl FnOnce(&Site) -> M) -> Option<Self> {
+    pub(crate) fn new<M: RemoteMta + 'static>(start: impl FnOnce(&Site) -> M) -> Option<Self> {
         if !NetworkLab::is_possible() {
             println!("NOT RUN: network namespaces can't be made here (it takes root)");
             return None;
@@ -159,7 +159,7 @@ fn letter(from: &str, to: &str, subject: &str, references: &[&str]) -> Vec<u8> {
 }
 
 /// A letter goes out, its answer comes in, and the answer to that goes out.
-fn a_conversation(world: &World) {
+pub(crate) fn a_conversation(world: &World) {
     let you = world.to("you");
     let say = |submission: &Submission, from: &str, to: &str, text: &[u8]| {
         submission.send(Sent { from, to, mail_options: "BODY=8BITMIME", rcpt_options: "", message: text });
@@ -210,7 +210,7 @@ fn arrived_signed_and_whole(world: &World, stored: &[u8], sent: &[u8]) {
 }
 
 /// What is refused comes back as a report; what is put off, or finds nobody, is delivered later.
-fn refused_and_put_off(world: &mut World, refusal: &str) {
+pub(crate) fn refused_and_put_off(world: &mut World, refusal: &str) {
     world.send(&world.to("rejected"), "refused");
     let report = String::from_utf8_lossy(&world.in_inbox("multipart/report")).into_owned();
     assert!(report.contains("Action: failed") && report.contains(refusal), "{report}");

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use tempfile::TempDir;
 
+use crate::newer::Release;
 use crate::process::{self, Process};
 use crate::{ports, until};
 
@@ -19,6 +20,8 @@ const MAIL_UID: &str = "65534";
 #[derive(Debug)]
 pub struct Dovecot {
     process: Option<Process>,
+    /// Of which Debian it is, if not this host's.
+    release: Option<Release>,
     dir: TempDir,
     lmtp: SocketAddr,
 }
@@ -33,8 +36,17 @@ impl Dovecot {
     /// When it does not start.
     #[must_use]
     pub fn start(users: &[User<'_>]) -> Self {
+        Self::start_of(None, users)
+    }
+
+    /// As [`Self::start`], of another Debian.
+    ///
+    /// # Panics
+    /// When it does not start.
+    #[must_use]
+    pub fn start_of(release: Option<Release>, users: &[User<'_>]) -> Self {
         let dir = crate::leavings::dir("dovecot");
-        let mut dovecot = Self { process: None, dir, lmtp: ports::free() };
+        let mut dovecot = Self { process: None, release, dir, lmtp: ports::free() };
         let open = std::os::unix::fs::PermissionsExt::from_mode(0o755);
         std::fs::set_permissions(dovecot.dir.path(), open).expect("permissions");
         std::fs::create_dir(dovecot.path("mail")).expect("a directory");
@@ -52,7 +64,10 @@ impl Dovecot {
     /// # Panics
     /// When it does not start.
     pub fn start_again(&mut self) {
-        let mut command = process::command(None, "dovecot");
+        let mut command = match self.release {
+            Some(release) => release.command(None, "dovecot"),
+            None => process::command(None, "dovecot"),
+        };
         command.arg("-F").arg("-c").arg(self.path("dovecot.conf"));
         self.process = Some(Process::start(command, &self.path("output")));
         until("Dovecot listens", PATIENCE, || std::net::TcpStream::connect(self.lmtp).ok());
@@ -63,7 +78,10 @@ impl Dovecot {
     /// # Panics
     /// When the file of users can't be written.
     pub fn add(&self, (address, password, quota): User<'_>) {
-        let quota = quota.map_or_else(String::new, |octets| format!("userdb_quota_rule=*:bytes={octets}"));
+        let quota = quota.map_or_else(String::new, |octets| match self.release {
+            Some(_) => format!("userdb_quota_storage_size={octets}B"),
+            None => format!("userdb_quota_rule=*:bytes={octets}"),
+        });
         let home = self.path("mail").join(address);
         let mut users =
             OpenOptions::new().create(true).append(true).open(self.path("users")).expect("a file");
@@ -118,14 +136,34 @@ impl Dovecot {
     }
 
     fn configuration(&self) -> String {
+        let files = self.surroundings();
+        let dir = self.dir.path().display();
+        match self.release {
+            None => format!(
+                "disable_plaintext_auth = no\nmail_location = maildir:~/Maildir\nmail_plugins = quota\n\
+                 plugin {{\n  quota = maildir:User quota\n}}\n\
+                 passdb {{\n  driver = passwd-file\n  args = {dir}/users\n}}\n\
+                 userdb {{\n  driver = passwd-file\n  args = {dir}/users\n}}\n{files}"
+            ),
+            // From 2.4 on it wants its version first, and most names are others.
+            Some(_) => format!(
+                "dovecot_config_version = 2.4.1\ndovecot_storage_version = 2.4.1\nauth_allow_cleartext = yes\n\
+                 mail_driver = maildir\nmail_path = ~/Maildir\nmail_plugins {{\n  quota = yes\n}}\n\
+                 quota \"User quota\" {{\n  driver = maildir\n  storage_grace = 0\n}}\n\
+                 passdb passwd-file {{\n  passwd_file_path = {dir}/users\n}}\n\
+                 userdb passwd-file {{\n  passwd_file_path = {dir}/users\n}}\n{files}"
+            ),
+        }
+    }
+
+    /// What both have.
+    fn surroundings(&self) -> String {
+        let address = if self.release.is_some() { "listen" } else { "address" };
         format!(
-            "base_dir = {dir}/run\nprotocols = lmtp\nlog_path = {dir}/log\nssl = no\n\
-             disable_plaintext_auth = no\nmail_location = maildir:~/Maildir\nfirst_valid_uid = 1\n\
-             first_valid_gid = 1\nmail_plugins = quota\nplugin {{\n  quota = maildir:User quota\n}}\n\
-             passdb {{\n  driver = passwd-file\n  args = {dir}/users\n}}\n\
-             userdb {{\n  driver = passwd-file\n  args = {dir}/users\n}}\n\
+            "base_dir = {dir}/run\nprotocols = lmtp\nlog_path = {dir}/log\nssl = no\nfirst_valid_uid = 1\n\
+             first_valid_gid = 1\n\
              service lmtp {{\n  unix_listener {dir}/lmtp {{\n    mode = 0666\n  }}\n\
-             \x20 inet_listener lmtp {{\n    address = {ip}\n    port = {port}\n  }}\n}}\n\
+             \x20 inet_listener lmtp {{\n    {address} = {ip}\n    port = {port}\n  }}\n}}\n\
              service auth {{\n  unix_listener {dir}/auth {{\n    mode = 0666\n  }}\n}}\n",
             dir = self.dir.path().display(),
             ip = self.lmtp.ip(),

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use tempfile::TempDir;
 
+use crate::newer::Release;
 use crate::process::{self, Process};
 use crate::{ports, until};
 
@@ -81,6 +82,43 @@ impl Rspamd {
         let config = write(dir.path(), "rspamd.conf", &text);
         let mut command = process::command(None, "rspamd");
         command.args(["--no-fork", "--insecure", "--config"]).arg(config);
+        let mut process = Process::start(command, &dir.path().join("log"));
+        wait_for(&mut process, "rspamd", scanner);
+        wait_for(&mut process, "rspamd's controller", controller);
+        Self { process, scanner, controller, _dir: dir }
+    }
+
+    /// Starts that of another Debian as its package has it: all modules, no Redis. What scores at all is greylisted.
+    ///
+    /// # Panics
+    /// When it does not start.
+    #[must_use]
+    pub fn stock(release: Release) -> Self {
+        let dir = directory("rspamd");
+        let (scanner, controller, silent) = (ports::free(), ports::free(), ports::free());
+        std::fs::create_dir(dir.path().join("local.d")).expect("a directory");
+        let dns = format!(
+            "dns {{ nameserver = [\"{}:{}\"]; timeout = 0.1s; retransmits = 1; }}\n",
+            silent.ip(),
+            silent.port()
+        );
+        for (name, text) in [
+            ("worker-normal.inc", format!("bind_socket = \"{scanner}\"; count = 1;\n")),
+            ("worker-controller.inc", format!("bind_socket = \"{controller}\"; password = \"x\";\n")),
+            ("worker-proxy.inc", "enabled = false;\n".to_owned()),
+            ("logging.inc", "type = \"console\"; level = \"info\";\n".to_owned()),
+            ("options.inc", dns),
+            ("actions.conf", "greylist = 0.5; add_header = 60; reject = 100;\n".to_owned()),
+        ] {
+            write(&dir.path().join("local.d"), name, &text);
+        }
+        let (own, at) = (release.root().join("etc/rspamd"), dir.path().display());
+        let mut command = release.command(None, "rspamd");
+        command.args(["--no-fork", "--insecure", "--config"]).arg(own.join("rspamd.conf"));
+        command.arg(format!("--var=CONFDIR={}", own.display()));
+        for name in ["LOCAL_CONFDIR", "DBDIR", "RUNDIR", "LOGDIR"] {
+            command.arg(format!("--var={name}={at}"));
+        }
         let mut process = Process::start(command, &dir.path().join("log"));
         wait_for(&mut process, "rspamd", scanner);
         wait_for(&mut process, "rspamd's controller", controller);

@@ -22,6 +22,7 @@ pub mod message;
 pub mod name_tree;
 pub mod namespace;
 pub mod network_lab;
+pub mod newer;
 pub mod numbered;
 pub mod opensmtpd;
 pub mod package;

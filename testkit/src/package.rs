@@ -61,7 +61,7 @@ fn download(name: &str, dir: &Path) -> PathBuf {
 }
 
 /// `peers` in the target directory, which cargo marks as a cache; beside a program that was copied elsewhere.
-fn cache() -> PathBuf {
+pub(crate) fn cache() -> PathBuf {
     let test = std::env::current_exe().expect("the test's own path");
     let target = test.ancestors().find(|dir| dir.join("CACHEDIR.TAG").is_file());
     let cache = target.or(test.parent()).expect("a directory").join("peers");

@@ -13,6 +13,7 @@ use tempfile::TempDir;
 
 use crate::certificates::Certificate;
 use crate::namespace::within;
+use crate::newer::Release;
 use crate::stunnel::Stunnel;
 use crate::{ports, process, until};
 
@@ -27,6 +28,8 @@ pub struct Postfix {
     dir: TempDir,
     address: SocketAddr,
     namespace: Option<String>,
+    /// Of which Debian it is, if not this host's.
+    release: Option<Release>,
     /// How it takes mail, when that is not the usual way: a part of master.cf.
     port_25: Option<String>,
     /// More of master.cf.
@@ -117,8 +120,9 @@ impl Postfix {
     /// Its files, but for those that say what it does.
     fn prepare() -> Self {
         let dir = crate::leavings::dir("postfix");
-        let (address, namespace, services) = (ports::free(), None, String::new());
-        let postfix = Self { dir, address, namespace, port_25: None, services, stunnel: None };
+        let (address, services) = (ports::free(), String::new());
+        let postfix =
+            Self { dir, address, namespace: None, release: None, port_25: None, services, stunnel: None };
         for name in ["config", "queue", "data", "mail"] {
             std::fs::create_dir(postfix.path(name)).expect("a directory");
         }
@@ -192,14 +196,23 @@ impl Postfix {
         self.dir.path().join(name)
     }
 
+    /// A program of the Debian that it is of.
+    fn program(&self, name: &str) -> std::process::Command {
+        let namespace = self.namespace.as_deref();
+        match self.release {
+            Some(release) => release.command(namespace, name),
+            None => process::command(namespace, name),
+        }
+    }
+
     fn control(&self, verb: &str) -> std::process::Command {
-        let Some(namespace) = &self.namespace else {
-            let mut command = process::command(None, "postfix");
+        if self.namespace.is_none() {
+            let mut command = self.program("postfix");
             command.arg("-c").arg(self.path("config")).arg(verb);
             return command;
-        };
+        }
         // Its resolver reads a file with a fixed name.
-        let mut command = process::command(Some(namespace), "sh");
+        let mut command = self.program("sh");
         command.args(["-c", "mount --bind \"$1\" /etc/resolv.conf; shift; exec \"$@\"", "sh"]);
         command.arg(self.path("resolv.conf")).arg("postfix").arg("-c").arg(self.path("config")).arg(verb);
         command

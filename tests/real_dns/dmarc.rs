@@ -2,6 +2,15 @@
 
 use super::case::Fate::{Inbox, Junk, Refused};
 use super::case::{Case, Fate};
+
+/// What `[policy] dmarc` says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Mode {
+    /// `"enforce"`, the default: what is refused below goes to Junk, unless its `From` is broken as well.
+    Enforce,
+    /// `"strict"`.
+    Strict,
+}
 use super::dkim::Keys;
 use crate::authentication::message;
 
@@ -59,7 +68,7 @@ const ROWS: &[Row] = &[
         Inbox(&["dmarc=fail", "policy.dmarc=none"]),
     ),
     Row("two authors", "spf-ip4.test", "bob@spf-ip4.test, ann@reject.test", None, REJECT),
-    Row("two From fields", "spf-ip4.test", "bob@spf-ip4.test\r\nFrom: ann@reject.test", None, REJECT),
+    Row(TWO_FIELDS, "spf-ip4.test", "bob@spf-ip4.test\r\nFrom: ann@reject.test", None, REJECT),
     Row(
         "two plain From fields",
         NOBODY,
@@ -74,9 +83,32 @@ const ROWS: &[Row] = &[
         None,
         Junk(&["dmarc=permerror"]),
     ),
+    Row(
+        "a field folded before its colon",
+        NOBODY,
+        "bob@plain.test\r\nFrom\r\n : ann@plain.test",
+        None,
+        Junk(&["dmarc=permerror"]),
+    ),
+    Row(
+        "one that passes beside one of nobody",
+        "reject.test",
+        "ann@reject.test\r\nFrom: ann@plain.test",
+        None,
+        Junk(&["dmarc=permerror"]),
+    ),
+    Row(
+        "two fields of which one fails without a wish",
+        NOBODY,
+        "ann@nothing.test\r\nFrom: ann@plain.test",
+        None,
+        Junk(&["dmarc=fail", "policy.dmarc=none"]),
+    ),
     Row("no author", NOBODY, "nobody in particular:;", None, Junk(&["dmarc=permerror"])),
 ];
 
+/// In these fields is more than a failure.
+const TWO_FIELDS: &str = "two From fields";
 /// Its domain says nothing.
 const NOBODY: &str = "elsewhere.test";
 const PASS: &[&str] = &["dmarc=pass header.from=reject.test policy.dmarc=reject"];
@@ -85,8 +117,8 @@ const EXACT: Fate = Refused("550 5.7.1 The DMARC policy of exact.test is to refu
 const SHOP: Fate = Refused("550 5.7.1 The DMARC policy of shop.suffix.test is to refuse this message");
 
 /// All of them.
-pub(super) fn cases(keys: &Keys) -> impl Iterator<Item = Case> {
-    ROWS.iter().map(|Row(name, vouching, author, signer, fate)| {
+pub(super) fn cases(keys: &Keys, mode: Mode) -> impl Iterator<Item = Case> {
+    ROWS.iter().map(move |Row(name, vouching, author, signer, fate)| {
         let octets = message("author.test", name).replacen("Ann <ann@author.test>", author, 1).into_bytes();
         Case {
             name: (*name).to_owned(),
@@ -95,7 +127,12 @@ pub(super) fn cases(keys: &Keys) -> impl Iterator<Item = Case> {
                 Some(domain) => keys.rsa.sign(&[&format!("d={domain}")], &octets),
                 None => octets,
             },
-            fate: *fate,
+            fate: match fate {
+                Refused(_) if mode == Mode::Enforce && *name != TWO_FIELDS => {
+                    Junk(&["dmarc=fail", "policy.dmarc=reject"])
+                }
+                fate => *fate,
+            },
         }
     })
 }

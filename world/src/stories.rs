@@ -7,6 +7,7 @@ mod flood;
 mod forged;
 mod hidden;
 mod house_moves;
+mod mailing_list;
 mod nat_forgets;
 mod neighbours;
 mod new_edge;
@@ -78,6 +79,12 @@ pub(crate) const STORIES: &[Story] = &[
         says: "what is forged is refused, what is suspicious goes to Junk, the true sender is believed",
         setting: forged::setting,
         tell: forged::tell,
+    },
+    Story {
+        name: "mailing-list",
+        says: "a list changes what its members wrote and loses their signatures: it arrives, in Junk; a spammer's copy does not",
+        setting: mailing_list::setting,
+        tell: mailing_list::tell,
     },
     Story {
         name: "unknown-recipients",

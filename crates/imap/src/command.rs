@@ -127,7 +127,7 @@ pub(crate) enum Literal {
 pub(crate) enum Form {
     /// A literal.
     Plain,
-    /// `UTF8 (~{…} … )` (RFC 6855 section 4).
+    /// `UTF8 (~{…} … )` (RFC 6855 section 4, which RFC 9755 replaces).
     Utf8,
 }
 

@@ -7,6 +7,14 @@ use crate::fields::{Parameter, unfold};
 use crate::mime::{Content, Part};
 use crate::write::{nstring, string};
 
+/// The ENVELOPE of a message with this header section, as FETCH gives it: whom and what mail programs show in their lists.
+#[must_use]
+pub fn envelope_of(section: &[u8]) -> Vec<u8> {
+    let mut out = Vec::new();
+    write(&mut out, section);
+    out
+}
+
 /// Writes the ENVELOPE of a message with this header section.
 pub(crate) fn write(out: &mut Vec<u8>, section: &[u8]) {
     const NAMES: [&str; 10] =

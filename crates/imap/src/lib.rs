@@ -24,6 +24,7 @@ pub use backend::{
     Appended, Backend, BackendError, Changes, Copied, FlagList, FlagMode, Flags, FlagsChanged, Listed,
     MailboxId, Message, NewMessage, Selected, Status, Uids, Wake,
 };
+pub use envelope::envelope_of;
 pub use session::{
     BAD_COMMANDS_MAX, COMMAND_MAX, COMMAND_MAX_BEFORE_LOGIN, Credentials, FAILED_LOGINS_MAX, OUTPUT_FULL,
     Options, Session, Step,

@@ -20,11 +20,16 @@ const SECRETS_MAX: usize = 8;
 const SECRET_OCTETS_MAX: usize = 256;
 /// Characters of the hash. Four are common; six cost little, and a guess at a right one is one mail to one stranger.
 const HASH_CHARS: usize = 6;
+/// Begins a secret that was taken over from postsrsd: what stands behind it is the secret.
+const TAKEN_OVER: &str = "postsrsd:";
+/// Characters of the hash that postsrsd writes when it is told nothing, and the fewest it takes.
+const TAKEN_OVER_CHARS: usize = 4;
 const DAY_SECS: u64 = 86_400;
 const DAYS_MODULUS: u64 = 1024;
 const DIGITS: &[u8; 32] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZ234567";
 
-/// The secrets: the first one writes, all open.
+/// The secrets: the first one writes, all open. One that begins with `postsrsd:` was taken over from there, and opens
+/// addresses with as few characters of the hash as are usual there.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "Vec<String>", into = "Vec<String>")]
 pub struct SrsSecrets(Vec<String>);
@@ -43,11 +48,17 @@ pub struct SecretsError;
 /// Octets of a secret, at least.
 const SECRET_OCTETS_MIN: usize = 16;
 
+/// The secret itself, and how many characters of its hash an address has at least.
+fn unmarked(secret: &str) -> (&str, usize) {
+    secret.strip_prefix(TAKEN_OVER).map_or((secret, HASH_CHARS), |secret| (secret, TAKEN_OVER_CHARS))
+}
+
 impl TryFrom<Vec<String>> for SrsSecrets {
     type Error = SecretsError;
 
     fn try_from(secrets: Vec<String>) -> Result<Self, SecretsError> {
-        let fits = |secret: &String| (SECRET_OCTETS_MIN..=SECRET_OCTETS_MAX).contains(&secret.len());
+        let fits =
+            |secret: &String| (SECRET_OCTETS_MIN..=SECRET_OCTETS_MAX).contains(&unmarked(secret).0.len());
         let good = (1..=SECRETS_MAX).contains(&secrets.len()) && secrets.iter().all(fits);
         if good { Ok(Self(secrets)) } else { Err(SecretsError) }
     }
@@ -87,7 +98,7 @@ impl SrsSecrets {
         if !local.is_ascii() || local.starts_with('"') || path.domain().is_literal() {
             return None;
         }
-        let secret = self.0.first()?;
+        let (secret, _) = unmarked(self.0.first()?);
         let text = match tag(local) {
             Some(('0', rest)) => again(secret, domain, rest),
             Some((_, _)) => match parse(local) {
@@ -114,7 +125,8 @@ impl SrsSecrets {
             Parsed::First { hash, day, domain, local } => (hash, vec![day, domain, local]),
             Parsed::Again { hash, domain, rest } => (hash, vec![domain, rest]),
         };
-        if !self.0.iter().any(|secret| is_hash(hash, &hash_of(secret, &parts))) {
+        let opens = |(secret, least): (&str, usize)| is_hash(hash, &hash_of(secret, &parts), least);
+        if !self.0.iter().any(|secret| opens(unmarked(secret))) {
             return Err(SrsError::Wrong);
         }
         let (local, domain) = match parsed {
@@ -134,11 +146,11 @@ impl SrsSecrets {
 }
 
 fn first(secret: &str, day: &str, domain: &str, local: &str) -> String {
-    format!("SRS0={}={day}={domain}={local}", hash_of(secret, &[day, domain, local]))
+    format!("SRS0={}={day}={domain}={local}", written(secret, &[day, domain, local]))
 }
 
 fn again(secret: &str, domain: &str, rest: &str) -> String {
-    format!("SRS1={}={domain}={rest}", hash_of(secret, &[domain, rest]))
+    format!("SRS1={}={domain}={rest}", written(secret, &[domain, rest]))
 }
 
 /// The digit and what follows it, of a local part that begins with `SRS0` or `SRS1` and a separator.
@@ -162,19 +174,32 @@ fn parse(local: &str) -> Option<Parsed<'_>> {
     Some(Parsed::First { hash, day, domain, local })
 }
 
-/// The first characters of the HMAC of all parts in lower case, in base 64.
+/// The hash as it stands in an address of ours.
+fn written(secret: &str, parts: &[&str]) -> String {
+    let mut hash = hash_of(secret, parts);
+    hash.truncate(HASH_CHARS);
+    hash
+}
+
+/// The HMAC of all parts in lower case, in base 64.
 fn hash_of(secret: &str, parts: &[&str]) -> String {
     let Ok(mut mac) = Hmac::<Sha1>::new_from_slice(secret.as_bytes()) else { return String::new() };
     parts.iter().for_each(|part| mac.update(part.to_ascii_lowercase().as_bytes()));
-    let mut text = STANDARD.encode(mac.finalize().into_bytes());
-    text.truncate(HASH_CHARS);
-    text
+    STANDARD.encode(mac.finalize().into_bytes())
 }
 
-/// Hosts on the way fold the case of a local part: so does this.
-fn is_hash(given: &str, known: &str) -> bool {
-    let (given, known) = (given.to_ascii_lowercase(), known.to_ascii_lowercase());
-    known.len() == HASH_CHARS && bool::from(given.as_bytes().ct_eq(known.as_bytes()))
+/// Whether this is the beginning of the hash, of `least` characters or more. Hosts on the way fold the case of a local
+/// part: so does this. postsrsd writes the alphabet of RFC 4648 section 5 since 2.2.6, others that of section 4.
+fn is_hash(given: &str, known: &str, least: usize) -> bool {
+    let folded = |c: char| match c {
+        '-' => '+',
+        '_' => '/',
+        c => c.to_ascii_lowercase(),
+    };
+    let given: String = given.chars().map(folded).collect();
+    let known: String = known.trim_end_matches('=').chars().map(folded).collect();
+    let same = |known: &str| bool::from(given.as_bytes().ct_eq(known.as_bytes()));
+    given.len() >= least && known.get(..given.len()).is_some_and(same)
 }
 
 const fn today(now: UnixTime) -> u64 {
@@ -255,6 +280,53 @@ mod tests {
         assert_eq!(other.open(&at(KNOWN), NOW), Some(Err(SrsError::Wrong)));
         let newer = SrsSecrets::try_from(vec!["y".repeat(16), secrets().0[0].clone()]).unwrap();
         assert!(newer.open(&at(KNOWN), NOW).unwrap().is_ok(), "an older secret still opens");
+    }
+
+    /// Symptom: bounces to addresses that postsrsd had written before the move were refused. Cause: it writes four
+    /// characters of the hash, since 2.2.6 in the other alphabet.
+    #[test]
+    fn addresses_that_postsrsd_wrote_are_opened_with_its_secret_when_it_is_marked() {
+        let secret = "0123456789abcdef01234567";
+        let parts = ["JN", "example.net", "bob29"];
+        let hash = hash_of(secret, &parts);
+        assert!(hash.get(..4).is_some_and(|start| start.contains(['+', '/'])), "{hash}");
+        let others: String = hash
+            .chars()
+            .map(|c| {
+                if c == '+' {
+                    '-'
+                } else if c == '/' {
+                    '_'
+                } else {
+                    c
+                }
+            })
+            .collect();
+        let open = |secrets: &[&str], hash: &str| {
+            let secrets =
+                SrsSecrets::try_from(secrets.iter().map(ToString::to_string).collect::<Vec<_>>()).unwrap();
+            let address = at(&format!("SRS0={hash}=JN=example.net=bob29@example.org"));
+            secrets.open(&address, NOW).unwrap().is_ok()
+        };
+        let marked = format!("postsrsd:{secret}");
+        let own = "x".repeat(16);
+        for hash in [&hash, &others] {
+            for (chars, by_own, by_marked) in
+                [(3, false, false), (4, false, true), (5, false, true), (6, true, true), (27, true, true)]
+            {
+                let hash = &hash[..chars];
+                assert_eq!(open(&[secret], hash), by_own, "{hash}");
+                assert_eq!(open(&[&own, &marked], hash), by_marked, "{hash}");
+            }
+            assert!(!open(&[&own, &marked], &hash[..28]) && !open(&[&own, &marked], ""), "{hash}");
+        }
+        let writes = |secret: &str| {
+            let secrets = SrsSecrets::try_from(vec![secret.to_owned()]).unwrap();
+            secrets.rewrite(&at("bob29@example.net"), &Domain::parse("example.org").unwrap(), NOW)
+        };
+        assert!(writes(secret).is_some());
+        assert_eq!(writes(secret), writes(&marked), "the mark is no part of the secret");
+        assert!(SrsSecrets::try_from(vec![format!("postsrsd:{}", "x".repeat(15))]).is_err());
     }
 
     #[test]

@@ -25,6 +25,13 @@ impl Field<'_> {
         self.name.eq_ignore_ascii_case(name.as_bytes())
     }
 
+    /// Whether more than blanks stand between the name and its colon: then it is no field, see [`look_alikes`].
+    #[must_use]
+    pub fn is_only_alike(&self) -> bool {
+        let behind = self.raw.get(self.name.len()..).unwrap_or_default();
+        behind.iter().take_while(|octet| **octet != b':').any(|octet| !matches!(octet, b' ' | b'\t'))
+    }
+
     /// The value on one line, white space at both ends removed (RFC 5322 section 2.2.3), octets that are
     /// not UTF-8 replaced.
     #[must_use]
@@ -44,18 +51,36 @@ pub fn body_offset(message: &[u8]) -> usize {
     memmem::find(message, b"\r\n\r\n").map_or(message.len(), |at| at + 4)
 }
 
-/// The fields of a message, or of its header section alone, in order. Lines that are no field (no colon)
-/// are passed over as part of the field before them; the walk ends at the empty line.
+/// The fields of a message, or of its header section alone, in order. Lines that are no field (no colon, or a name
+/// that no field has) are passed over; the walk ends at the empty line. Blanks may stand before the colon, a fold may
+/// not (RFC 5322 section 4.5).
 #[must_use]
 pub fn fields(message: &[u8]) -> Fields<'_> {
-    Fields { message, at: 0 }
+    Fields { message, at: 0, names: Names::OnOneLine }
 }
 
-/// See [`fields`].
+/// As [`fields`], and with them what is none only because a line ends, or other white space than blanks stands, between
+/// its name and its colon. Some programs take that for a field. For whoever takes fields out, or asks whether another program may see one: never for reading.
+#[must_use]
+pub fn look_alikes(message: &[u8]) -> Fields<'_> {
+    Fields { message, at: 0, names: Names::FoldedAsWell }
+}
+
+/// What may stand between a name and its colon.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Names {
+    /// Blanks.
+    OnOneLine,
+    /// Any white space, line ends too.
+    FoldedAsWell,
+}
+
+/// See [`fields`] and [`look_alikes`].
 #[derive(Debug, Clone)]
 pub struct Fields<'a> {
     message: &'a [u8],
     at: usize,
+    names: Names,
 }
 
 impl<'a> Iterator for Fields<'a> {
@@ -72,13 +97,24 @@ impl<'a> Iterator for Fields<'a> {
             self.at = start + length;
             let raw = &rest[..length];
             if let Some(colon) = memchr(b':', raw) {
-                let name = raw[..colon].trim_ascii_end();
+                let name = self.names.trim_end(&raw[..colon]);
                 if !name.is_empty() && name.iter().all(u8::is_ascii_graphic) {
                     let value = strip_line_end(&raw[colon + 1..]);
                     return Some(Field { name, value, raw, offset: start });
                 }
             }
         }
+    }
+}
+
+impl Names {
+    fn trim_end(self, name: &[u8]) -> &[u8] {
+        let is_part = |octet: &u8| match self {
+            Self::OnOneLine => !matches!(octet, b' ' | b'\t'),
+            Self::FoldedAsWell => !octet.is_ascii_whitespace(),
+        };
+        let end = name.iter().rposition(is_part).map_or(0, |last| last + 1);
+        name.get(..end).unwrap_or_default()
     }
 }
 
@@ -136,6 +172,26 @@ mod tests {
         assert_eq!(body_offset(b"\r\nbody"), 2);
         assert_eq!(body_offset(b"A: b\r\n"), 6);
         assert_eq!(fields(b"\r\nA: b\r\n").count(), 0);
+    }
+
+    /// Symptom: `From`, a line end, a blank and `: ann@far.example` was the author for DMARC, for ENVELOPE and for
+    /// signatures. Cause: all white space was cut off a name, line ends too. Analysis: RFC 5322 section 4.5 has blanks
+    /// there; programs do not agree on a fold, so it is nobody's author, and what is taken out is taken out so, too.
+    #[test]
+    fn a_name_that_is_folded_before_its_colon_is_no_field_but_looks_like_one() {
+        let message = b"From\r\n : a\r\nTo \t: b\r\nX-Y\r\n\t\r\n : c\r\n\td\r\nA\r\n b: e\r\nZ: f\r\n";
+        let names = |found: Fields<'_>| {
+            found
+                .map(|field| (String::from_utf8_lossy(field.name).into_owned(), field.is_only_alike()))
+                .collect::<Vec<_>>()
+        };
+        let named = |name: &str, folded| (name.to_owned(), folded);
+        assert_eq!(names(fields(message)), [named("To", false), named("Z", false)]);
+        let all = [named("From", true), named("To", false), named("X-Y", true), named("Z", false)];
+        assert_eq!(names(look_alikes(message)), all);
+        let folded = look_alikes(message).nth(2).unwrap();
+        assert_eq!((folded.raw, folded.value), (&b"X-Y\r\n\t\r\n : c\r\n\td\r\n"[..], &b" c\r\n\td"[..]));
+        assert!(find(message, "From").is_none());
     }
 
     #[test]

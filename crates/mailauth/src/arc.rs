@@ -10,7 +10,7 @@ mod set;
 mod tests;
 
 use mail::UnixTime;
-use mail::header;
+use mail::header::{self, Field};
 use serde::Serialize;
 
 use self::set::{ChainStatus, Set, Sets};
@@ -88,7 +88,12 @@ impl Chain {
     /// Reads the ARC fields of a header section, with or without the empty line at its end.
     #[must_use]
     pub fn parse(header: &[u8]) -> Self {
-        Self(Sets::parse(header::fields(header)))
+        Self::of(header::fields(header))
+    }
+
+    /// The same of fields that were found already.
+    pub(crate) fn of<'a>(fields: impl Iterator<Item = Field<'a>>) -> Self {
+        Self(Sets::parse(fields))
     }
 
     /// Whether the message has no ARC field at all.
@@ -106,8 +111,12 @@ impl Chain {
 
     /// Asks for the keys, all at once: two for each set at most.
     pub async fn keys(&self, resolver: &impl Resolver) -> Keys {
-        let marks = self.wanted().iter().flat_map(|set| [&set.message.mark, &set.seal.mark]);
-        Keys::ask(marks, resolver).await
+        Keys::ask(self.marks(), resolver).await
+    }
+
+    /// Those whose keys are wanted.
+    pub(crate) fn marks(&self) -> impl Iterator<Item = &Mark> {
+        self.wanted().iter().flat_map(|set| [&set.message.mark, &set.seal.mark])
     }
 
     /// The sets, when there is a point in verifying them.
@@ -122,6 +131,19 @@ impl Chain {
     /// `keys` were made by [`Chain::body_hashes`] and [`Chain::keys`].
     #[must_use]
     pub fn verify(&self, header: &[u8], body: &FinishedHashes, keys: &Keys, now: UnixTime) -> ArcVerdict {
+        let wanted = if self.wanted().is_empty() { &[] } else { header };
+        self.verify_in(&HeaderFields::new(wanted), body, keys, now)
+    }
+
+    /// The same of a header section whose fields were found already. They are looked at only where the chain is to be
+    /// verified.
+    pub(crate) fn verify_in(
+        &self,
+        fields: &HeaderFields<'_>,
+        body: &FinishedHashes,
+        keys: &Keys,
+        now: UnixTime,
+    ) -> ArcVerdict {
         let sets = match &self.0 {
             Ok(sets) => sets,
             Err(problem) => return ArcVerdict::fail(problem.clone(), Vec::new()),
@@ -137,8 +159,7 @@ impl Chain {
             };
         }
         let sealers = sets.all().iter().map(|set| set.seal.mark.domain.clone()).collect();
-        let fields = HeaderFields::new(header);
-        let message = Message { fields: &fields, body, keys, now };
+        let message = Message { fields, body, keys, now };
         match message.verify(sets) {
             Ok(oldest_pass) => ArcVerdict {
                 result: ArcResult::Pass,

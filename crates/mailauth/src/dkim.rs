@@ -26,7 +26,7 @@ use self::key::KeyRecord;
 pub use self::key::Keys;
 pub use self::signature::Algorithm;
 use self::signature::{BASE64, FIELD_OCTETS_MAX, Mark, Problem, Scope, domain};
-use self::tag_list::{TagList, is_white};
+use self::tag_list::{TagList, quoted_printable};
 use crate::dns::Resolver;
 
 /// Signatures of one message that are looked at, from the top. RFC 6376 section 6.1 allows a limit.
@@ -78,8 +78,8 @@ pub struct DkimVerdict {
     pub domain: String,
     /// `s=`; empty when the signature can't be read.
     pub selector: String,
-    /// `i=`, or what stands for it: `@` and the domain. Not a safe word: the part before the `@` is free text
-    /// without control characters and `;`. Empty when the signature can't be read.
+    /// `i=`, or what stands for it: `@` and the domain; decoded. Not a safe word: the part before the `@` is free text
+    /// without control characters. Empty when the signature can't be read.
     pub agent: String,
     /// `a=`.
     pub algorithm: Option<Algorithm>,
@@ -121,12 +121,13 @@ impl Signature {
         }
         let mark = Mark::parse(&tags)?;
         let scope = Scope::parse(&tags)?;
-        let agent: String = match tags.value("i") {
-            Some(agent) => agent.chars().filter(|c| !is_white(*c)).collect(),
-            None => format!("@{}", mark.domain),
+        let agent = match tags.value("i") {
+            Some(agent) => quoted_printable(agent),
+            None => Some(format!("@{}", mark.domain)),
         };
-        let place = agent.rsplit_once('@').and_then(|(_, place)| domain(place));
-        let place = place.ok_or_else(|| Problem::syntax("i= is not an identity"))?;
+        let no_identity = || Problem::syntax("i= is not an identity");
+        let agent = agent.ok_or_else(no_identity)?;
+        let place = agent.rsplit_once('@').and_then(|(_, place)| domain(place)).ok_or_else(no_identity)?;
         let agent_below = match place.strip_suffix(&mark.domain) {
             Some("") => false,
             Some(above) if above.ends_with('.') => true,
@@ -268,7 +269,12 @@ impl Signatures {
     /// Reads the DKIM-Signature fields of a header section, with or without the empty line at its end.
     #[must_use]
     pub fn parse(header: &[u8]) -> Self {
-        let mut signatures = header::fields(header).filter(|field| field.is("DKIM-Signature"));
+        Self::of(header::fields(header))
+    }
+
+    /// The same of fields that were found already.
+    pub(crate) fn of<'a>(fields: impl Iterator<Item = Field<'a>>) -> Self {
+        let mut signatures = fields.filter(|field| field.is("DKIM-Signature"));
         let found = signatures.by_ref().take(SIGNATURES_MAX).map(|field| Found::new(&field)).collect();
         Self { found, more: signatures.count() }
     }
@@ -287,7 +293,12 @@ impl Signatures {
 
     /// Asks for the keys, all at once. What DNS does not answer shows in the verdicts.
     pub async fn keys(&self, resolver: &impl Resolver) -> Keys {
-        Keys::ask(self.usable().map(|signature| &signature.mark), resolver).await
+        Keys::ask(self.marks(), resolver).await
+    }
+
+    /// Those whose keys are wanted.
+    pub(crate) fn marks(&self) -> impl Iterator<Item = &Mark> {
+        self.usable().map(|signature| &signature.mark)
     }
 
     fn usable(&self) -> impl Iterator<Item = &Signature> {
@@ -305,11 +316,21 @@ impl Signatures {
         keys: &Keys,
         now: UnixTime,
     ) -> Vec<DkimVerdict> {
-        if self.found.is_empty() {
-            return Vec::new();
+        match self.is_empty() {
+            true => Vec::new(),
+            false => self.verify_in(&HeaderFields::new(header), body, keys, now),
         }
-        let fields = HeaderFields::new(header);
-        let message = Message { fields: &fields, body, keys, now };
+    }
+
+    /// The same of a header section whose fields were found already.
+    pub(crate) fn verify_in(
+        &self,
+        fields: &HeaderFields<'_>,
+        body: &FinishedHashes,
+        keys: &Keys,
+        now: UnixTime,
+    ) -> Vec<DkimVerdict> {
+        let message = Message { fields, body, keys, now };
         let mut verdicts: Vec<DkimVerdict> = self.found.iter().map(|found| found.verdict(&message)).collect();
         if self.more > 0 {
             let unread = Err(Problem::new(DkimResult::Policy, ""));

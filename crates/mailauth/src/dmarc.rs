@@ -8,10 +8,10 @@ mod tests;
 use std::collections::HashMap;
 use std::fmt;
 
+use mail::header::Field;
 use serde::{Deserialize, Serialize};
 
-use crate::dkim::join::join_all;
-use crate::dns::{LookupError, RecordType, Resolver, texts};
+use crate::dns::{Answers, LookupError, Record as DnsRecord, RecordType, Resolver};
 use record::DmarcRecord;
 pub use record::{AlignmentMode, Policy, Psd};
 
@@ -85,6 +85,8 @@ pub struct Dmarc {
     pub record_domain: Option<String>,
     /// What decided, or what was wrong.
     pub reason: String,
+    /// What is wrong with the `From` field, whatever the result: which author a mail program shows is not known then.
+    pub flaw: Option<Flaw>,
 }
 
 impl Dmarc {
@@ -98,6 +100,39 @@ impl Dmarc {
             organizational: domain.to_owned(),
             record_domain: None,
             reason: reason.into(),
+            flaw: None,
+        }
+    }
+}
+
+/// Why it can't be told from the header section whose message it is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Flaw {
+    /// There is no `From` field.
+    Missing,
+    /// There are several, or one of them is none only because its name is folded before its colon: programs do not
+    /// agree on which one they show.
+    Several,
+    /// There is no field but one that looks like it.
+    Alike,
+    /// The field has no address with a domain.
+    Nobody,
+    /// This in it is no domain. A stranger's words, without control characters.
+    NoDomain(String),
+    /// It has more than [`AUTHOR_DOMAINS_MAX`] domains.
+    Many,
+}
+
+impl fmt::Display for Flaw {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Missing => f.write_str("there is no From field"),
+            Self::Several => f.write_str("there is more than one From field"),
+            Self::Alike => f.write_str("a line ends between the name of the From field and its colon"),
+            Self::Nobody => f.write_str("the From field has no address"),
+            Self::NoDomain(said) => write!(f, "'{said}' in the From field is no domain"),
+            Self::Many => write!(f, "the From field has more than {AUTHOR_DOMAINS_MAX} domains"),
         }
     }
 }
@@ -119,68 +154,83 @@ pub struct Authors {
     /// Their domains, in A-labels, each once; of all `From` fields, and at most [`AUTHOR_DOMAINS_MAX`].
     pub domains: Vec<String>,
     /// What is wrong with the `From` field, if something is.
-    pub flaw: Option<String>,
+    pub flaw: Option<Flaw>,
 }
 
 impl Authors {
-    /// Reads a header section. Where there are several `From` fields, nobody knows which one a mail program shows.
+    /// Reads a header section. Where there are several `From` fields, or what only looks like one, nobody knows which a
+    /// mail program shows: all are read.
     #[must_use]
     pub fn of(header: &[u8]) -> Self {
+        Self::among(mail::header::look_alikes(header))
+    }
+
+    /// The same of fields that were found already, and what looks like fields.
+    pub(crate) fn among<'a>(look_alikes: impl Iterator<Item = Field<'a>>) -> Self {
         let mut authors = Self::default();
-        let mut fields = 0;
-        for field in mail::header::fields(header).filter(|field| field.is("From")) {
+        let (mut fields, mut alike) = (0, false);
+        for field in look_alikes.filter(|field| field.is("From")) {
             fields += 1;
+            alike |= field.is_only_alike();
             let entries = mail::address_list::parse(field.value);
             for mailbox in mail::address_list::mailboxes(&entries) {
                 authors.add(&mailbox.domain);
             }
         }
         match fields {
-            0 => authors.flaw = Some("there is no From field".to_owned()),
-            1 if authors.domains.is_empty() => authors.spoil("the From field has no address".to_owned()),
+            0 => authors.flaw = Some(Flaw::Missing),
+            1 if alike => authors.flaw = Some(Flaw::Alike),
+            1 if authors.domains.is_empty() => authors.spoil(Flaw::Nobody),
             1 => {}
-            _ => authors.flaw = Some("there is more than one From field".to_owned()),
+            _ => authors.flaw = Some(Flaw::Several),
         }
         authors
     }
 
     fn add(&mut self, domain: &str) {
         match mail::Domain::parse(domain.trim_end_matches('.')) {
-            Err(_) => self.spoil(format!("'{}' in the From field is no domain", domain.escape_debug())),
+            Err(_) => self.spoil(Flaw::NoDomain(domain.escape_debug().to_string())),
             Ok(domain) if self.domains.iter().any(|known| known == domain.as_str()) => {}
-            Ok(_) if self.domains.len() == AUTHOR_DOMAINS_MAX => {
-                self.spoil(format!("the From field has more than {AUTHOR_DOMAINS_MAX} domains"));
-            }
+            Ok(_) if self.domains.len() == AUTHOR_DOMAINS_MAX => self.spoil(Flaw::Many),
             Ok(domain) => self.domains.push(domain.as_str().to_owned()),
         }
     }
 
+    /// The names whose TXT records a check will want: they can be asked for while the body still comes in.
+    pub(crate) fn questions(&self) -> Vec<String> {
+        let mut names = Vec::new();
+        for domain in &self.domains {
+            let mut target = Some(domain.clone());
+            while let Some(name) = target {
+                names.push(format!("_dmarc.{name}"));
+                target = above(&name);
+            }
+        }
+        names
+    }
+
     /// The first flaw is the one that is told.
-    fn spoil(&mut self, flaw: String) {
+    fn spoil(&mut self, flaw: Flaw) {
         self.flaw.get_or_insert(flaw);
     }
-}
-
-/// Asks for the records that [`check`] will want of the authors' domains, all at once. With a resolver that
-/// remembers, `check` finds the answers there: this can run while the body still comes in.
-pub async fn ask_ahead(resolver: &impl Resolver, header: &[u8]) {
-    let mut names = Vec::new();
-    for domain in Authors::of(header).domains {
-        let mut target = Some(domain);
-        while let Some(name) = target {
-            names.push(format!("_dmarc.{name}"));
-            target = above(&name);
-        }
-    }
-    join_all(names.iter().map(|name| resolver.lookup(name, RecordType::Txt))).await;
 }
 
 /// Checks a message by its header section. Of several authors' domains, the one that is worst off decides. With a
 /// flaw in the `From` field the result is [`DmarcResult::PermError`], unless a domain in it fails: nobody escapes
 /// an owner's policy by breaking the field that it is about.
 pub async fn check(resolver: &impl Resolver, header: &[u8], vouching: Vouching<'_>) -> Dmarc {
-    let authors = Authors::of(header);
-    let mut walks = Walks { resolver, done: HashMap::new() };
+    check_authors(resolver, &Authors::of(header), &Answers::default(), vouching).await
+}
+
+/// As [`check`], of authors who were read before, with the answers to their [`Authors::questions`]. What DNS could not
+/// answer then is asked once more.
+pub(crate) async fn check_authors(
+    resolver: &impl Resolver,
+    authors: &Authors,
+    answers: &Answers,
+    vouching: Vouching<'_>,
+) -> Dmarc {
+    let mut walks = Walks { resolver, answers, done: HashMap::new() };
     let mut worst: Option<Dmarc> = None;
     for domain in &authors.domains {
         let found = walks.check(domain, vouching).await;
@@ -188,10 +238,16 @@ pub async fn check(resolver: &impl Resolver, header: &[u8], vouching: Vouching<'
             worst = Some(found);
         }
     }
-    match (worst, authors.flaw) {
-        (Some(worst), None) => worst,
-        (Some(worst), Some(_)) if matches!(worst.result, DmarcResult::Fail | DmarcResult::TempError) => worst,
-        (_, flaw) => Dmarc::bare(DmarcResult::PermError, "", flaw.unwrap_or_default()),
+    let flaw = authors.flaw.clone();
+    match worst {
+        Some(worst) if flaw.is_none() => worst,
+        Some(worst) if matches!(worst.result, DmarcResult::Fail | DmarcResult::TempError) => {
+            Dmarc { flaw, ..worst }
+        }
+        _ => {
+            let reason = flaw.as_ref().map_or_else(String::new, ToString::to_string);
+            Dmarc { flaw, ..Dmarc::bare(DmarcResult::PermError, "", reason) }
+        }
     }
 }
 
@@ -223,6 +279,8 @@ struct Walk {
 /// Walks that are done, since alignment asks for several.
 struct Walks<'r, R> {
     resolver: &'r R,
+    /// Those that are known already.
+    answers: &'r Answers,
     done: HashMap<String, Walk>,
 }
 
@@ -269,6 +327,7 @@ impl<R: Resolver> Walks<'_, R> {
             organizational,
             record_domain: Some(found.domain),
             reason,
+            flaw: None,
         }
     }
 
@@ -337,12 +396,19 @@ impl<R: Resolver> Walks<'_, R> {
         let mut target = domain.to_owned();
         loop {
             let name = format!("_dmarc.{target}");
-            let texts = match texts(self.resolver, &name).await {
-                Ok(texts) => texts,
-                Err(error) if error.is_void() => Vec::new(),
-                Err(error) => return Err((name, error)),
+            let answer = match self.answers.of(&name) {
+                Some(known) if !matches!(known, Err(LookupError::Temporary(_))) => known.clone(),
+                _ => self.resolver.lookup(&name, RecordType::Txt).await,
             };
-            let mut records = texts.iter().filter_map(|text| DmarcRecord::parse(text));
+            let found = match &answer {
+                Ok(records) => &records[..],
+                Err(error) if error.is_void() => &[],
+                Err(error) => return Err((name, error.clone())),
+            };
+            let mut records = found.iter().filter_map(|record| match record {
+                DnsRecord::Txt(text) => DmarcRecord::parse(text),
+                _ => None,
+            });
             // Several records are as good as none.
             if let (Some(record), None) = (records.next(), records.next()) {
                 let ends = record.psd != Psd::Unknown;

@@ -7,6 +7,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use serde::{Serialize, Serializer};
 
+use crate::dkim::join::join_all;
+
 /// A type of resource records.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum RecordType {
@@ -133,6 +135,26 @@ pub async fn texts(resolver: &impl Resolver, name: &str) -> Result<Vec<Vec<u8>>,
         _ => None,
     });
     Ok(texts.collect())
+}
+
+/// Answers to questions for TXT records, by name.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Answers(Vec<(String, Answer)>);
+
+impl Answers {
+    /// Asks for all names, side by side, each once.
+    pub(crate) async fn ask(mut names: Vec<String>, resolver: &impl Resolver) -> Self {
+        names.sort_unstable();
+        names.dedup();
+        let answers = join_all(names.iter().map(|name| resolver.lookup(name, RecordType::Txt))).await;
+        Self(names.into_iter().zip(answers).collect())
+    }
+
+    /// What came back for a name that was asked for.
+    pub(crate) fn of(&self, name: &str) -> Option<&Answer> {
+        let place = self.0.binary_search_by(|(known, _)| known.as_str().cmp(name)).ok()?;
+        self.0.get(place).map(|(_, answer)| answer)
+    }
 }
 
 /// A question and what came back.

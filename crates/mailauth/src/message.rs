@@ -1,12 +1,14 @@
 //! All of it for one message: who vouches for it, and what that means for its author's domain.
 
+use mail::header::{self, Field};
 use mail::{Finding, UnixTime};
 use serde::Serialize;
 
 use crate::arc::{ArcResult, ArcVerdict, Chain};
+use crate::dkim::fields::HeaderFields;
 use crate::dkim::{BodyHashes, DkimResult, DkimVerdict, FinishedHashes, Keys, Signatures};
-use crate::dmarc::{self, Dmarc, DmarcResult, Vouching};
-use crate::dns::Resolver;
+use crate::dmarc::{self, Authors, Dmarc, DmarcResult, Vouching};
+use crate::dns::{Answers, Resolver};
 use crate::spf::{Identity, Spf, SpfResult};
 
 /// A message's header section, read once for everything that needs it.
@@ -15,15 +17,35 @@ pub struct Header {
     raw: Vec<u8>,
     signatures: Signatures,
     chain: Chain,
+    authors: Authors,
+    hops: u32,
+}
+
+/// What DNS says about a header section: keys and policies, as far as they can be asked for before the body is there.
+#[derive(Debug, Default)]
+pub struct Known {
+    dkim: Keys,
+    arc: Keys,
+    policies: Answers,
 }
 
 impl Header {
     /// Reads a header section, with or without the empty line at its end. The caller bounds it.
     #[must_use]
     pub fn parse(raw: Vec<u8>) -> Self {
-        let signatures = Signatures::parse(&raw);
-        let chain = Chain::parse(&raw);
-        Self { raw, signatures, chain }
+        let all: Vec<Field<'_>> = header::look_alikes(&raw).collect();
+        let fields = || all.iter().filter(|field| !field.is_only_alike()).copied();
+        let signatures = Signatures::of(fields());
+        let chain = Chain::of(fields());
+        let authors = Authors::among(all.iter().copied());
+        let hops = u32::try_from(fields().filter(|field| field.is("Received")).count()).unwrap_or(u32::MAX);
+        Self { raw, signatures, chain, authors, hops }
+    }
+
+    /// Its `Received` fields: how many hosts it has passed.
+    #[must_use]
+    pub const fn hops(&self) -> u32 {
+        self.hops
     }
 
     /// The header section as it came.
@@ -38,28 +60,28 @@ impl Header {
         self.signatures.body_hashes().and(self.chain.body_hashes())
     }
 
-    /// Asks for the keys of the signatures.
-    pub async fn dkim_keys(&self, resolver: &impl Resolver) -> Keys {
-        self.signatures.keys(resolver).await
+    /// Asks for the keys of the signatures and of the chain, and for the policies of the authors' domains, all at once.
+    pub async fn ask(&self, resolver: &impl Resolver) -> Known {
+        let marks = || self.signatures.marks().chain(self.chain.marks());
+        let names = marks().map(|mark| mark.key_name()).chain(self.authors.questions()).collect();
+        let answers = Answers::ask(names, resolver).await;
+        let dkim = Keys::among(self.signatures.marks(), &answers);
+        let arc = Keys::among(self.chain.marks(), &answers);
+        Known { dkim, arc, policies: answers }
     }
 
-    /// Asks for the keys of the ARC chain.
-    pub async fn arc_keys(&self, resolver: &impl Resolver) -> Keys {
-        self.chain.keys(resolver).await
-    }
-
-    /// The verdicts. `trusted_sealers` are domains in lower case whose ARC chain may stand for DMARC.
+    /// The verdicts. `known` comes from [`Header::ask`]; what could not be asked before is asked now. `trusted_sealers`
+    /// are domains in lower case whose ARC chain may stand for DMARC.
     pub async fn authenticate(
         &self,
         resolver: &impl Resolver,
         body: &FinishedHashes,
-        keys: (&Keys, &Keys),
+        known: &Known,
         spf: Spf,
         now: UnixTime,
         trusted_sealers: &[String],
     ) -> Authentication {
-        let dkim = self.signatures.verify(&self.raw, body, keys.0, now);
-        let arc = self.chain.verify(&self.raw, body, keys.1, now);
+        let (dkim, arc) = self.verify(body, known, now);
         let signers: Vec<&str> = dkim
             .iter()
             .filter(|signature| signature.result == DkimResult::Pass)
@@ -72,7 +94,7 @@ impl Header {
             dkim: &signers,
             unsure,
         };
-        let dmarc = dmarc::check(resolver, &self.raw, vouching).await;
+        let dmarc = dmarc::check_authors(resolver, &self.authors, &known.policies, vouching).await;
         let vouched_by = match (dmarc.result, arc.result) {
             (DmarcResult::Fail, ArcResult::Pass) if arc.covers_from => {
                 self.trusted_sealer(&arc.sealers, trusted_sealers)
@@ -80,6 +102,14 @@ impl Header {
             _ => None,
         };
         Authentication { spf, dkim, dmarc, arc, vouched_by }
+    }
+
+    /// DKIM and ARC. The fields are sorted once for both, and for a message that has neither not at all.
+    fn verify(&self, body: &FinishedHashes, known: &Known, now: UnixTime) -> (Vec<DkimVerdict>, ArcVerdict) {
+        let wanted = if self.signatures.is_empty() && self.chain.is_empty() { &[] } else { &self.raw[..] };
+        let fields = HeaderFields::new(wanted);
+        let dkim = self.signatures.verify_in(&fields, body, &known.dkim, now);
+        (dkim, self.chain.verify_in(&fields, body, &known.arc, now))
     }
 
     /// The trusted host that saw DMARC pass before others changed the message: everybody who sealed it since
@@ -101,7 +131,7 @@ impl Header {
 
     /// Whether the ARC-Authentication-Results of an instance say that DMARC passed.
     fn saw_dmarc_pass(&self, instance: usize) -> bool {
-        let fields = mail::header::fields(&self.raw).filter(|field| field.is("ARC-Authentication-Results"));
+        let fields = header::fields(&self.raw).filter(|field| field.is("ARC-Authentication-Results"));
         let mut results = fields.filter_map(|field| {
             let text = field.unfolded();
             let (number, results) = text.split_once(';')?;

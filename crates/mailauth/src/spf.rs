@@ -16,7 +16,7 @@ use evaluate::Evaluation;
 
 /// Most terms of a check that ask DNS (RFC 7208 section 4.6.4).
 pub const LOOKUPS_MAX: u32 = 10;
-/// Most answers without records (RFC 7208 section 4.6.4).
+/// Most terms with an answer that has no records (RFC 7208 section 4.6.4).
 pub const VOID_LOOKUPS_MAX: u32 = 2;
 /// Most hosts of one `mx`, and most names of one address that `ptr` looks at (RFC 7208 section 4.6.4).
 pub const NAMES_MAX: usize = 10;
@@ -105,12 +105,23 @@ pub struct Spf {
     pub explanation: Option<String>,
     /// What decided, or what was wrong.
     pub reason: String,
-    /// The terms that were tried, in order, one line each.
+    /// The terms that were tried, in order, one line each; empty unless [`check_with_path`] was asked.
     pub path: Vec<String>,
 }
 
 /// Checks the reverse-path of a message; for the null one, the client's own name.
 pub async fn check(resolver: &impl Resolver, query: &Query<'_>) -> Spf {
+    let (evaluation, identity) = prepare(resolver, query);
+    evaluation.run(identity).await
+}
+
+/// As [`check`], and keeps the path to the result, for people who want to see it.
+pub async fn check_with_path(resolver: &impl Resolver, query: &Query<'_>) -> Spf {
+    let (evaluation, identity) = prepare(resolver, query);
+    evaluation.with_path().run(identity).await
+}
+
+fn prepare<'a, R: Resolver>(resolver: &'a R, query: &'a Query<'a>) -> (Evaluation<'a, R>, Identity) {
     let identity = if query.mail_from.is_empty() { Identity::Helo } else { Identity::MailFrom };
     let (local, domain) = match query.mail_from.rsplit_once('@') {
         Some((local, domain)) => (local, domain),
@@ -118,7 +129,7 @@ pub async fn check(resolver: &impl Resolver, query: &Query<'_>) -> Spf {
         None => ("", query.mail_from),
     };
     let local = if local.is_empty() { "postmaster" } else { local };
-    Evaluation::new(resolver, query, local, domain).run(identity).await
+    (Evaluation::new(resolver, query, local, domain), identity)
 }
 
 /// Checks what the client calls itself, whatever the reverse-path is.

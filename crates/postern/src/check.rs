@@ -5,6 +5,7 @@ mod destination;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 
+use mailauth::dmarc::{DmarcResult, Flaw, Policy};
 use mailauth::dns::{Asked, Journal};
 use mailauth::message::{Authentication, Header};
 use mailauth::spf::{self, Spf};
@@ -71,7 +72,7 @@ impl ClientArguments {
             receiver: &self.receiver,
             now: system::now().as_secs(),
         };
-        spf::check(resolver, &query).await
+        spf::check_with_path(resolver, &query).await
     }
 }
 
@@ -98,11 +99,10 @@ pub async fn check_message(arguments: &MessageArguments) -> Result<(), Problem> 
     let mut hashes = header.body_hashes();
     hashes.update(body);
     let hashes = hashes.finish();
-    let keys = (header.dkim_keys(&journal).await, header.arc_keys(&journal).await);
+    let known = header.ask(&journal).await;
     let trusted: Vec<String> =
         arguments.trusted_sealer.iter().map(|name| name.to_ascii_lowercase()).collect();
-    let found =
-        header.authenticate(&journal, &hashes, (&keys.0, &keys.1), spf, system::now(), &trusted).await;
+    let found = header.authenticate(&journal, &hashes, &known, spf, system::now(), &trusted).await;
     if arguments.client.json {
         let mut value = serde_json::to_value(&found).unwrap_or_default();
         if let Value::Object(fields) = &mut value {
@@ -196,11 +196,27 @@ fn message_rows(found: &Authentication) -> Vec<Row> {
     let dmarc = &found.dmarc;
     rows.push(row("dmarc", format!("{} for {} (policy {})", dmarc.result, dmarc.domain, dmarc.policy)));
     rows.push(row("", dmarc.reason.clone()));
+    rows.extend(what_dmarc_means(found).map(|text| row("", text)));
     rows.push(row("arc", format!("{} {}", found.arc.result.as_str(), found.arc.reason).trim_end()));
     rows.extend(
         found.vouched_by.iter().map(|sealer| row("", format!("{sealer} is trusted: DMARC is let pass"))),
     );
     rows
+}
+
+/// What Edge does because of it, where the configuration has its defaults.
+fn what_dmarc_means(found: &Authentication) -> Option<&'static str> {
+    match (&found.dmarc.flaw, found.dmarc.result, found.dmarc.applied) {
+        (Some(Flaw::Several | Flaw::Alike), ..) => {
+            Some("goes to Junk, as nobody knows which author is shown; with other evidence it is refused")
+        }
+        (_, DmarcResult::Fail, _) if found.vouched_by.is_some() => None,
+        (_, DmarcResult::Fail, Policy::Reject) => {
+            Some("goes to Junk; with other evidence it is refused ([policy] dmarc = \"strict\": without)")
+        }
+        (_, DmarcResult::Fail, Policy::Quarantine) => Some("goes to Junk"),
+        _ => None,
+    }
 }
 
 fn print_rows(rows: &[Row]) {

@@ -129,7 +129,8 @@ fn name(role: Role) -> &'static str {
     }
 }
 
-fn parse<C: Checked>(path: &Path, text: &str) -> Result<C, Problem> {
+/// Reads and checks the text of a file of this name.
+pub fn parse<C: Checked>(path: &Path, text: &str) -> Result<C, Problem> {
     let config: C = toml::from_str(text).map_err(|error| syntax_problem(path, text, &error))?;
     config
         .check()

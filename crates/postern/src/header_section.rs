@@ -42,11 +42,12 @@ pub fn hops(raw: &[u8]) -> u32 {
     u32::try_from(header::count(raw, "Received")).unwrap_or(u32::MAX)
 }
 
-/// The header section without the `Authentication-Results` whose value `is_false` (RFC 8601 section 5).
+/// The header section without the `Authentication-Results` whose value `is_false` (RFC 8601 section 5), and without what
+/// another program may take for one.
 pub fn without_results(raw: &[u8], is_false: impl Fn(&[u8]) -> bool) -> Vec<u8> {
     let mut kept = Vec::with_capacity(raw.len());
     let mut from = 0;
-    for field in header::fields(raw).filter(|field| field.is("Authentication-Results")) {
+    for field in header::look_alikes(raw).filter(|field| field.is("Authentication-Results")) {
         if is_false(field.value) {
             kept.extend_from_slice(raw.get(from..field.offset).unwrap_or_default());
             from = field.offset + field.raw.len();
@@ -65,7 +66,8 @@ mod tests {
     #[test]
     fn results_that_claim_to_be_ours_are_taken_out_and_others_stay() {
         let raw = b"Received: x\r\nAuthentication-Results: mx.home.example;\r\n\tspf=pass\r\nX: 1\r\n\
-            authentication-results: other.example; none\r\nAuthentication-Results: (broken\r\n\r\n";
+            authentication-results: other.example; none\r\nAuthentication-Results: (broken\r\n\
+            Authentication-Results\r\n : mx.home.example; dmarc=pass\r\n\r\n";
         let kept = without_results(raw, |value| results::claims(value, "mx.home.example"));
         assert_eq!(
             String::from_utf8(kept).unwrap(),

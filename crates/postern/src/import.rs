@@ -6,6 +6,7 @@
 
 mod main_cf;
 mod maps;
+mod members;
 mod postfix;
 
 use std::path::{Path, PathBuf};

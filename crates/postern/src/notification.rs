@@ -5,8 +5,12 @@
 //! the null reverse-path goes to addresses that it found elsewhere, a header field for example, and is taken: read
 //! receipts (RFC 8098), vacation replies (RFC 3834), reports to the postmaster.
 
+mod form;
+
 use link::{Snapshot, SnapshotDelivery, SrsError, TagError};
-use mail::{Address, EnhancedCode, Reply, UnixTime, address_list, header};
+use mail::{Address, EnhancedCode, Reply, UnixTime};
+
+pub use self::form::Form;
 
 /// The code of the reply for a recipient that does not exist (RFC 3463 section 3.2).
 pub const NO_SUCH_RECIPIENT: EnhancedCode = EnhancedCode(5, 1, 1);
@@ -21,10 +25,14 @@ pub enum Sender {
 }
 
 /// A recipient that exists.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Known {
     /// Whatever the message is.
+    #[default]
     Always,
+    /// By an address that only mail from here carries: a notification to it tells of such mail, as far as three octets
+    /// prove anything. Whoever got such mail knows it for a week.
+    BySignature,
     /// Unless the message is a report of a failure: that should carry a tag. What it is shows at its end; whoever
     /// only asks whether the address exists is answered.
     UnlessFailureNotice,
@@ -44,7 +52,7 @@ pub fn check_recipient(
         // Only what happened to forwarded mail is told to its sender through us.
         (Some(_), Sender::Somebody) => return Err(unknown_recipient()),
         (Some(opened), Sender::Nobody) => {
-            return opened.map(|_| Known::Always).map_err(refuse_rewritten);
+            return opened.map(|_| Known::BySignature).map_err(refuse_rewritten);
         }
         (None, _) => {}
     }
@@ -59,7 +67,10 @@ pub fn check_recipient(
     if snapshot.find(plain) == SnapshotDelivery::UnknownRecipient {
         return Err(unknown_recipient());
     }
-    let untagged = tagged.is_none() && sender == Sender::Nobody;
+    if tagged.is_some() {
+        return Ok(Known::BySignature);
+    }
+    let untagged = sender == Sender::Nobody;
     let expected = untagged && !is_role(plain.local()) && snapshot.expects_tag(plain, now);
     Ok(if expected { Known::UnlessFailureNotice } else { Known::Always })
 }
@@ -72,26 +83,6 @@ pub fn is_role(local: &str) -> bool {
 fn unknown_recipient() -> Reply {
     let EnhancedCode(class, subject, detail) = NO_SUCH_RECIPIENT;
     Reply::new(550, (class, subject, detail), "There is no such recipient here")
-}
-
-/// Whether a message with the null reverse-path, given as its header section, tells of a failed delivery: it is a
-/// delivery report (RFC 3464), or it comes from `mailer-daemon` and is no other report, as older hosts write it.
-pub fn is_failure_notice(section: &[u8]) -> bool {
-    let content = header::find(section, "Content-Type").map(|field| field.unfolded().to_ascii_lowercase());
-    match content.filter(|content| content.starts_with("multipart/report")) {
-        Some(report) => report_type(&report).is_none_or(|kind| kind == "delivery-status"),
-        None => header::find(section, "From").is_some_and(|from| {
-            let entries = address_list::parse(from.value);
-            address_list::mailboxes(&entries).any(|from| from.local.eq_ignore_ascii_case("mailer-daemon"))
-        }),
-    }
-}
-
-/// The parameter `report-type` (RFC 6522 section 3) of a value in lower case, quotes removed.
-fn report_type(content: &str) -> Option<&str> {
-    let mut parameters = content.split(';').filter_map(|parameter| parameter.split_once('='));
-    let (_, value) = parameters.find(|(name, _)| name.trim() == "report-type")?;
-    Some(value.trim().trim_matches('"'))
 }
 
 /// For a report without a tag.
@@ -117,32 +108,4 @@ fn refuse_rewritten(error: SrsError) -> Reply {
         SrsError::Wrong => "This rewritten reverse-path is wrong: the message was not forwarded from here",
     };
     Reply::new(550, (5, 7, 1), text)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn reports_of_failures_are_told_from_other_mail_with_the_null_path() {
-        for failure in [
-            "Content-Type: multipart/report; report-type=delivery-status; boundary=x",
-            "Content-Type: Multipart/Report;\r\n\tboundary=\"a;b\"; Report-Type=\"Delivery-Status\"",
-            "Content-Type: multipart/report; boundary=x",
-            "From: Mail Delivery System <Mailer-Daemon@mx.example.net>\r\nAuto-Submitted: auto-replied",
-            "From: MAILER-DAEMON@example.net\r\nContent-Type: text/plain",
-        ] {
-            assert!(is_failure_notice(format!("{failure}\r\n\r\n").as_bytes()), "{failure}");
-        }
-        for other in [
-            "Content-Type: multipart/report; report-type=disposition-notification; boundary=x",
-            "From: MAILER-DAEMON@example.net\r\nContent-Type: multipart/report; report-type=feedback-report",
-            "From: Bob <bob@example.net>\r\nAuto-Submitted: auto-replied",
-            "From: mailer-daemon <bob@example.net>",
-            "Subject: x",
-        ] {
-            assert!(!is_failure_notice(format!("{other}\r\n\r\n").as_bytes()), "{other}");
-        }
-        assert!(!is_failure_notice(b""));
-    }
 }

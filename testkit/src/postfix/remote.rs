@@ -1,5 +1,6 @@
 //! Postfix as a host of its own on a network, which finds others by MX.
 
+use crate::newer::Release;
 use crate::postfix::Postfix;
 use crate::process;
 use crate::remote_mta::{RemoteMta, Site, read_mailbox, wait_for_silence};
@@ -14,7 +15,17 @@ impl Postfix {
     /// When it does not start.
     #[must_use]
     pub fn remote(site: &Site) -> Self {
+        Self::remote_of(None, site)
+    }
+
+    /// As [`Self::remote`], of another Debian.
+    ///
+    /// # Panics
+    /// When it does not start.
+    #[must_use]
+    pub fn remote_of(release: Option<Release>, site: &Site) -> Self {
         let mut postfix = Self::prepare();
+        postfix.release = release;
         postfix.settle_at(site);
         let task = format!(
             "myhostname = mx.{DOMAIN}\ninet_interfaces = {own}\nmynetworks = {own}/32\n\
@@ -41,8 +52,7 @@ impl Postfix {
     }
 
     fn reload_with(&self, setting: &str) {
-        let namespace = self.namespace.as_deref();
-        let mut command = process::command(namespace, "postconf");
+        let mut command = self.program("postconf");
         command.arg("-c").arg(self.path("config")).args(["-e", setting]);
         process::run_ok(command, b"", super::PATIENCE);
         process::run_ok(self.control("reload"), b"", super::PATIENCE);

@@ -1,6 +1,6 @@
 //! The fields of a header section by name, for signatures that list names.
 
-use std::collections::HashMap;
+use std::cmp::Ordering;
 
 use mail::header::{self, Field};
 
@@ -8,17 +8,19 @@ use mail::header::{self, Field};
 #[derive(Debug)]
 pub(crate) struct HeaderFields<'a> {
     all: Vec<Field<'a>>,
-    /// Places in `all` by lower-case name, in the order of the header.
-    by_name: HashMap<Vec<u8>, Vec<usize>>,
+    /// Places in `all`, sorted by name, those of one name in the order of the header. A map would cost a name and a list
+    /// for each field of each message.
+    by_name: Vec<usize>,
 }
 
 impl<'a> HeaderFields<'a> {
     pub(crate) fn new(header: &'a [u8]) -> Self {
         let all: Vec<Field<'a>> = header::fields(header).collect();
-        let mut by_name: HashMap<Vec<u8>, Vec<usize>> = HashMap::new();
-        for (place, field) in all.iter().enumerate() {
-            by_name.entry(field.name.to_ascii_lowercase()).or_default().push(place);
-        }
+        let mut by_name: Vec<usize> = (0..all.len()).collect();
+        by_name.sort_by(|a, b| match (all.get(*a), all.get(*b)) {
+            (Some(a), Some(b)) => compare(a.name, b.name),
+            _ => Ordering::Equal,
+        });
         Self { all, by_name }
     }
 
@@ -26,6 +28,15 @@ impl<'a> HeaderFields<'a> {
     pub(crate) fn at(&self, offset: usize, raw: &[u8]) -> Option<&Field<'a>> {
         let place = self.all.binary_search_by_key(&offset, |field| field.offset).ok()?;
         self.all.get(place).filter(|field| field.raw == raw)
+    }
+
+    /// Where the fields of this name begin and end in `by_name`.
+    fn range(&self, name: &[u8]) -> (usize, usize) {
+        let order =
+            |place: &usize| self.all.get(*place).map_or(Ordering::Less, |field| compare(field.name, name));
+        let start = self.by_name.partition_point(|place| order(place) == Ordering::Less);
+        let rest = self.by_name.get(start..).unwrap_or_default();
+        (start, start + rest.partition_point(|place| order(place) == Ordering::Equal))
     }
 
     /// The fields that a list of lower-case names means: each time a name comes, the next of its fields from
@@ -36,19 +47,28 @@ impl<'a> HeaderFields<'a> {
         names: &'b [String],
         own: usize,
     ) -> impl Iterator<Item = &'b Field<'a>> {
-        let mut left: HashMap<&str, usize> = HashMap::new();
+        // By the place where a name's fields begin: how many of them were given out.
+        let mut given: Vec<usize> = vec![0; self.by_name.len()];
         names.iter().filter_map(move |name| {
-            let places = self.by_name.get(name.as_bytes())?;
-            let left = left.entry(name).or_insert(places.len());
+            let (start, end) = self.range(name.as_bytes());
+            let given = given.get_mut(start)?;
             loop {
-                *left = left.checked_sub(1)?;
-                let field = self.all.get(*places.get(*left)?)?;
+                let place = end.checked_sub(*given + 1).filter(|place| *place >= start)?;
+                *given += 1;
+                let field = self.all.get(*self.by_name.get(place)?)?;
                 if field.offset != own {
                     return Some(field);
                 }
             }
         })
     }
+}
+
+/// Some order of names, without regard to case.
+fn compare(a: &[u8], b: &[u8]) -> Ordering {
+    a.len()
+        .cmp(&b.len())
+        .then_with(|| a.iter().map(u8::to_ascii_lowercase).cmp(b.iter().map(u8::to_ascii_lowercase)))
 }
 
 #[cfg(test)]

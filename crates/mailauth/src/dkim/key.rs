@@ -3,16 +3,12 @@
 use std::collections::BTreeMap;
 
 use aws_lc_rs::digest::Digest;
-use aws_lc_rs::signature::{
-    ED25519, ParsedPublicKey, RSA_PKCS1_1024_8192_SHA256_FOR_LEGACY_USE_ONLY, RsaParameters,
-    RsaSubjectPublicKey,
-};
+use aws_lc_rs::signature::{ED25519, ParsedPublicKey, RSA_PKCS1_1024_8192_SHA256_FOR_LEGACY_USE_ONLY};
 
 use super::DkimResult;
-use super::join::join_all;
 use super::signature::{Algorithm, Mark, Problem, base64};
 use super::tag_list::{TagList, by_colon};
-use crate::dns::{LookupError, Resolver, texts};
+use crate::dns::{Answer, Answers, LookupError, Record, Resolver};
 
 /// Octets of a key record that is read: an RSA key of 8192 bits takes under 1500.
 const RECORD_OCTETS_MAX: usize = 8 * 1024;
@@ -88,12 +84,7 @@ impl KeyRecord {
 /// and nearly all keys are the former.
 fn rsa(der: &[u8]) -> Result<(PublicKey, u32), &'static str> {
     const NOT_RSA: &str = "key is not an RSA key";
-    let bits = RsaParameters::public_modulus_len(der)
-        .or_else(|_| {
-            let key = RsaSubjectPublicKey::from_der(der).map_err(|_| aws_lc_rs::error::Unspecified)?;
-            RsaParameters::public_modulus_len(key.as_ref())
-        })
-        .map_err(|_| NOT_RSA)?;
+    let bits = modulus_bits(der).ok_or(NOT_RSA)?;
     if bits < RSA_BITS_MIN {
         // RFC 8301 section 3.2
         return Err("key is too short");
@@ -104,6 +95,41 @@ fn rsa(der: &[u8]) -> Result<(PublicKey, u32), &'static str> {
     let key =
         ParsedPublicKey::new(&RSA_PKCS1_1024_8192_SHA256_FOR_LEGACY_USE_ONLY, der).map_err(|_| NOT_RSA)?;
     Ok((PublicKey::Rsa(key), bits))
+}
+
+/// The size of an RSA key, from its first octets: to have the library parse it twice takes as long as the half of a
+/// verification. What is malformed elsewhere is for the library to find, which also holds the limits when it verifies.
+fn modulus_bits(der: &[u8]) -> Option<u32> {
+    const SEQUENCE: u8 = 0x30;
+    const INTEGER: u8 = 0x02;
+    const BIT_STRING: u8 = 0x03;
+    let (mut fields, _) = element(der, SEQUENCE)?;
+    if let Some((_, rest)) = element(fields, SEQUENCE) {
+        // The first was the algorithm; the key itself is in the octets of a bit string.
+        let (bits, _) = element(rest, BIT_STRING)?;
+        (fields, _) = element(bits.strip_prefix(&[0])?, SEQUENCE)?;
+    }
+    let (modulus, _) = element(fields, INTEGER)?;
+    let from = modulus.iter().position(|octet| *octet != 0)?;
+    let modulus = modulus.get(from..)?;
+    let unused = modulus.first()?.leading_zeros();
+    u32::try_from(modulus.len()).ok()?.checked_mul(8)?.checked_sub(unused)
+}
+
+/// The content of the element that `der` starts with, if it has this tag, and what follows it (X.690 section 8.1).
+fn element(der: &[u8], tag: u8) -> Option<(&[u8], &[u8])> {
+    let (first, rest) = der.split_first()?;
+    let (length, rest) = rest.split_first()?;
+    let (length, rest) = match length {
+        0..=0x7f => (usize::from(*length), rest),
+        // A length of more octets than two is longer than any record.
+        0x81 | 0x82 => {
+            let (length, rest) = rest.split_at_checked(usize::from(length & 0x7f))?;
+            (length.iter().fold(0, |length, octet| length << 8 | usize::from(*octet)), rest)
+        }
+        _ => return None,
+    };
+    rest.split_at_checked(length).filter(|_| *first == tag)
 }
 
 /// 32 octets, in no structure (RFC 8463 section 4.2).
@@ -130,19 +156,18 @@ pub struct Keys(BTreeMap<(String, &'static str), Result<KeyRecord, Problem>>);
 impl Keys {
     /// Asks for the keys of all `marks`, side by side, each name once.
     pub(crate) async fn ask<'a>(marks: impl Iterator<Item = &'a Mark>, resolver: &impl Resolver) -> Self {
-        let mut questions: BTreeMap<String, Vec<Algorithm>> = BTreeMap::new();
-        for (name, algorithm) in marks.map(question) {
-            let algorithms = questions.entry(name).or_default();
-            if !algorithms.contains(&algorithm) {
-                algorithms.push(algorithm);
-            }
-        }
-        let answers = join_all(questions.keys().map(|name| texts(resolver, name))).await;
+        let marks: Vec<&Mark> = marks.collect();
+        let names = marks.iter().map(|mark| mark.key_name()).collect();
+        let answers = Answers::ask(names, resolver).await;
+        Self::among(marks.into_iter(), &answers)
+    }
+
+    /// The keys of all `marks`, from answers to the questions for their names.
+    pub(crate) fn among<'a>(marks: impl Iterator<Item = &'a Mark>, answers: &Answers) -> Self {
         let mut keys = BTreeMap::new();
-        for ((name, algorithms), answer) in questions.into_iter().zip(answers) {
-            for algorithm in algorithms {
-                keys.insert((name.clone(), algorithm.as_str()), choose(&answer, algorithm));
-            }
+        for (name, algorithm) in marks.map(question) {
+            let Some(answer) = answers.of(&name) else { continue };
+            keys.entry((name, algorithm.as_str())).or_insert_with(|| choose(answer, algorithm));
         }
         Self(keys)
     }
@@ -159,7 +184,7 @@ impl Keys {
 
 /// RFC 6376 section 3.6.2.2 leaves open what several records at one name mean. The first that can be used is
 /// taken, so that a stray text does no harm; when none can, the first says why.
-fn choose(answer: &Result<Vec<Vec<u8>>, LookupError>, algorithm: Algorithm) -> Result<KeyRecord, Problem> {
+fn choose(answer: &Answer, algorithm: Algorithm) -> Result<KeyRecord, Problem> {
     let records = match answer {
         Ok(records) => records,
         Err(LookupError::Temporary(_)) => {
@@ -170,7 +195,11 @@ fn choose(answer: &Result<Vec<Vec<u8>>, LookupError>, algorithm: Algorithm) -> R
         }
     };
     let mut why = None;
-    for text in records.iter().take(RECORDS_MAX) {
+    let texts = records.iter().filter_map(|record| match record {
+        Record::Txt(text) => Some(text),
+        _ => None,
+    });
+    for text in texts.take(RECORDS_MAX) {
         match KeyRecord::parse(text, algorithm) {
             Ok(record) => return Ok(record),
             Err(reason) => why = why.or(Some(reason)),
@@ -240,7 +269,7 @@ mod tests {
     #[test]
     fn an_rsa_key_may_stand_without_its_wrapping() {
         let spki = BASE64.decode(RSA_KEY).unwrap();
-        let bare = RsaSubjectPublicKey::from_der(&spki).unwrap();
+        let bare = aws_lc_rs::signature::RsaSubjectPublicKey::from_der(&spki).unwrap();
         let record = format!("p={}", BASE64.encode(bare.as_ref()));
         assert_eq!(rsa_key(&record).unwrap().bits, 1024);
     }
@@ -260,6 +289,37 @@ mod tests {
     }
 
     #[test]
+    fn the_size_that_is_read_is_the_one_that_the_library_finds() {
+        use aws_lc_rs::encoding::AsDer as _;
+        use aws_lc_rs::rsa::KeySize;
+        use aws_lc_rs::signature::{KeyPair as _, RsaKeyPair, RsaParameters};
+        for size in [KeySize::Rsa2048, KeySize::Rsa3072] {
+            let key = RsaKeyPair::generate(size).unwrap();
+            let bare = key.public_key().as_ref();
+            let wrapped = key.public_key().as_der().unwrap();
+            let bits = RsaParameters::public_modulus_len(bare).unwrap();
+            assert_eq!((modulus_bits(bare), modulus_bits(wrapped.as_ref())), (Some(bits), Some(bits)));
+            for end in 0..wrapped.as_ref().len() {
+                assert_eq!(modulus_bits(&wrapped.as_ref()[..end]), None, "cut at {end}");
+            }
+        }
+        let mut short = BASE64.decode(rsa_der(128)).unwrap();
+        assert_eq!(modulus_bits(&short), Some(1024));
+        *short.iter_mut().find(|octet| **octet == 0xff).unwrap() = 0x7f;
+        assert_eq!(modulus_bits(&short), Some(1023));
+        for odd in [
+            &[][..],
+            &[0x30],
+            &[0x30, 0x80],
+            &[0x30, 0x84, 0, 0, 0, 0],
+            &[0x30, 2, 2, 0],
+            &[0x30, 3, 2, 1, 0],
+        ] {
+            assert_eq!(modulus_bits(odd), None, "{odd:?}");
+        }
+    }
+
+    #[test]
     fn an_ed25519_key_has_32_octets() {
         let parse = |record: &str| KeyRecord::parse(record.as_bytes(), Algorithm::Ed25519Sha256);
         assert_eq!(parse(&format!("k=ed25519; p={ED25519_KEY}")).unwrap().bits, 256);
@@ -269,8 +329,8 @@ mod tests {
 
     #[test]
     fn of_several_records_the_first_that_can_be_used_counts() {
-        let records =
-            |texts: &[&str]| Ok(texts.iter().map(|text| text.replace("KEY", RSA_KEY).into_bytes()).collect());
+        let record = |text: &&str| Record::Txt(text.replace("KEY", RSA_KEY).into_bytes());
+        let records = |texts: &[&str]| Ok(texts.iter().map(record).collect());
         assert!(choose(&records(&["v=spf1 -all", "p=KEY"]), Algorithm::RsaSha256).is_ok());
         let problem = choose(&records(&["p=", "k=x; p=KEY"]), Algorithm::RsaSha256).unwrap_err();
         assert_eq!(problem, Problem::new(DkimResult::PermError, "key is revoked"));

@@ -254,8 +254,12 @@ pub(crate) fn number(tags: &TagList<'_>, name: &str) -> Result<Option<u64>, ()> 
 
 /// Base64 with white space anywhere (RFC 6376 section 2.10); not empty.
 pub(crate) fn base64(value: &str) -> Option<Vec<u8>> {
-    let text: String = value.chars().filter(|c| !is_white(*c)).collect();
-    BASE64.decode(text).ok().filter(|octets| !octets.is_empty())
+    let is_white = |octet: &u8| is_white(char::from(*octet));
+    let octets = match value.bytes().any(|octet| is_white(&octet)) {
+        true => BASE64.decode(value.bytes().filter(|octet| !is_white(octet)).collect::<Vec<u8>>()),
+        false => BASE64.decode(value),
+    };
+    octets.ok().filter(|octets| !octets.is_empty())
 }
 
 const NAME_OCTETS_MAX: usize = 253;

@@ -73,10 +73,18 @@ fn parse_tag(spec: &str, offset: usize) -> Result<Tag<'_>, &'static str> {
     {
         return Err("a tag has a name that is none");
     }
-    if value.chars().any(|c| c.is_control() && !is_white(c)) {
+    if has_controls(value) {
         return Err("a control character in a tag");
     }
     Ok(Tag { name, value, place })
+}
+
+/// Whether there is a control character that is no white space. Long values are ASCII, nearly always.
+fn has_controls(value: &str) -> bool {
+    if value.is_ascii() {
+        return value.bytes().any(|octet| octet.is_ascii_control() && !is_white(char::from(octet)));
+    }
+    value.chars().any(|c| c.is_control() && !is_white(c))
 }
 
 /// White space of a folded line. The line ends in it are those of folding: the field was found by them.
@@ -92,6 +100,25 @@ pub(crate) fn trim(text: &str) -> &str {
 /// The entries of a list parted by colons, white space around them removed (RFC 6376 section 3.2: FWS).
 pub(crate) fn by_colon(value: &str) -> impl Iterator<Item = &str> {
     value.split(':').map(trim)
+}
+
+/// What a value in dkim-quoted-printable stands for (RFC 6376 section 2.11): white space is dropped, and `=` with two
+/// hexadecimal digits is an octet. `None` when a `=` is anything else, or the octets are no text: not UTF-8 (RFC 8616
+/// section 5), or with control characters.
+pub(crate) fn quoted_printable(value: &str) -> Option<String> {
+    let mut octets = value.bytes().filter(|octet| !is_white(char::from(*octet)));
+    let mut text = Vec::with_capacity(value.len());
+    while let Some(octet) = octets.next() {
+        let octet = match octet {
+            b'=' => {
+                let mut digit = || octets.next().and_then(|digit| char::from(digit).to_digit(16));
+                u8::try_from(digit()? * 16 + digit()?).ok()?
+            }
+            octet => octet,
+        };
+        text.push(octet);
+    }
+    String::from_utf8(text).ok().filter(|text| !text.chars().any(char::is_control))
 }
 
 #[cfg(test)]
@@ -139,5 +166,25 @@ mod tests {
         let list = |count: usize| (0..count).map(|n| format!("a{n}=1;")).collect::<String>();
         assert!(names(&list(TAGS_MAX)).is_ok());
         assert_eq!(names(&list(TAGS_MAX + 1)), Err("too many tags"));
+    }
+
+    #[test]
+    fn quoted_printable_text_is_decoded_and_what_is_none_is_refused() {
+        for (value, text) in [
+            ("joe@example.org", "joe@example.org"),
+            ("a=3Bb@example.org", "a;b@example.org"),
+            ("joe=40example.org", "joe@example.org"),
+            ("a=3d=3D@x.org", "a==@x.org"),
+            ("j o\r\n\te=20x@y.org", "joe x@y.org"),
+            ("= 3 B", ";"),
+            ("J=C3=B6rg@x.org", "J\u{f6}rg@x.org"),
+            ("J\u{f6}rg@x.org", "J\u{f6}rg@x.org"),
+            ("", ""),
+        ] {
+            assert_eq!(quoted_printable(value).as_deref(), Some(text), "{value:?}");
+        }
+        for value in ["=", "a=3", "a=@x.org", "=3G", "=+1", "a=0D=0Ab", "=00", "=7F", "=C3@x.org", "=FF"] {
+            assert_eq!(quoted_printable(value), None, "{value:?}");
+        }
     }
 }

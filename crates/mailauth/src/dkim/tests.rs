@@ -247,6 +247,9 @@ fn what_the_grammar_permits_passes() {
         ("t=1000", "q=x-other : dns/txt; t=1000"),
         ("d=example.org", "d=EXAMPLE.org; i=a@Example.ORG"),
         ("d=example.org", "d=example.org; i=\"a b\"@sub.example.org"),
+        // RFC 6376 section 3.5: dkim-quoted-printable.
+        ("d=example.org", "d=example.org; i=a=3Bb@sub.example.org"),
+        ("d=example.org", "d=example.org; i=a=40example.org"),
         ("d=example.org", "d=example.org; i=@sub.example.org"),
     ] {
         let (result, reason) = outcome_with(old, new);
@@ -301,7 +304,10 @@ fn each_malformed_signature_is_neutral_and_says_why() {
         ("b=SIGNATUR", "b=(sign)", "b= is not base64"),
         ("d=example.org", "d=example.org; i=example.org", "i= is not an identity"),
         ("d=example.org", "d=example.org; i=a@", "i= is not an identity"),
+        ("d=example.org", "d=example.org; i=a=@example.org", "i= is not an identity"),
+        ("d=example.org", "d=example.org; i=a=0D=0A@example.org", "i= is not an identity"),
         ("d=example.org", "d=example.org; i=a@example.net", "i= is not in the domain of d="),
+        ("d=example.org", "d=example.org; i=a@example.org=40example.net", "i= is not in the domain of d="),
         ("d=example.org", "d=example.org; i=a@badexample.org", "i= is not in the domain of d="),
         ("d=example.org", "d=sub.example.org; i=a@example.org", "i= is not in the domain of d="),
     ] {

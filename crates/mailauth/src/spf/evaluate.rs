@@ -46,15 +46,24 @@ pub(super) struct Evaluation<'a, R> {
     local: &'a str,
     domain: &'a str,
     lookups: u32,
+    /// Terms of which an answer had no records.
     voids: u32,
-    path: Vec<String>,
+    /// Whether the term that is evaluated is one of them.
+    is_counted_void: bool,
+    /// `None` when nobody wants to read it.
+    path: Option<Vec<String>>,
 }
 
 impl<'a, R: Resolver> Evaluation<'a, R> {
     pub(super) fn new(resolver: &'a R, query: &'a Query<'a>, local: &'a str, domain: &'a str) -> Self {
         // An IPv4 address in IPv6 clothes is an IPv4 address (RFC 7208 section 5).
         let ip = query.ip.to_canonical();
-        Self { resolver, query, ip, local, domain, lookups: 0, voids: 0, path: Vec::new() }
+        Self { resolver, query, ip, local, domain, lookups: 0, voids: 0, is_counted_void: false, path: None }
+    }
+
+    /// Keeps the path.
+    pub(super) fn with_path(self) -> Self {
+        Self { path: Some(Vec::new()), ..self }
     }
 
     pub(super) async fn run(mut self, identity: Identity) -> Spf {
@@ -74,13 +83,13 @@ impl<'a, R: Resolver> Evaluation<'a, R> {
             identity,
             explanation,
             reason: outcome.reason,
-            path: self.path,
+            path: self.path.unwrap_or_default(),
         }
     }
 
-    fn note(&mut self, depth: usize, line: &str) {
-        if self.path.len() < PATH_MAX {
-            self.path.push(format!("{:indent$}{line}", "", indent = depth * 2));
+    fn note(&mut self, depth: usize, line: impl FnOnce() -> String) {
+        if let Some(path) = self.path.as_mut().filter(|path| path.len() < PATH_MAX) {
+            path.push(format!("{:indent$}{}", "", line(), indent = depth * 2));
         }
     }
 
@@ -95,37 +104,24 @@ impl<'a, R: Resolver> Evaluation<'a, R> {
             if !is_well_formed(domain) {
                 return Ok(Outcome::bare(SpfResult::None, format!("'{domain}' is no domain to ask for")));
             }
-            match self.fetch(domain, depth).await? {
-                Some(record) => self.evaluate(&record, domain, depth).await,
-                None => Ok(Outcome::bare(SpfResult::None, format!("{domain} has no SPF record"))),
-            }
+            let answer = match self.resolver.lookup(domain, RecordType::Txt).await {
+                Ok(answer) => answer,
+                Err(error) if error.is_void() => return Ok(without_record(domain)),
+                Err(error) => return Err(Stop::Temporary(format!("TXT of {domain}: {error}"))),
+            };
+            let Some(text) = the_record(&answer, domain)? else { return Ok(without_record(domain)) };
+            self.note(depth, || format!("{domain}: {}", text.escape_ascii()));
+            let record = record::parse(text)
+                .map_err(|cause| Stop::Permanent(format!("the record of {domain}: {cause}")))?;
+            self.evaluate(&record, domain, depth).await
         })
     }
 
-    /// The one record of a domain (RFC 7208 sections 4.4 and 4.5).
-    async fn fetch(&mut self, domain: &str, depth: usize) -> Step<Option<Record>> {
-        let texts = match texts(self.resolver, domain).await {
-            Ok(texts) => texts,
-            Err(error) if error.is_void() => return Ok(None),
-            Err(error) => return Err(Stop::Temporary(format!("TXT of {domain}: {error}"))),
-        };
-        let mut records = texts.iter().filter(|text| record::is_spf(text));
-        let (first, second) = (records.next(), records.next());
-        let Some(first) = first else { return Ok(None) };
-        if second.is_some() {
-            return Err(Stop::Permanent(format!("{domain} has more than one SPF record")));
-        }
-        self.note(depth, &format!("{domain}: {}", first.escape_ascii()));
-        let parsed = record::parse(first)
-            .map_err(|cause| Stop::Permanent(format!("the record of {domain}: {cause}")))?;
-        Ok(Some(parsed))
-    }
-
-    async fn evaluate(&mut self, record: &Record, domain: &str, depth: usize) -> Step<Outcome> {
+    async fn evaluate(&mut self, record: &Record<'_>, domain: &str, depth: usize) -> Step<Outcome> {
         for directive in &record.directives {
             let matches = self.matches(&directive.mechanism, domain, depth).await?;
             let said = if matches { "matches" } else { "does not match" };
-            self.note(depth + 1, &format!("{} {said}", directive.text));
+            self.note(depth + 1, || format!("{} {said}", directive.text));
             if matches {
                 let failed = directive.result == SpfResult::Fail;
                 let explanation = record.explanation.clone().filter(|_| failed);
@@ -144,7 +140,7 @@ impl<'a, R: Resolver> Evaluation<'a, R> {
         };
         self.count_lookup()?;
         let target = self.name(Some(redirect), domain).await;
-        self.note(depth + 1, &format!("redirect={target}"));
+        self.note(depth + 1, || format!("redirect={target}"));
         let outcome = self.check_host(&target, depth + 1).await?;
         if outcome.result == SpfResult::None {
             return Err(Stop::Permanent(format!("{domain} redirects to '{target}', which has no record")));
@@ -198,27 +194,34 @@ impl<'a, R: Resolver> Evaluation<'a, R> {
         }
     }
 
-    /// Counts a term that asks DNS.
+    /// Counts a term that asks DNS. What is asked from here on is asked for this term.
     fn count_lookup(&mut self) -> Step<()> {
         self.lookups += 1;
+        self.is_counted_void = false;
         if self.lookups > LOOKUPS_MAX {
             return Err(Stop::Permanent(format!("more than {LOOKUPS_MAX} terms ask DNS")));
         }
         Ok(())
     }
 
-    /// Asks for records; `None` is an answer without any, of which few are allowed.
+    /// Counts an answer without records. The limit is for terms (RFC 7208 section 4.6.4): the hosts of one `mx` that have
+    /// no address of the client's family are one, however many they are.
+    fn count_void(&mut self) -> Step<()> {
+        if !std::mem::replace(&mut self.is_counted_void, true) {
+            self.voids += 1;
+        }
+        if self.voids > VOID_LOOKUPS_MAX {
+            let cause = format!("more than {VOID_LOOKUPS_MAX} terms had answers without records");
+            return Err(Stop::Permanent(cause));
+        }
+        Ok(())
+    }
+
+    /// Asks for records; `None` is an answer without any: few terms may have such.
     async fn ask(&mut self, name: &str, kind: RecordType) -> Step<Option<std::sync::Arc<[DnsRecord]>>> {
         match lookup(self.resolver, name, kind).await {
             Ok(records) => Ok(Some(records)),
-            Err(error) if error.is_void() => {
-                self.voids += 1;
-                if self.voids > VOID_LOOKUPS_MAX {
-                    let cause = format!("more than {VOID_LOOKUPS_MAX} questions had answers without records");
-                    return Err(Stop::Permanent(cause));
-                }
-                Ok(None)
-            }
+            Err(error) if error.is_void() => self.count_void().map(|()| None),
             Err(error) => Err(Stop::Temporary(format!("{kind} of {name}: {error}"))),
         }
     }
@@ -263,12 +266,7 @@ impl<'a, R: Resolver> Evaluation<'a, R> {
         let records = match answer {
             Ok(records) => records,
             Err(error) if error.is_void() && counts_as_void => {
-                self.voids += 1;
-                if self.voids > VOID_LOOKUPS_MAX {
-                    let cause = format!("more than {VOID_LOOKUPS_MAX} questions had answers without records");
-                    return Err(Stop::Permanent(cause));
-                }
-                return Ok(Vec::new());
+                return self.count_void().map(|()| Vec::new());
             }
             Err(_) => return Ok(Vec::new()),
         };
@@ -350,6 +348,22 @@ impl<'a, R: Resolver> Evaluation<'a, R> {
         let IpAddr::V6(ip) = self.ip else { return false };
         let mask = u128::MAX.checked_shl(128 - u32::from(length)).unwrap_or(0);
         ip.to_bits() & mask == network.to_bits() & mask
+    }
+}
+
+fn without_record(domain: &str) -> Outcome {
+    Outcome::bare(SpfResult::None, format!("{domain} has no SPF record"))
+}
+
+/// The one record among a domain's texts (RFC 7208 sections 4.4 and 4.5).
+fn the_record<'r>(answer: &'r [DnsRecord], domain: &str) -> Step<Option<&'r [u8]>> {
+    let mut records = answer.iter().filter_map(|record| match record {
+        DnsRecord::Txt(text) if record::is_spf(text) => Some(text.as_slice()),
+        _ => None,
+    });
+    match (records.next(), records.next()) {
+        (first, None) => Ok(first),
+        (_, Some(_)) => Err(Stop::Permanent(format!("{domain} has more than one SPF record"))),
     }
 }
 

@@ -66,13 +66,17 @@ pub(crate) enum Purpose {
 impl MacroString {
     /// Parses `text`.
     pub(crate) fn parse(text: &str, purpose: Purpose) -> Result<Self, String> {
+        let is_plain = |octet: u8| octet != b'%' && is_literal(char::from(octet), purpose);
+        if !text.is_empty() && text.bytes().all(is_plain) {
+            // Nearly all are.
+            return Ok(Self { parts: vec![Part::Literal(text.to_owned())] });
+        }
         let mut parts = Vec::new();
         let mut literal = String::new();
         let mut rest = text;
         while let Some(first) = rest.chars().next() {
             if first != '%' {
-                let allowed = first.is_ascii_graphic() || (purpose == Purpose::Explanation && first == ' ');
-                if !allowed {
+                if !is_literal(first, purpose) {
                     return Err(format!("{first:?} can't stand in '{}'", text.escape_debug()));
                 }
                 literal.push(first);
@@ -117,6 +121,9 @@ impl MacroString {
 
     /// The text, at most `octets_max` long or cut.
     pub(crate) fn expand(&self, values: &Values<'_>, octets_max: usize) -> String {
+        if let [Part::Literal(literal)] = self.parts.as_slice() {
+            return literal.clone();
+        }
         let mut text = String::new();
         for part in &self.parts {
             match part {
@@ -133,13 +140,20 @@ impl MacroString {
     /// The name of a domain, without a dot at the end; labels are dropped from the left until it fits
     /// (RFC 7208 section 7.3).
     pub(crate) fn expand_domain(&self, values: &Values<'_>) -> String {
-        let text = self.expand(values, usize::MAX / 4);
-        let mut name = text.strip_suffix('.').unwrap_or(&text);
+        let mut text = self.expand(values, usize::MAX / 4);
+        if text.ends_with('.') {
+            text.pop();
+        }
+        let mut name = text.as_str();
         while name.len() > NAME_OCTETS_MAX {
             name = name.split_once('.').map_or("", |(_, rest)| rest);
         }
-        name.to_owned()
+        if name.len() == text.len() { text } else { name.to_owned() }
     }
+}
+
+fn is_literal(c: char, purpose: Purpose) -> bool {
+    c.is_ascii_graphic() || (purpose == Purpose::Explanation && c == ' ')
 }
 
 fn bad_macro(text: &str) -> String {
@@ -190,6 +204,9 @@ fn parse_expand(text: &str, purpose: Purpose) -> Option<(Part, &str)> {
 
 /// Whether the text ends in `%{…}`, `%%`, `%_` or `%-`. The text has been parsed.
 fn ends_in_expand(text: &str) -> bool {
+    if !text.contains('%') {
+        return false;
+    }
     let mut rest = text;
     let mut last = false;
     while let Some(first) = rest.chars().next() {

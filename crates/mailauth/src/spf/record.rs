@@ -10,19 +10,19 @@ const RECORD_OCTETS_MAX: usize = 16 * 1024;
 
 /// A record whose syntax has been checked from end to end.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub(crate) struct Record {
-    pub(crate) directives: Vec<Directive>,
+pub(crate) struct Record<'t> {
+    pub(crate) directives: Vec<Directive<'t>>,
     pub(crate) redirect: Option<MacroString>,
     pub(crate) explanation: Option<MacroString>,
 }
 
 /// A mechanism and what it means when it matches.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Directive {
+pub(crate) struct Directive<'t> {
     pub(crate) result: SpfResult,
     pub(crate) mechanism: Mechanism,
     /// As it is written.
-    pub(crate) text: String,
+    pub(crate) text: &'t str,
 }
 
 /// RFC 7208 section 5. A domain that is left out is the one whose record this is.
@@ -52,7 +52,7 @@ pub(crate) fn is_spf(text: &[u8]) -> bool {
 }
 
 /// Parses a record; says what is wrong with it.
-pub(crate) fn parse(text: &[u8]) -> Result<Record, String> {
+pub(crate) fn parse(text: &[u8]) -> Result<Record<'_>, String> {
     if text.len() > RECORD_OCTETS_MAX {
         return Err(format!("it has more than {RECORD_OCTETS_MAX} octets"));
     }
@@ -76,12 +76,14 @@ fn modifier(term: &str) -> Option<(&str, &str)> {
     (first && rest).then_some((name, value))
 }
 
-fn take_modifier(record: &mut Record, name: &str, value: &str) -> Result<(), String> {
-    let place = match name.to_ascii_lowercase().as_str() {
-        "redirect" => &mut record.redirect,
-        "exp" => &mut record.explanation,
+fn take_modifier(record: &mut Record<'_>, name: &str, value: &str) -> Result<(), String> {
+    let place = if name.eq_ignore_ascii_case("redirect") {
+        &mut record.redirect
+    } else if name.eq_ignore_ascii_case("exp") {
+        &mut record.explanation
+    } else {
         // Others are for other programs; their syntax is checked all the same.
-        _ => return MacroString::parse(value, Purpose::Term).map(drop),
+        return MacroString::parse(value, Purpose::Term).map(drop);
     };
     if place.is_some() {
         return Err(format!("'{name}=' stands there twice"));
@@ -90,7 +92,7 @@ fn take_modifier(record: &mut Record, name: &str, value: &str) -> Result<(), Str
     Ok(())
 }
 
-fn directive(text: &str) -> Result<Directive, String> {
+fn directive(text: &str) -> Result<Directive<'_>, String> {
     let (result, term) = match text.chars().next() {
         Some('+') => (SpfResult::Pass, text.get(1..)),
         Some('-') => (SpfResult::Fail, text.get(1..)),
@@ -101,16 +103,19 @@ fn directive(text: &str) -> Result<Directive, String> {
     let term = term.unwrap_or_default();
     let end = term.find([':', '/']).unwrap_or(term.len());
     let (name, argument) = term.split_at(end);
-    let mechanism = mechanism(&name.to_ascii_lowercase(), argument);
+    let mechanism = mechanism(name, argument);
     let mechanism = mechanism.map_err(|cause| format!("'{}': {cause}", text.escape_debug()))?;
-    Ok(Directive { result, mechanism, text: text.to_owned() })
+    Ok(Directive { result, mechanism, text })
 }
+
+/// The names of all mechanisms. Case does not matter in them.
+const MECHANISMS: [&str; 8] = ["ip4", "include", "all", "a", "mx", "ip6", "exists", "ptr"];
 
 /// `argument` starts with `:` or `/`, or is empty.
 fn mechanism(name: &str, argument: &str) -> Result<Mechanism, String> {
     let value = argument.strip_prefix(':');
     let required = || value.ok_or_else(|| "it needs a value".to_owned());
-    match name {
+    match MECHANISMS.into_iter().find(|known| known.eq_ignore_ascii_case(name)).unwrap_or_default() {
         "all" if argument.is_empty() => Ok(Mechanism::All),
         "all" => Err("it takes no value".to_owned()),
         "include" => Ok(Mechanism::Include(MacroString::parse_domain(required()?)?)),
@@ -183,8 +188,8 @@ fn parse_ip4(text: &str) -> Result<Ipv4Addr, String> {
 mod tests {
     use super::*;
 
-    fn parse(text: &str) -> Result<Record, String> {
-        super::parse(format!("v=spf1 {text}").as_bytes())
+    fn parse(text: &str) -> Result<Record<'static>, String> {
+        super::parse(format!("v=spf1 {text}").leak().as_bytes())
     }
 
     #[test]

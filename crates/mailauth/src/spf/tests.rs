@@ -63,6 +63,17 @@ async fn the_null_reverse_path_stands_for_the_client_itself() {
     assert_eq!(check_helo(&zone, &query(IP, "x@example.com")).await.result, SpfResult::Pass);
 }
 
+/// RFC 7208 section 2.3 recommends to check it always; a host whose name is wrong and whose mail is right is judged by
+/// its mail (docs/src/operation.md).
+#[tokio::test]
+async fn the_client_s_name_is_not_checked_beside_a_reverse_path() {
+    let zone = domain("v=spf1 +all").txt("mail.example.com", "v=spf1 -all");
+    let journal = crate::dns::Journal::new(zone);
+    assert_eq!(check(&journal, &query(IP, "bob@example.com")).await.result, SpfResult::Pass);
+    let names: Vec<String> = journal.asked().into_iter().map(|asked| asked.name).collect();
+    assert_eq!(names, ["example.com"]);
+}
+
 #[tokio::test]
 async fn addresses_and_networks() {
     let cases = [
@@ -116,6 +127,32 @@ async fn eleven_mail_hosts_are_an_error_and_ten_are_not() {
             zone = zone.with("example.com", Dns::Mx(host, name.clone())).with(&name, a(address));
         }
         assert_eq!(result(&zone, IP).await, wanted, "{hosts}");
+    }
+}
+
+/// Symptom: `v=spf1 mx ip6:2001:db8::/32 -all` was a permanent error for an IPv6 client when three hosts of the domain have
+/// IPv4 addresses only. Cause: each host's answer without records was counted. Analysis: RFC 7208 section 4.6.4 counts
+/// terms, and the answers for one `mx` belong to one.
+#[tokio::test]
+async fn hosts_of_one_mx_without_an_address_of_the_client_s_family_are_one_void_term() {
+    let hosts = |record: &str, count: u16| {
+        (0..count).fold(domain(record), |zone, host| {
+            let name = format!("mx{host}.example.com");
+            zone.with("example.com", Dns::Mx(host, name.clone())).with(&name, a("192.0.2.77"))
+        })
+    };
+    for (record, wanted) in [
+        ("v=spf1 mx ip6:2001:db8::/32 -all", SpfResult::Pass),
+        ("v=spf1 a:gone.example mx ip6:2001:db8::/32 -all", SpfResult::Pass),
+        ("v=spf1 mx mx ip6:2001:db8::/32 -all", SpfResult::Pass),
+        ("v=spf1 mx a:gone.example a:gone.example ip6:2001:db8::/32 -all", SpfResult::PermError),
+        ("v=spf1 mx mx mx ip6:2001:db8::/32 -all", SpfResult::PermError),
+        ("v=spf1 a:gone.example exists:gone.example ip6:2001:db8::/32 -all", SpfResult::Pass),
+        ("v=spf1 a:gone.example exists:gone.example ptr ip6:2001:db8::/32 -all", SpfResult::PermError),
+    ] {
+        for count in [1, 3, 10] {
+            assert_eq!(result(&hosts(record, count), "2001:db8::1").await, wanted, "{record}, {count} hosts");
+        }
     }
 }
 
@@ -215,7 +252,9 @@ async fn an_explanation_with_anything_wrong_is_left_out() {
 #[tokio::test]
 async fn the_path_tells_what_was_tried() {
     let zone = domain("v=spf1 include:other.example -all").txt("other.example", "v=spf1 ip4:10.0.0.1");
-    let said = spf(&zone, IP, "bob@example.com").await;
+    let query = query(IP, "bob@example.com");
+    assert!(check(&zone, &query).await.path.is_empty(), "it costs something and is not asked for");
+    let said = check_with_path(&zone, &query).await;
     assert_eq!(
         said.path,
         [

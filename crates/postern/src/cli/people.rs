@@ -1,6 +1,8 @@
 //! `postern user` and `postern alias`: who has a mailbox here, and which addresses lead where.
 
 use clap::Subcommand;
+use mail::Address;
+use serde_json::{Value, json};
 
 use super::{Common, at_home, print};
 use crate::control::Request;
@@ -23,6 +25,9 @@ pub enum UserCommand {
             default_missing_value = home::accounts::NEWEST
         )]
         restore: Option<String>,
+        /// Do nothing when the account is there already, and ask for no password
+        #[arg(long, conflicts_with = "restore")]
+        if_missing: bool,
         /// Read the password from standard input instead of asking for it
         #[arg(long)]
         password_stdin: bool,
@@ -85,7 +90,12 @@ pub enum AliasCommand {
 /// Carries out `postern user`.
 pub fn user(command: UserCommand) -> Result<(), Problem> {
     let (request, common) = match command {
-        UserCommand::Add { address, restore, password_stdin, common } => {
+        UserCommand::Add { address, if_missing: true, common, .. } if is_account(&address, &common)? => {
+            let done = json!({ "address": address, "there_already": true });
+            print::value(&done, common.json);
+            return Ok(());
+        }
+        UserCommand::Add { address, restore, password_stdin, common, .. } => {
             let password = read_password(password_stdin)?;
             let arguments = [address, password].into_iter().chain(restore).collect();
             (Request { command: "user add".to_owned(), arguments }, common)
@@ -112,6 +122,18 @@ pub fn alias(command: AliasCommand) -> Result<(), Problem> {
         AliasCommand::List { common } => (Request::new("alias list", []), common),
     };
     directory_command(&request, &common)
+}
+
+fn is_account(address: &str, common: &Common) -> Result<bool, Problem> {
+    let request = Request::new("user list", []);
+    let users =
+        at_home(&common.config, |config| daemon::block_on(home::accounts::command(config, &request))?)?;
+    let Ok(address) = Address::parse(address) else { return Ok(false) };
+    let is_same = |user: &Value| {
+        let listed = user["address"].as_str().and_then(|listed| Address::parse(listed).ok());
+        listed.is_some_and(|listed| listed.canonical() == address.canonical())
+    };
+    Ok(users.as_array().is_some_and(|users| users.iter().any(is_same)))
 }
 
 fn directory_command(request: &Request, common: &Common) -> Result<(), Problem> {

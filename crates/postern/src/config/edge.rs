@@ -236,9 +236,12 @@ impl Default for ScoreConfig {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum DmarcPolicy {
-    /// What the owner of the author's domain asks for.
+    /// What the owner of the author's domain asks for goes to Junk. What he wants refused is refused if there is other
+    /// evidence against it (RFC 9989 section 7.4).
     #[default]
     Enforce,
+    /// What the owner of the author's domain asks for: `p=reject` is a refusal.
+    Strict,
     /// A failure only counts as a sign.
     Score,
 }

@@ -68,7 +68,11 @@ impl List {
         if codes.is_empty() {
             return None;
         }
-        Some(Sign { name: format!("list:{zone}"), tenths: self.config.tenths(), detail: codes.join(" ") })
+        Some(Sign {
+            name: format!("{}{zone}", super::score::LIST),
+            tenths: self.config.tenths(),
+            detail: codes.join(" "),
+        })
     }
 
     /// Codes outside 127.0.0.0/8 are a parked domain's; of the rest those count that the operator names, or

@@ -25,11 +25,11 @@ use super::greylist::{Greyed, Greylist};
 use super::handoff::{HandOffs, Telling};
 use super::homes::{Home, Homes};
 use super::incoming::{Incoming, Target};
-use super::judge::{self, Examination, Judgement, Judges, Taken};
+use super::judge::{self, Circumstances, Examination, Judgement, Judges, Taken};
 use super::score;
 use super::visitor::{self, Visitor};
 use crate::header_section;
-use crate::notification::{self, Known, NO_SUCH_RECIPIENT, Sender};
+use crate::notification::{self, Form, Known, NO_SUCH_RECIPIENT, Sender};
 use crate::system;
 use crate::trace::Trace;
 
@@ -110,8 +110,8 @@ struct Transaction {
     /// The home that the first recipient belongs to.
     home: Option<Target>,
     recipients: usize,
-    /// Whether a notification to this recipient should carry a tag, and its address has none.
-    untagged: bool,
+    /// How the last recipient is known: a notification has one, and its address may have to carry a tag.
+    known: Known,
     /// What the recipients so far take of a frame.
     recipients_octets: usize,
     /// The answer of the greylist, once it was asked.
@@ -195,7 +195,7 @@ impl Receive {
         };
         let sender = if self.transaction.is_notification() { Sender::Nobody } else { Sender::Somebody };
         match notification::check_recipient(&kept.snapshot, address, sender, now) {
-            Ok(known) => self.transaction.untagged = known == Known::UnlessFailureNotice,
+            Ok(known) => self.transaction.known = known,
             Err(refusal) => return refusal,
         }
         let target = Target::Paired(home, kept);
@@ -312,7 +312,8 @@ impl Receive {
             message.abort();
             return Reply::new(552, (5, 3, 4), format!("The message is larger than {limit} octets")).into();
         }
-        if self.transaction.untagged && notification::is_failure_notice(examination.header()) {
+        let known = self.transaction.known;
+        if known == Known::UnlessFailureNotice && Form::of(examination.header()).is_failure_notice() {
             let reply = notification::refuse_untagged();
             message.refused(&reply, "no tag");
             return reply.into();
@@ -323,7 +324,8 @@ impl Receive {
             message.abort();
             return lost().into();
         };
-        match examination.judge(&shared.judges, spf, &self.visitor, &signs, &envelope).await {
+        let around = Circumstances { visitor: &self.visitor, signs, envelope: &envelope, known };
+        match examination.judge(&shared.judges, spf, around).await {
             Judgement::Deliver(verdict) => self.deliver(message, verdict).await,
             Judgement::Refuse(reply, signs) => {
                 message.refused(&reply, &score::explain(&signs));

@@ -57,7 +57,7 @@ pub fn change(
         ("user list", ["removed"]) => list_removed(store),
         ("alias add", [alias, targets @ ..]) if !targets.is_empty() => {
             let targets: Result<Vec<Address>, Problem> = targets.iter().map(|target| parse(target)).collect();
-            targets.and_then(|targets| directory.add_alias(alias, &targets)).map(|()| json!({}))
+            targets.and_then(|targets| add_alias(directory, alias, &targets))
         }
         ("alias remove", [alias]) => directory.remove_alias(alias).map(|()| json!({})),
         ("alias list", []) => Ok(list_aliases(directory)),
@@ -183,9 +183,29 @@ fn list_users(directory: &Directory) -> Value {
         .collect()
 }
 
+fn add_alias(directory: &Directory, alias: &str, targets: &[Address]) -> Result<Value, Problem> {
+    directory.add_alias(alias, targets)?;
+    let mut done = json!({});
+    tell_not_reached(directory, &mut done, targets);
+    Ok(done)
+}
+
 fn list_aliases(directory: &Directory) -> Value {
-    let aliases = directory.aliases();
-    aliases.iter().map(|(alias, targets)| json!({ "alias": alias, "targets": targets })).collect()
+    let aliases = directory.aliases().into_iter();
+    let row = |(alias, targets): (String, Vec<Address>)| {
+        let mut row = json!({ "alias": alias, "targets": targets });
+        tell_not_reached(directory, &mut row, &targets);
+        row
+    };
+    aliases.map(row).collect()
+}
+
+/// Who is elsewhere gets nothing before Home sends.
+fn tell_not_reached(directory: &Directory, row: &mut Value, targets: &[Address]) {
+    let away = directory.not_reached(targets);
+    if !away.is_empty() {
+        row["not_reached_until_outbound_is_on"] = json!(away);
+    }
 }
 
 /// Asks the running daemon, or does it here when none runs.

@@ -28,7 +28,7 @@ const ALIAS_DEPTH_MAX: usize = 8;
 /// Shortest password that is taken.
 const PASSWORD_OCTETS_MIN: usize = 8;
 /// Addresses that one alias stands for, and that mail to one recipient is forwarded to.
-const TARGETS_MAX: usize = 100;
+pub const TARGETS_MAX: usize = 100;
 /// Longest password that is looked at.
 const PASSWORD_OCTETS_MAX: usize = 1024;
 
@@ -38,7 +38,7 @@ pub struct AccountId(String);
 
 impl AccountId {
     /// For an address whose local part can be part of a file name.
-    fn of(address: &Address) -> Result<Self, Problem> {
+    pub fn of(address: &Address) -> Result<Self, Problem> {
         let local = address.canonical_local();
         let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || "._-".contains(c);
         let name = format!("{local}--{}", address.domain());
@@ -244,12 +244,14 @@ impl Directory {
         self.view().accounts.get(account).map(|account| account.address.clone())
     }
 
-    /// Adds targets to an alias. `alias` is an address, or `*@domain` for the catch-all.
+    /// Adds targets to an alias. `alias` is an address, or `*@domain` for the catch-all. While this home does not send
+    /// it has to lead to somebody here as well.
     pub fn add_alias(&self, alias: &str, targets: &[Address]) -> Result<(), Problem> {
         let canonical = self.checked_alias(alias)?;
         for target in targets {
             self.check_target(&canonical, target)?;
         }
+        self.check_abroad(&canonical, targets)?;
         let known = self.view().aliases.get(&canonical).map_or(0, Vec::len);
         if known + targets.len() > TARGETS_MAX {
             return Err(Problem::setup(
@@ -277,14 +279,7 @@ impl Directory {
 
     fn check_target(&self, alias: &str, target: &Address) -> Result<(), Problem> {
         if !self.is_local_domain(target.domain()) {
-            return if self.policy().outbound == Switch::On {
-                Ok(())
-            } else {
-                Err(Problem::setup(
-                    format!("{target} is elsewhere, and this home does not send"),
-                    "set outbound = \"on\" in home.toml first",
-                ))
-            };
+            return Ok(());
         }
         if self.resolve(target).is_none() || target.canonical() == alias {
             return Err(Problem::setup(
@@ -293,6 +288,32 @@ impl Directory {
             ));
         }
         Ok(())
+    }
+
+    fn check_abroad(&self, canonical: &str, targets: &[Address]) -> Result<(), Problem> {
+        let view = self.view();
+        let known = view.aliases.get(canonical).map_or(&[][..], Vec::as_slice);
+        let is_here = |target: &Address| {
+            self.is_local_domain(target.domain())
+                && self.resolve(target).is_some_and(|found| !found.accounts.is_empty())
+        };
+        let reaches = self.policy().outbound == Switch::On || known.iter().chain(targets).any(is_here);
+        match targets.iter().find(|_| !reaches) {
+            None => Ok(()),
+            Some(target) => Err(Problem::setup(
+                format!("{target} is elsewhere, this home does not send, and the alias leads to nobody here"),
+                "set outbound = \"on\" in home.toml first",
+            )),
+        }
+    }
+
+    /// The members of an alias that are elsewhere, and get nothing while this home does not send.
+    pub fn not_reached(&self, targets: &[Address]) -> Vec<String> {
+        if self.policy().outbound == Switch::On {
+            return Vec::new();
+        }
+        let away = targets.iter().filter(|target| !self.is_local_domain(target.domain()));
+        away.map(ToString::to_string).collect()
     }
 
     fn checked_alias(&self, alias: &str) -> Result<String, Problem> {
@@ -394,13 +415,16 @@ impl Directory {
     }
 
     /// Where mail to a local recipient goes; `None` when there is no such recipient. Forwarded is to the first
-    /// [`TARGETS_MAX`] addresses.
+    /// [`TARGETS_MAX`] addresses; while this home does not send, those who are here get it.
     pub fn resolve(&self, address: &Address) -> Option<Destinations> {
         let view = self.view();
         let mut found = Destinations::default();
         self.collect(&view, address, ALIAS_DEPTH_MAX, &mut found);
         if found.is_empty() && address.local().eq_ignore_ascii_case("postmaster") {
             found.accounts.extend(self.postmaster());
+        }
+        if !found.accounts.is_empty() && self.policy().outbound == Switch::Off {
+            found.outside.clear();
         }
         (!found.is_empty()).then_some(found)
     }

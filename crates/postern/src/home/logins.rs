@@ -276,6 +276,8 @@ mod tests {
 
     const RIGHT: &str = "correct horse";
 
+    // Time stands still: a check takes as long as the machine lets it, and a wait must not be over meanwhile.
+
     fn logins() -> (tempfile::TempDir, Logins) {
         let dir = tempfile::tempdir().unwrap();
         let text = format!("domains = [\"example.org\"]\ndata = {:?}\n", dir.path().display().to_string());
@@ -292,7 +294,7 @@ mod tests {
         logins.check(user, password, from(ip)).await.map(drop)
     }
 
-    #[tokio::test]
+    #[tokio::test(start_paused = true)]
     async fn names_that_nobody_has_are_answered_like_others_and_stop_being_looked_at_like_others() {
         let (_dir, logins) = logins();
         for user in ["alice@example.org", "nobody@example.org", "no address"] {
@@ -307,7 +309,7 @@ mod tests {
     }
 
     /// Symptom: the networks of who had a name before were exempt from waiting when they guessed the next one's password.
-    #[tokio::test]
+    #[tokio::test(start_paused = true)]
     async fn where_a_removed_account_logged_in_from_is_no_home_of_the_next_of_its_name() {
         let (_dir, logins) = logins();
         let alice = Address::parse("alice@example.org").unwrap();
@@ -320,7 +322,7 @@ mod tests {
         assert_eq!(outcome(&logins, "alice@example.org", RIGHT, "192.0.2.1").await, Err(Refused::Later));
     }
 
-    #[tokio::test]
+    #[tokio::test(start_paused = true)]
     async fn other_spellings_of_a_name_are_the_same_name() {
         let (_dir, logins) = logins();
         let names = ["alice@example.org", "Alice@example.org", "ALICE@EXAMPLE.ORG", "alice@Example.org"];
@@ -330,7 +332,7 @@ mod tests {
         assert_eq!(outcome(&logins, names[0], "wrong horse", "198.51.100.1").await, Err(Refused::Later));
     }
 
-    #[tokio::test]
+    #[tokio::test(start_paused = true)]
     async fn twenty_connections_of_a_mail_program_that_is_new_there_all_get_in() {
         let (_dir, logins) = logins();
         let connections: Vec<_> = (0..20)
@@ -347,7 +349,7 @@ mod tests {
 
     /// Symptom: 940 wrong logins at one time held all threads, and a right one took 18 s. Cause: each held a thread while
     /// it waited for its turn.
-    #[tokio::test]
+    #[tokio::test(start_paused = true)]
     async fn a_hundred_wrong_ones_at_one_time_have_four_looked_at() {
         let (_dir, logins) = logins();
         let connections: Vec<_> = (0..100)
@@ -365,7 +367,7 @@ mod tests {
         assert_eq!(wrong, FREE_TRIES);
     }
 
-    #[tokio::test]
+    #[tokio::test(start_paused = true)]
     async fn a_client_that_goes_away_has_had_its_check() {
         let (_dir, logins) = logins();
         for _ in 0..FREE_TRIES {
@@ -375,7 +377,7 @@ mod tests {
         assert_eq!(next, Err(Refused::Later));
     }
 
-    #[tokio::test]
+    #[tokio::test(start_paused = true)]
     async fn where_one_logged_in_before_the_right_password_is_good_however_many_wrong_ones_came() {
         let (_dir, logins) = logins();
         assert_eq!(outcome(&logins, "alice@example.org", RIGHT, "192.0.2.1").await, Ok(()));
@@ -388,7 +390,7 @@ mod tests {
         assert_eq!(outcome(&logins, "alice@example.org", RIGHT, "192.0.2.1").await, Ok(()));
     }
 
-    #[tokio::test]
+    #[tokio::test(start_paused = true)]
     async fn an_edges_password_is_guessed_no_faster_and_its_name_is_no_accounts() {
         let (_dir, logins) = logins();
         let client = Client { service: crate::home::foreign_edge::SERVICE, ..from("198.51.100.1") };

@@ -1,28 +1,49 @@
 //! `main.cf`: parameters, their values, and the parameters in the values (postconf(5)).
 
+mod expand;
+
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 
-/// Parameters in parameters are followed this far.
-const DEPTH_MAX: usize = 16;
-/// Octets of a value with all parameters in it.
-const VALUE_OCTETS_MAX: usize = 64 * 1024;
+pub(super) use expand::balanced;
 
-/// Values that Postfix has when the file does not say another one.
-const DEFAULTS: [(&str, &str); 8] = [
-    ("mydomain", ""),
-    ("myorigin", "$myhostname"),
-    ("mydestination", "$myhostname, localhost.$mydomain, localhost"),
-    ("relay_domains", ""),
-    ("virtual_alias_domains", "$virtual_alias_maps"),
-    ("alias_maps", "hash:/etc/aliases"),
+/// Values that Postfix has when the file does not say another one: of what is read here, and of what those name.
+const DEFAULTS: [(&str, &str); 27] = [
+    ("alias_database", "hash:/etc/aliases"),
+    ("alias_maps", "hash:/etc/aliases, nis:mail.aliases"),
+    ("command_directory", "/usr/sbin"),
+    ("compatibility_level", "0"),
     ("config_directory", "/etc/postfix"),
+    ("daemon_directory", "/usr/lib/postfix/sbin"),
+    ("data_directory", "/var/lib/postfix"),
+    ("default_database_type", "hash"),
+    ("delay_warning_time", "0h"),
+    ("local_recipient_maps", "proxy:unix:passwd.byname $alias_maps"),
+    ("local_transport", "local:$myhostname"),
+    ("maximal_queue_lifetime", "5d"),
+    ("message_size_limit", "10240000"),
+    ("milter_default_action", "tempfail"),
+    ("mydestination", "$myhostname, localhost.$mydomain, localhost"),
+    ("myorigin", "$myhostname"),
     ("queue_directory", "/var/spool/postfix"),
+    ("relay_domains", "${{$compatibility_level} <level {2} ? {$mydestination} : {}}"),
+    ("relay_transport", "relay"),
+    ("smtp_sasl_auth_enable", "no"),
+    ("smtp_tls_key_file", "$smtp_tls_cert_file"),
+    ("smtp_tls_wrappermode", "no"),
+    ("smtpd_tls_key_file", "$smtpd_tls_cert_file"),
+    ("virtual_alias_domains", "$virtual_alias_maps"),
+    ("virtual_alias_maps", "$virtual_maps"),
+    ("virtual_mailbox_domains", "$virtual_mailbox_maps"),
+    ("virtual_transport", "virtual"),
 ];
 
 /// The parameters of a file.
 #[derive(Debug, Default)]
 pub(super) struct MainCf {
     set: BTreeMap<String, String>,
+    /// What was read so far, as it came out.
+    read: RefCell<BTreeMap<String, Result<String, String>>>,
 }
 
 impl MainCf {
@@ -30,19 +51,16 @@ impl MainCf {
     /// counts.
     pub(super) fn parse(text: &str) -> Self {
         let mut logical: Vec<String> = Vec::new();
-        for line in text.lines() {
-            let is_comment = line.trim_start().starts_with('#') || line.trim().is_empty();
+        for line in text.lines().filter(|line| !is_comment(line)) {
             match logical.last_mut() {
-                _ if is_comment => {}
-                Some(last) if line.starts_with([' ', '\t']) => {
-                    last.push(' ');
-                    last.push_str(line.trim());
-                }
-                _ => logical.push(line.trim().to_owned()),
+                // The blanks stay: they are part of a value.
+                Some(last) if line.starts_with([' ', '\t']) => last.push_str(line),
+                _ => logical.push(line.to_owned()),
             }
         }
         let pairs = logical.iter().filter_map(|line| line.split_once('='));
-        Self { set: pairs.map(|(name, value)| (name.trim().to_owned(), value.trim().to_owned())).collect() }
+        let set = pairs.map(|(name, value)| (name.trim().to_owned(), value.trim().to_owned()));
+        Self { set: set.collect(), read: RefCell::default() }
     }
 
     /// The names that the file sets, in order.
@@ -55,54 +73,90 @@ impl MainCf {
         self.set.get(name).map(String::as_str)
     }
 
-    /// The value with all parameters in it: the file's, else Postfix' own.
+    /// The value with all parameters in it: the file's, else Postfix' own. Empty when it can't be read, which
+    /// [`MainCf::read`] tells.
     pub(super) fn value(&self, name: &str) -> String {
-        self.expand(&format!("${{{name}}}"), DEPTH_MAX)
+        let value = expand::expand(self.raw(name), &|name| self.raw(name));
+        // What stands around it in the file says nothing.
+        let value = value.map(|value| value.trim().to_owned());
+        // Without a word in the file that is the host's own name, which is not known here.
+        if name != "myhostname" || self.set.contains_key(name) {
+            self.read.borrow_mut().insert(name.to_owned(), value.clone());
+        }
+        value.unwrap_or_default()
+    }
+
+    /// All values that were asked for until now, by name.
+    pub(super) fn read(&self) -> BTreeMap<String, Result<String, String>> {
+        self.read.borrow().clone()
     }
 
     /// The elements of a list.
     pub(super) fn list(&self, name: &str) -> Vec<String> {
-        let value = self.value(name);
-        value.split([',', ' ', '\t']).filter(|word| !word.is_empty()).map(str::to_owned).collect()
+        elements(&self.value(name))
     }
 
     fn raw(&self, name: &str) -> &str {
-        let default = || DEFAULTS.iter().find(|(known, _)| *known == name).map(|(_, value)| *value);
-        self.written(name).or_else(default).unwrap_or_default()
+        if let Some(written) = self.written(name) {
+            return written;
+        }
+        if name == "mydomain" {
+            // What follows the first label of the host's name.
+            let host = self.written("myhostname").unwrap_or_default();
+            return host.split_once('.').map_or("localdomain", |(_, domain)| domain);
+        }
+        DEFAULTS.iter().find(|(known, _)| *known == name).map_or("", |(_, value)| value)
     }
 
-    fn expand(&self, text: &str, depth: usize) -> String {
-        let mut out = String::new();
-        let mut rest = text;
-        while let Some((before, after)) = rest.split_once('$') {
-            out.push_str(before);
-            let (name, left) = parameter(after);
-            match name {
-                _ if depth == 0 || out.len() > VALUE_OCTETS_MAX => return out,
-                Some(name) => out.push_str(&self.expand(self.raw(name), depth - 1)),
-                None => out.push('$'),
-            }
-            rest = left;
-        }
-        out.push_str(rest);
-        out.truncate(out.floor_char_boundary(VALUE_OCTETS_MAX));
-        out
+    /// Parameters that the file names and that are set nowhere: empty here, and something else if they are Postfix' own.
+    pub(super) fn unset(&self) -> Vec<&str> {
+        let named = self.set.values().flat_map(|value| named_in(value));
+        let known = |name: &str| {
+            self.set.contains_key(name)
+                || matches!(name, "mydomain" | "myhostname")
+                || DEFAULTS.iter().any(|(known, _)| *known == name)
+        };
+        let mut unset: Vec<&str> = named.filter(|name| !known(name)).collect();
+        unset.sort_unstable();
+        unset.dedup();
+        unset
     }
 }
 
-/// The name at the beginning, in braces or not, and what stands behind it.
-fn parameter(text: &str) -> (Option<&str>, &str) {
-    if let Some(after) = text.strip_prefix('$') {
-        return (None, after);
-    }
-    for (open, close) in [('{', '}'), ('(', ')')] {
-        if let Some((name, rest)) = text.strip_prefix(open).and_then(|inner| inner.split_once(close)) {
-            return (Some(name), rest);
+/// The names behind each `$`. Good for a word to the operator, not for evaluation.
+fn named_in(value: &str) -> impl Iterator<Item = &str> {
+    value.split('$').skip(1).filter_map(|after| {
+        let after = after.trim_start_matches(['{', '(', ' ']);
+        let end = after.find(|c: char| !c.is_ascii_alphanumeric() && c != '_').unwrap_or(after.len());
+        after.get(..end).filter(|name| !name.is_empty() && !name.starts_with(|c: char| c.is_ascii_digit()))
+    })
+}
+
+/// Whether a line says nothing: a comment or an empty one. Postfix passes over them also within a long line.
+pub(super) fn is_comment(line: &str) -> bool {
+    let text = line.trim_start();
+    text.is_empty() || text.starts_with('#')
+}
+
+/// The elements of a list: blanks and commas part them, but not within braces.
+pub(super) fn elements(value: &str) -> Vec<String> {
+    let mut found = Vec::new();
+    let (mut element, mut depth) = (String::new(), 0_usize);
+    for c in value.chars() {
+        match c {
+            '{' => depth += 1,
+            '}' => depth = depth.saturating_sub(1),
+            ',' | ' ' | '\t' | '\r' | '\n' if depth == 0 => {
+                found.push(std::mem::take(&mut element));
+                continue;
+            }
+            _ => {}
         }
+        element.push(c);
     }
-    let end = text.find(|c: char| !c.is_ascii_alphanumeric() && c != '_').unwrap_or(text.len());
-    let (name, rest) = text.split_at(end);
-    (Some(name).filter(|name| !name.is_empty()), rest)
+    found.push(element);
+    found.retain(|element| !element.is_empty());
+    found
 }
 
 #[cfg(test)]
@@ -126,10 +180,25 @@ mod tests {
     }
 
     #[test]
-    fn parameters_that_name_themselves_end() {
-        let main = MainCf::parse("a = $b $b\nb = $a $a\n");
-        assert!(main.value("a").len() <= VALUE_OCTETS_MAX);
-        let main = MainCf::parse("a = x $a\n");
-        assert!(main.value("a").starts_with("x x x"));
+    fn what_is_not_set_is_as_postfix_has_it() {
+        let main =
+            MainCf::parse("myhostname = mail.example.org\nx = $mydomain ${gone?a} $(queue_directory)/y $1\n");
+        assert_eq!(main.value("x"), "example.org  /var/spool/postfix/y");
+        assert_eq!(main.list("mydestination"), ["mail.example.org", "localhost.example.org", "localhost"]);
+        assert_eq!(main.list("relay_domains"), main.list("mydestination"), "an old compatibility_level");
+        assert_eq!(main.unset(), ["gone"]);
+        let main = MainCf::parse("compatibility_level = 3.6\nmyhostname = a.example\nx = ${\n");
+        assert!(main.list("relay_domains").is_empty());
+        assert_eq!((main.value("mydomain"), main.value("x")), ("example".to_owned(), String::new()));
+        assert!(main.read()["x"].is_err());
+    }
+
+    #[test]
+    fn a_list_is_parted_outside_of_braces_only() {
+        assert_eq!(
+            elements("a, b{c d},\t{ inet:x, {y = z} } inline:{ {a = b} c=d }"),
+            ["a", "b{c d}", "{ inet:x, {y = z} }", "inline:{ {a = b} c=d }"]
+        );
+        assert_eq!(elements(" , }{a b"), ["}{a b"]);
     }
 }

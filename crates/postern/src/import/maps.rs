@@ -2,6 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
+use super::main_cf::{balanced, elements, is_comment};
+
 /// Octets of one file.
 const FILE_OCTETS_MAX: u64 = 64 << 20;
 
@@ -13,26 +15,60 @@ pub(super) struct Files {
 /// An entry of a table: what is looked up, and what is found.
 pub(super) type Entry = (String, String);
 
+/// How the text of a table is written. Its parameter decides that: the same file is read as one or the other.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Format {
+    /// A key, blanks, a value: postmap(1).
+    Blank,
+    /// A name, a colon, a value: aliases(5).
+    Aliases,
+}
+
+impl Format {
+    /// That of the tables that a parameter names.
+    pub(super) fn of(parameter: &str) -> Self {
+        if matches!(parameter, "alias_maps" | "alias_database") { Self::Aliases } else { Self::Blank }
+    }
+}
+
 impl Files {
     /// Those below the directory that holds `main.cf`.
     pub(super) fn new(dir: &Path) -> Self {
         Self { dir: dir.to_owned() }
     }
 
-    /// The entries of a table that is named as `TYPE:PATH`.
+    /// The entries of a table that is named as `TYPE:PATH`, and its lines that are none.
     ///
     /// # Errors
     /// Why they can't be had.
-    pub(super) fn table(&self, name: &str) -> Result<Vec<Entry>, String> {
+    pub(super) fn table(&self, name: &str, format: Format) -> Result<(Vec<Entry>, Vec<String>), String> {
         let name = name.strip_prefix("proxy:").unwrap_or(name);
         let Some((kind, path)) = name.split_once(':') else { return Err(format!("{name} is no table")) };
-        match kind {
+        let entries: Vec<(String, Option<Entry>)> = match kind {
             "hash" | "btree" | "lmdb" | "cdb" | "dbm" | "sdbm" | "texthash" => {
                 let text = self.read(path)?;
-                Ok(lines(&text).filter_map(|line| entry(&line, is_aliases(path))).collect())
+                lines(&text).map(|line| (line.clone(), entry(&line, format))).collect()
             }
-            _ => Err(format!("{name} is no list of entries that could be read")),
+            "inline" => inline(path)?,
+            _ => return Err(format!("{name} is no list of entries that could be read")),
+        };
+        let mut good = Vec::new();
+        let mut bad = Vec::new();
+        for (line, entry) in entries {
+            match entry {
+                Some(entry) => good.push(entry),
+                None => bad.push(line),
+            }
         }
+        Ok((good, bad))
+    }
+
+    /// The words of a file that a list names in place of its elements.
+    ///
+    /// # Errors
+    /// Why they can't be had.
+    pub(super) fn words(&self, path: &str) -> Result<Vec<String>, String> {
+        Ok(lines(&self.read(path)?).flat_map(|line| elements(&line)).collect())
     }
 
     /// A file, by the path that Postfix knows it under.
@@ -59,15 +95,10 @@ impl Files {
     }
 }
 
-/// `aliases` files have a colon behind the name.
-fn is_aliases(path: &str) -> bool {
-    Path::new(path).file_name().is_some_and(|name| name.to_string_lossy().contains("aliases"))
-}
-
 /// Lines without comments, put together where one goes on with a blank.
 fn lines(text: &str) -> impl Iterator<Item = String> {
     let mut logical: Vec<String> = Vec::new();
-    for line in text.lines().filter(|line| !line.trim().is_empty() && !line.trim_start().starts_with('#')) {
+    for line in text.lines().filter(|line| !is_comment(line)) {
         match logical.last_mut() {
             Some(last) if line.starts_with([' ', '\t']) => {
                 last.push(' ');
@@ -79,22 +110,44 @@ fn lines(text: &str) -> impl Iterator<Item = String> {
     logical.into_iter()
 }
 
-fn entry(line: &str, is_aliases: bool) -> Option<Entry> {
-    let (name, value) = if is_aliases && let Some(colon) = colon(line) {
-        (line.get(..colon)?, line.get(colon + 1..)?)
-    } else {
-        line.split_once([' ', '\t']).unwrap_or((line, ""))
+/// `{ key=value, { key = words } }`, what stands behind `inline:`.
+fn inline(text: &str) -> Result<Vec<(String, Option<Entry>)>, String> {
+    let wrong = || format!("inline:{text} has not the form inline:{{ key=value }}");
+    let (inner, rest) = balanced(text.trim()).ok_or_else(wrong)?;
+    let is_whole = text.trim().starts_with('{') && rest.is_empty();
+    let parts = is_whole.then(|| elements(inner)).ok_or_else(wrong)?;
+    let pair = |part: String| {
+        let bare = part.strip_prefix('{').and_then(|part| part.strip_suffix('}')).unwrap_or(&part);
+        let (key, value) = bare.split_once('=').unwrap_or((bare, ""));
+        let key = key.trim().to_ascii_lowercase();
+        let entry = (!key.is_empty() && bare.contains('=')).then(|| (key, value.trim().to_owned()));
+        (part, entry)
     };
-    let name = name.trim().trim_matches('"');
+    Ok(parts.into_iter().map(pair).collect())
+}
+
+fn entry(line: &str, format: Format) -> Option<Entry> {
+    let (name, value) = match format {
+        Format::Aliases => {
+            let colon = outside_of_quotes(line, |c| c == ':')?;
+            (line.get(..colon)?, line.get(colon + 1..)?)
+        }
+        Format::Blank => match outside_of_quotes(line, |c| c == ' ' || c == '\t') {
+            Some(blank) => (line.get(..blank)?, line.get(blank..)?),
+            None => (line, ""),
+        },
+    };
+    // Aliases are looked up without their quotes, keys of other tables as an address is written.
+    let name = name.trim();
+    let name = if format == Format::Aliases { name.trim_matches('"') } else { name };
     (!name.is_empty()).then(|| (name.to_ascii_lowercase(), value.trim().to_owned()))
 }
 
-/// The colon that ends the name: not one within quotes.
-fn colon(line: &str) -> Option<usize> {
+fn outside_of_quotes(line: &str, is_end: impl Fn(char) -> bool) -> Option<usize> {
     let mut quoted = false;
     line.char_indices().find_map(|(at, c)| {
         quoted ^= c == '"';
-        (c == ':' && !quoted).then_some(at)
+        (!quoted && is_end(c)).then_some(at)
     })
 }
 
@@ -107,23 +160,60 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let write = |name: &str, text: &str| std::fs::write(dir.path().join(name), text).unwrap();
         write("virtual", "# c\nInfo@example.org  bob, \n  alice@example.org\n@example.org bob\n");
-        write("aliases", "root: alice\n\"a:b\": bob\npostmaster:root\n");
+        write("aliases", "root: alice\n\"a:b\": bob\npostmaster:root\nno colon here\n");
         let files = Files::new(dir.path());
-        let virtuals = files.table("proxy:hash:/etc/postfix/virtual").unwrap();
+        let virtuals = files.table("proxy:hash:/etc/postfix/virtual", Format::Blank).unwrap();
         let entry = |name: &str, value: &str| (name.to_owned(), value.to_owned());
         assert_eq!(
             virtuals,
-            [entry("info@example.org", "bob, alice@example.org"), entry("@example.org", "bob")]
+            (vec![entry("info@example.org", "bob, alice@example.org"), entry("@example.org", "bob")], vec![])
         );
-        let aliases = files.table("hash:/etc/aliases").unwrap();
-        assert_eq!(aliases, [entry("root", "alice"), entry("a:b", "bob"), entry("postmaster", "root")]);
-        assert!(files.table("hash:/etc/postfix/gone").unwrap_err().contains("copy it"));
-        assert!(
-            files
-                .table("pgsql:/etc/postfix/virtual")
-                .unwrap_err()
-                .contains("pgsql:/etc/postfix/virtual is no list")
+        let aliases = files.table("hash:/etc/aliases", Format::of("alias_maps")).unwrap();
+        let entries = vec![entry("root", "alice"), entry("a:b", "bob"), entry("postmaster", "root")];
+        assert_eq!(aliases, (entries, vec!["no colon here".to_owned()]));
+        let error = |name: &str| files.table(name, Format::Blank).unwrap_err();
+        assert!(error("hash:/etc/postfix/gone").contains("copy it"));
+        assert!(error("pgsql:/etc/postfix/virtual").contains("pgsql:/etc/postfix/virtual is no list"));
+        assert!(error("nonsense").contains("no table"));
+    }
+
+    /// Symptom: `aliases.virtual`, a table of virtual_alias_maps, was read as aliases(5), and "root" of a file with
+    /// another name as "root:". Cause: the name of the file decided.
+    #[test]
+    fn the_parameter_decides_how_a_table_is_written_and_not_its_name() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(dir.path().join("aliases.virtual"), "info@example.org x:y@example.org\n").unwrap();
+        let read = |format| Files::new(dir.path()).table("hash:/etc/aliases.virtual", format).unwrap().0;
+        assert_eq!(
+            read(Format::of("virtual_alias_maps")),
+            [("info@example.org".into(), "x:y@example.org".into())]
         );
-        assert!(files.table("nonsense").is_err());
+        assert_eq!(read(Format::of("alias_maps")), [("info@example.org x".into(), "y@example.org".into())]);
+    }
+
+    #[test]
+    fn tables_that_stand_in_the_parameter_itself_are_read() {
+        let dir = tempfile::tempdir().unwrap();
+        let read = |name: &str| Files::new(dir.path()).table(name, Format::Blank);
+        let entry = |name: &str, value: &str| (name.to_owned(), value.to_owned());
+        assert_eq!(
+            read("inline:{ {A@example.org = b@example.org, c}, d=e nothing }").unwrap(),
+            (vec![entry("a@example.org", "b@example.org, c"), entry("d", "e")], vec!["nothing".to_owned()])
+        );
+        for wrong in ["inline:{", "inline:a=b", "inline:{a=b} c"] {
+            assert!(read(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    /// Symptom: mail for a domain that had moved away was taken. Cause: the words of a comment in a list of domains
+    /// became domains.
+    #[test]
+    fn comments_in_a_file_of_domains_are_none() {
+        let dir = tempfile::tempdir().unwrap();
+        let text =
+            "# customers since 2019\nhome.example\n  # gone.example moved\n\nshop.example, a.example\n";
+        std::fs::write(dir.path().join("vhosts"), text).unwrap();
+        let words = Files::new(dir.path()).words("/etc/postfix/vhosts").unwrap();
+        assert_eq!(words, ["home.example", "shop.example", "a.example"]);
     }
 }

@@ -1,18 +1,26 @@
 //! What each parameter of Postfix comes to here.
 
+mod milters;
+mod people;
+mod script;
+mod settled;
 mod ways;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
+use std::path::Path;
 
-use mail::{Address, Domain};
+use mail::Domain;
 
+use crate::config::{self, HomeConfig};
+
+use self::settled::{Known, People, Settled};
 use super::Imported;
 use super::main_cf::MainCf;
-use super::maps::{Entry, Files};
+use super::maps::Files;
 
 /// Parameters that are about how Postfix itself is run, or that say what Postern always does.
-const NO_NEED: [&str; 30] = [
+const NO_NEED: [&str; 31] = [
     "append_dot_mydomain",
     "biff",
     "command_directory",
@@ -22,6 +30,7 @@ const NO_NEED: [&str; 30] = [
     "data_directory",
     "debug_peer_level",
     "debugger_command",
+    "default_database_type",
     "disable_vrfy_command",
     "html_directory",
     "inet_interfaces",
@@ -107,8 +116,15 @@ struct Translation {
     look: Vec<String>,
     unknown: Vec<String>,
     domains: BTreeSet<String>,
-    accounts: BTreeSet<String>,
-    aliases: BTreeMap<String, BTreeSet<String>>,
+    /// Those of them that are `mydestination`'s, in its order.
+    local: Vec<String>,
+    /// Names of the host itself, whose users are those of the system.
+    host_names: BTreeSet<String>,
+    /// What a name without a domain gets.
+    origin: String,
+    /// What follows a user's name and is no part of it.
+    separators: String,
+    people: People,
     /// Keys of home.toml before its first section, and the sections.
     keys: Vec<String>,
     sections: Vec<String>,
@@ -127,170 +143,26 @@ pub(super) fn translate(text: &str, files: &Files) -> Imported {
     let main = MainCf::parse(text);
     let mut made = Translation::default();
     made.domains(&main, files);
+    made.limits(&main);
     made.recipients(&main, files);
     made.ways(&main, files);
-    made.limits(&main);
     made.trust(&main);
     made.smarthost(&main, files);
     made.tls(&main);
     made.milters(&main);
     made.restrictions(&main);
     made.rest(&main);
-    made.finish()
+    made.finish(&main)
 }
 
 impl Translation {
-    fn domains(&mut self, main: &MainCf, files: &Files) {
-        let hostname = main.value("myhostname");
-        let parameters =
-            ["mydestination", "virtual_mailbox_domains", "virtual_alias_domains", "relay_domains"];
-        for parameter in parameters {
-            for element in main.list(parameter) {
-                for name in self.elements(parameter, &element, files) {
-                    self.domain(parameter, &name, &hostname);
-                }
-            }
-        }
-        if self.domains.is_empty() {
-            self.look
-                .push("no domain was found: write domains = [\"example.org\"] into home.toml".to_owned());
-        }
-    }
-
-    /// A list element is a name, a file of names, or a table whose keys count.
-    fn elements(&mut self, parameter: &str, element: &str, files: &Files) -> Vec<String> {
-        let found = if element.starts_with('/') {
-            files.read(element).map(|text| text.split_whitespace().map(str::to_owned).collect())
-        } else if element.contains(':') {
-            files.table(element).map(|entries| entries.into_iter().map(|(key, _)| key).collect())
-        } else {
-            Ok(vec![element.to_owned()])
-        };
-        found.unwrap_or_else(|why| {
-            self.look.push(format!("{parameter}: {why}"));
-            Vec::new()
-        })
-    }
-
-    fn domain(&mut self, parameter: &str, name: &str, hostname: &str) {
-        let is_local =
-            name.eq_ignore_ascii_case("localhost") || name.to_ascii_lowercase().starts_with("localhost.");
-        // Keys of virtual_alias_maps are addresses as well as domains.
-        if is_local || name.contains('@') || name.is_empty() {
-            return;
-        }
-        if name.eq_ignore_ascii_case(hostname) && parameter == "mydestination" {
-            self.look.push(format!(
-                "mydestination: {name} is the host's own name; add it to domains if people write to it"
-            ));
-            return;
-        }
-        match Domain::parse(name) {
-            Ok(domain) if !domain.is_literal() && name.contains('.') => {
-                if self.domains.insert(domain.to_string()) {
-                    self.taken.push(format!("{parameter}: domain {domain}"));
-                }
-            }
-            _ => self.look.push(format!("{parameter}: {name} can't be a domain here")),
-        }
-    }
-
-    fn recipients(&mut self, main: &MainCf, files: &Files) {
-        for parameter in ["virtual_mailbox_maps", "relay_recipient_maps", "local_recipient_maps"] {
-            let listed = main.written(parameter).map(|_| main.list(parameter)).unwrap_or_default();
-            for (name, _) in self.tables(parameter, listed, files) {
-                self.account(parameter, &name);
-            }
-        }
-        let has_local = main.list("mydestination").iter().any(|name| self.is_domain(name));
-        if has_local && main.written("local_recipient_maps").is_none() {
-            self.look.push(
-                "mydestination: the system's users are its recipients, which only the host itself knows: add those who \
-                 read mail with 'postern user add'"
-                    .to_owned(),
-            );
-        }
-        for parameter in ["virtual_alias_maps", "virtual_maps", "alias_maps"] {
-            let wanted = (parameter == "alias_maps" && has_local) || main.written(parameter).is_some();
-            let listed = if wanted { main.list(parameter) } else { Vec::new() };
-            for (name, value) in self.tables(parameter, listed, files) {
-                self.alias(parameter, &name, &value);
-            }
-        }
-    }
-
-    /// Whether a name is one of the domains that were taken.
-    fn is_domain(&self, name: &str) -> bool {
-        Domain::parse(name).is_ok_and(|domain| self.domains.contains(domain.as_str()))
-    }
-
-    fn tables(&mut self, parameter: &str, names: Vec<String>, files: &Files) -> Vec<Entry> {
-        let mut entries = Vec::new();
-        for name in names {
-            match files.table(&name) {
-                Ok(found) => {
-                    self.taken.push(format!("{parameter}: {} entries of {name}", found.len()));
-                    entries.extend(found);
-                }
-                Err(why) => self.look.push(format!("{parameter}: {why}")),
-            }
-        }
-        entries
-    }
-
-    /// The address that a name without a domain is meant as: that of the first domain.
-    fn full(&self, name: &str) -> Option<String> {
-        let text =
-            if name.contains('@') { name.to_owned() } else { format!("{name}@{}", self.domains.first()?) };
-        Address::parse(&text).ok().map(|address| address.to_string())
-    }
-
-    fn account(&mut self, parameter: &str, name: &str) {
-        if let Some(domain) = name.strip_prefix('@') {
-            self.look.push(format!("{parameter}: every name of {domain} is taken; name an account with 'postern alias add *@{domain} …'"));
-            return;
-        }
-        match self.full(name) {
-            Some(address) => drop(self.accounts.insert(address)),
-            None => self.look.push(format!("{parameter}: {name} can't be an account")),
-        }
-    }
-
-    fn alias(&mut self, parameter: &str, name: &str, value: &str) {
-        let alias = match name.strip_prefix('@') {
-            Some(domain) => Some(format!("*@{domain}")),
-            // A domain of virtual_alias_domains, told by an entry.
-            None if parameter != "alias_maps" && !name.contains('@') && name.contains('.') => return,
-            None => self.full(name),
-        };
-        if self.domains.is_empty() {
-            return self
-                .look
-                .push(format!("{parameter}: its names need a domain: import again when main.cf names one"));
-        }
-        let Some(alias) = alias else {
-            return self.look.push(format!("{parameter}: {name} can't be an alias"));
-        };
-        for target in
-            value.split([',', ' ', '\t']).map(|word| word.trim_matches('"')).filter(|word| !word.is_empty())
-        {
-            let is_program = target.starts_with(['|', '/']) || target.starts_with(":include:");
-            match self.full(target.trim_start_matches('\\')).filter(|_| !is_program) {
-                // A name that stands for itself is an account.
-                Some(target) if target.eq_ignore_ascii_case(&alias) => drop(self.accounts.insert(target)),
-                Some(target) => drop(self.aliases.entry(alias.clone()).or_default().insert(target)),
-                None => self.look.push(format!(
-                    "{parameter}: {name} leads to {target}: programs, files and lists of addresses are not delivered to"
-                )),
-            }
-        }
-    }
-
     fn limits(&mut self, main: &MainCf) {
-        if let Some(separators) = main.written("recipient_delimiter") {
-            self.keys.push(format!("subaddress_separators = {}", quoted(separators)));
+        let separators = main.value("recipient_delimiter");
+        if main.written("recipient_delimiter").is_some() {
+            self.keys.push(format!("subaddress_separators = {}", quoted(&separators)));
             self.taken.push(format!("recipient_delimiter: subaddress_separators = \"{separators}\""));
         }
+        self.separators = separators;
         if main.written("message_size_limit").is_some() {
             match main.value("message_size_limit").parse::<u64>() {
                 Ok(0) | Err(_) => self.look.push(
@@ -323,6 +195,10 @@ impl Translation {
     }
 
     fn trust(&mut self, main: &MainCf) {
+        if main.written("mynetworks").is_none() {
+            // Then Postfix takes it from the host's interfaces.
+            return;
+        }
         let is_loopback = |network: &String| {
             network.starts_with("127.") || network.contains("::1") || network.contains("::ffff:127")
         };
@@ -334,7 +210,7 @@ impl Translation {
                  account and let it log in at port 465 of Home",
                 others.join(", ")
             ));
-        } else if main.written("mynetworks").is_some() {
+        } else {
             self.taken.push("mynetworks: this host only; its programs log in like all others".to_owned());
         }
     }
@@ -350,26 +226,6 @@ impl Translation {
             "smtpd_tls_cert_file: {certificate} is what mail programs see; it must have a name that they know Home by, and \
              Postern has to be able to read it"
         ));
-    }
-
-    fn milters(&mut self, main: &MainCf) {
-        for milter in main.list("smtpd_milters") {
-            let lower = milter.to_ascii_lowercase();
-            if ["dkim", "dmarc", "spf", "arc"].iter().any(|name| lower.contains(name)) {
-                self.without.push(format!(
-                    "smtpd_milters: {milter}: Edge verifies SPF, DKIM, DMARC and ARC, Home signs"
-                ));
-            } else if milter.starts_with("inet:") || milter.starts_with("unix:/") {
-                self.filters.push(format!("[[filter]]\nkind = \"milter\"\naddress = {}", quoted(&milter)));
-                self.taken.push(format!(
-                    "smtpd_milters: {milter} as [[filter]]; if it is rspamd's proxy, name its worker instead, with kind = \
-                     \"rspamd\". An OpenDKIM or OpenDMARC is not needed any more: take it out"
-                ));
-            } else {
-                self.look
-                    .push(format!("smtpd_milters: {milter}: write it as a [[filter]] with its whole path"));
-            }
-        }
     }
 
     fn restrictions(&mut self, main: &MainCf) {
@@ -426,8 +282,14 @@ impl Translation {
                 "recipient_delimiter",
                 "message_size_limit",
             ];
-            let rest =
-                ["maximal_queue_lifetime", "delay_warning_time", "mynetworks", "relayhost", "smtpd_milters"];
+            let rest = [
+                "maximal_queue_lifetime",
+                "delay_warning_time",
+                "milter_default_action",
+                "mynetworks",
+                "relayhost",
+                "smtpd_milters",
+            ];
             let ways = [
                 "virtual_transport",
                 "mailbox_transport",
@@ -457,8 +319,50 @@ impl Translation {
         }
     }
 
-    fn finish(self) -> Imported {
-        Imported { home: self.home(), commands: self.commands(), report: self.report() }
+    fn finish(mut self, main: &MainCf) -> Imported {
+        let known = Known { domains: &self.domains, local: &self.local, separators: &self.separators };
+        let mut people: Settled = std::mem::take(&mut self.people).settle(&known);
+        self.look.append(&mut people.look);
+        self.unread(main);
+        self.only_what_home_takes();
+        Imported { home: self.home(), commands: script::script(&people), report: self.report(main) }
+    }
+
+    /// Postfix takes values that Home does not: those are told, and the file is one that Home reads.
+    fn only_what_home_takes(&mut self) {
+        let look = &mut self.look;
+        let mut is_taken = |part: &mut String| {
+            let text = format!("domains = [\"example.org\"]\n{part}\n");
+            let refused = config::parse::<HomeConfig>(Path::new("home.toml"), &text).err();
+            if let Some(problem) = &refused {
+                let what = problem.what().lines().next().unwrap_or_default();
+                look.push(format!(
+                    "left out of home.toml, which does not take it: {}: {what}",
+                    part.replace('\n', " ")
+                ));
+            }
+            refused.is_none()
+        };
+        for parts in [&mut self.keys, &mut self.sections, &mut self.filters] {
+            parts.retain_mut(&mut is_taken);
+        }
+    }
+
+    /// What could not be read, and what was taken for empty.
+    fn unread(&mut self, main: &MainCf) {
+        for (name, value) in main.read() {
+            if let Err(why) = value {
+                self.look.push(format!(
+                    "{name}: {why}. Postfix does not start with that; nothing was taken over from it"
+                ));
+            }
+        }
+        for name in main.unset() {
+            self.look.push(format!(
+                "${name} is set nowhere in main.cf and is taken for empty; if 'postconf {name}' shows a value, write it into \
+                 main.cf and import again"
+            ));
+        }
     }
 
     fn home(&self) -> String {
@@ -477,43 +381,7 @@ impl Translation {
         text
     }
 
-    fn commands(&self) -> String {
-        let mut text = "#!/bin/sh -e\n# Accounts and aliases. Each account asks for a password: those of Postfix are not known to \
-            it.\n# Aliases that lead elsewhere need outbound = \"on\".\nCONFIG=${1:-/etc/postern/home.toml}\n\n"
-            .to_owned();
-        for account in &self.accounts {
-            text.push_str(&format!("postern user add {} --config \"$CONFIG\"\n", shell(account)));
-        }
-        for (alias, targets) in self.in_order() {
-            let targets: Vec<String> = targets.iter().map(|target| shell(target)).collect();
-            text.push_str(&format!(
-                "postern alias add {} {} --config \"$CONFIG\"\n",
-                shell(alias),
-                targets.join(" ")
-            ));
-        }
-        text
-    }
-
-    /// Aliases behind those that they lead to: an alias may only lead to what is there.
-    fn in_order(&self) -> Vec<(&String, &BTreeSet<String>)> {
-        let (mut ordered, mut left): (Vec<_>, Vec<_>) = (Vec::new(), self.aliases.iter().collect());
-        loop {
-            let waiting: BTreeSet<&String> = left.iter().map(|(alias, _)| *alias).collect();
-            let is_ready =
-                |(_, targets): &(&String, &BTreeSet<String>)| targets.iter().all(|to| !waiting.contains(to));
-            let (ready, rest): (Vec<_>, Vec<_>) = left.iter().partition(|entry| is_ready(entry));
-            if ready.is_empty() {
-                // A circle: Postern says so when it is asked to add it.
-                ordered.extend(rest);
-                return ordered;
-            }
-            ordered.extend(ready);
-            left = rest;
-        }
-    }
-
-    fn report(&self) -> String {
+    fn report(&self, main: &MainCf) -> String {
         let mut text = String::from("What became of the settings of this Postfix\n");
         let parts = [
             ("Look at these yourself", &self.look),
@@ -530,6 +398,11 @@ impl Translation {
         if !for_edge.is_empty() {
             text.push_str("\nFor edge.toml\n");
             for_edge.iter().for_each(|section| text.push_str(&format!("\n{section}\n")));
+        }
+        text.push_str("\nValues that were read, as 'postconf -x' shows them\n");
+        for (name, value) in main.read() {
+            // Writing to a String can't fail.
+            let _ = writeln!(text, "  {name} = {}", value.as_deref().unwrap_or("?"));
         }
         text.push_str(
             "\nNext\n  postern home pair CODE --config home.toml    the code is printed by 'postern edge setup'\n  sh accounts.sh \
@@ -560,11 +433,6 @@ fn seconds(text: &str, unit: u64) -> Option<u64> {
 fn quoted(text: &str) -> String {
     let plain: String = text.chars().filter(|c| !c.is_control()).collect();
     format!("\"{}\"", plain.replace('\\', "\\\\").replace('"', "\\\""))
-}
-
-/// A word for the shell: whatever stands in a map is never a command.
-fn shell(word: &str) -> String {
-    format!("'{}'", word.replace('\'', "'\\''"))
 }
 
 #[cfg(test)]

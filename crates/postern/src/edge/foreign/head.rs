@@ -27,11 +27,11 @@ pub(super) fn above(hop: &Hop<'_>, verdict: &Verdict) -> Vec<u8> {
 }
 
 /// The header section as it came, without the fields that only Edge may write. `Authentication-Results` that claim
-/// its name are gone already.
+/// its name are gone already. What another program may take for one of them goes as well.
 pub(super) fn without_ours(section: &[u8]) -> Vec<u8> {
     let mut kept = Vec::with_capacity(section.len());
     let mut from = 0;
-    for field in header::fields(section).filter(|field| field.is(FLAG) || field.is(SCORE)) {
+    for field in header::look_alikes(section).filter(|field| field.is(FLAG) || field.is(SCORE)) {
         kept.extend_from_slice(section.get(from..field.offset).unwrap_or_default());
         from = field.offset + field.raw.len();
     }
@@ -66,7 +66,8 @@ mod tests {
         );
         verdict.place = Place::Inbox;
         assert!(above(&hop, &verdict).starts_with(b"X-Spam-Score"));
-        let forged = b"X-Spam-Flag: NO\r\nSubject: x\r\nx-spam-score: -99\r\n\tfolded\r\nTo: y\r\n\r\n";
+        let forged = b"X-Spam-Flag: NO\r\nSubject: x\r\nx-spam-score: -99\r\n\tfolded\r\n\
+            X-Spam-Flag\r\n : NO\r\nTo: y\r\n\r\n";
         assert_eq!(without_ours(forged), b"Subject: x\r\nTo: y\r\n\r\n");
     }
 }

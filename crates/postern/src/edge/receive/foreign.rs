@@ -7,7 +7,7 @@ use mail::{Address, Client, EnhancedCode, Recipient, Reply, ReversePath};
 use super::super::foreign::ForeignHome;
 use super::super::incoming::Target;
 use super::Receive;
-use crate::notification;
+use crate::notification::{self, Known};
 
 impl Receive {
     /// The home of an address, if it is another program. `postmaster` of this host itself is theirs when nobody else
@@ -47,6 +47,7 @@ impl Receive {
         let reply = home.check_recipient(&recipient.address, &from).await;
         if reply.is_positive() {
             self.transaction.home.get_or_insert(target);
+            self.transaction.known = Known::Always;
             self.count_recipient(recipient);
         } else if is_of_nobody(&reply) {
             self.unknown().await;

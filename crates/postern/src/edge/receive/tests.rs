@@ -64,11 +64,11 @@ fn signing(dir: &std::path::Path) -> (Receive, link::ReturnPathKey) {
     (receive, key)
 }
 
-/// The reply to the recipient, and whether its message would be refused as a report without a tag.
-fn rcpt(receive: &mut Receive, from: ReversePath, to: &str) -> (u16, EnhancedCode, bool) {
+/// The reply to the recipient, and how it is known.
+fn rcpt(receive: &mut Receive, from: ReversePath, to: &str) -> (u16, EnhancedCode, Known) {
     *receive.transaction = Transaction { reverse_path: Some(from), ..Transaction::default() };
     let reply = receive.take_recipient(&Address::parse(to).unwrap().into());
-    (reply.code, reply.status(), receive.transaction.untagged)
+    (reply.code, reply.status(), receive.transaction.known)
 }
 
 #[test]
@@ -79,8 +79,11 @@ fn a_good_tag_is_the_address_without_it_whoever_sends() {
     let eve = key.sign(&Address::parse("eve@example.org").unwrap(), system::now()).unwrap().to_string();
     let sender = ReversePath::Address(Address::parse("a@example.net").unwrap());
     for from in [NULL, sender] {
-        assert_eq!(rcpt(&mut receive, from.clone(), &signed), (250, EnhancedCode(2, 1, 5), false));
-        assert_eq!(rcpt(&mut receive, from, &eve), (550, NO_SUCH_RECIPIENT, false));
+        assert_eq!(
+            rcpt(&mut receive, from.clone(), &signed),
+            (250, EnhancedCode(2, 1, 5), Known::BySignature)
+        );
+        assert_eq!(rcpt(&mut receive, from, &eve), (550, NO_SUCH_RECIPIENT, Known::Always));
     }
 }
 
@@ -91,8 +94,8 @@ fn a_bad_tag_is_refused_to_a_notification_and_is_nobodys_name_otherwise() {
     let old = key.sign(&Address::parse("bob@example.org").unwrap(), LONG_AGO).unwrap().to_string();
     let sender = ReversePath::Address(Address::parse("a@example.net").unwrap());
     for bad in [old.as_str(), "prvs=0123abcdef=bob@example.org"] {
-        assert_eq!(rcpt(&mut receive, NULL, bad), (550, EnhancedCode(5, 7, 1), false), "{bad}");
-        assert_eq!(rcpt(&mut receive, sender.clone(), bad), (550, NO_SUCH_RECIPIENT, false), "{bad}");
+        assert_eq!(rcpt(&mut receive, NULL, bad), (550, EnhancedCode(5, 7, 1), Known::Always), "{bad}");
+        assert_eq!(rcpt(&mut receive, sender.clone(), bad), (550, NO_SUCH_RECIPIENT, Known::Always), "{bad}");
     }
 }
 
@@ -102,10 +105,10 @@ fn notifications_without_a_tag_are_marked_for_those_that_always_sign() {
     let (mut receive, _) = signing(dir.path());
     let sender = ReversePath::Address(Address::parse("a@example.net").unwrap());
     let ok = EnhancedCode(2, 1, 5);
-    assert_eq!(rcpt(&mut receive, NULL, "bob@example.org"), (250, ok, true));
-    assert_eq!(rcpt(&mut receive, sender, "bob@example.org"), (250, ok, false));
+    assert_eq!(rcpt(&mut receive, NULL, "bob@example.org"), (250, ok, Known::UnlessFailureNotice));
+    assert_eq!(rcpt(&mut receive, sender, "bob@example.org"), (250, ok, Known::Always));
     for spared in ["list@example.org", "postmaster@example.org", "Abuse@example.org"] {
-        assert_eq!(rcpt(&mut receive, NULL, spared), (250, ok, false), "{spared}");
+        assert_eq!(rcpt(&mut receive, NULL, spared), (250, ok, Known::Always), "{spared}");
     }
 }
 
@@ -118,13 +121,17 @@ fn a_rewritten_reverse_path_takes_notifications_and_nothing_else() {
     let srs = link::SrsSecrets::try_from(vec!["x".repeat(32)]).unwrap();
     let rewrite = |now| srs.rewrite(sender.address().unwrap(), &ours, now).unwrap().to_string();
     let (good, old) = (rewrite(system::now()), rewrite(LONG_AGO.plus_secs(86_400 * 7)));
-    assert_eq!(rcpt(&mut receive, NULL, &good), (550, NO_SUCH_RECIPIENT, false), "nothing is forwarded");
+    assert_eq!(
+        rcpt(&mut receive, NULL, &good),
+        (550, NO_SUCH_RECIPIENT, Known::Always),
+        "nothing is forwarded"
+    );
     let home = receive.shared.homes.list().remove(0);
     home.keep(link::Snapshot { srs: Some(srs), ..home.kept().unwrap().snapshot.clone() }).unwrap();
-    assert_eq!(rcpt(&mut receive, NULL, &good), (250, EnhancedCode(2, 1, 5), false));
-    assert_eq!(rcpt(&mut receive, sender.clone(), &good), (550, NO_SUCH_RECIPIENT, false));
+    assert_eq!(rcpt(&mut receive, NULL, &good), (250, EnhancedCode(2, 1, 5), Known::BySignature));
+    assert_eq!(rcpt(&mut receive, sender.clone(), &good), (550, NO_SUCH_RECIPIENT, Known::Always));
     for bad in [old, good.replace("=a@", "=b@")] {
-        assert_eq!(rcpt(&mut receive, NULL, &bad), (550, EnhancedCode(5, 7, 1), false), "{bad}");
+        assert_eq!(rcpt(&mut receive, NULL, &bad), (550, EnhancedCode(5, 7, 1), Known::Always), "{bad}");
     }
 }
 

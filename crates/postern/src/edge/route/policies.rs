@@ -104,6 +104,11 @@ impl Kept {
         self.policies.get(domain).filter(|known| known.holds(now))
     }
 
+    /// Versions before this one kept what breaks the grammar; such a policy can refuse every host there is.
+    fn drop_malformed(&mut self) {
+        self.policies.retain(|_, known| known.policy.is_well_formed());
+    }
+
     /// Domains whose policies hold and are to be fetched anew, those that were fetched first in front. One that was
     /// withdrawn may end.
     fn old(&self, now: u64) -> Vec<&str> {
@@ -155,10 +160,11 @@ impl Policies {
         port: u16,
     ) -> Result<Self, Problem> {
         let path = dir.map(|dir| dir.join("mta-sts.json"));
-        let kept: Kept = match &path {
+        let mut kept: Kept = match &path {
             Some(path) => files::read_json(path)?.unwrap_or_default(),
             None => Kept::default(),
         };
+        kept.drop_malformed();
         let (kept, writing) = (Arc::new(Mutex::new(kept)), Arc::default());
         Ok(Self { path, questions, connector, port, kept, writing })
     }
@@ -291,6 +297,16 @@ mod tests {
         assert!(kept.policy("b.test", 1000).is_none());
         let again: Kept = serde_json::from_slice(&serde_json::to_vec(&kept).unwrap()).unwrap();
         assert_eq!(again.policies, kept.policies);
+    }
+
+    #[test]
+    fn a_kept_policy_that_breaks_the_grammar_is_dropped() {
+        let mut kept = Kept::default();
+        kept.learn("good.test", known(1, 60), 1);
+        let policy = Policy { mx: vec!["mx.bad.test-".to_owned()], ..known(1, 60).policy };
+        kept.learn("bad.test", Known { policy, ..known(1, 60) }, 1);
+        kept.drop_malformed();
+        assert!(kept.policy("good.test", 2).is_some() && kept.policy("bad.test", 2).is_none());
     }
 
     #[test]

@@ -102,6 +102,24 @@ fn an_alias_leads_elsewhere_once_this_home_sends() {
     assert!(!directory.may_send_as(alice.account(), &at("al.ice@elsewhere.example")));
 }
 
+/// Symptom: a family's list with one member abroad could not be taken over while Home only receives.
+#[test]
+fn an_alias_with_members_abroad_reaches_those_who_are_here_while_this_home_only_receives() {
+    let (_dir, directory) = directory();
+    let outside = at("al@elsewhere.example");
+    let all = [outside.clone(), at("bob@example.org")];
+    directory.add_alias("all@example.org", &all).unwrap();
+    assert_eq!(directory.not_reached(&all), ["al@elsewhere.example"]);
+    let found = directory.resolve(&at("all@example.org")).unwrap();
+    assert!(found.outside.is_empty());
+    assert_eq!(names(Some(found)), ["bob--example.org"]);
+    assert_eq!(directory.abroad(&at("all@example.org")), 0);
+    directory.add_alias("all@example.org", std::slice::from_ref(&outside)).unwrap();
+    directory.adopt(HomeConfig { outbound: Switch::On, ..HomeConfig::clone(&directory.policy()) });
+    assert!(directory.not_reached(&all).is_empty());
+    assert_eq!(directory.resolve(&at("all@example.org")).unwrap().outside, [outside]);
+}
+
 #[test]
 fn an_alias_stands_for_a_hundred_addresses_and_not_for_one_more() {
     let (_dir, directory) = directory();

@@ -59,11 +59,13 @@ fn finding(answer: &Value) -> Result<Finding, Failure> {
     let name = answer["action"].as_str().unwrap_or_default();
     let text = answer["messages"]["smtp_message"].as_str();
     let action = match name {
-        "no action" | "accept" => Action::Accept,
+        // "greylist" is a threshold, which its greylist module makes a "soft reject" of for as long as a sender has to
+        // wait. Without Redis that module is off, and the action stays what it is for ever.
+        "no action" | "accept" | "greylist" => Action::Accept,
         "add header" | "rewrite subject" => Action::Junk,
         // Nothing that was taken is thrown away unseen.
         "quarantine" | "discard" => Action::Quarantine,
-        "greylist" | "soft reject" => Action::defer(text),
+        "soft reject" => Action::defer(text),
         "reject" => Action::reject(text),
         _ => {
             let known: String = name.chars().filter(|c| !c.is_control()).take(64).collect();
@@ -72,7 +74,8 @@ fn finding(answer: &Value) -> Result<Finding, Failure> {
     };
     let score = answer["score"].as_f64().zip(answer["required_score"].as_f64());
     // Its own word, where Postern's says less.
-    let word = Some(name.to_owned()).filter(|name| *name != action.to_string() && action != Action::Accept);
+    let is_said = matches!(name, "no action" | "accept") || name == action.to_string();
+    let word = Some(name.to_owned()).filter(|_| !is_said);
     let told =
         [word, Some(symbols(&answer["symbols"]))].into_iter().flatten().filter(|part| !part.is_empty());
     let detail = told.collect::<Vec<_>>().join(", ");
@@ -199,7 +202,7 @@ mod tests {
         assert_eq!(action("rewrite subject"), Some(Action::Junk));
         assert_eq!(action("quarantine"), Some(Action::Quarantine));
         assert_eq!(action("discard"), Some(Action::Quarantine));
-        assert_eq!(action("greylist"), Some(Action::defer(None)));
+        assert_eq!(action("greylist"), Some(Action::Accept));
         assert_eq!(action("soft reject"), Some(Action::defer(None)));
         assert_eq!(action("reject"), Some(Action::reject(None)));
         assert_eq!(action("party"), None);
@@ -216,6 +219,8 @@ mod tests {
         });
         let told = finding(&answer).unwrap().to_string();
         assert_eq!(told, "junk, score 7.25 of 15.00, add header, B(-7.0) A(0.5) C(0.0)");
+        let greylist = json!({ "action": "greylist", "score": 4.5, "required_score": 15.0 });
+        assert_eq!(finding(&greylist).unwrap().to_string(), "accept, score 4.50 of 15.00, greylist");
     }
 
     #[test]

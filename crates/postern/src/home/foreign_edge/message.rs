@@ -100,7 +100,7 @@ impl Message {
             self.refusal =
                 Some(Reply::new(554, (5, 4, 6), "The message has passed too many hosts: it loops"));
         }
-        if untagged && notification::is_failure_notice(&self.header) {
+        if untagged && notification::Form::of(&self.header).is_failure_notice() {
             self.refusal = Some(notification::refuse_untagged());
         }
         if let Some(refusal) = self.refusal {

@@ -6,7 +6,7 @@
 use net::home_tls::Fingerprint;
 
 use super::super::main_cf::MainCf;
-use super::super::maps::Files;
+use super::super::maps::{Files, Format};
 use super::{Translation, quoted};
 
 /// Where the password for the smarthost is looked for.
@@ -205,8 +205,8 @@ impl Translation {
         }
         let mut entries = Vec::new();
         for table in main.list("smtp_sasl_password_maps") {
-            match files.table(&table) {
-                Ok(found) => entries.extend(found),
+            match files.table(&table, Format::Blank) {
+                Ok((found, _)) => entries.extend(found),
                 Err(why) => self.look.push(format!("smtp_sasl_password_maps: {why}")),
             }
         }
