@@ -7,6 +7,7 @@ use std::time::Duration;
 use testkit::certificates::{Authority, Certificate};
 use testkit::dovecot::Dovecot;
 use testkit::filter::{Clamav, VIRUS};
+use testkit::newer::Release;
 use testkit::pair::LoneHome;
 use testkit::postfix::{Postfix, Proof, WayHome};
 use testkit::smtp::SmtpClient;
@@ -209,6 +210,22 @@ fn the_right_certificate_from_another_network_is_not_spoken_to() {
 #[test]
 fn what_home_refuses_and_home_away_are_heard_within_the_session_and_the_edge_keeps_nothing() {
     let _alone = alone();
+    home_has_the_last_word(None);
+}
+
+#[test]
+fn with_postfix_3_10_as_the_edge_home_has_the_last_word() {
+    let _alone = alone();
+    home_has_the_last_word(Some(Release::Trixie));
+}
+
+#[test]
+fn with_postfix_3_11_as_the_edge_home_has_the_last_word() {
+    let _alone = alone();
+    home_has_the_last_word(Some(Release::Sid));
+}
+
+fn home_has_the_last_word(release: Option<Release>) {
     let authority = Authority::new();
     let certificate = authority.issue(&["mx.edge.test"]);
     let (full, alice) = ("bob@example.org", "alice@example.org");
@@ -217,7 +234,9 @@ fn what_home_refuses_and_home_away_are_heard_within_the_session_and_the_edge_kee
     let filter = format!("[[filter]]\nkind = \"milter\"\naddress = \"inet:{}\"\n", virus.address);
     let deliver = format!("{filter}[deliver]\nlmtp = \"unix:{}\"\n", dovecot.lmtp_socket().display());
     let mut at = started(&authority, &format!("{}{deliver}", pin(&certificate)));
-    let edge = at.edge("example.org", Proof::Certificate(&certificate));
+    let way =
+        WayHome { home: at.way_in, certificate: &at.own.chain, proof: Proof::Certificate(&certificate) };
+    let edge = Postfix::edge_of(release, "example.org", way);
     let letter = |to: &str, subject: &str| message::simple(ANN, to, subject);
     let mut replies = Vec::new();
     let mut hears = |to: &str, octets: &[u8], code: &str| {

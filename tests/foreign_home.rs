@@ -7,6 +7,7 @@ use testkit::certificates::Authority;
 use testkit::dns::{NameServer, Record};
 use testkit::forgetful_home::{ForgetfulHome, Manner};
 use testkit::message::{self, field, files_that_hold};
+use testkit::newer::Release;
 use testkit::pair::{EDGE_NAME, LoneEdge, MorePlace, PairOptions};
 use testkit::postfix::{Access, Content, EDGE_PASSWORD, EDGE_USER, Load, Postfix, PostfixHome, smtp_source};
 use testkit::smtp::SmtpClient;
@@ -388,6 +389,49 @@ fn a_full_mailbox_is_refused_at_rcpt_and_what_is_let_in_there_is_taken_whatever_
     assert!(reply.starts_with("552 5.2.2"), "{reply}");
     assert_eq!(home.messages("full").len(), 1);
     assert!(home.messages("postmaster").is_empty() && !home.log().contains("from=<>"), "{}", home.log());
+}
+
+#[test]
+fn postfix_3_10_and_dovecot_2_4_as_the_home_do_as_the_page_says() {
+    let _alone = alone();
+    does_as_the_page_says(Release::Trixie);
+}
+
+#[test]
+fn postfix_3_11_and_dovecot_2_4_as_the_home_do_as_the_page_says() {
+    let _alone = alone();
+    does_as_the_page_says(Release::Sid);
+}
+
+/// A full mailbox, an outward alias, content and nobody are refused in time; what fails late is the postmaster's.
+fn does_as_the_page_says(release: Release) {
+    let mut home = PostfixHome::of_release(Some(release));
+    let edge = edge_of(&home, &by_fingerprint(&home), ASK);
+    let shown = status(&edge)["certificate"].as_str().unwrap().to_owned();
+    home.start(Access::Certificate(&shown));
+    let hears = |user: &str, subject: &str, lines: usize, code: &str| {
+        let to = format!("{user}@example.org");
+        let mut octets = message::simple("a@sender.test", &to, subject);
+        octets.extend(b"x\r\n".repeat(lines));
+        let reply = send(&edge, "a@sender.test", &[&to], &octets);
+        assert!(reply.starts_with(code), "{to}: {reply}");
+    };
+    hears("full", "larger than the mailbox", 100_000, "250");
+    came(&home, "full", "larger than the mailbox");
+    for (user, subject, code) in [
+        ("full", "one more", "552 5.2.2"),
+        ("nobody", "to nobody", "550 5.1.1"),
+        ("friend", "to be passed on", "550 5.1.1"),
+        ("bob", "forbidden", "550 5.7.1"),
+        ("both", "for both", "250"),
+    ] {
+        hears(user, subject, 0, code);
+    }
+    came(&home, "bob", "for both");
+    let told = until("the postmaster is told", PATIENCE, || home.messages("postmaster").pop());
+    let told = String::from_utf8(told).unwrap();
+    assert!(told.contains("friend@elsewhere.test") && told.contains("This is for both"), "{told}");
+    until("the queue is empty", PATIENCE, || home.queued().is_empty().then_some(()));
 }
 
 #[test]

@@ -181,7 +181,7 @@ impl Postfix {
     /// What is in its queue, a line for each message.
     #[must_use]
     pub fn queued(&self) -> Vec<String> {
-        let mut command = process::command(self.namespace.as_deref(), "postqueue");
+        let mut command = self.program("postqueue");
         command.arg("-c").arg(self.path("config")).arg("-j");
         process::run_ok(command, b"", PATIENCE).lines().map(str::to_owned).collect()
     }

@@ -7,6 +7,7 @@ use std::path::Path;
 
 use super::Postfix;
 use crate::certificates::Certificate;
+use crate::newer::Release;
 use crate::remote_mta::Site;
 use crate::stunnel::Stunnel;
 use crate::{page, ports};
@@ -67,7 +68,17 @@ impl Postfix {
     /// When it does not start.
     #[must_use]
     pub fn edge(domains: &str, way: WayHome<'_>) -> Self {
+        Self::edge_of(None, domains, way)
+    }
+
+    /// As [`Self::edge`], of another Debian.
+    ///
+    /// # Panics
+    /// When it does not start.
+    #[must_use]
+    pub fn edge_of(release: Option<Release>, domains: &str, way: WayHome<'_>) -> Self {
         let mut postfix = Self::prepare();
+        postfix.release = release;
         let task = postfix.hand_in(domains, way);
         postfix.launch(&(task + "myhostname = mx.edge.test\n"))
     }

@@ -7,23 +7,24 @@ use std::time::Duration;
 use super::{PATIENCE, Postfix};
 use crate::certificates::Certificate;
 use crate::namespace::within;
+use crate::newer::Release;
 use crate::process::{self, Process};
-use crate::remote_mta::Site;
+use crate::remote_mta::{Site, read_mailbox};
 use crate::{page, ports, until};
 
 /// What Dovecot is told beside what the page says.
 const DOVECOT: &str = include_str!("home.dovecot.conf");
+/// The same from 2.4 on, where most names are others.
+const DOVECOT_2_4: &str = include_str!("home.dovecot-2.4.conf");
 /// What the tests want of Postfix beside what the page says.
 const MORE: &str = "compatibility_level = 3.6\nheader_checks = regexp:{dir}/header_checks\n\
     smtpd_sender_restrictions = check_recipient_access inline:{hermit@example.org=REJECT}\n";
-/// Who has a mailbox, and how much may be in it.
-const PEOPLE: [(&str, &str); 5] = [
-    ("bob", ""),
-    ("carol", ""),
-    ("postmaster", ""),
-    ("hermit", ""),
-    ("full", "userdb_quota_rule=*:bytes=3000"),
-];
+/// Who has a mailbox.
+const PEOPLE: [&str; 5] = ["bob", "carol", "postmaster", "hermit", FULL];
+/// Whose is small.
+const FULL: &str = "full";
+/// How that is said in the file of users, and from 2.4 on.
+const SMALL: [&str; 2] = ["userdb_quota_rule=*:bytes=3000", "userdb_quota_storage_size=3000B"];
 /// Aliases: to somebody here, to somebody elsewhere, and to both.
 const ALIASES: &str = "team@example.org bob@example.org, carol@example.org\nfriend@example.org friend@elsewhere.test\n\
     both@example.org bob@example.org, friend@elsewhere.test\nstuffed@example.org full@example.org\n";
@@ -74,6 +75,17 @@ impl PostfixHome {
         Self::of(Postfix::prepare(), certificate, ports::free(), DOMAIN)
     }
 
+    /// The same with programs of another Debian.
+    ///
+    /// # Panics
+    /// When the files can't be written.
+    #[must_use]
+    pub fn of_release(release: Option<Release>) -> Self {
+        let mut postfix = Postfix::prepare();
+        postfix.release = release;
+        Self::of(postfix, None, ports::free(), DOMAIN)
+    }
+
     /// The same on a host of its own, at the port that the page names, for another domain.
     ///
     /// # Panics
@@ -111,9 +123,11 @@ impl PostfixHome {
     }
 
     /// Dovecot knows these from now on, and nobody else.
-    fn people_are(&self, people: &[(&str, &str)]) {
+    fn people_are(&self, people: &[&str]) {
         let mut users = format!("{EDGE_USER}:{{PLAIN}}{EDGE_PASSWORD}\n");
-        for (name, quota) in people {
+        let small = SMALL[usize::from(self.postfix.release.is_some())];
+        for name in people {
+            let quota = if *name == FULL { small } else { "" };
             users += &format!("{name}@{}:{{PLAIN}}x::::::{quota}\n", self.domain);
         }
         std::fs::write(self.path("users"), users).expect("a file");
@@ -124,7 +138,7 @@ impl PostfixHome {
     /// # Panics
     /// When the file of users can't be written.
     pub fn dovecot_forgets(&self, name: &str) {
-        let left: Vec<_> = PEOPLE.into_iter().filter(|(person, _)| *person != name).collect();
+        let left: Vec<_> = PEOPLE.into_iter().filter(|person| *person != name).collect();
         self.people_are(&left);
         // It looks once a second whether its file has changed.
         std::thread::sleep(Duration::from_secs(2));
@@ -154,13 +168,8 @@ impl PostfixHome {
     /// When one does not start.
     pub fn start(&mut self, access: Access<'_>) {
         let dovecot = self.path("dovecot.conf");
-        let text = page::text("dovecot.conf of the home")
-            .replace("protocols = imap lmtp", "protocols = lmtp")
-            + &page::text("dovecot.conf of the host that is asked for logins")
-                .replace("/etc/dovecot/hops", &self.path("users").display().to_string());
-        let placed = text.replace(SOCKETS, &format!("{}/", self.path("queue").display()));
-        std::fs::write(&dovecot, self.fill(DOVECOT) + &placed).expect("a file");
-        let mut command = process::command(self.postfix.namespace.as_deref(), "dovecot");
+        std::fs::write(&dovecot, self.dovecot_conf()).expect("a file");
+        let mut command = self.postfix.program("dovecot");
         command.arg("-F").arg("-c").arg(&dovecot);
         self.dovecot = Some(Process::start(command, &self.path("dovecot.out")));
         let main = self.postfix.surroundings() + &self.fill(MORE) + &self.main(access);
@@ -207,10 +216,16 @@ impl PostfixHome {
     /// The messages in a user's mailbox.
     #[must_use]
     pub fn messages(&self, user: &str) -> Vec<Vec<u8>> {
-        let mailbox = self.path("mail").join(user).join("Maildir/new");
-        let Ok(entries) = std::fs::read_dir(mailbox) else { return Vec::new() };
-        let read = |entry: std::io::Result<std::fs::DirEntry>| std::fs::read(entry.expect("an entry").path());
-        entries.map(|entry| crate::message::with_crlf(&read(entry).expect("a message"))).collect()
+        let mailbox = self.path("mail").join(user).join("Maildir");
+        // Dovecot 2.4.5 gives what arrives a keyword, and so puts it where read mail is.
+        let all = ["new", "cur"].into_iter().flat_map(|dir| read_mailbox(&mailbox.join(dir)));
+        all.map(|message| crate::message::with_crlf(&message)).collect()
+    }
+
+    /// What is in Postfix's queue, a line for each message.
+    #[must_use]
+    pub fn queued(&self) -> Vec<String> {
+        self.postfix.queued()
     }
 
     /// Postfix's log.
@@ -223,9 +238,22 @@ impl PostfixHome {
         self.postfix.path(name)
     }
 
+    /// Dovecot's, as the page has it for its version.
+    fn dovecot_conf(&self) -> String {
+        let (own, since) = match self.postfix.release {
+            None => (DOVECOT, ""),
+            Some(_) => (DOVECOT_2_4, ", from Dovecot 2.4 on"),
+        };
+        let text = page::text(&format!("dovecot.conf of the home{since}"))
+            .replace("protocols = imap lmtp", "protocols = lmtp")
+            + &page::text(&format!("dovecot.conf of the host that is asked for logins{since}"))
+                .replace("/etc/dovecot/hops", &self.path("users").display().to_string());
+        self.fill(own) + &text.replace(SOCKETS, &format!("{}/", self.path("queue").display()))
+    }
+
     /// main.cf, as the page has it.
     fn main(&self, access: Access<'_>) -> String {
-        let mailboxes: String = PEOPLE.map(|(name, _)| format!("{name}@{} x\n", self.domain)).concat();
+        let mailboxes: String = PEOPLE.map(|name| format!("{name}@{} x\n", self.domain)).concat();
         std::fs::write(self.path("mailboxes"), mailboxes).expect("a file");
         let fingerprint = match access {
             Access::Certificate(fingerprint) => fingerprint,
