@@ -144,7 +144,7 @@ pub fn home(config: &HomeConfig, wishes: &Wishes, around: &Surroundings) -> Stri
     rules.line("# Mail programs in the house. Nothing comes from outside: Home dials out.");
     for network in &around.lan {
         for address in config.listen.submission.iter().chain(&imap) {
-            rules.from(*network, *address);
+            rules.let_in_from(*network, *address);
         }
     }
     foreign_edge(&mut rules, config);
@@ -169,12 +169,12 @@ pub fn postfix_home(wishes: &Wishes, around: &PostfixHome) -> String {
     let mut rules = Ruleset::default();
     rules.line("# Edge hands mail in; its certificate or login is asked for by Postfix.");
     for edge in &around.edges {
-        every_address(around.port).iter().for_each(|listener| rules.from(*edge, *listener));
+        every_address(around.port).iter().for_each(|listener| rules.let_in_from(*edge, *listener));
     }
     rules.line("# Mail programs in the house.");
     for network in &around.lan {
         for port in [SUBMISSIONS, IMAPS] {
-            every_address(port).iter().for_each(|listener| rules.from(*network, *listener));
+            every_address(port).iter().for_each(|listener| rules.let_in_from(*network, *listener));
         }
     }
     rules.tunnels_in(&wishes.tunnels);
@@ -218,9 +218,9 @@ fn foreign_edge(rules: &mut Ruleset, config: &HomeConfig) {
     rules.line("# The foreign edge; its certificate or login is asked for by Home.");
     for address in &edge.listen {
         if edge.networks.is_empty() {
-            rules.from_everywhere(*address);
+            rules.let_in(*address);
         }
-        edge.networks.iter().for_each(|network| rules.from(*network, *address));
+        edge.networks.iter().for_each(|network| rules.let_in_from(*network, *address));
     }
 }
 

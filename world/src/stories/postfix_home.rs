@@ -163,7 +163,7 @@ fn nobody_else_heard_of_it(world: &mut World, house: &str) {
         within(Some(house), || TcpStream::connect_timeout(&stranger, Duration::from_secs(5)).is_ok());
     assert!(!connects, "a program of the home's host that wants to send finds no way out");
     let strangers =
-        format!("ip.addr == {NAT} and not ip.addr == {EDGE} and not icmp and not ip.addr == {}", SPAMMER);
+        format!("ip.addr == {NAT} and not ip.addr == {EDGE} and not icmp and not ip.addr == {SPAMMER}");
     let seen = world.wires_show(&strangers);
     assert!(seen.is_empty(), "the house is seen by others than its edge: {seen:?}");
     let sent = world.wires_show(&format!(

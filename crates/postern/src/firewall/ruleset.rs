@@ -28,7 +28,7 @@ impl Ruleset {
     }
 
     /// In to a listener, from a network of the same family.
-    pub(super) fn from(&mut self, network: Network, listener: SocketAddr) {
+    pub(super) fn let_in_from(&mut self, network: Network, listener: SocketAddr) {
         let family = family_of(&network.address());
         if family == family_of(&listener.ip()) {
             self.line(&format!("{family} saddr {network} {}counter accept", place(listener, "tcp")));
@@ -36,7 +36,7 @@ impl Ruleset {
     }
 
     /// In to a listener, from everywhere.
-    pub(super) fn from_everywhere(&mut self, listener: SocketAddr) {
+    pub(super) fn let_in(&mut self, listener: SocketAddr) {
         self.line(&format!("{}counter accept", place(listener, "tcp")));
     }
 
