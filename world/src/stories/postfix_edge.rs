@@ -69,10 +69,6 @@ fn set_up(world: &mut World, edge: &str, house: &str) -> House {
     let (authority, secret) = (Authority::new(), dir.join("secret"));
     let (own, at_home) = (authority.issue(&["mx.seed.test"]), authority.issue(&["mail.seed.test"]));
     std::fs::write(&secret, format!("{SECRET}\n")).expect("a file");
-    let address = POSTFIX_EDGE.to_string();
-    let ends = [(edge, TUNNEL[0], End::Listens(&address)), (house, TUNNEL[1], End::Dials(&address))];
-    let ends =
-        ends.map(|(place, own, end)| Tunnel::start(place, &format!("{own}/24"), end, TUNNEL_PORT, &dir));
     let site = Site {
         namespace: edge.to_owned(),
         address: IpAddr::V4(POSTFIX_EDGE),
@@ -100,10 +96,15 @@ fn set_up(world: &mut World, edge: &str, house: &str) -> House {
     for (alias, to) in [("friend", Neighbour::Exim.you()), ("gone", "rejected@exim.test".to_owned())] {
         home.role.command_ok(&["alias", "add", &format!("{alias}@{DOMAIN}"), &to], "");
     }
-    home.role.start();
     let tunnel = format!("udp/{TUNNEL_PORT}");
     let rules = ["firewall", "home", "--apply", "--lan", "192.168.77.0/24", "--tunnel", &tunnel];
     world.load_firewall(&home.role, &rules);
+    // The tunnel is dialled under the rules: nothing of it was let through before they were there.
+    let address = POSTFIX_EDGE.to_string();
+    let ends = [(edge, TUNNEL[0], End::Listens(&address)), (house, TUNNEL[1], End::Dials(&address))];
+    let ends =
+        ends.map(|(place, own, end)| Tunnel::start(place, &format!("{own}/24"), end, TUNNEL_PORT, &dir));
+    home.role.start();
     let all: Vec<_> = keys(&world.pair.home).into_iter().chain(keys(&home.role)).collect();
     world.names.serve(&zones::records(&all));
     House { home, mailboxes, edge: postfix, _kept: (logins, filter, authority), _ends: ends }

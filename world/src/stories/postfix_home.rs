@@ -33,13 +33,6 @@ pub(crate) fn tell(world: &mut World) {
     world.neighbour(Neighbour::Exim);
     let house = world.add_house_host("hearth", HOME);
     let edge = world.lab.edge().to_owned();
-    let dir = world.dir().to_owned();
-    let (at_edge, at_home) = (format!("{}/24", TUNNEL[0]), format!("{}/24", TUNNEL[1]));
-    let address = EDGE.to_string();
-    let _ends = [
-        Tunnel::start(&edge, &at_edge, End::Listens(&address), TUNNEL_PORT, &dir),
-        Tunnel::start(&house, &at_home, End::Dials(&address), TUNNEL_PORT, &dir),
-    ];
     let mut home = PostfixHome::at(&site(&house), DOMAIN);
     world.pair.edge.configure(&format!(
         "[[foreign_home]]\ndomains = [\"{DOMAIN}\"]\naddress = \"{}:{WAY_IN}\"\nfingerprint = \"{}\"\n\
@@ -50,8 +43,16 @@ pub(crate) fn tell(world: &mut World) {
     world.pair.edge.restart();
     world.pair.wait_for_link();
     let shown = world.pair.edge.status().expect("a status")["foreign_homes"][0]["certificate"].clone();
-    home.start(Access::Certificate(shown.as_str().expect("a fingerprint")));
+    // The tunnel is dialled under the rules: nothing of it was let through before they were there.
     load_firewalls(world, &house);
+    let dir = world.dir().to_owned();
+    let (at_edge, at_home) = (format!("{}/24", TUNNEL[0]), format!("{}/24", TUNNEL[1]));
+    let address = EDGE.to_string();
+    let _ends = [
+        Tunnel::start(&edge, &at_edge, End::Listens(&address), TUNNEL_PORT, &dir),
+        Tunnel::start(&house, &at_home, End::Dials(&address), TUNNEL_PORT, &dir),
+    ];
+    home.start(Access::Certificate(shown.as_str().expect("a fingerprint")));
 
     let mut replies = what_is_refused_in_time(world, &home);
     what_fails_late_is_the_postmasters(world, &home);
