@@ -101,6 +101,10 @@ pub struct Snapshot {
     /// With which rewritten reverse-paths of forwarded mail are checked; `None` from a home that forwards nothing.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub srs: Option<SrsSecrets>,
+    /// Whether the home reads reverse-paths whose local part is longer than [`mail::LOCAL_PART_MAX`]; one that does not
+    /// would end the link over them.
+    #[serde(default)]
+    pub long_reverse_paths: bool,
 }
 
 /// How an address is known to a snapshot.
@@ -242,6 +246,7 @@ mod tests {
             outbound: false,
             return_paths: None,
             srs: None,
+            long_reverse_paths: false,
         }
     }
 

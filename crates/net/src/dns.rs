@@ -2,6 +2,7 @@
 //! certificates they have (RFC 7672). With DNSSEC, whether an answer can be believed.
 
 mod look_up;
+mod name;
 mod questions;
 mod words;
 
@@ -58,6 +59,8 @@ pub enum MailHosts {
     NullMx,
     /// The domain does not exist, or has neither MX nor address.
     NoSuchDomain,
+    /// Each of its MX records names an address, where a host belongs (RFC 5321 section 5.1).
+    OnlyAddresses,
 }
 
 /// What DNS said, and whether DNSSEC vouches for it.
@@ -169,6 +172,11 @@ impl Dns {
             };
             return Ok(Answered { value, secure });
         }
+        // An address in a host's place is the domain's mistake; other servers do not guess what it means either.
+        hosts.retain(|host| !is_address(&host.name));
+        if hosts.is_empty() {
+            return Ok(Answered { value: MailHosts::OnlyAddresses, secure });
+        }
         hosts.sort_by_cached_key(|host| (host.preference, shuffle(host)));
         hosts.truncate(HOSTS_MAX);
         Ok(Answered { value: MailHosts::Hosts(hosts), secure })
@@ -261,7 +269,7 @@ fn mx_hosts<'a>(answers: impl Iterator<Item = &'a RData>) -> Vec<MailHost> {
     let mut best: HashMap<String, u16> = HashMap::new();
     for data in answers {
         if let RData::MX(mx) = data {
-            let name = mx.exchange.to_ascii().trim_end_matches('.').to_ascii_lowercase();
+            let name = name::to_text(&mx.exchange).to_ascii_lowercase();
             let preference = best.entry(name).or_insert(mx.preference);
             *preference = mx.preference.min(*preference);
         }
@@ -269,14 +277,27 @@ fn mx_hosts<'a>(answers: impl Iterator<Item = &'a RData>) -> Vec<MailHost> {
     best.into_iter().map(|(name, preference)| MailHost { preference, name }).collect()
 }
 
-/// Names are asked as they are: no search list of the machine's own network.
-fn absolute(name: &str) -> String {
-    if name.ends_with('.') { name.to_owned() } else { format!("{name}.") }
+/// Whether what an MX record names is an address, however it is written there.
+fn is_address(host: &str) -> bool {
+    // Written as one label it has its dots escaped.
+    let host = host.replace("\\.", ".");
+    let inner = host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(&host);
+    inner.strip_prefix("ipv6:").unwrap_or(inner).parse::<IpAddr>().is_ok()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_address_is_told_from_a_hosts_name_in_every_form_that_an_mx_record_may_have() {
+        for address in ["192.0.2.1", "192\\.0\\.2\\.1", "[192.0.2.1]", "2001:db8::1", "[ipv6:2001:db8::1]"] {
+            assert!(is_address(address), "{address}");
+        }
+        for host in ["192.0.2.1.example.org", "192.0.2", "192.0.2.256", "mail_1.us.example", "[mx]", ""] {
+            assert!(!is_address(host), "{host}");
+        }
+    }
 
     /// Symptom: a client's name was sometimes `localhost` and sometimes this machine's own. Cause: the resolver
     /// looked into `/etc/hosts` before it asked. Analysis: whoever is named there, as Debian names its own host

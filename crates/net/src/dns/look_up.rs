@@ -6,7 +6,7 @@ use hickory_resolver::proto::dnssec::Proof;
 use hickory_resolver::proto::op::ResponseCode;
 use hickory_resolver::proto::rr::{Name, RData, Record, RecordType};
 
-use super::{Dns, DnsError, absolute};
+use super::{Dns, DnsError, name};
 
 /// What was found.
 #[derive(Debug, Default)]
@@ -54,7 +54,9 @@ impl Dns {
     pub(super) async fn look_up(&self, name: &str, kind: RecordType) -> Result<Found, DnsError> {
         let failed = |cause: String| DnsError { name: format!("{name} ({kind})"), cause };
         let validates = self.resolver.options().validate;
-        match self.resolver.lookup(absolute(name), kind).await {
+        // What can't be asked for is not there.
+        let Some(asked) = name::to_wire(name) else { return Ok(Found::default()) };
+        match self.resolver.lookup(asked.clone(), kind).await {
             Ok(answer) => {
                 let relevant =
                     |of: RecordType| of == kind || of == RecordType::CNAME || of == RecordType::DNAME;
@@ -64,7 +66,7 @@ impl Dns {
                 if validates && matches!(proof, Proof::Bogus | Proof::Indeterminate) {
                     return Err(failed(format!("the answer can't be validated ({proof})")));
                 }
-                let alias = alias_of(name, &answers.clone().collect::<Vec<_>>());
+                let alias = alias_of(&asked, &answers.clone().collect::<Vec<_>>());
                 let records = answers.filter(|record| record.record_type() == kind);
                 let records = records.map(|record| record.data.clone()).collect();
                 Ok(Found { records, name_exists: true, secure: proof == Proof::Secure, alias })
@@ -85,7 +87,7 @@ impl Dns {
 }
 
 /// Follows a name through the aliases of its answer.
-fn alias_of(name: &str, answers: &[&Record]) -> Option<Alias> {
+fn alias_of(name: &Name, answers: &[&Record]) -> Option<Alias> {
     let step = |from: &Name| {
         let mut answers = answers.iter().filter(|record| record.name == *from);
         answers.find_map(|record| match &record.data {
@@ -93,12 +95,12 @@ fn alias_of(name: &str, answers: &[&Record]) -> Option<Alias> {
             _ => None,
         })
     };
-    let (mut target, proof) = step(&Name::from_ascii(absolute(name)).ok()?)?;
+    let (mut target, proof) = step(name)?;
     for _ in 1..ALIASES_MAX {
         let Some((next, _)) = step(&target) else { break };
         target = next;
     }
-    let target = target.to_ascii().trim_end_matches('.').to_ascii_lowercase();
+    let target = name::to_text(&target).to_ascii_lowercase();
     Some(Alias { target, secure: proof == Proof::Secure })
 }
 
@@ -136,7 +138,7 @@ mod tests {
             cname("a.test", "b.test", Proof::Secure),
             cname("x.test", "x.test", Proof::Insecure),
         ];
-        let of = |text: &str| alias_of(text, &chain.iter().collect::<Vec<_>>());
+        let of = |text: &str| alias_of(&name(text), &chain.iter().collect::<Vec<_>>());
         let is = |target: &str, secure| Some(Alias { target: target.to_owned(), secure });
         assert_eq!((of("A.test"), of("b.test")), (is("c.test", true), is("c.test", false)));
         assert_eq!((of("x.test"), of("c.test")), (is("x.test", false), None));

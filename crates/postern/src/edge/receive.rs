@@ -193,6 +193,9 @@ impl Receive {
                 "This host takes no mail for that domain: relaying is not offered",
             );
         };
+        if self.is_too_long_for(&kept.snapshot) {
+            return Reply::new(553, (5, 1, 7), "The sender's address is too long for this recipient's host");
+        }
         let sender = if self.transaction.is_notification() { Sender::Nobody } else { Sender::Somebody };
         match notification::check_recipient(&kept.snapshot, address, sender, now) {
             Ok(known) => self.transaction.untagged = known == Known::UnlessFailureNotice,
@@ -208,6 +211,12 @@ impl Receive {
 }
 
 impl Receive {
+    /// Whether the home was built before long reverse-paths were taken, and this is one.
+    fn is_too_long_for(&self, home: &link::Snapshot) -> bool {
+        let is_long = self.transaction.reverse_path.as_ref().is_some_and(ReversePath::is_long);
+        is_long && !home.long_reverse_paths
+    }
+
     /// Waits for what was asked about the client and the reverse-path; asked once in a transaction.
     async fn know_client(&mut self, client: &Client) {
         if let Some(asking) = self.asking.take() {

@@ -89,6 +89,10 @@ impl Map {
         let hosts = match answered.value {
             MailHosts::Hosts(hosts) => hosts,
             MailHosts::NullMx => return failed(EnhancedCode(5, 1, 10), "the domain takes no mail"),
+            MailHosts::OnlyAddresses => {
+                let cause = "the domain's MX records name addresses, where hosts belong";
+                return failed(EnhancedCode(5, 4, 4), cause);
+            }
             MailHosts::NoSuchDomain => {
                 return failed(EnhancedCode(5, 1, 2), "the domain does not exist or takes no mail");
             }
