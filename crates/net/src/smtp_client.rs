@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use rustls::pki_types::ServerName;
-use smtp::client::{Closed, Session, Settings, Step, TlsUse, Transaction, TransactionResult};
+use smtp::client::{Closed, Misfit, Session, Settings, Step, TlsUse, Transaction, TransactionResult};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
@@ -211,6 +211,12 @@ impl Connection {
     #[must_use]
     pub fn tls(&self) -> Option<&str> {
         self.tls.as_deref()
+    }
+
+    /// What the server lacks for this transaction, as far as its EHLO reply tells.
+    #[must_use]
+    pub fn misfit(&self, transaction: &Transaction) -> Option<Misfit> {
+        self.session.misfit(transaction)
     }
 
     /// Whether the server has said nothing since the last transaction and has not closed the connection: what it says
