@@ -213,7 +213,7 @@ fn transaction_of(attempt: &Attempt) -> Transaction {
         recipients: attempt.envelope.recipients.clone(),
         octets: attempt.octets,
         has_8bit: attempt.eight_bit,
-        needs_smtputf8: attempt.utf8_header,
+        needs_smtputf8: attempt.needs_smtputf8(),
         quorum: Quorum::One,
     }
 }
