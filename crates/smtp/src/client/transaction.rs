@@ -82,6 +82,13 @@ impl Running {
         TransactionResult { outcomes, reusable, in_doubt, body_begun }
     }
 
+    /// Gives this outcome to all recipients past the first `most` that are to be sent.
+    fn leave_over(&mut self, most: usize, outcome: &Outcome) {
+        for open in self.outcomes.iter_mut().filter(|open| open.is_none()).skip(most) {
+            *open = Some(outcome.clone());
+        }
+    }
+
     /// Places the next recipients that have no outcome yet; `None` when all are sent.
     fn next_recipient(&mut self) -> Option<usize> {
         let offset = self.outcomes.get(self.next..)?.iter().position(Option::is_none)?;
@@ -136,6 +143,11 @@ impl Session {
             }
         }
         running.facts.smtputf8 = utf8 && offered.smtputf8;
+        if running.transaction.quorum == Quorum::One
+            && let Some(most) = offered.recipients_max
+        {
+            running.leave_over(most, &Outcome::left_over(self.mta.clone()));
+        }
         if running.all_sent() {
             return self.finish(true);
         }

@@ -325,6 +325,8 @@ fn failed() -> Outcome {
     reply(550, 5)
 }
 
+mod left_over;
+
 #[tokio::test]
 async fn a_delivered_message_leaves_the_queue_and_nobody_is_told() {
     let mut bench = Bench::new();
