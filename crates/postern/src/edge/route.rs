@@ -11,6 +11,7 @@ mod own;
 mod policies;
 mod providers;
 mod refresh;
+mod session;
 mod trial;
 
 use std::net::{IpAddr, SocketAddr};
@@ -19,20 +20,19 @@ use std::sync::Arc;
 use link::Attempt;
 use mail::{Domain, EnhancedCode, Outcome};
 use net::happy_eyeballs;
-use net::mta_tls::{Objection, RootCertStore};
+use net::mta_tls::RootCertStore;
 use net::smtp_client::{Connection, OpenError};
-use net::tls::TlsConnector;
-use smtp::client::{Misfit, Settings, TlsUse, Transaction};
+use net::tls::{ShortHellos, TlsConnector};
+use smtp::client::{Misfit, Settings, Transaction};
 use tlspolicy::report::Results;
 use tlspolicy::{Demand, Refusal};
-use tokio::net::TcpStream;
 use tokio::sync::OwnedSemaphorePermit;
 
 use super::homes::Homes;
 use crate::config::EdgeConfig;
 use crate::problem::Problem;
 
-use trial::{Ends, Failure, Trial};
+use trial::{Ends, Trial};
 
 pub use map::{Destination, Located, Map};
 pub use policies::Heard;
@@ -53,6 +53,8 @@ pub struct Router {
     pub settings: Settings,
     /// Whose mail belongs here.
     pub homes: Arc<Homes>,
+    /// Hosts to which only a short first message of TLS gets through.
+    pub short_hellos: ShortHellos,
     /// How many connections each provider gets.
     pub providers: Providers,
 }
@@ -271,54 +273,6 @@ impl Router {
         }
         Err(last.into())
     }
-
-    /// Begins the session, with no less TLS than is demanded. A failure beside it is one that nobody minds.
-    async fn session(
-        &self,
-        stream: TcpStream,
-        trial: Trial<'_>,
-        demand: &Demand,
-    ) -> Result<(Connection, Option<Failure>), OpenError> {
-        let dane;
-        let connector = match demand {
-            Demand::Opportunistic => return self.opportunistic_session(stream, trial).await,
-            Demand::Encrypted => &self.any_certificate,
-            Demand::PublicRoots => &self.public_roots,
-            Demand::Dane(records) => {
-                let made = net::mta_tls::dane_connector(records.clone(), trial.domain.as_str());
-                dane = made.map_err(|error| OpenError::Tls(std::io::Error::other(error)))?;
-                &dane
-            }
-        };
-        let settings = Settings { tls: TlsUse::Required, ..self.settings.clone() };
-        // DANE's certificate is for the name that has the records (RFC 7672 section 3.2.2).
-        let tls_name = if matches!(demand, Demand::Dane(_)) { trial.tlsa_base } else { trial.host };
-        let names = (trial.host, tls_name);
-        let opened = Connection::open_as(stream, names, Arc::new(settings), connector).await;
-        opened.map(|connection| (connection, None))
-    }
-
-    /// TLS if it is there, with any certificate; under a policy that is being tested it is looked at all the same.
-    async fn opportunistic_session(
-        &self,
-        stream: TcpStream,
-        trial: Trial<'_>,
-    ) -> Result<(Connection, Option<Failure>), OpenError> {
-        let made = if trial.is_test() {
-            net::mta_tls::testing_connector(Arc::clone(&self.roots))
-        } else {
-            Ok((self.any_certificate.clone(), Objection::default()))
-        };
-        let (connector, objection) = made.map_err(|error| OpenError::Tls(std::io::Error::other(error)))?;
-        let opened = Connection::open_opportunistic(stream, trial.host, &self.settings, &connector).await;
-        let (connection, failed) = opened?;
-        let failure = match failed {
-            Some(error) => trial::failure_of(&error),
-            None if connection.tls().is_none() => Some(trial::not_offered()),
-            None => objection.take().as_ref().map(net::mta_tls::result_type).or_else(|| trial.objection()),
-        };
-        Ok((connection, failure))
-    }
 }
 
 impl Wanted<'_> {
@@ -372,7 +326,7 @@ fn about(connection: &Connection, host: &str, ip: IpAddr, demand: &Demand) -> St
 fn refused(host: &str, ip: IpAddr, demand: &Demand, error: OpenError) -> Outcome {
     match error {
         OpenError::Closed(closed) => closed.outcome(Some(host)),
-        OpenError::Tls(error) if *demand != Demand::Opportunistic => {
+        OpenError::Tls(error) | OpenError::Unanswered(error) if *demand != Demand::Opportunistic => {
             let cause = format!("{host} ({ip}) fails what {} demands: {error}", demand.as_str());
             Outcome::deferred(EnhancedCode(4, 7, 5), cause)
         }
