@@ -3,7 +3,9 @@
 
 mod look_up;
 mod name;
+mod parts;
 mod questions;
+mod step;
 mod words;
 
 use std::collections::HashMap;
@@ -14,14 +16,17 @@ use std::time::Duration;
 
 use hickory_resolver::TokioResolver;
 use hickory_resolver::config::{
-    ConnectionConfig, LookupIpStrategy, NameServerConfig, ResolveHosts, ResolverConfig,
+    ConnectionConfig, LookupIpStrategy, NameServerConfig, ResolveHosts, ResolverConfig, ResolverOpts,
 };
 use hickory_resolver::net::NetError;
 use hickory_resolver::net::runtime::TokioRuntimeProvider;
 use hickory_resolver::proto::dnssec::TrustAnchors;
 use hickory_resolver::proto::rr::{RData, RecordType};
+use hickory_resolver::system_conf::read_system_conf;
 use mail::Domain;
 use tlspolicy::tlsa::Tlsa;
+
+use parts::Parts;
 
 pub use look_up::{Alias, Validation};
 pub use questions::Questions;
@@ -39,6 +44,8 @@ const QUESTION_PATIENCE: Duration = Duration::from_secs(5);
 #[derive(Clone)]
 pub struct Dns {
     resolver: TokioResolver,
+    /// For answers that the resolver finds bogus; with DNSSEC only.
+    parts: Option<Parts>,
 }
 
 /// One host that takes mail.
@@ -113,13 +120,12 @@ impl Dns {
             name: "the system's name servers".to_owned(),
             cause: words::of(&error),
         };
-        let mut builder = if servers.is_empty() {
-            TokioResolver::builder_tokio().map_err(failed)?
+        let (config, mut options) = if servers.is_empty() {
+            read_system_conf().map_err(failed)?
         } else {
-            let config = ResolverConfig::from_name_servers(servers.iter().map(name_server).collect());
-            TokioResolver::builder_with_config(config, TokioRuntimeProvider::default())
+            let servers = servers.iter().map(name_server).collect();
+            (ResolverConfig::from_name_servers(servers), ResolverOpts::default())
         };
-        let options = builder.options_mut();
         options.timeout = QUESTION_PATIENCE;
         options.attempts = 2;
         options.ndots = 0;
@@ -127,10 +133,15 @@ impl Dns {
         options.cache_size = 4096;
         // What this machine calls itself and its neighbours is not what the world is to be judged by.
         options.use_hosts_file = ResolveHosts::Never;
+        let anchors = anchors.map(Arc::new);
+        let parts = anchors.as_ref().map(|anchors| Parts::new(&config, &options, Arc::clone(anchors)));
+        let parts = parts.transpose().map_err(failed)?;
+        let mut builder = TokioResolver::builder_with_config(config, TokioRuntimeProvider::default());
+        *builder.options_mut() = options;
         if let Some(anchors) = anchors {
-            builder = builder.with_trust_anchor(Arc::new(anchors));
+            builder = builder.with_trust_anchor(anchors);
         }
-        Ok(Self { resolver: builder.build().map_err(failed)? })
+        Ok(Self { resolver: builder.build().map_err(failed)?, parts })
     }
 
     /// For mail authentication: the same resolver and cache.
@@ -232,9 +243,14 @@ impl Dns {
     /// The TLSA records of a host's port (RFC 7672 section 2.2), at most 32.
     ///
     /// # Errors
-    /// [`DnsError`] when DNS gives no usable answer now: whether there are any is not known.
+    /// [`DnsError`] when DNS gives no usable answer now: whether there are any is not known. Nor is it where nothing
+    /// proves that there are none, or that the zone has no signatures: who sits in between could make them vanish.
     pub async fn tlsa(&self, host: &str, port: u16) -> Result<Answered<Vec<Tlsa>>, DnsError> {
-        let found = self.look_up(&format!("_{port}._tcp.{host}"), RecordType::TLSA).await?;
+        let name = format!("_{port}._tcp.{host}");
+        let found = self.look_up(&name, RecordType::TLSA).await?;
+        if found.records.is_empty() && !found.judged {
+            return Err(DnsError { name, cause: "that there are no TLSA records is not proven".to_owned() });
+        }
         let records = found.records.iter().filter_map(|data| match data {
             RData::TLSA(tlsa) => Some(Tlsa {
                 usage: tlsa.cert_usage.into(),
