@@ -150,9 +150,7 @@ impl Report<'_> {
     /// Whether anything needs the forms of RFC 6533.
     fn is_international(&self) -> bool {
         let address = |reported: &ReportedRecipient| reported.recipient.address.needs_smtputf8();
-        self.to.needs_smtputf8()
-            || self.recipients.iter().any(address)
-            || self.original.is_international()
+        self.to.needs_smtputf8() || self.recipients.iter().any(address) || self.original.is_international()
     }
 
     /// For people: what happened, to whom, and what to do.

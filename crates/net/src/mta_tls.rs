@@ -139,7 +139,9 @@ impl DaneVerifier {
                     let _ = roots.add(CertificateDer::from(certificate.to_vec()));
                 }
                 Some(WholeAnchor::Key(key)) => {
-                    roots.roots.extend(std::iter::once(end_entity).chain(chain).filter_map(|signed| bare_key(key, signed)));
+                    roots.roots.extend(
+                        std::iter::once(end_entity).chain(chain).filter_map(|signed| bare_key(key, signed)),
+                    );
                 }
             }
         }

@@ -25,6 +25,14 @@ pub const fn above(envelope: &Envelope) -> &'static [u8] {
     if envelope.require_tls { LINE } else { b"" }
 }
 
+/// A header section as the next program gets it.
+pub fn for_next(section: Vec<u8>, envelope: &Envelope) -> Vec<u8> {
+    if !envelope.require_tls && !is_in(&section) {
+        return section;
+    }
+    [above(envelope), &*without(&section)].concat()
+}
+
 /// A header section without the field.
 pub fn without(section: &[u8]) -> Cow<'_, [u8]> {
     if !is_in(section) {
@@ -46,7 +54,8 @@ mod tests {
 
     #[test]
     fn the_field_is_found_in_every_form_and_taken_out_of_the_header_only() {
-        let with = b"A: 1\r\nRequire-TLS-ESMTP: yes\r\nB: 2\r\nrequire-tls-esmtp:\r\n\tno\r\nRequire-TLS: x\r\n\r\n";
+        let with =
+            b"A: 1\r\nRequire-TLS-ESMTP: yes\r\nB: 2\r\nrequire-tls-esmtp:\r\n\tno\r\nRequire-TLS: x\r\n\r\n";
         assert!(is_in(with));
         assert_eq!(*without(with), b"A: 1\r\nB: 2\r\nRequire-TLS: x\r\n\r\n"[..]);
         assert!(is_in(LINE) && without(LINE).is_empty());
@@ -61,5 +70,10 @@ mod tests {
             serde_json::from_str(&text).unwrap()
         };
         assert_eq!((above(&envelope(true)), above(&envelope(false))), (LINE, &b""[..]));
+        let with = [LINE, b"A: 1\r\n\r\n", LINE].concat();
+        assert_eq!(for_next(with.clone(), &envelope(true)), with, "once, and not in the body");
+        let bare = [b"A: 1\r\n\r\n", LINE].concat();
+        assert_eq!(for_next(with, &envelope(false)), bare);
+        assert_eq!(for_next(bare.clone(), &envelope(false)), bare);
     }
 }

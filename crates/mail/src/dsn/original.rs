@@ -82,7 +82,8 @@ fn quoted_printable(text: &[u8]) -> Vec<u8> {
         let mut width = 0;
         for (place, octet) in content.iter().enumerate() {
             let last = place + 1 == content.len();
-            let plain = matches!(octet, b'!'..=b'<' | b'>'..=b'~') || (matches!(octet, b' ' | b'\t') && !last);
+            let plain =
+                matches!(octet, b'!'..=b'<' | b'>'..=b'~') || (matches!(octet, b' ' | b'\t') && !last);
             let room = if plain { 1 } else { 3 };
             if width + room + usize::from(!last) > ENCODED_LINE_OCTETS {
                 out.push_str("=\r\n");
@@ -116,7 +117,8 @@ mod tests {
     /// taken for UTF-8.
     #[test]
     fn only_utf_8_is_called_global() {
-        let (latin1, utf8) = (b"Subject: gr\xfcn\r\n\r\nbody\r\n", "Subject: gr\u{fc}n\r\n\r\nbody\r\n".as_bytes());
+        let (latin1, utf8) =
+            (b"Subject: gr\xfcn\r\n\r\nbody\r\n", "Subject: gr\u{fc}n\r\n\r\nbody\r\n".as_bytes());
         for international in [false, true] {
             let (kind, encoding, text) = shown(Original::Header(latin1), international);
             assert_eq!((kind, encoding), ("text/rfc822-headers", "quoted-printable"));
@@ -127,7 +129,10 @@ mod tests {
         assert!(!Original::Header(latin1).is_international() && !Original::Full(latin1).is_international());
         assert!(Original::Header(utf8).is_international() && Original::Full(utf8).is_international());
         let (kind, encoding, text) = shown(Original::Header(utf8), true);
-        assert_eq!((kind, encoding, text.as_str()), ("message/global-headers", "8bit", "Subject: gr\u{fc}n\r\n\r\n"));
+        assert_eq!(
+            (kind, encoding, text.as_str()),
+            ("message/global-headers", "8bit", "Subject: gr\u{fc}n\r\n\r\n")
+        );
         assert_eq!(shown(Original::Full(utf8), true).0, "message/global");
         // A body of any kind makes no header international.
         assert!(!Original::Full(b"Subject: x\r\n\r\ngr\xfcn\r\n").is_international());

@@ -80,7 +80,10 @@ impl Chain {
             .with_safe_default_protocol_versions()
             .unwrap()
             .with_no_client_auth()
-            .with_single_cert(self.certificates[..self.sent].to_vec(), self.key.serialize_der().try_into().unwrap())
+            .with_single_cert(
+                self.certificates[..self.sent].to_vec(),
+                self.key.serialize_der().try_into().unwrap(),
+            )
             .unwrap();
         TlsAcceptor::from(Arc::new(config))
     }

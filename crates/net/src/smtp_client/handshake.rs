@@ -123,7 +123,9 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_server_that_said_nothing_is_told_from_one_that_said_no() {
         let begun = tokio::time::Instant::now();
-        assert!(matches!(ends(None).await, OpenError::Unanswered(cause) if cause.kind() == io::ErrorKind::TimedOut));
+        assert!(
+            matches!(ends(None).await, OpenError::Unanswered(cause) if cause.kind() == io::ErrorKind::TimedOut)
+        );
         assert_eq!(begun.elapsed(), ANSWER_PATIENCE);
         assert!(matches!(ends(Some(b"")).await, OpenError::Unanswered(_)), "it is gone");
         // A fatal alert: handshake_failure.

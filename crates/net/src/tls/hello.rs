@@ -153,7 +153,10 @@ mod tests {
         assert_eq!(hosts.for_host("mx0.test", 1000), Hello::Short, "nobody had to go");
         hosts.remember("one-more.test", 5000);
         assert_eq!(hosts.hosts().len(), HOSTS_MAX);
-        assert_eq!((hosts.for_host("mx0.test", 1000), hosts.for_host("mx1.test", 1000)), (Hello::Full, Hello::Short));
+        assert_eq!(
+            (hosts.for_host("mx0.test", 1000), hosts.for_host("mx1.test", 1000)),
+            (Hello::Full, Hello::Short)
+        );
         // Whose day is over goes before anybody else.
         hosts.remember("late.test", 1500 + REMEMBERED_SECONDS);
         assert_eq!(hosts.for_host("one-more.test", 5000), Hello::Short);

@@ -193,7 +193,7 @@ impl Receive {
                 "This host takes no mail for that domain: relaying is not offered",
             );
         };
-        if self.is_too_long_for(&kept.snapshot) {
+        if self.transaction.reverse_path.as_ref().is_some_and(|path| !kept.snapshot.reads(path)) {
             return Reply::new(553, (5, 1, 7), "The sender's address is too long for this recipient's host");
         }
         let sender = if self.transaction.is_notification() { Sender::Nobody } else { Sender::Somebody };
@@ -211,12 +211,6 @@ impl Receive {
 }
 
 impl Receive {
-    /// Whether the home was built before long reverse-paths were taken, and this is one.
-    fn is_too_long_for(&self, home: &link::Snapshot) -> bool {
-        let is_long = self.transaction.reverse_path.as_ref().is_some_and(ReversePath::is_long);
-        is_long && !home.long_reverse_paths
-    }
-
     /// Waits for what was asked about the client and the reverse-path; asked once in a transaction.
     async fn know_client(&mut self, client: &Client) {
         if let Some(asking) = self.asking.take() {

@@ -273,14 +273,7 @@ fn compose(keys: &DomainKeys, forwarding: &Forwarding) -> std::io::Result<Compos
         head.extend_from_slice(&require_tls::without(&header));
         replaced = header.len() as u64;
     }
-    Ok(Composed {
-        head,
-        replaced,
-        eight_bit,
-        utf8_header,
-        tls_optional,
-        message_id,
-    })
+    Ok(Composed { head, replaced, eight_bit, utf8_header, tls_optional, message_id })
 }
 
 fn hash_body(contents: &Contents, mut at: u64) -> std::io::Result<(FinishedHashes, bool)> {

@@ -301,7 +301,7 @@ impl Submit {
         let Rewritten { header, author } =
             outgoing_header::rewrite(&message.header, &facts, may_send_as, is_local)?;
         let header = self.without_leaks(header, &account, &envelope, &facts)?;
-        let header = [require_tls::above(&envelope), &*require_tls::without(&header)].concat();
+        let header = require_tls::for_next(header, &envelope);
         let header = sign::signed(&self.keys, author.domain(), header, &message.hashes, facts.now)?;
         let limits = &self.directory.policy().sending;
         if let Err(exceeded) = self.allowance.spend(limits, account.as_str(), abroad, facts.now) {

@@ -104,7 +104,9 @@ mod tests {
         session.misfit(transaction).map(|misfit| {
             let all = matches!(misfit, Misfit::Message(_));
             let (Misfit::Message(outcome) | Misfit::Recipients(outcome)) = misfit;
-            assert!(matches!(outcome, Outcome::Failed(_)) && outcome.why().mta.as_deref() == Some("mx.example"));
+            assert!(
+                matches!(outcome, Outcome::Failed(_)) && outcome.why().mta.as_deref() == Some("mx.example")
+            );
             (all, outcome.why().status)
         })
     }

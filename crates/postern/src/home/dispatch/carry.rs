@@ -250,19 +250,6 @@ impl<O: Outbound, A: Accounts> Round<O, A> {
         }
     }
 
-    fn domains_to_try(&self) -> Vec<(Domain, Vec<usize>)> {
-        let waiting = self.state.waiting_by_domain().into_iter();
-        let wanted = waiting.map(|(domain, places)| {
-            let places =
-                if self.tried.contains(&domain) { self.left_over.of(&domain, &places) } else { places };
-            (domain, places)
-        });
-        wanted
-            .filter(|(_, places)| !self.state.held && !places.is_empty())
-            .filter(|(domain, _)| !self.full.contains(domain) && !self.shared.accounts.is_local(domain))
-            .collect()
-    }
-
     /// How long until an attempt in doubt is not waited for any longer.
     fn gone_at(&self) -> Option<Duration> {
         if self.in_doubt.is_empty() {

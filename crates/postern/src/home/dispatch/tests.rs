@@ -707,7 +707,7 @@ async fn a_body_that_was_kept_in_a_file_arrives_whole() {
     let item = system::new_item_id();
     let to = vec![Address::parse("alice@example.org").unwrap().into()];
     let state = new_state(item, to, "alice@example.org");
-    bench.queue.append(state, b"A: b\r\n\r\n".to_vec(), Content::File(file)).await.unwrap();
+    bench.queue.append(state, b"A: b\r\n\r\n".to_vec(), Content::File(file, 0)).await.unwrap();
     bench.gone(item).await;
     bench.quiet().await;
     assert!(bench.inbox()[0].ends_with(&"x".repeat(600_000)));

@@ -126,7 +126,7 @@ async fn what_another_hop_was_asked_for_is_not_asked_of_the_next() {
     let text = format!("Require-TLS-ESMTP: yes\r\n{MESSAGE}");
     let mut file = tempfile::tempfile().unwrap();
     std::io::Write::write_all(&mut file, text.as_bytes()).unwrap();
-    let cut = text.as_bytes().chunks(7).map(bytes::Bytes::copy_from_slice).collect();
+    let cut = text.as_bytes().chunks(7).map(Bytes::copy_from_slice).collect();
     let octets = text.len() as u64;
     let contents = [Contents::Memory(cut), Contents::File(Arc::new(file), octets)];
     for (item, contents) in (1..).zip(contents) {

@@ -121,7 +121,9 @@ impl Connections {
             OpenError::Connect(cause) => {
                 Outcome::deferred(EnhancedCode(4, 4, 1), format!("no connection: {cause}"))
             }
-            OpenError::Tls(_) | OpenError::Unanswered(_) => Outcome::deferred(EnhancedCode(4, 7, 5), format!("no TLS: {error_text}")),
+            OpenError::Tls(_) | OpenError::Unanswered(_) => {
+                Outcome::deferred(EnhancedCode(4, 7, 5), format!("no TLS: {error_text}"))
+            }
             OpenError::Closed(reason) => match reason.outcome(Some(&self.host)) {
                 Outcome::Failed(why) => Outcome::Deferred(why),
                 outcome => outcome,

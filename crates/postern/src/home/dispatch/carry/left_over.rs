@@ -28,6 +28,20 @@ impl LeftOver {
 }
 
 impl<O: Outbound, A: Accounts> Round<O, A> {
+    /// Domains with recipients for an attempt of this round.
+    pub(super) fn domains_to_try(&self) -> Vec<(Domain, Vec<usize>)> {
+        let waiting = self.state.waiting_by_domain().into_iter();
+        let wanted = waiting.map(|(domain, places)| {
+            let places =
+                if self.tried.contains(&domain) { self.left_over.of(&domain, &places) } else { places };
+            (domain, places)
+        });
+        wanted
+            .filter(|(_, places)| !self.state.held && !places.is_empty())
+            .filter(|(domain, _)| !self.full.contains(domain) && !self.shared.accounts.is_local(domain))
+            .collect()
+    }
+
     /// Notes what came of an attempt for each of its recipients.
     pub(super) fn settle_all(&mut self, edge: &str, running: &RunningAttempt, outcomes: &Outcomes) {
         // Each attempt that leaves some over has settled others, so that there is an end to it.
