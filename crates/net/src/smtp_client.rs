@@ -1,7 +1,5 @@
 //! The driver of an SMTP client session: one connection to one host, reused while there is mail for it.
 
-mod handshake;
-
 use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
@@ -17,6 +15,7 @@ use tokio_rustls::TlsConnector;
 
 use crate::duplex::{self, Duplex};
 use crate::endpoint::Endpoint;
+use crate::handshake::{Failed, handshake};
 use crate::tls;
 
 /// How long a TCP connection may take to come about.
@@ -69,6 +68,15 @@ impl OpenError {
     #[must_use]
     pub const fn is_of_tls(&self) -> bool {
         matches!(self, Self::Tls(_) | Self::Unanswered(_) | Self::Closed(Closed::TlsFailed))
+    }
+}
+
+impl From<Failed> for OpenError {
+    fn from(failed: Failed) -> Self {
+        match failed {
+            Failed::Unanswered(cause) => Self::Unanswered(cause),
+            Failed::Tls(cause) => Self::Tls(cause),
+        }
     }
 }
 
@@ -151,7 +159,7 @@ impl Connection {
         let settings = Arc::new(Settings { tls: TlsUse::Established, ..settings });
         let name =
             ServerName::try_from(tls_name.to_owned()).unwrap_or(ServerName::IpAddress(remote.ip().into()));
-        let stream = handshake::handshake(connector, name, stream).await?;
+        let stream = handshake(connector, name, stream).await?;
         let tls = Some(tls::describe(stream.get_ref().1));
         let session = Session::new(settings).with_mta(mta);
         let connection = Self { stream: Box::new(stream), session, input: BytesMut::new(), tls };
@@ -319,7 +327,7 @@ impl Connection {
     ) -> Result<Self, OpenError> {
         let name =
             ServerName::try_from(tls_name.to_owned()).unwrap_or(ServerName::IpAddress(remote.ip().into()));
-        let stream = handshake::handshake(connector, name, self.stream).await?;
+        let stream = handshake(connector, name, self.stream).await?;
         self.session.tls_started();
         let tls = Some(tls::describe(stream.get_ref().1));
         Ok(Self { stream: Box::new(stream), session: self.session, input: BytesMut::new(), tls })

@@ -12,7 +12,6 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
-use super::OpenError;
 use crate::duplex::Duplex;
 
 /// How long the server may take over the handshake.
@@ -20,16 +19,31 @@ const HANDSHAKE_PATIENCE: Duration = Duration::from_secs(60);
 /// How long it may take to say its first word. By then the first message was sent again four times.
 const ANSWER_PATIENCE: Duration = Duration::from_secs(30);
 
+/// Why there is no TLS.
+#[derive(Debug)]
+pub(crate) enum Failed {
+    /// The server fell silent or was gone before it said anything: the first message may not have got there.
+    Unanswered(io::Error),
+    /// Everything else.
+    Tls(io::Error),
+}
+
+impl From<Failed> for io::Error {
+    fn from(failed: Failed) -> Self {
+        let (Failed::Unanswered(cause) | Failed::Tls(cause)) = failed;
+        cause
+    }
+}
+
 /// Begins TLS.
 ///
 /// # Errors
-/// [`OpenError::Unanswered`] when the server fell silent or was gone before it said anything, else
-/// [`OpenError::Tls`].
-pub(super) async fn handshake<S: Duplex>(
+/// [`Failed`].
+pub(crate) async fn handshake<S: Duplex>(
     connector: &TlsConnector,
     name: ServerName<'static>,
     stream: S,
-) -> Result<TlsStream<Heard<S>>, OpenError> {
+) -> Result<TlsStream<Heard<S>>, Failed> {
     let heard = Arc::new(AtomicBool::new(false));
     let connecting = connector.connect(name, Heard { stream, heard: Arc::clone(&heard) });
     tokio::pin!(connecting);
@@ -39,13 +53,13 @@ pub(super) async fn handshake<S: Duplex>(
         ended = tokio::time::timeout(HANDSHAKE_PATIENCE.saturating_sub(ANSWER_PATIENCE), connecting).await;
     }
     ended.unwrap_or_else(|_| timed_out()).map_err(|cause| {
-        if heard.load(Ordering::Relaxed) { OpenError::Tls(cause) } else { OpenError::Unanswered(cause) }
+        if heard.load(Ordering::Relaxed) { Failed::Tls(cause) } else { Failed::Unanswered(cause) }
     })
 }
 
 /// A connection that notes whether anything came.
 #[derive(Debug)]
-pub(super) struct Heard<S> {
+pub(crate) struct Heard<S> {
     stream: S,
     heard: Arc<AtomicBool>,
 }
@@ -103,7 +117,7 @@ mod tests {
     use crate::tls::opportunistic_connector;
 
     /// How a handshake ends with a server that reads so much and then says this, or falls silent.
-    async fn ends(said: Option<&[u8]>) -> OpenError {
+    async fn ends(said: Option<&[u8]>) -> Failed {
         let (ours, mut servers) = tokio::io::duplex(16 * 1024);
         let said = said.map(<[u8]>::to_vec);
         let server = tokio::spawn(async move {
@@ -124,14 +138,14 @@ mod tests {
     async fn a_server_that_said_nothing_is_told_from_one_that_said_no() {
         let begun = tokio::time::Instant::now();
         assert!(
-            matches!(ends(None).await, OpenError::Unanswered(cause) if cause.kind() == io::ErrorKind::TimedOut)
+            matches!(ends(None).await, Failed::Unanswered(cause) if cause.kind() == io::ErrorKind::TimedOut)
         );
         assert_eq!(begun.elapsed(), ANSWER_PATIENCE);
-        assert!(matches!(ends(Some(b"")).await, OpenError::Unanswered(_)), "it is gone");
+        assert!(matches!(ends(Some(b"")).await, Failed::Unanswered(_)), "it is gone");
         // A fatal alert: handshake_failure.
         let alert = [21, 3, 3, 0, 2, 2, 40];
-        assert!(matches!(ends(Some(&alert)).await, OpenError::Tls(_)));
-        assert!(matches!(ends(Some(&alert[..3])).await, OpenError::Tls(_)), "it broke off within its answer");
+        assert!(matches!(ends(Some(&alert)).await, Failed::Tls(_)));
+        assert!(matches!(ends(Some(&alert[..3])).await, Failed::Tls(_)), "it broke off within its answer");
     }
 
     #[tokio::test(start_paused = true)]
@@ -141,7 +155,7 @@ mod tests {
         let begun = tokio::time::Instant::now();
         let name = ServerName::try_from("mx.a.test").unwrap();
         let ended = handshake(&opportunistic_connector().unwrap(), name, ours).await;
-        assert!(matches!(ended, Err(OpenError::Tls(_))));
+        assert!(matches!(ended, Err(Failed::Tls(_))));
         assert_eq!(begun.elapsed(), HANDSHAKE_PATIENCE);
     }
 }
