@@ -59,6 +59,8 @@ mod tests {
         assert!(is_in(with));
         assert_eq!(*without(with), b"A: 1\r\nB: 2\r\nRequire-TLS: x\r\n\r\n"[..]);
         assert!(is_in(LINE) && without(LINE).is_empty());
+        // Postfix heeds this as well, and writes it anew without the blank.
+        assert_eq!(*without(b"Require-TLS-ESMTP : yes\r\nA: 1\r\n\r\n"), b"A: 1\r\n\r\n"[..]);
         let body = b"A: 1\r\n\r\nRequire-TLS-ESMTP: yes\r\n";
         assert!(!is_in(body) && matches!(without(body), Cow::Borrowed(_)));
     }
