@@ -13,6 +13,7 @@ pub mod dovecot;
 pub mod exim;
 pub mod filter;
 pub mod forgetful_home;
+pub mod hello_filter;
 pub mod host;
 pub mod imap;
 pub mod knot;
@@ -35,6 +36,7 @@ pub mod random;
 pub mod remote_mta;
 pub mod smtp;
 pub mod submission;
+pub mod unbound;
 pub mod wait;
 
 pub use pair::{Pair, PairOptions};
