@@ -119,8 +119,11 @@ fn forwarded_mail_holds_for_its_author_is_vouched_for_and_finds_its_way_back() {
     let plain = "From: Ann <ann@remote.test>\r\nTo: sales@example.org\r\nSubject: an order\r\n\
         Date: Tue, 24 Nov 2026 10:00:00 +0000\r\nMessage-ID: <1@remote.test>\r\n\r\nTwelve, please.\r\n";
     let sent = world.key.sign(&["d=remote.test", "s=sel"], plain.as_bytes());
+    // A host before us was asked for it, and nobody asks it of the next.
+    let sent = [b"Require-TLS-ESMTP: yes\r\n", &sent[..]].concat();
     assert!(world.send(ANN, "sales@example.org", &sent).starts_with("250"));
     let stored = world.came("you", "Twelve");
+    assert!(!message::holds(&stored, b"Require-TLS-ESMTP"));
     let path = rewritten_path(&stored);
     assert!(path.starts_with("SRS0=") && path.ends_with("=remote.test=ann@example.org"), "{path}");
     assert!(message::holds(&message::with_crlf(&stored), plain.as_bytes()), "nothing of it was changed");

@@ -22,6 +22,7 @@ mod import;
 mod inbound;
 mod lmtp;
 mod logins;
+mod mail_hosts;
 mod mailboxes;
 mod network;
 mod newcomer;

@@ -88,7 +88,7 @@ fn a_message_reaches_the_other_mta_once_and_tells_nothing_of_the_home() {
     let _alone = alone();
     let world = World::new();
     let sent = b"From: Alice <alice@example.org>\r\nTo: you@remote.test\r\nBcc: hidden@remote.test\r\n\
-        Subject: hello\r\nX-Originating-IP: [192.168.77.5]\r\nIn-Reply-To: <1@laptop.home.lan>\r\n\
+        Subject: hello\r\nRequire-TLS-ESMTP: yes\r\nX-Originating-IP: [192.168.77.5]\r\nIn-Reply-To: <1@laptop.home.lan>\r\n\
         Received: from laptop.home.lan ([192.168.77.5]) by localhost\r\n\r\n\
         The text.\r\n.a dot\r\n";
     let output = msmtp(&world.pair, &["you@remote.test", "hidden@remote.test"], sent);
@@ -100,7 +100,7 @@ fn a_message_reaches_the_other_mta_once_and_tells_nothing_of_the_home() {
     let all = world.wait_for("you", 2);
     assert_eq!(all.len(), 2, "each once");
     let text = String::from_utf8_lossy(&to_you[0]).into_owned();
-    for secret in ["192.168.77", "laptop", "home.lan", "Bcc", "hidden@"] {
+    for secret in ["192.168.77", "laptop", "home.lan", "Bcc", "hidden@", "Require-TLS"] {
         assert!(!text.contains(secret), "{secret} in {text}");
     }
     assert!(text.contains(&format!("from {EDGE_NAME}")), "Edge says its name: {text}");

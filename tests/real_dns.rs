@@ -1,6 +1,7 @@
 //! Mail authentication with a real name server, whose zones are signed and hold what the internet's hold, and with
 //! real signers: what passes, what fails, and what breaks a rule.
 
+mod aliases;
 mod case;
 mod dkim;
 mod dmarc;

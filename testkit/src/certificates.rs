@@ -62,6 +62,18 @@ impl Authority {
         self.path("authority.pem")
     }
 
+    /// Its public key in DER, as hexadecimal digits.
+    ///
+    /// # Panics
+    /// When `openssl` fails.
+    #[must_use]
+    pub fn key(&self) -> String {
+        let mut command = process::command(None, "openssl");
+        command.args(["pkey", "-pubout", "-outform", "DER", "-in"]).arg(self.path("authority.key"));
+        let key = process::run(command, b"", PATIENCE).stdout;
+        key.iter().map(|octet| format!("{octet:02x}")).collect()
+    }
+
     /// A certificate for these names.
     ///
     /// # Panics
@@ -92,6 +104,19 @@ impl Authority {
 }
 
 impl Certificate {
+    /// The same without the authority's.
+    ///
+    /// # Panics
+    /// When the file can't be read or written.
+    #[must_use]
+    pub fn alone(self) -> Self {
+        let chain = std::fs::read_to_string(&self.chain).expect("a certificate");
+        let end = "-----END CERTIFICATE-----\n";
+        let (leaf, _) = chain.split_once(end).expect("a certificate in PEM");
+        std::fs::write(&self.chain, format!("{leaf}{end}")).expect("a file");
+        self
+    }
+
     /// The data of a TLSA record that vouches for its key: `3 1 1` and a digest.
     ///
     /// # Panics

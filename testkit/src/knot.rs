@@ -14,6 +14,16 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// Octets of a string of a TXT record (RFC 1035 section 3.3).
 const STRING_OCTETS_MAX: usize = 255;
 
+/// Names and records.
+type Zones<'a> = &'a [(&'a str, &'a str)];
+
+/// How it is proven that a name does not exist.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Denial {
+    Nsec,
+    Nsec3,
+}
+
 /// A Knot with files and a port of its own. It ends when it is dropped.
 #[derive(Debug)]
 pub struct Knot {
@@ -40,7 +50,16 @@ impl Knot {
     /// When it does not start, or can't read or sign a zone.
     #[must_use]
     pub fn start_with(zones: &[(&str, &str)], unsigned: &[(&str, &str)]) -> Self {
-        Self::launch(None, ports::free(), zones, unsigned)
+        Self::launch(None, ports::free(), (zones, unsigned), Denial::Nsec)
+    }
+
+    /// As [`Self::start_with`]; that a name does not exist is proven by hashed names (RFC 5155).
+    ///
+    /// # Panics
+    /// When it does not start, or can't read or sign a zone.
+    #[must_use]
+    pub fn start_hashed(zones: &[(&str, &str)], unsigned: &[(&str, &str)]) -> Self {
+        Self::launch(None, ports::free(), (zones, unsigned), Denial::Nsec3)
     }
 
     /// Starts one in a network namespace, where it answers on an address for zones that are not signed.
@@ -49,14 +68,14 @@ impl Knot {
     /// When it does not start, or can't read a zone.
     #[must_use]
     pub fn start_in(namespace: &str, address: SocketAddr, zones: &[(&str, &str)]) -> Self {
-        Self::launch(Some(namespace), address, &[], zones)
+        Self::launch(Some(namespace), address, (&[], zones), Denial::Nsec)
     }
 
     fn launch(
         namespace: Option<&str>,
         address: SocketAddr,
-        zones: &[(&str, &str)],
-        unsigned: &[(&str, &str)],
+        (zones, unsigned): (Zones<'_>, Zones<'_>),
+        denial: Denial,
     ) -> Self {
         let dir = crate::leavings::dir("knot");
         for (name, records) in zones.iter().chain(unsigned) {
@@ -66,7 +85,8 @@ impl Knot {
         let names = |zones: &[(&'_ str, &str)]| zones.iter().map(|(name, _)| (*name).to_owned()).collect();
         let (names, unsigned): (Vec<String>, Vec<String>) = (names(zones), names(unsigned));
         let config = dir.path().join("knot.conf");
-        std::fs::write(&config, configuration(dir.path(), address, &names, &unsigned)).expect("a file");
+        std::fs::write(&config, configuration((dir.path(), address), (&names, &unsigned), denial))
+            .expect("a file");
         let mut command = process::command(namespace, "knotd");
         command.arg("--config").arg(config);
         let mut process = Process::start(command, &dir.path().join("log"));
@@ -130,7 +150,12 @@ fn zone_file(name: &str, records: &str) -> String {
 }
 
 /// One thread of each kind: there is one client. What it learns is not written back.
-fn configuration(dir: &Path, address: SocketAddr, zones: &[String], unsigned: &[String]) -> String {
+fn configuration(
+    (dir, address): (&Path, SocketAddr),
+    (zones, unsigned): (&[String], &[String]),
+    denial: Denial,
+) -> String {
+    let nsec3 = if denial == Denial::Nsec3 { "on" } else { "off" };
     let (ip, port, dir) = (address.ip(), address.port(), dir.display());
     let mut domains: String = zones.iter().map(|name| format!("  - domain: \"{name}\"\n")).collect();
     for name in unsigned {
@@ -141,7 +166,7 @@ fn configuration(dir: &Path, address: SocketAddr, zones: &[String], unsigned: &[
            background-workers: 1\n\
          log:\n  - target: stdout\n    any: info\n\
          database:\n  storage: \"{dir}\"\n\
-         policy:\n  - id: signed\n    algorithm: ecdsap256sha256\n    single-type-signing: on\n\
+         policy:\n  - id: signed\n    algorithm: ecdsap256sha256\n    single-type-signing: on\n    nsec3: {nsec3}\n\
          template:\n  - id: default\n    storage: \"{dir}\"\n    file: \"%s.zone\"\n    zonefile-sync: -1\n    \
            journal-content: none\n    dnssec-signing: on\n    dnssec-policy: signed\n\
          zone:\n{domains}"

@@ -13,6 +13,7 @@ pub mod dovecot;
 pub mod exim;
 pub mod filter;
 pub mod forgetful_home;
+pub mod hello_filter;
 pub mod host;
 pub mod imap;
 pub mod knot;
@@ -37,6 +38,7 @@ pub mod smtp;
 pub mod stunnel;
 pub mod submission;
 pub mod tunnel;
+pub mod unbound;
 pub mod wait;
 
 pub use pair::{Pair, PairOptions};

@@ -80,6 +80,24 @@ impl Postfix {
     /// When it does not start.
     #[must_use]
     pub fn receiver(address: SocketAddr, domains: &[&str], certificate: Option<&Certificate>) -> Self {
+        Self::receiver_with(address, domains, certificate, "")
+    }
+
+    /// As [`Self::receiver`] without STARTTLS, with more lines of main.cf, which take something away.
+    ///
+    /// # Panics
+    /// When it does not start.
+    #[must_use]
+    pub fn lacking(address: SocketAddr, domains: &[&str], more: &str) -> Self {
+        Self::receiver_with(address, domains, None, more)
+    }
+
+    fn receiver_with(
+        address: SocketAddr,
+        domains: &[&str],
+        certificate: Option<&Certificate>,
+        more: &str,
+    ) -> Self {
         let mut postfix = Self::prepare();
         postfix.address = address;
         if let Some(certificate) = certificate {
@@ -95,7 +113,7 @@ impl Postfix {
             mail = postfix.path("mail").display(),
             tls = if certificate.is_some() { "" } else { "smtpd_tls_security_level = none\n" },
         );
-        postfix.launch(&task)
+        postfix.launch(&(task + more))
     }
 
     /// Starts one by the name of `host` that shows what comes from this host to a milter and sends it on to

@@ -37,7 +37,7 @@ pub struct Submission {
 pub struct Sent<'a> {
     /// The reverse-path.
     pub from: &'a str,
-    /// The recipient.
+    /// The recipient, or several with commas between them.
     pub to: &'a str,
     /// Parameters of MAIL, with spaces between them.
     pub mail_options: &'a str,

@@ -9,5 +9,5 @@ if security == 'starttls':
     client.starttls(context=context)
 if user:
     client.login(user, password)
-client.sendmail(sender, [to], sys.stdin.buffer.read(), mail_options.split(), rcpt_options.split())
+client.sendmail(sender, to.split(','), sys.stdin.buffer.read(), mail_options.split(), rcpt_options.split())
 client.quit()

@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use base64::engine::general_purpose::STANDARD as BASE64;
 use hmac::{Hmac, KeyInit as _, Mac as _};
-use mail::{Address, Domain, UnixTime};
+use mail::{Address, Domain, ReversePath, UnixTime};
 use serde::{Deserialize, Serialize};
 use sha2::Sha256;
 
@@ -101,6 +101,10 @@ pub struct Snapshot {
     /// With which rewritten reverse-paths of forwarded mail are checked; `None` from a home that forwards nothing.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub srs: Option<SrsSecrets>,
+    /// Whether the home reads reverse-paths whose local part is longer than [`mail::LOCAL_PART_MAX`]; one that does not
+    /// would end the link over them.
+    #[serde(default)]
+    pub long_reverse_paths: bool,
 }
 
 /// How an address is known to a snapshot.
@@ -115,6 +119,12 @@ pub enum SnapshotDelivery {
 }
 
 impl Snapshot {
+    /// Whether the home can read an envelope with this reverse-path.
+    #[must_use]
+    pub fn reads(&self, path: &ReversePath) -> bool {
+        self.long_reverse_paths || !path.is_long()
+    }
+
     /// Looks a recipient up as RCPT does. `postmaster` is always known (RFC 5321 section 4.5.1).
     #[must_use]
     pub fn find(&self, address: &Address) -> SnapshotDelivery {
@@ -242,6 +252,7 @@ mod tests {
             outbound: false,
             return_paths: None,
             srs: None,
+            long_reverse_paths: false,
         }
     }
 

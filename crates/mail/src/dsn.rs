@@ -4,17 +4,17 @@
 //! or its header. It names domains and the hosts that answered; no name of a host of ours is in it. What a
 //! remote host said is hostile text: control characters go, lengths are bounded.
 
+mod original;
+
 use std::fmt::Write as _;
 
-use crate::header::body_offset;
+use self::original::Shown;
 use crate::{Address, Domain, EnhancedCode, ItemId, Recipient, Reply, UnixTime, Why};
 
 /// Most octets of one value that came from elsewhere.
 const VALUE_OCTETS_MAX: usize = 1000;
 /// Where lines of the machine-readable part are folded.
 const LINE_OCTETS: usize = 76;
-/// Most octets of an original's header that a report carries.
-const HEADER_OCTETS_MAX: usize = 64 * 1024;
 
 /// What became of a recipient (RFC 3464 section 2.3.3).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -100,8 +100,8 @@ impl Report<'_> {
         self.part(&mut out, "Content-Type: text/plain; charset=utf-8", self.text().as_bytes());
         let status = if international { "message/global-delivery-status" } else { "message/delivery-status" };
         self.part(&mut out, &format!("Content-Type: {status}"), self.status().as_bytes());
-        let (kind, original) = self.original(international);
-        self.part(&mut out, &format!("Content-Type: {kind}"), original);
+        let Shown { kind, encoding, content } = self.original.shown(international);
+        self.encoded_part(&mut out, (&format!("Content-Type: {kind}"), encoding), &content);
         out.extend_from_slice(format!("--{}--\r\n", self.boundary).as_bytes());
         out
     }
@@ -132,6 +132,10 @@ impl Report<'_> {
 
     fn part(&self, out: &mut Vec<u8>, content_type: &str, content: &[u8]) {
         let encoding = if content.is_ascii() { "7bit" } else { "8bit" };
+        self.encoded_part(out, (content_type, encoding), content);
+    }
+
+    fn encoded_part(&self, out: &mut Vec<u8>, (content_type, encoding): (&str, &str), content: &[u8]) {
         let head =
             format!("--{}\r\n{content_type}\r\nContent-Transfer-Encoding: {encoding}\r\n\r\n", self.boundary);
         out.extend_from_slice(head.as_bytes());
@@ -146,23 +150,7 @@ impl Report<'_> {
     /// Whether anything needs the forms of RFC 6533.
     fn is_international(&self) -> bool {
         let address = |reported: &ReportedRecipient| reported.recipient.address.needs_smtputf8();
-        self.to.needs_smtputf8() || self.recipients.iter().any(address) || !self.original_header().is_ascii()
-    }
-
-    fn original_header(&self) -> &[u8] {
-        let (Original::Full(message) | Original::Header(message)) = self.original;
-        &message[..body_offset(message)]
-    }
-
-    fn original(&self, international: bool) -> (&'static str, &[u8]) {
-        match (self.original, international) {
-            (Original::Full(message), false) => ("message/rfc822", message),
-            (Original::Full(message), true) => ("message/global", message),
-            (Original::Header(_), international) => {
-                let kind = if international { "message/global-headers" } else { "text/rfc822-headers" };
-                (kind, cut_at_line(self.original_header(), HEADER_OCTETS_MAX))
-            }
-        }
+        self.to.needs_smtputf8() || self.recipients.iter().any(address) || self.original.is_international()
     }
 
     /// For people: what happened, to whom, and what to do.
@@ -339,21 +327,11 @@ fn decode_xtext(xtext: &str) -> Option<String> {
     String::from_utf8(out).ok()
 }
 
-/// The whole lines within the first `most` octets.
-fn cut_at_line(text: &[u8], most: usize) -> &[u8] {
-    match text.get(..most) {
-        None => text,
-        Some(start) => {
-            let end = memchr::memrchr(b'\n', start).map_or(0, |at| at + 1);
-            &start[..end]
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use super::original::HEADER_OCTETS_MAX;
     use super::*;
-    use crate::header::{count, find};
+    use crate::header::{body_offset, count, find};
     use crate::{Orcpt, Outcome};
 
     fn recipient(address: &str, action: Action, why: Why) -> ReportedRecipient {
@@ -501,8 +479,6 @@ mod tests {
         );
         assert!(text.len() < HEADER_OCTETS_MAX + 4096);
         assert!(parts(&text)[2].ends_with("y\r\n"));
-        assert_eq!(cut_at_line(b"ab\r\ncd\r\n", 8), b"ab\r\ncd\r\n");
-        assert_eq!(cut_at_line(b"ab\r\ncd\r\nx", 8), b"ab\r\ncd\r\n");
     }
 
     #[test]

@@ -15,7 +15,9 @@ mod outcome;
 mod reply;
 mod verdict;
 
-pub use address::{Address, AddressError, DOMAIN_MAX, Domain, LOCAL_PART_MAX, ReversePath};
+pub use address::{
+    Address, AddressError, DOMAIN_MAX, Domain, LOCAL_PART_MAX, REVERSE_LOCAL_PART_MAX, ReversePath,
+};
 pub use date::UnixTime;
 pub use envelope::{BodyType, Client, Envelope, Notify, Orcpt, Recipient, Ret};
 pub use item_id::{ItemId, NoItemId};

@@ -4,6 +4,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::{EnhancedCode, Reply};
 
+/// RFC 3463 section 3.6.
+const TOO_MANY_RECIPIENTS: EnhancedCode = EnhancedCode(4, 5, 3);
+
 /// The result of one attempt for one recipient. What is not known is `Deferred`: the unknown is temporary.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -40,6 +43,21 @@ impl Outcome {
             500..=599 => Self::Failed(why),
             _ => Self::Deferred(why),
         }
+    }
+
+    /// The host takes no more recipients in one transaction, as it says or has said before: this one was not tried, and
+    /// has its turn in the next transaction (RFC 5321 section 4.5.3.1.10).
+    #[must_use]
+    pub fn left_over(mta: Option<String>) -> Self {
+        let cause = "the host takes no more recipients at one time".to_owned();
+        Self::Deferred(Why { mta, status: TOO_MANY_RECIPIENTS, reply: None, cause, reports: false })
+    }
+
+    /// Whether it is one of [`Outcome::left_over`], or a reply that says the same.
+    #[must_use]
+    pub fn is_left_over(&self) -> bool {
+        let Self::Deferred(why) = self else { return false };
+        why.status == TOO_MANY_RECIPIENTS && why.reply.as_ref().is_none_or(|reply| reply.code == 452)
     }
 
     /// Not now, for a cause of our own (no reply from a peer).
@@ -80,6 +98,26 @@ impl std::fmt::Display for Why {
         match &self.reply {
             Some(reply) => write!(f, "{reply}"),
             None => write!(f, "{} {}", self.status, self.cause),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn recipients_that_are_left_over_are_told_from_others_that_wait() {
+        let reply = |code, status| Outcome::from_reply(None, &Reply::new(code, status, "x"));
+        assert!(Outcome::left_over(None).is_left_over() && reply(452, (4, 5, 3)).is_left_over());
+        for other in [
+            reply(452, (4, 3, 1)),
+            reply(451, (4, 5, 3)),
+            reply(552, (5, 5, 3)),
+            reply(250, (2, 1, 5)),
+            Outcome::deferred(EnhancedCode(4, 4, 1), "x"),
+        ] {
+            assert!(!other.is_left_over(), "{other:?}");
         }
     }
 }

@@ -2,7 +2,10 @@
 //! certificates they have (RFC 7672). With DNSSEC, whether an answer can be believed.
 
 mod look_up;
+mod name;
+mod parts;
 mod questions;
+mod step;
 mod words;
 
 use std::collections::HashMap;
@@ -13,14 +16,17 @@ use std::time::Duration;
 
 use hickory_resolver::TokioResolver;
 use hickory_resolver::config::{
-    ConnectionConfig, LookupIpStrategy, NameServerConfig, ResolveHosts, ResolverConfig,
+    ConnectionConfig, LookupIpStrategy, NameServerConfig, ResolveHosts, ResolverConfig, ResolverOpts,
 };
 use hickory_resolver::net::NetError;
 use hickory_resolver::net::runtime::TokioRuntimeProvider;
 use hickory_resolver::proto::dnssec::TrustAnchors;
 use hickory_resolver::proto::rr::{RData, RecordType};
+use hickory_resolver::system_conf::read_system_conf;
 use mail::Domain;
 use tlspolicy::tlsa::Tlsa;
+
+use parts::Parts;
 
 pub use look_up::{Alias, Validation};
 pub use questions::Questions;
@@ -38,6 +44,8 @@ const QUESTION_PATIENCE: Duration = Duration::from_secs(5);
 #[derive(Clone)]
 pub struct Dns {
     resolver: TokioResolver,
+    /// For answers that the resolver finds bogus; with DNSSEC only.
+    parts: Option<Parts>,
 }
 
 /// One host that takes mail.
@@ -58,6 +66,8 @@ pub enum MailHosts {
     NullMx,
     /// The domain does not exist, or has neither MX nor address.
     NoSuchDomain,
+    /// Each of its MX records names an address, where a host belongs (RFC 5321 section 5.1).
+    OnlyAddresses,
 }
 
 /// What DNS said, and whether DNSSEC vouches for it.
@@ -110,13 +120,12 @@ impl Dns {
             name: "the system's name servers".to_owned(),
             cause: words::of(&error),
         };
-        let mut builder = if servers.is_empty() {
-            TokioResolver::builder_tokio().map_err(failed)?
+        let (config, mut options) = if servers.is_empty() {
+            read_system_conf().map_err(failed)?
         } else {
-            let config = ResolverConfig::from_name_servers(servers.iter().map(name_server).collect());
-            TokioResolver::builder_with_config(config, TokioRuntimeProvider::default())
+            let servers = servers.iter().map(name_server).collect();
+            (ResolverConfig::from_name_servers(servers), ResolverOpts::default())
         };
-        let options = builder.options_mut();
         options.timeout = QUESTION_PATIENCE;
         options.attempts = 2;
         options.ndots = 0;
@@ -124,10 +133,15 @@ impl Dns {
         options.cache_size = 4096;
         // What this machine calls itself and its neighbours is not what the world is to be judged by.
         options.use_hosts_file = ResolveHosts::Never;
+        let anchors = anchors.map(Arc::new);
+        let parts = anchors.as_ref().map(|anchors| Parts::new(&config, &options, Arc::clone(anchors)));
+        let parts = parts.transpose().map_err(failed)?;
+        let mut builder = TokioResolver::builder_with_config(config, TokioRuntimeProvider::default());
+        *builder.options_mut() = options;
         if let Some(anchors) = anchors {
-            builder = builder.with_trust_anchor(Arc::new(anchors));
+            builder = builder.with_trust_anchor(anchors);
         }
-        Ok(Self { resolver: builder.build().map_err(failed)? })
+        Ok(Self { resolver: builder.build().map_err(failed)?, parts })
     }
 
     /// For mail authentication: the same resolver and cache.
@@ -168,6 +182,11 @@ impl Dns {
                 MailHosts::Hosts(vec![MailHost { preference: 0, name }])
             };
             return Ok(Answered { value, secure });
+        }
+        // An address in a host's place is the domain's mistake; other servers do not guess what it means either.
+        hosts.retain(|host| !is_address(&host.name));
+        if hosts.is_empty() {
+            return Ok(Answered { value: MailHosts::OnlyAddresses, secure });
         }
         hosts.sort_by_cached_key(|host| (host.preference, shuffle(host)));
         hosts.truncate(HOSTS_MAX);
@@ -224,9 +243,14 @@ impl Dns {
     /// The TLSA records of a host's port (RFC 7672 section 2.2), at most 32.
     ///
     /// # Errors
-    /// [`DnsError`] when DNS gives no usable answer now: whether there are any is not known.
+    /// [`DnsError`] when DNS gives no usable answer now: whether there are any is not known. Nor is it where nothing
+    /// proves that there are none, or that the zone has no signatures: who sits in between could make them vanish.
     pub async fn tlsa(&self, host: &str, port: u16) -> Result<Answered<Vec<Tlsa>>, DnsError> {
-        let found = self.look_up(&format!("_{port}._tcp.{host}"), RecordType::TLSA).await?;
+        let name = format!("_{port}._tcp.{host}");
+        let found = self.look_up(&name, RecordType::TLSA).await?;
+        if found.records.is_empty() && !found.judged {
+            return Err(DnsError { name, cause: "that there are no TLSA records is not proven".to_owned() });
+        }
         let records = found.records.iter().filter_map(|data| match data {
             RData::TLSA(tlsa) => Some(Tlsa {
                 usage: tlsa.cert_usage.into(),
@@ -261,7 +285,7 @@ fn mx_hosts<'a>(answers: impl Iterator<Item = &'a RData>) -> Vec<MailHost> {
     let mut best: HashMap<String, u16> = HashMap::new();
     for data in answers {
         if let RData::MX(mx) = data {
-            let name = mx.exchange.to_ascii().trim_end_matches('.').to_ascii_lowercase();
+            let name = name::to_text(&mx.exchange).to_ascii_lowercase();
             let preference = best.entry(name).or_insert(mx.preference);
             *preference = mx.preference.min(*preference);
         }
@@ -269,14 +293,27 @@ fn mx_hosts<'a>(answers: impl Iterator<Item = &'a RData>) -> Vec<MailHost> {
     best.into_iter().map(|(name, preference)| MailHost { preference, name }).collect()
 }
 
-/// Names are asked as they are: no search list of the machine's own network.
-fn absolute(name: &str) -> String {
-    if name.ends_with('.') { name.to_owned() } else { format!("{name}.") }
+/// Whether what an MX record names is an address, however it is written there.
+fn is_address(host: &str) -> bool {
+    // Written as one label it has its dots escaped.
+    let host = host.replace("\\.", ".");
+    let inner = host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(&host);
+    inner.strip_prefix("ipv6:").unwrap_or(inner).parse::<IpAddr>().is_ok()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_address_is_told_from_a_hosts_name_in_every_form_that_an_mx_record_may_have() {
+        for address in ["192.0.2.1", "192\\.0\\.2\\.1", "[192.0.2.1]", "2001:db8::1", "[ipv6:2001:db8::1]"] {
+            assert!(is_address(address), "{address}");
+        }
+        for host in ["192.0.2.1.example.org", "192.0.2", "192.0.2.256", "mail_1.us.example", "[mx]", ""] {
+            assert!(!is_address(host), "{host}");
+        }
+    }
 
     /// Symptom: a client's name was sometimes `localhost` and sometimes this machine's own. Cause: the resolver
     /// looked into `/etc/hosts` before it asked. Analysis: whoever is named there, as Debian names its own host

@@ -21,6 +21,7 @@ pub mod smtp_server;
 pub mod tls;
 
 mod duplex;
+mod handshake;
 mod link_tls;
 
 /// Waits until the token is cancelled: for ever, without one.

@@ -10,10 +10,11 @@ use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::{CryptoProvider, aws_lc_rs, verify_tls12_signature, verify_tls13_signature};
 use rustls::pki_types::pem::PemObject as _;
-use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::pki_types::{CertificateDer, ServerName, TrustAnchor, UnixTime};
 use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, SignatureScheme};
+use tlspolicy::certificate::{issuer, key_content};
 use tlspolicy::report::ResultType;
-use tlspolicy::tlsa::{Tlsa, Usage};
+use tlspolicy::tlsa::{Tlsa, Usage, WholeAnchor};
 use tokio_rustls::TlsConnector;
 
 use crate::tls::TlsError;
@@ -124,7 +125,7 @@ struct DaneVerifier {
 
 impl DaneVerifier {
     /// The certificates of the chain that a record names as trust anchors, and those that are in a record.
-    fn anchors(&self, chain: &[CertificateDer<'_>]) -> RootCertStore {
+    fn anchors(&self, end_entity: &CertificateDer<'_>, chain: &[CertificateDer<'_>]) -> RootCertStore {
         let mut roots = RootCertStore::empty();
         let records = self.records.iter().filter(|record| record.usable() == Some(Usage::TrustAnchor));
         for record in records {
@@ -132,12 +133,31 @@ impl DaneVerifier {
                 // One that can't be read vouches for nothing.
                 let _ = roots.add(certificate.clone().into_owned());
             }
-            if record.selector == 0 && record.matching == 0 {
-                let _ = roots.add(CertificateDer::from(record.data.clone()));
+            match record.whole_anchor() {
+                None => {}
+                Some(WholeAnchor::Certificate(certificate)) => {
+                    let _ = roots.add(CertificateDer::from(certificate.to_vec()));
+                }
+                Some(WholeAnchor::Key(key)) => {
+                    roots.roots.extend(
+                        std::iter::once(end_entity).chain(chain).filter_map(|signed| bare_key(key, signed)),
+                    );
+                }
             }
         }
         roots
     }
+}
+
+/// A key as the trust anchor of a certificate. Its owner's certificate may not have been sent, so that the name is not
+/// known: it is the one that the certificate itself says. Only what the key signed is verified by it.
+fn bare_key(key: &[u8], signed: &CertificateDer<'_>) -> Option<TrustAnchor<'static>> {
+    let anchor = TrustAnchor {
+        subject: issuer(signed)?.into(),
+        subject_public_key_info: key_content(key)?.into(),
+        name_constraints: None,
+    };
+    Some(anchor.to_owned())
 }
 
 impl ServerCertVerifier for DaneVerifier {
@@ -154,7 +174,7 @@ impl ServerCertVerifier for DaneVerifier {
             // Neither names nor dates count: the record has both (RFC 7672 section 3.1.1).
             return Ok(ServerCertVerified::assertion());
         }
-        let roots = self.anchors(intermediates);
+        let roots = self.anchors(end_entity, intermediates);
         if roots.is_empty() {
             return Err(Error::InvalidCertificate(CertificateError::ApplicationVerificationFailure));
         }

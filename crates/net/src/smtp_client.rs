@@ -8,19 +8,18 @@ use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use rustls::pki_types::ServerName;
-use smtp::client::{Closed, Session, Settings, Step, TlsUse, Transaction, TransactionResult};
+use smtp::client::{Closed, Misfit, Session, Settings, Step, TlsUse, Transaction, TransactionResult};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
 use crate::duplex::{self, Duplex};
 use crate::endpoint::Endpoint;
+use crate::handshake::{Failed, handshake};
 use crate::tls;
 
 /// How long a TCP connection may take to come about.
 pub const CONNECT_PATIENCE: Duration = Duration::from_secs(30);
-/// How long the server may take over the TLS handshake.
-const HANDSHAKE_PATIENCE: Duration = Duration::from_secs(60);
 const READ_OCTETS: usize = 4 * 1024;
 
 /// Gives a message piece by piece.
@@ -55,9 +54,40 @@ pub enum OpenError {
     /// The host does not want us, or does not speak SMTP.
     #[error("{0}")]
     Closed(Closed),
-    /// STARTTLS was offered and failed; the caller may connect anew without it.
+    /// TLS failed; where it is not demanded the caller may connect anew without it.
     #[error("TLS could not be started: {0}")]
     Tls(io::Error),
+    /// As [`OpenError::Tls`], and the server said nothing at all to the handshake's first message: it may not have got
+    /// there, and the caller may connect anew with [`Hello::Short`](crate::tls::Hello::Short).
+    #[error("TLS could not be started: no answer to its first message ({0})")]
+    Unanswered(io::Error),
+}
+
+impl OpenError {
+    /// Whether it is TLS that failed.
+    #[must_use]
+    pub const fn is_of_tls(&self) -> bool {
+        matches!(self, Self::Tls(_) | Self::Unanswered(_) | Self::Closed(Closed::TlsFailed))
+    }
+}
+
+impl From<Failed> for OpenError {
+    fn from(failed: Failed) -> Self {
+        match failed {
+            Failed::Unanswered(cause) => Self::Unanswered(cause),
+            Failed::Tls(cause) => Self::Tls(cause),
+        }
+    }
+}
+
+/// A TCP connection, within 30 s.
+///
+/// # Errors
+/// [`OpenError::Connect`].
+pub async fn connect(remote: SocketAddr) -> Result<TcpStream, OpenError> {
+    let connecting = tokio::time::timeout(CONNECT_PATIENCE, TcpStream::connect(remote));
+    let stream = connecting.await.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()));
+    stream.map_err(OpenError::Connect)
 }
 
 /// A session that is ready for a transaction.
@@ -80,9 +110,7 @@ impl Connection {
         settings: Arc<Settings>,
         connector: &TlsConnector,
     ) -> Result<Self, OpenError> {
-        let connect = tokio::time::timeout(CONNECT_PATIENCE, TcpStream::connect(remote));
-        let stream = connect.await.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()));
-        Self::open_on(stream.map_err(OpenError::Connect)?, mta, settings, connector).await
+        Self::open_on(connect(remote).await?, mta, settings, connector).await
     }
 
     /// As [`Connection::open`] on a connection that is there.
@@ -131,9 +159,7 @@ impl Connection {
         let settings = Arc::new(Settings { tls: TlsUse::Established, ..settings });
         let name =
             ServerName::try_from(tls_name.to_owned()).unwrap_or(ServerName::IpAddress(remote.ip().into()));
-        let handshake = tokio::time::timeout(HANDSHAKE_PATIENCE, connector.connect(name, stream));
-        let stream = handshake.await.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()));
-        let stream = stream.map_err(OpenError::Tls)?;
+        let stream = handshake(connector, name, stream).await?;
         let tls = Some(tls::describe(stream.get_ref().1));
         let session = Session::new(settings).with_mta(mta);
         let connection = Self { stream: Box::new(stream), session, input: BytesMut::new(), tls };
@@ -185,32 +211,16 @@ impl Connection {
         }
     }
 
-    /// The opportunistic form of [`Connection::open_on`]: when TLS fails, a new connection to the same address
-    /// without it (RFC 7435). How it failed is told beside it.
-    ///
-    /// # Errors
-    /// As [`Connection::open`].
-    pub async fn open_opportunistic(
-        stream: TcpStream,
-        mta: &str,
-        settings: &Settings,
-        connector: &TlsConnector,
-    ) -> Result<(Self, Option<OpenError>), OpenError> {
-        let remote = stream.peer_addr().map_err(OpenError::Connect)?;
-        match Self::open_on(stream, mta, Arc::new(settings.clone()), connector).await {
-            Err(failed @ (OpenError::Tls(_) | OpenError::Closed(Closed::TlsFailed))) => {
-                let plain = Settings { tls: TlsUse::Never, ..settings.clone() };
-                let opened = Self::open(remote, mta, Arc::new(plain), connector).await;
-                opened.map(|connection| (connection, Some(failed)))
-            }
-            other => other.map(|connection| (connection, None)),
-        }
-    }
-
     /// Version and cipher suite, when the session is encrypted.
     #[must_use]
     pub fn tls(&self) -> Option<&str> {
         self.tls.as_deref()
+    }
+
+    /// What the server lacks for this transaction, as far as its EHLO reply tells.
+    #[must_use]
+    pub fn misfit(&self, transaction: &Transaction) -> Option<Misfit> {
+        self.session.misfit(transaction)
     }
 
     /// Whether the server has said nothing since the last transaction and has not closed the connection: what it says
@@ -317,16 +327,10 @@ impl Connection {
     ) -> Result<Self, OpenError> {
         let name =
             ServerName::try_from(tls_name.to_owned()).unwrap_or(ServerName::IpAddress(remote.ip().into()));
-        let handshake = connector.connect(name, self.stream);
-        match tokio::time::timeout(HANDSHAKE_PATIENCE, handshake).await {
-            Ok(Ok(stream)) => {
-                self.session.tls_started();
-                let tls = Some(tls::describe(stream.get_ref().1));
-                Ok(Self { stream: Box::new(stream), session: self.session, input: BytesMut::new(), tls })
-            }
-            Ok(Err(error)) => Err(OpenError::Tls(error)),
-            Err(_) => Err(OpenError::Tls(io::ErrorKind::TimedOut.into())),
-        }
+        let stream = handshake(connector, name, self.stream).await?;
+        self.session.tls_started();
+        let tls = Some(tls::describe(stream.get_ref().1));
+        Ok(Self { stream: Box::new(stream), session: self.session, input: BytesMut::new(), tls })
     }
 }
 

@@ -1,6 +1,7 @@
 //! TLS with certificates: for SMTP, submission and IMAP clients, and towards other MTAs.
 
 mod client_certificate;
+mod hello;
 
 use std::fmt;
 use std::io::Write as _;
@@ -19,6 +20,8 @@ use rustls::sign::CertifiedKey;
 use rustls::{ClientConfig, DigitallySignedStruct, Error, ServerConfig, SignatureScheme};
 use tokio::net::TcpStream;
 pub use tokio_rustls::{TlsAcceptor, TlsConnector};
+
+pub use hello::{Hello, ShortHellos};
 
 /// Certificate and key can't be used. The operator mends the file named.
 #[derive(Debug, thiserror::Error)]

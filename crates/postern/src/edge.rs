@@ -232,6 +232,7 @@ fn router(config: &EdgeConfig, map: Arc<Map>, homes: Arc<Homes>) -> Result<Route
         roots: route::roots(config)?,
         settings: smtp::client::Settings::new(&config.hostname),
         homes,
+        short_hellos: net::tls::ShortHellos::default(),
         providers: route::Providers::new(config.outbound.connections_per_provider),
     })
 }

@@ -25,6 +25,7 @@ mod places;
 mod problem;
 mod received;
 mod records;
+mod require_tls;
 mod sealed;
 mod system;
 mod trace;

@@ -9,6 +9,7 @@ mod commands;
 mod extensions;
 mod hand_in;
 mod login;
+mod misfit;
 mod settings;
 mod transaction;
 
@@ -23,6 +24,7 @@ pub use self::closed::Closed;
 pub use self::extensions::Extensions;
 pub use self::hand_in::{BESIDE, Quorum, Transaction, TransactionResult};
 pub use self::login::Login;
+pub use self::misfit::Misfit;
 pub use self::settings::{Chunking, Protocol, Settings, TlsUse};
 use self::transaction::Running;
 use crate::OUTPUT_OCTETS;

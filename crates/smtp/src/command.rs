@@ -232,9 +232,9 @@ fn mail(argument: &str) -> Result<Mail, CommandError> {
     let (path, rest) = split_path(text).ok_or(CommandError::ReversePath)?;
     let reverse_path = match strip_route(path).ok_or(CommandError::ReversePath)? {
         "" if path.is_empty() => ReversePath::Null,
-        mailbox => {
-            Address::parse(mailbox).map(ReversePath::Address).map_err(|_| CommandError::ReversePath)?
-        }
+        // A source route that leads to nobody.
+        "" => return Err(CommandError::ReversePath),
+        mailbox => ReversePath::parse(mailbox).map_err(|_| CommandError::ReversePath)?,
     };
     let from = MailFrom {
         reverse_path,

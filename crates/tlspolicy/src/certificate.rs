@@ -1,25 +1,45 @@
-//! The one thing DANE needs to find in a certificate: its public key.
+//! What DANE needs to find in a certificate: its public key, and who signed it.
 
 const SEQUENCE: u8 = 0x30;
 /// The version, which is there from version 2 on (RFC 5280 section 4.1).
 const VERSION: u8 = 0xa0;
-/// Serial number, signature algorithm, issuer, validity and subject stand before the key.
+/// Serial number and signature algorithm stand before the issuer.
+const FIELDS_BEFORE_ISSUER: usize = 2;
+/// Issuer, validity and subject follow them, then the key.
 const FIELDS_BEFORE_KEY: usize = 5;
 
 /// The SubjectPublicKeyInfo of a certificate in DER, tag and length included (RFC 5280 section 4.1).
 /// `None` when it is no certificate.
 #[must_use]
 pub fn subject_public_key_info(certificate: &[u8]) -> Option<&[u8]> {
+    let (key, _) = element(fields_after(certificate, FIELDS_BEFORE_KEY)?)?;
+    (key.first() == Some(&SEQUENCE)).then_some(key)
+}
+
+/// The name of who signed a certificate: its issuer in DER, without tag and length (RFC 5280 section 4.1.2.4). `None`
+/// when it is no certificate.
+#[must_use]
+pub fn issuer(certificate: &[u8]) -> Option<&[u8]> {
+    content(fields_after(certificate, FIELDS_BEFORE_ISSUER)?, SEQUENCE).map(|(name, _)| name)
+}
+
+/// A SubjectPublicKeyInfo in DER, without tag and length. `None` when it is none, or something follows it.
+#[must_use]
+pub fn key_content(subject_public_key_info: &[u8]) -> Option<&[u8]> {
+    content(subject_public_key_info, SEQUENCE).filter(|(_, rest)| rest.is_empty()).map(|(key, _)| key)
+}
+
+/// What follows so many fields of what is signed in a certificate, beside its version.
+fn fields_after(certificate: &[u8], count: usize) -> Option<&[u8]> {
     let (signed, _) = content(certificate, SEQUENCE)?;
     let (mut fields, _) = content(signed, SEQUENCE)?;
     if fields.first() == Some(&VERSION) {
         fields = element(fields)?.1;
     }
-    for _ in 0..FIELDS_BEFORE_KEY {
+    for _ in 0..count {
         fields = element(fields)?.1;
     }
-    let (key, _) = element(fields)?;
-    (key.first() == Some(&SEQUENCE)).then_some(key)
+    Some(fields)
 }
 
 /// The content of the first element, which has to have this tag, and what follows it.
@@ -87,7 +107,11 @@ pub(crate) mod tests {
         for versioned in [true, false] {
             let certificate = shaped(b"the key", versioned);
             assert_eq!(subject_public_key_info(&certificate), Some(&element_of(SEQUENCE, b"the key")[..]));
+            assert_eq!(issuer(&certificate), Some(&[9; 300][..]));
         }
+        let key = element_of(SEQUENCE, b"the key");
+        assert_eq!(key_content(&key), Some(&b"the key"[..]));
+        assert_eq!((key_content(&[&key[..], b"x"].concat()), key_content(b"rubbish")), (None, None));
     }
 
     #[test]
@@ -95,6 +119,7 @@ pub(crate) mod tests {
         let certificate = shaped(b"the key", true);
         for octets in 0..certificate.len() {
             assert_eq!(subject_public_key_info(&certificate[..octets]), None, "{octets} octets");
+            assert_eq!(issuer(&certificate[..octets]), None, "{octets} octets");
         }
         assert_eq!(subject_public_key_info(&[0x30, 0x84, 0xff, 0xff, 0xff, 0xff]), None);
         assert_eq!(subject_public_key_info(&[0x30, 0x80, 0, 0]), None, "no indefinite length");

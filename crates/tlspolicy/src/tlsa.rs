@@ -63,6 +63,28 @@ impl Tlsa {
     }
 }
 
+impl Tlsa {
+    /// The trust anchor that is in the record as a whole, where it is not a digest: then the host need not send it (RFC
+    /// 7671 section 5.2).
+    #[must_use]
+    pub fn whole_anchor(&self) -> Option<WholeAnchor<'_>> {
+        match (self.usable()?, self.selector, self.matching) {
+            (Usage::TrustAnchor, 0, 0) => Some(WholeAnchor::Certificate(&self.data)),
+            (Usage::TrustAnchor, 1, 0) => Some(WholeAnchor::Key(&self.data)),
+            _ => None,
+        }
+    }
+}
+
+/// A trust anchor in DER.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum WholeAnchor<'a> {
+    /// A certificate.
+    Certificate(&'a [u8]),
+    /// A SubjectPublicKeyInfo: whoever's it is, what it signed counts.
+    Key(&'a [u8]),
+}
+
 impl fmt::Display for Tlsa {
     /// As in a zone file.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -123,6 +145,15 @@ mod tests {
         ] {
             let tlsa = record(usage, selector, matching, &vec![7; octets]);
             assert_eq!(tlsa.usable(), None, "{tlsa}");
+        }
+    }
+
+    #[test]
+    fn an_anchor_is_in_the_record_where_it_is_no_digest() {
+        assert_eq!(record(2, 0, 0, b"c").whole_anchor(), Some(WholeAnchor::Certificate(b"c")));
+        assert_eq!(record(2, 1, 0, b"k").whole_anchor(), Some(WholeAnchor::Key(b"k")));
+        for none in [record(2, 1, 1, &[7; 32]), record(3, 1, 0, b"k"), record(2, 1, 0, b"")] {
+            assert_eq!(none.whole_anchor(), None, "{none}");
         }
     }
 

@@ -6,7 +6,7 @@ use hickory_resolver::proto::dnssec::Proof;
 use hickory_resolver::proto::op::ResponseCode;
 use hickory_resolver::proto::rr::{Name, RData, Record, RecordType};
 
-use super::{Dns, DnsError, absolute};
+use super::{Dns, DnsError, name};
 
 /// What was found.
 #[derive(Debug, Default)]
@@ -17,6 +17,8 @@ pub(super) struct Found {
     pub(super) name_exists: bool,
     /// Whether DNSSEC vouches for the answer, or for that there is none.
     pub(super) secure: bool,
+    /// Whether it is known that it does or does not: there is a proof of one or the other.
+    pub(super) judged: bool,
     /// Where the name led, when it is an alias.
     pub(super) alias: Option<Alias>,
 }
@@ -52,40 +54,71 @@ impl Dns {
 
     /// Asks. Names are asked as they are; aliases are followed.
     pub(super) async fn look_up(&self, name: &str, kind: RecordType) -> Result<Found, DnsError> {
-        let failed = |cause: String| DnsError { name: format!("{name} ({kind})"), cause };
-        let validates = self.resolver.options().validate;
-        match self.resolver.lookup(absolute(name), kind).await {
+        // What can't be asked for is not there.
+        let Some(asked) = name::to_wire(name) else { return Ok(Found::default()) };
+        let found = self.ask(&asked, kind, ALIASES_MAX).await;
+        found.map_err(|cause| DnsError { name: format!("{name} ({kind})"), cause })
+    }
+
+    /// Asks for a name by itself, with so many more aliases at most where its answer has to be taken to pieces.
+    pub(super) async fn ask(
+        &self,
+        asked: &Name,
+        kind: RecordType,
+        aliases_left: usize,
+    ) -> Result<Found, String> {
+        let in_parts = |cause| self.in_parts(asked, kind, aliases_left, cause);
+        match self.resolver.lookup(asked.clone(), kind).await {
             Ok(answer) => {
-                let relevant =
-                    |of: RecordType| of == kind || of == RecordType::CNAME || of == RecordType::DNAME;
-                let answers = answer.answers().iter().filter(|record| relevant(record.record_type()));
-                // All but the worst would do for those before it on a chain of aliases.
-                let proof = answers.clone().map(|record| record.proof).min().unwrap_or_default();
-                if validates && matches!(proof, Proof::Bogus | Proof::Indeterminate) {
-                    return Err(failed(format!("the answer can't be validated ({proof})")));
+                let found = read(asked, kind, answer.answers());
+                let wrong = matches!(found.proof, Proof::Bogus | Proof::Indeterminate);
+                if wrong && self.resolver.options().validate {
+                    return in_parts(format!("the answer can't be validated ({})", found.proof)).await;
                 }
-                let alias = alias_of(name, &answers.clone().collect::<Vec<_>>());
-                let records = answers.filter(|record| record.record_type() == kind);
-                let records = records.map(|record| record.data.clone()).collect();
-                Ok(Found { records, name_exists: true, secure: proof == Proof::Secure, alias })
+                Ok(found.found)
             }
             Err(NetError::Dns(Said::NoRecordsFound(nothing))) => {
                 let name_exists = nothing.response_code != ResponseCode::NXDomain;
                 let denial = nothing.authorities.iter().flat_map(|records| records.iter());
-                let secure = denial.map(|record| record.proof).any(|proof| proof == Proof::Secure);
-                Ok(Found { name_exists, secure, ..Found::default() })
+                let proofs: Vec<Proof> = denial.map(|record| record.proof).collect();
+                let secure = proofs.contains(&Proof::Secure);
+                let judged = secure || proofs.contains(&Proof::Insecure);
+                Ok(Found { name_exists, secure, judged, ..Found::default() })
             }
-            Err(NetError::Dns(Said::Nsec { response, proof: Proof::Insecure, .. })) => {
+            Err(NetError::Dns(Said::Nsec { response, proof: Proof::Insecure, .. }))
+                if response.answers.is_empty() =>
+            {
                 let name_exists = response.metadata.response_code != ResponseCode::NXDomain;
-                Ok(Found { name_exists, ..Found::default() })
+                Ok(Found { name_exists, judged: true, ..Found::default() })
             }
-            Err(error) => Err(failed(super::words::of(&error))),
+            Err(error @ NetError::Dns(Said::DnssecBogus | Said::Nsec { .. })) => {
+                in_parts(super::words::of(&error)).await
+            }
+            Err(error) => Err(super::words::of(&error)),
         }
     }
 }
 
+/// An answer and the weakest proof of it.
+struct Read {
+    found: Found,
+    proof: Proof,
+}
+
+fn read(asked: &Name, kind: RecordType, answers: &[Record]) -> Read {
+    let relevant = |of: RecordType| of == kind || of == RecordType::CNAME || of == RecordType::DNAME;
+    let answers: Vec<&Record> = answers.iter().filter(|record| relevant(record.record_type())).collect();
+    // All but the worst would do for those before it on a chain of aliases.
+    let proof = answers.iter().map(|record| record.proof).min().unwrap_or_default();
+    let alias = alias_of(asked, &answers);
+    let records = answers.iter().filter(|record| record.record_type() == kind);
+    let records = records.map(|record| record.data.clone()).collect();
+    let secure = proof == Proof::Secure;
+    Read { found: Found { records, name_exists: true, secure, judged: true, alias }, proof }
+}
+
 /// Follows a name through the aliases of its answer.
-fn alias_of(name: &str, answers: &[&Record]) -> Option<Alias> {
+fn alias_of(name: &Name, answers: &[&Record]) -> Option<Alias> {
     let step = |from: &Name| {
         let mut answers = answers.iter().filter(|record| record.name == *from);
         answers.find_map(|record| match &record.data {
@@ -93,12 +126,12 @@ fn alias_of(name: &str, answers: &[&Record]) -> Option<Alias> {
             _ => None,
         })
     };
-    let (mut target, proof) = step(&Name::from_ascii(absolute(name)).ok()?)?;
+    let (mut target, proof) = step(name)?;
     for _ in 1..ALIASES_MAX {
         let Some((next, _)) = step(&target) else { break };
         target = next;
     }
-    let target = target.to_ascii().trim_end_matches('.').to_ascii_lowercase();
+    let target = name::to_text(&target).to_ascii_lowercase();
     Some(Alias { target, secure: proof == Proof::Secure })
 }
 
@@ -136,7 +169,7 @@ mod tests {
             cname("a.test", "b.test", Proof::Secure),
             cname("x.test", "x.test", Proof::Insecure),
         ];
-        let of = |text: &str| alias_of(text, &chain.iter().collect::<Vec<_>>());
+        let of = |text: &str| alias_of(&name(text), &chain.iter().collect::<Vec<_>>());
         let is = |target: &str, secure| Some(Alias { target: target.to_owned(), secure });
         assert_eq!((of("A.test"), of("b.test")), (is("c.test", true), is("c.test", false)));
         assert_eq!((of("x.test"), of("c.test")), (is("x.test", false), None));

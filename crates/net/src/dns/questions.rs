@@ -7,9 +7,11 @@ use std::time::Duration;
 
 use hickory_resolver::TokioResolver;
 use hickory_resolver::net::NetError;
-use hickory_resolver::proto::rr::{Name, RData, RecordType as Kind};
+use hickory_resolver::proto::rr::{RData, RecordType as Kind};
 use mailauth::dns::{Answer, LookupError, Record, RecordType, Resolver};
 use tokio::sync::OnceCell;
+
+use super::name;
 
 /// How long one question may take, tries and aliases included.
 const PATIENCE: Duration = Duration::from_secs(12);
@@ -31,7 +33,7 @@ impl Questions {
     }
 
     async fn ask(&self, name: &str, kind: RecordType) -> Answer {
-        let Some(absolute) = wire_name(name) else { return Err(LookupError::NoSuchName) };
+        let Some(absolute) = name::to_wire(name) else { return Err(LookupError::NoSuchName) };
         let asked = self.resolver.lookup(absolute, wire_type(kind));
         let answer = match tokio::time::timeout(PATIENCE, asked).await {
             Ok(Ok(answer)) => answer,
@@ -103,35 +105,11 @@ fn translate(data: &RData, kind: RecordType) -> Option<Record> {
     match (data, kind) {
         (RData::A(a), RecordType::A) => Some(Record::A(a.0)),
         (RData::AAAA(aaaa), RecordType::Aaaa) => Some(Record::Aaaa(aaaa.0)),
-        (RData::MX(mx), RecordType::Mx) => Some(Record::Mx(mx.preference, name(&mx.exchange))),
+        (RData::MX(mx), RecordType::Mx) => Some(Record::Mx(mx.preference, name::to_text(&mx.exchange))),
         (RData::TXT(txt), RecordType::Txt) => Some(Record::Txt(txt.txt_data.concat())),
-        (RData::PTR(ptr), RecordType::Ptr) => Some(Record::Ptr(name(&ptr.0))),
+        (RData::PTR(ptr), RecordType::Ptr) => Some(Record::Ptr(name::to_text(&ptr.0))),
         _ => None,
     }
-}
-
-/// A label may hold any octet: what a stranger's macro gives is asked for as it is.
-fn wire_name(name: &str) -> Option<Name> {
-    let mut name = Name::from_labels(name.split('.').map(str::as_bytes)).ok()?;
-    name.set_fqdn(true);
-    Some(name)
-}
-
-/// The other way: labels as they are, for SPF knows names that no host has (RFC 7208 section 7.1). Only what
-/// would be misread as a name or in a log is escaped (RFC 1035 section 5.1); such a name is not asked for.
-fn name(name: &Name) -> String {
-    let labels = name.iter().map(|label| {
-        let mut out = String::with_capacity(label.len());
-        for octet in label {
-            match octet {
-                b'.' => out.push_str("\\."),
-                b'!'..=b'~' => out.push(char::from(*octet)),
-                other => out.push_str(&format!("\\{other:03}")),
-            }
-        }
-        out
-    });
-    labels.collect::<Vec<_>>().join(".")
 }
 
 #[cfg(test)]
@@ -140,15 +118,6 @@ mod tests {
 
     use super::*;
     use crate::dns::Dns;
-
-    #[test]
-    fn a_name_from_an_answer_can_be_asked_for() {
-        for text in ["Mail.Example", "foo:bar/baz._x", "a\\b.c"] {
-            assert_eq!(name(&wire_name(text).unwrap()), text);
-        }
-        let odd = Name::from_labels([&b"a.b"[..], b"\x00\n\xff"]).unwrap();
-        assert_eq!(name(&odd), "a\\.b.\\000\\010\\255");
-    }
 
     #[tokio::test]
     async fn a_question_is_asked_once_and_forgotten_when_nobody_waits_any_more() {

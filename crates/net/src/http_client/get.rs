@@ -10,7 +10,9 @@ use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
 use super::{Answer, HttpError, read_answer};
+use crate::handshake::{Failed, Heard, handshake};
 use crate::happy_eyeballs;
+use crate::tls::Hello;
 
 /// What is fetched.
 #[derive(Debug, Clone)]
@@ -41,15 +43,22 @@ pub async fn get(connector: &TlsConnector, request: &Get<'_>) -> Result<Answer, 
     read_answer(&mut stream, request.answer_octets_max).await
 }
 
-/// Connects to the first address that answers, and begins TLS.
+/// Connects to the first address that answers, and begins TLS; with a short first message if nothing answers the other.
 pub(super) async fn connect(
     connector: &TlsConnector,
     host: &str,
     addresses: &[SocketAddr],
-) -> Result<TlsStream<TcpStream>, HttpError> {
+) -> Result<TlsStream<Heard<TcpStream>>, HttpError> {
     let name = ServerName::try_from(host.to_owned())
         .map_err(|_| HttpError::Connect(io::ErrorKind::InvalidInput.into()))?;
-    let (stream, _) =
+    let (stream, remote) =
         happy_eyeballs::connect(addresses).await.map_err(|error| HttpError::Connect(error.cause))?;
-    connector.connect(name, stream).await.map_err(HttpError::Connect)
+    let begun = match handshake(connector, name.clone(), stream).await {
+        Err(Failed::Unanswered(_)) => {
+            let stream = TcpStream::connect(remote).await.map_err(HttpError::Connect)?;
+            handshake(&Hello::Short.of(connector), name, stream).await
+        }
+        begun => begun,
+    };
+    begun.map_err(|failed| HttpError::Connect(failed.into()))
 }

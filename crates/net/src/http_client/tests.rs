@@ -110,3 +110,34 @@ async fn the_request_is_written_and_an_early_answer_is_taken() {
     assert!(request.starts_with("POST /x HTTP/1.1\r\nHost: 127.0.0.1:"), "{request}");
     assert!(request.contains("\r\nContent-Length: 3\r\nFrom: a??Evil: b\r\n\r\nabc"), "{request}");
 }
+
+/// Symptom: a domain's policy was never fetched through networks that lose long handshakes.
+#[tokio::test]
+async fn a_handshake_that_nobody_answers_is_tried_once_more_with_a_short_first_message() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = |name: &str| dir.path().join(name);
+    let files = crate::tls::CertificateFiles { certificate: path("certificate.pem"), key: path("key.pem") };
+    crate::tls::ensure_self_signed(&files, "a.test").unwrap();
+    let acceptor = crate::tls::ServerIdentity::load(&files).unwrap().acceptor().unwrap();
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let server = tokio::spawn(async move {
+        let mut first = [0; 4096];
+        let (mut lost, _) = listener.accept().await.unwrap();
+        let long = lost.read(&mut first).await.unwrap();
+        drop(lost);
+        let (stream, _) = listener.accept().await.unwrap();
+        let short = stream.peek(&mut first).await.unwrap();
+        let mut stream = acceptor.accept(stream).await.unwrap();
+        let _ = stream.read(&mut first).await.unwrap();
+        stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok").await.unwrap();
+        stream.shutdown().await.unwrap();
+        (long, short)
+    });
+    let connector = crate::tls::opportunistic_connector().unwrap();
+    let request = Get { host: "a.test", addresses: &[address], path: "/", answer_octets_max: 10 };
+    let answer = get(&connector, &request).await.unwrap();
+    assert_eq!((answer.status, answer.body), (200, b"ok".to_vec()));
+    let (long, short) = server.await.unwrap();
+    assert!(long > 1400 && short < 600, "{long} and {short}");
+}

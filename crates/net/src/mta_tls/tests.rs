@@ -5,9 +5,18 @@ use tokio::net::{TcpListener, TcpStream};
 use super::*;
 use crate::tls::TlsAcceptor;
 
+fn authority(name: &str) -> CertificateParams {
+    let mut params = CertificateParams::new(Vec::new()).unwrap();
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    params.distinguished_name.push(rcgen::DnType::CommonName, name);
+    params
+}
+
 /// A certificate chain, leaf first, and the leaf's key.
 struct Chain {
     certificates: Vec<CertificateDer<'static>>,
+    /// How many of them the server sends.
+    sent: usize,
     key: KeyPair,
     /// Its last certificate.
     issuer_pem: String,
@@ -16,17 +25,35 @@ struct Chain {
 impl Chain {
     /// One that a certification authority of its own signed for `name`.
     fn new(name: &str, expired: bool) -> Self {
-        let mut params = CertificateParams::new(Vec::new()).unwrap();
-        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        let issuer = CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap();
+        let issuer = CertifiedIssuer::self_signed(authority("root"), KeyPair::generate().unwrap()).unwrap();
+        Self::signed_by(&issuer, name, expired)
+    }
+
+    /// One with an authority between it and the root.
+    fn long(name: &str) -> Self {
+        let root = CertifiedIssuer::self_signed(authority("root"), KeyPair::generate().unwrap()).unwrap();
+        let key = KeyPair::generate().unwrap();
+        let between = CertifiedIssuer::signed_by(authority("between"), key, &root).unwrap();
+        let mut chain = Self::signed_by(&between, name, false);
+        chain.certificates.push(root.der().clone());
+        chain.sent = 3;
+        chain
+    }
+
+    /// As many servers send it: the root is what its clients have.
+    fn without_root(self) -> Self {
+        Self { sent: self.certificates.len() - 1, ..self }
+    }
+
+    fn signed_by(issuer: &CertifiedIssuer<'_, KeyPair>, name: &str, expired: bool) -> Self {
         let key = KeyPair::generate().unwrap();
         let mut params = CertificateParams::new(vec![name.to_owned()]).unwrap();
         if expired {
             params.not_after = rcgen::date_time_ymd(2001, 1, 1);
         }
-        let leaf = params.signed_by(&key, &issuer).unwrap();
+        let leaf = params.signed_by(&key, issuer).unwrap();
         let certificates = vec![leaf.der().clone(), issuer.der().clone()];
-        Self { certificates, key, issuer_pem: issuer.pem() }
+        Self { certificates, sent: 2, key, issuer_pem: issuer.pem() }
     }
 
     fn record(&self, usage: u8, selector: u8, place: usize) -> Tlsa {
@@ -38,12 +65,25 @@ impl Chain {
         Tlsa { usage, selector, matching: 1, data: Sha256::digest(octets).to_vec() }
     }
 
+    /// As [`Self::record`], with the thing itself instead of its digest.
+    fn whole(&self, usage: u8, selector: u8, place: usize) -> Tlsa {
+        let certificate = &self.certificates[place];
+        let data = match selector {
+            0 => certificate.to_vec(),
+            _ => tlspolicy::certificate::subject_public_key_info(certificate).unwrap().to_vec(),
+        };
+        Tlsa { usage, selector, matching: 0, data }
+    }
+
     fn acceptor(&self) -> TlsAcceptor {
         let config = rustls::ServerConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
             .with_safe_default_protocol_versions()
             .unwrap()
             .with_no_client_auth()
-            .with_single_cert(self.certificates.clone(), self.key.serialize_der().try_into().unwrap())
+            .with_single_cert(
+                self.certificates[..self.sent].to_vec(),
+                self.key.serialize_der().try_into().unwrap(),
+            )
             .unwrap();
         TlsAcceptor::from(Arc::new(config))
     }
@@ -99,11 +139,48 @@ async fn a_trust_anchor_vouches_for_certificates_that_are_valid_and_name_the_hos
             let records = vec![chain.record(2, selector, 1)];
             assert_eq!(chain.passes(records).await, wanted, "{name} {expired} selector {selector}");
         }
-        let whole = Tlsa { usage: 2, selector: 0, matching: 0, data: chain.certificates[1].to_vec() };
-        assert_eq!(chain.passes(vec![whole]).await, wanted, "{name} {expired}");
+        assert_eq!(chain.passes(vec![chain.whole(2, 0, 1)]).await, wanted, "{name} {expired}");
         let other = Chain::new(name, expired);
         assert!(!chain.passes(vec![other.record(2, 1, 1)]).await, "another anchor");
     }
+}
+
+/// Symptom: mail for a host with `TLSA 2 1 0` waited for ever, and Postfix delivered it. Cause: a trust anchor was looked
+/// for among the certificates that the host sends, and the root is not. Analysis: the key is in the record as a whole, and
+/// what it signed can be verified with it (RFC 7671 section 5.2.2); of a digest that can't be said.
+#[tokio::test]
+async fn an_anchor_that_is_in_the_record_need_not_be_sent() {
+    for chain in [Chain::new("mx.a.test", false).without_root(), Chain::long("mx.a.test").without_root()] {
+        let root = chain.certificates.len() - 1;
+        for selector in [0, 1] {
+            assert!(chain.passes(vec![chain.whole(2, selector, root)]).await, "2 {selector} 0");
+            assert!(!chain.passes(vec![chain.record(2, selector, root)]).await, "2 {selector} 1");
+        }
+    }
+    // With the root sent it is the same, and so for one in the middle.
+    let chain = Chain::long("a.test");
+    for (selector, place) in [(0, 1), (1, 1), (0, 2), (1, 2)] {
+        assert!(chain.passes(vec![chain.whole(2, selector, place)]).await, "2 {selector} 0 of {place}");
+    }
+}
+
+#[tokio::test]
+async fn an_anchors_key_vouches_for_what_it_signed_that_is_valid_and_names_the_host() {
+    let other = Chain::new("mx.a.test", false);
+    for (name, expired) in [("mx.b.test", false), ("mx.a.test", true)] {
+        let chain = Chain::new(name, expired).without_root();
+        assert!(!chain.passes(vec![chain.whole(2, 1, 1)]).await, "{name} {expired}");
+    }
+    let chain = Chain::new("mx.a.test", false).without_root();
+    assert!(!chain.passes(vec![other.whole(2, 1, 1)]).await, "another key, under the same name");
+    assert!(!chain.passes(vec![chain.whole(2, 1, 0)]).await, "its own key signed nothing");
+    let cut = |octets: usize| {
+        let mut record = chain.whole(2, 1, 1);
+        record.data.truncate(octets);
+        record
+    };
+    assert!(!chain.passes(vec![cut(40)]).await && !chain.passes(vec![cut(1)]).await);
+    assert!(chain.passes(vec![cut(40), chain.whole(2, 1, 1)]).await, "one that is broken spoils no other");
 }
 
 #[tokio::test]

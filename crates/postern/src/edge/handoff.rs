@@ -444,6 +444,7 @@ mod tests {
             outbound: false,
             return_paths: None,
             srs: None,
+            long_reverse_paths: false,
         })
         .unwrap();
         let trace = Trace::open(&dir.path().join("trace"), link::Role::Edge).unwrap();

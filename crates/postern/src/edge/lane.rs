@@ -8,13 +8,13 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use link::Attempt;
-use mail::{Domain, Outcome};
+use mail::{Domain, Outcome, Why};
 use smtp::client::{Quorum, Transaction};
 use tlspolicy::report::Results;
 use tokio::sync::Notify;
 
 use super::feed::Feed;
-use super::route::{Need, Open, Router};
+use super::route::{Need, Nowhere, Open, Router, Wanted, Whom};
 
 /// How long a connection waits for the next attempt.
 const LINGER: Duration = Duration::from_secs(2);
@@ -147,9 +147,9 @@ impl Worker {
     async fn carry_out(&mut self, job: Job) {
         let Job { attempt, mut feed, done } = job;
         let transaction = transaction_of(&attempt);
-        let recipients = attempt.envelope.recipients.len();
         let need = Need::of(&attempt);
-        if let Some(mut open) = self.connection.take().filter(|open| open.meets(need)) {
+        let reused = self.connection.take().filter(|open| open.meets(need) && open.fits(&transaction));
+        if let Some(mut open) = reused {
             let result = open.connection.send(transaction.clone(), &mut feed).await;
             if feed.begun || !result.is_as_if_never_begun() {
                 let about = format!("via {} again", open.host);
@@ -160,17 +160,50 @@ impl Worker {
             // The host had closed the idle connection: nothing was said of this message yet.
         }
         let mut tls = Results::default();
-        let ended = match self.lanes.router.open(&self.domain, need, &mut tls).await {
-            Ok((mut open, about)) => {
-                let result = open.connection.send(transaction, &mut feed).await;
-                self.connection = Some(open).filter(|_| result.reusable);
-                Ended { outcomes: result.outcomes, about, tls }
-            }
-            Err(outcome) => {
-                Ended { outcomes: vec![outcome; recipients], about: "without a connection".to_owned(), tls }
-            }
+        let wanted = Wanted { need, transaction: &transaction, whom: Whom::All };
+        let (outcomes, about) = match self.lanes.router.open(&self.domain, wanted, &mut tls).await {
+            Ok((open, about)) => (self.send(open, &transaction, &mut feed).await, about),
+            Err(nowhere) if nowhere.some => self.send_to_some(nowhere, &transaction, (&mut feed, need)).await,
+            Err(nowhere) => to_nobody(nowhere, &transaction),
         };
-        done(ended);
+        done(Ended { outcomes, about, tls });
+    }
+
+    async fn send(&mut self, mut open: Open, transaction: &Transaction, feed: &mut Feed) -> Vec<Outcome> {
+        let result = open.connection.send(transaction.clone(), feed).await;
+        self.connection = Some(open).filter(|_| result.reusable);
+        result.outcomes
+    }
+
+    /// No host takes all recipients: whoever takes some gets the message for these.
+    async fn send_to_some(
+        &mut self,
+        nowhere: Nowhere,
+        transaction: &Transaction,
+        (feed, need): (&mut Feed, Need),
+    ) -> (Vec<Outcome>, String) {
+        let wanted = Wanted { need, transaction, whom: Whom::Some };
+        // The same hosts: their sessions were counted before.
+        let mut counted = Results::default();
+        match self.lanes.router.open(&self.domain, wanted, &mut counted).await {
+            Ok((open, about)) => {
+                let mut outcomes = self.send(open, transaction, feed).await;
+                outcomes.iter_mut().for_each(|outcome| unless_sent(outcome, &nowhere.outcome));
+                (outcomes, about)
+            }
+            Err(nowhere) => to_nobody(nowhere, transaction),
+        }
+    }
+}
+
+fn to_nobody(nowhere: Nowhere, transaction: &Transaction) -> (Vec<Outcome>, String) {
+    (vec![nowhere.outcome; transaction.recipients.len()], "without a connection".to_owned())
+}
+
+/// A recipient that the host could not be asked for has the outcome of all hosts together.
+fn unless_sent(outcome: &mut Outcome, of_all: &Outcome) {
+    if matches!(outcome, Outcome::Failed(Why { reply: None, .. })) {
+        outcome.clone_from(of_all);
     }
 }
 
@@ -180,7 +213,7 @@ fn transaction_of(attempt: &Attempt) -> Transaction {
         recipients: attempt.envelope.recipients.clone(),
         octets: attempt.octets,
         has_8bit: attempt.eight_bit,
-        needs_smtputf8: attempt.utf8_header,
+        needs_smtputf8: attempt.needs_smtputf8(),
         quorum: Quorum::One,
     }
 }

@@ -193,6 +193,9 @@ impl Receive {
                 "This host takes no mail for that domain: relaying is not offered",
             );
         };
+        if self.transaction.reverse_path.as_ref().is_some_and(|path| !kept.snapshot.reads(path)) {
+            return Reply::new(553, (5, 1, 7), "The sender's address is too long for this recipient's host");
+        }
         let sender = if self.transaction.is_notification() { Sender::Nobody } else { Sender::Somebody };
         match notification::check_recipient(&kept.snapshot, address, sender, now) {
             Ok(known) => self.transaction.known = known,

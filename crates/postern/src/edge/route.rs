@@ -11,6 +11,7 @@ mod own;
 mod policies;
 mod providers;
 mod refresh;
+mod session;
 mod trial;
 
 use std::net::{IpAddr, SocketAddr};
@@ -19,20 +20,19 @@ use std::sync::Arc;
 use link::Attempt;
 use mail::{Domain, EnhancedCode, Outcome};
 use net::happy_eyeballs;
-use net::mta_tls::{Objection, RootCertStore};
+use net::mta_tls::RootCertStore;
 use net::smtp_client::{Connection, OpenError};
-use net::tls::TlsConnector;
-use smtp::client::{Settings, TlsUse};
+use net::tls::{ShortHellos, TlsConnector};
+use smtp::client::{Misfit, Settings, Transaction};
 use tlspolicy::report::Results;
 use tlspolicy::{Demand, Refusal};
-use tokio::net::TcpStream;
 use tokio::sync::OwnedSemaphorePermit;
 
 use super::homes::Homes;
 use crate::config::EdgeConfig;
 use crate::problem::Problem;
 
-use trial::{Ends, Failure, Trial};
+use trial::{Ends, Trial};
 
 pub use map::{Destination, Located, Map};
 pub use policies::Heard;
@@ -53,6 +53,8 @@ pub struct Router {
     pub settings: Settings,
     /// Whose mail belongs here.
     pub homes: Arc<Homes>,
+    /// Hosts to which only a short first message of TLS gets through.
+    pub short_hellos: ShortHellos,
     /// How many connections each provider gets.
     pub providers: Providers,
 }
@@ -109,10 +111,60 @@ impl Need {
     }
 }
 
+/// What is to be sent, and what a host has to be like for it.
+#[derive(Clone, Copy)]
+pub struct Wanted<'a> {
+    /// What the message needs of the connection.
+    pub need: Need,
+    /// The message, for what a host's EHLO reply has to offer.
+    pub transaction: &'a Transaction,
+    /// For whom it has to offer that.
+    pub whom: Whom,
+}
+
+/// Whom of the recipients a host has to take, as far as its EHLO reply tells.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Whom {
+    /// Everybody.
+    All,
+    /// Whoever it is: no host takes all.
+    Some,
+}
+
+/// No host of the domain is willing and fit.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Nowhere {
+    /// What becomes of the recipients.
+    pub outcome: Outcome,
+    /// Whether there is a host that takes some of them ([`Whom::Some`]).
+    pub some: bool,
+}
+
+impl From<Outcome> for Nowhere {
+    fn from(outcome: Outcome) -> Self {
+        Self { outcome, some: false }
+    }
+}
+
+impl Nowhere {
+    /// After one more host: what may change is the last word, before what will not. A host that was away may take
+    /// what the others never will.
+    fn and(self, next: Self) -> Self {
+        let keep = matches!((&self.outcome, &next.outcome), (Outcome::Deferred(_), Outcome::Failed(_)));
+        let some = self.some || next.some;
+        Self { outcome: if keep { self.outcome } else { next.outcome }, some }
+    }
+}
+
 impl Open {
     /// Whether a message with this need may be sent over it.
     pub const fn meets(&self, need: Need) -> bool {
         self.terms.meet(need)
+    }
+
+    /// Whether the host takes this message, for all of its recipients, as far as its EHLO reply tells.
+    pub fn fits(&self, transaction: &Transaction) -> bool {
+        self.connection.misfit(transaction).is_none()
     }
 
     /// Whether its provider gets no further connection: then it should not wait idly.
@@ -134,42 +186,46 @@ pub fn roots(config: &EdgeConfig) -> Result<Arc<RootCertStore>, Problem> {
 }
 
 impl Router {
-    /// Connects to the best host of the domain that is willing, and says for the trace how. What comes of TLS on
-    /// the way there is counted in `tls`.
+    /// Connects to the best host of the domain that is willing and fit, and says for the trace how. What comes of TLS
+    /// on the way there is counted in `tls`.
     ///
     /// # Errors
-    /// What becomes of each recipient when there is none.
+    /// What becomes of the recipients when there is none.
     pub async fn open(
         &self,
         domain: &Domain,
-        need: Need,
+        wanted: Wanted<'_>,
         tls: &mut Results,
-    ) -> Result<(Open, String), Outcome> {
+    ) -> Result<(Open, String), Nowhere> {
         let destination = self.map.destination(domain).await?;
         trial::count_unknown_policy(domain, &destination.heard, tls);
         let belongs_here = self.homes.has(domain);
-        let mut last = None;
+        let mut last: Option<Nowhere> = None;
         for equal in destination.hosts.chunk_by(|one, next| one.preference == next.preference) {
             let mut located = Vec::with_capacity(equal.len());
             for host in equal {
                 located.push(self.map.locate(&destination, host).await);
             }
             if !belongs_here && located.iter().any(|one| one.own) {
-                return Err(last.unwrap_or_else(|| loops(domain)));
+                return Err(last.unwrap_or_else(|| loops(domain).into()));
             }
             for one in located {
                 let (host, dane) = (&one.host.name, &one.dane);
                 let (tlsa_base, policy) = (&one.tlsa_base, destination.heard.policy.as_ref());
                 let trial = Trial { domain, host, dane, tlsa_base, policy };
-                match self.try_host(trial, &one, need, tls).await {
+                match self.try_host(trial, &one, wanted, tls).await {
                     Ok(open) => return Ok(open),
-                    // A host that was away may still take what the others never will.
-                    Err(Outcome::Failed(_)) if matches!(last, Some(Outcome::Deferred(_))) => {}
-                    Err(outcome) => last = Some(outcome),
+                    Err(nowhere) => {
+                        last = Some(match last {
+                            Some(before) => before.and(nowhere),
+                            None => nowhere,
+                        });
+                    }
                 }
             }
         }
-        Err(last.unwrap_or_else(|| Outcome::deferred(EnhancedCode(4, 4, 1), "no mail host has an address")))
+        let nobody = || Outcome::deferred(EnhancedCode(4, 4, 1), "no mail host has an address").into();
+        Err(last.unwrap_or_else(nobody))
     }
 
     /// Tries a host's addresses until one of them gives a session that meets the demand.
@@ -177,15 +233,15 @@ impl Router {
         &self,
         trial: Trial<'_>,
         located: &Located,
-        need: Need,
+        wanted: Wanted<'_>,
         tls: &mut Results,
-    ) -> Result<(Open, String), Outcome> {
+    ) -> Result<(Open, String), Nowhere> {
         let host = trial.host;
         let mut left = match &located.addresses {
             Ok(addresses) => addresses.clone(),
-            Err(cause) => return Err(Outcome::deferred(EnhancedCode(4, 4, 3), cause)),
+            Err(cause) => return Err(Outcome::deferred(EnhancedCode(4, 4, 3), cause).into()),
         };
-        let demand = demand_of(trial, located, need, tls)?;
+        let demand = demand_of(trial, located, wanted.need, tls)?;
         let room = self.providers.enter(host).await;
         let mut last = Outcome::deferred(EnhancedCode(4, 4, 1), format!("{host} has no address to send to"));
         while !left.is_empty() {
@@ -198,6 +254,10 @@ impl Router {
             match self.session(stream, trial, demand).await {
                 Ok((connection, failure)) => {
                     trial.count(ends, failure, tls);
+                    if let Some(nowhere) = wanted.objection(&connection) {
+                        connection.quit().await;
+                        return Err(nowhere);
+                    }
                     let about = about(&connection, host, remote.ip(), demand);
                     let heedless = located.demand.as_ref() != Ok(demand);
                     let terms = Terms { verified: verifies(demand), heedless };
@@ -211,55 +271,18 @@ impl Router {
                 }
             }
         }
-        Err(last)
+        Err(last.into())
     }
+}
 
-    /// Begins the session, with no less TLS than is demanded. A failure beside it is one that nobody minds.
-    async fn session(
-        &self,
-        stream: TcpStream,
-        trial: Trial<'_>,
-        demand: &Demand,
-    ) -> Result<(Connection, Option<Failure>), OpenError> {
-        let dane;
-        let connector = match demand {
-            Demand::Opportunistic => return self.opportunistic_session(stream, trial).await,
-            Demand::Encrypted => &self.any_certificate,
-            Demand::PublicRoots => &self.public_roots,
-            Demand::Dane(records) => {
-                let made = net::mta_tls::dane_connector(records.clone(), trial.domain.as_str());
-                dane = made.map_err(|error| OpenError::Tls(std::io::Error::other(error)))?;
-                &dane
-            }
-        };
-        let settings = Settings { tls: TlsUse::Required, ..self.settings.clone() };
-        // DANE's certificate is for the name that has the records (RFC 7672 section 3.2.2).
-        let tls_name = if matches!(demand, Demand::Dane(_)) { trial.tlsa_base } else { trial.host };
-        let names = (trial.host, tls_name);
-        let opened = Connection::open_as(stream, names, Arc::new(settings), connector).await;
-        opened.map(|connection| (connection, None))
-    }
-
-    /// TLS if it is there, with any certificate; under a policy that is being tested it is looked at all the same.
-    async fn opportunistic_session(
-        &self,
-        stream: TcpStream,
-        trial: Trial<'_>,
-    ) -> Result<(Connection, Option<Failure>), OpenError> {
-        let made = if trial.is_test() {
-            net::mta_tls::testing_connector(Arc::clone(&self.roots))
-        } else {
-            Ok((self.any_certificate.clone(), Objection::default()))
-        };
-        let (connector, objection) = made.map_err(|error| OpenError::Tls(std::io::Error::other(error)))?;
-        let opened = Connection::open_opportunistic(stream, trial.host, &self.settings, &connector).await;
-        let (connection, failed) = opened?;
-        let failure = match failed {
-            Some(error) => trial::failure_of(&error),
-            None if connection.tls().is_none() => Some(trial::not_offered()),
-            None => objection.take().as_ref().map(net::mta_tls::result_type).or_else(|| trial.objection()),
-        };
-        Ok((connection, failure))
+impl Wanted<'_> {
+    /// What speaks against the host, by its EHLO reply. It is the host's, whichever of its addresses said it.
+    fn objection(&self, connection: &Connection) -> Option<Nowhere> {
+        match connection.misfit(self.transaction)? {
+            Misfit::Message(outcome) => Some(outcome.into()),
+            Misfit::Recipients(_) if self.whom == Whom::Some => None,
+            Misfit::Recipients(outcome) => Some(Nowhere { outcome, some: true }),
+        }
     }
 }
 
@@ -303,7 +326,7 @@ fn about(connection: &Connection, host: &str, ip: IpAddr, demand: &Demand) -> St
 fn refused(host: &str, ip: IpAddr, demand: &Demand, error: OpenError) -> Outcome {
     match error {
         OpenError::Closed(closed) => closed.outcome(Some(host)),
-        OpenError::Tls(error) if *demand != Demand::Opportunistic => {
+        OpenError::Tls(error) | OpenError::Unanswered(error) if *demand != Demand::Opportunistic => {
             let cause = format!("{host} ({ip}) fails what {} demands: {error}", demand.as_str());
             Outcome::deferred(EnhancedCode(4, 7, 5), cause)
         }
@@ -328,6 +351,17 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+
+    #[test]
+    fn what_may_change_is_the_last_word_whichever_host_says_it() {
+        let failed = || Nowhere { outcome: Outcome::failed(EnhancedCode(5, 6, 7), "no"), some: true };
+        let deferred = || Nowhere::from(Outcome::deferred(EnhancedCode(4, 4, 1), "away"));
+        let with_some = |nowhere: Nowhere| Nowhere { some: true, ..nowhere };
+        assert_eq!(failed().and(deferred()), with_some(deferred()));
+        assert_eq!(deferred().and(failed()), with_some(deferred()));
+        let larger = || Nowhere::from(Outcome::failed(EnhancedCode(5, 3, 4), "too large"));
+        assert_eq!(larger().and(failed()), failed());
+    }
 
     #[test]
     fn a_connection_is_shared_with_those_only_whose_needs_it_meets() {

@@ -32,6 +32,7 @@ use super::queue::{Content, Forwarded, Queue, QueueState, derived_id, readdresse
 use super::remembered::Remembered;
 use crate::config::Switch;
 use crate::problem::Problem;
+use crate::require_tls;
 use crate::system;
 use crate::trace::Trace;
 
@@ -87,6 +88,8 @@ pub struct Parts {
 /// What the message is like, and what goes above it.
 struct Composed {
     head: Vec<u8>,
+    /// Octets of the message that `head` replaces: none, or the header section.
+    replaced: u64,
     eight_bit: bool,
     utf8_header: bool,
     tls_optional: bool,
@@ -193,11 +196,12 @@ impl Forwarder {
         };
         let mut state = QueueState::new(id, String::new(), envelope, system::now());
         let targets: Vec<String> = forwarding.targets.iter().map(ToString::to_string).collect();
-        let content = content(&forwarding.contents).map_err(|error| error.to_string())?;
+        let contents = forwarding.contents.clone();
         let keys = self.parts.keys.clone();
         let composing = tokio::task::spawn_blocking(move || compose(&keys, &forwarding));
         let composed =
             composing.await.map_err(|error| error.to_string())?.map_err(|error| error.to_string())?;
+        let content = content(&contents, composed.replaced).map_err(|error| error.to_string())?;
         state.eight_bit = composed.eight_bit;
         state.utf8_header = composed.utf8_header;
         state.tls_optional = composed.tls_optional && !state.envelope.require_tls;
@@ -236,10 +240,19 @@ impl Drop for UnderWay<'_> {
     }
 }
 
-fn content(contents: &Contents) -> std::io::Result<Content> {
+/// The message from this octet on.
+fn content(contents: &Contents, from: u64) -> std::io::Result<Content> {
     Ok(match contents {
-        Contents::Memory(pieces) => Content::Memory(pieces.clone()),
-        Contents::File(file, _) => Content::File(File::try_clone(file)?),
+        Contents::Memory(pieces) => {
+            let mut skip = usize::try_from(from).unwrap_or(usize::MAX);
+            let rest = pieces.iter().map(|piece| {
+                let here = skip.min(piece.len());
+                skip -= here;
+                piece.slice(here..)
+            });
+            Content::Memory(rest.filter(|piece| !piece.is_empty()).collect())
+        }
+        Contents::File(file, _) => Content::File(File::try_clone(file)?, from),
     })
 }
 
@@ -253,13 +266,14 @@ fn compose(keys: &DomainKeys, forwarding: &Forwarding) -> std::io::Result<Compos
         mail::header::find(&header, "Message-ID").map(|field| field.unfolded()).unwrap_or_default();
     let message_id = message_id.chars().filter(|c| !c.is_control()).take(TRACED_CHARS_MAX).collect();
     let tls_optional = outgoing_header::is_tls_optional(&header);
-    Ok(Composed {
-        head: fields::above(keys, forwarding, &header, &hashes),
-        eight_bit,
-        utf8_header,
-        tls_optional,
-        message_id,
-    })
+    let mut head = require_tls::above(&forwarding.envelope).to_vec();
+    head.extend(fields::above(keys, forwarding, &header, &hashes));
+    let mut replaced = 0;
+    if require_tls::is_in(&header) {
+        head.extend_from_slice(&require_tls::without(&header));
+        replaced = header.len() as u64;
+    }
+    Ok(Composed { head, replaced, eight_bit, utf8_header, tls_optional, message_id })
 }
 
 fn hash_body(contents: &Contents, mut at: u64) -> std::io::Result<(FinishedHashes, bool)> {

@@ -55,8 +55,8 @@ pub enum QueueError {
 pub enum Content {
     /// In memory.
     Memory(Vec<Bytes>),
-    /// A file, from its start to its end.
-    File(File),
+    /// A file, from this octet to its end.
+    File(File, u64),
 }
 
 /// What the dispatcher is told.
@@ -164,7 +164,7 @@ impl Queue {
                 let fresh = turn == Turn::Prompt && state.forwarded.is_none();
                 (receipt, fresh.then(|| Box::new(state)))
             }
-            Content::File(file) => (self.append_file(state, header, file).await?, None),
+            Content::File(file, from) => (self.append_file(state, header, (file, from)).await?, None),
         };
         self.tell(Command::Added(item, turn, state));
         Ok(receipt)
@@ -174,13 +174,13 @@ impl Queue {
         &self,
         mut state: QueueState,
         header: Vec<u8>,
-        file: File,
+        (file, from): (File, u64),
     ) -> Result<Receipt, QueueError> {
         let spool = self.spool.clone();
         let (done, receipt) = durable();
         let written = tokio::task::spawn_blocking(move || -> Result<(), QueueError> {
             let mut draft = spool.draft(state.item)?;
-            let copied = draft.write_all(&header).and_then(|()| copy(&file, &mut draft));
+            let copied = draft.write_all(&header).and_then(|()| copy(&file, from, &mut draft));
             copied.map_err(|error| copy_error(&error, &spool))?;
             state.octets = draft.octets();
             spool.append_draft(draft, state.to_json(), done);
@@ -320,9 +320,8 @@ fn durable() -> (Done, Durable) {
 }
 
 /// From the start, whatever others read of the same file meanwhile.
-fn copy(from: &File, to: &mut spool::Draft) -> io::Result<()> {
+fn copy(from: &File, mut at: u64, to: &mut spool::Draft) -> io::Result<()> {
     let mut piece = vec![0; COPY_OCTETS];
-    let mut at = 0;
     loop {
         let octets = from.read_at(&mut piece, at)?;
         match piece.get(..octets) {

@@ -73,13 +73,14 @@ impl Smarthost {
     async fn carry_out(&self, attempt: Attempt, body: spool::Body) -> Vec<mail::Outcome> {
         // Never closed.
         let _slot = self.0.slots.acquire().await;
-        let (octets, eight_bit) = (attempt.octets, attempt.eight_bit);
+        let (octets, has_8bit, needs_smtputf8) =
+            (attempt.octets, attempt.eight_bit, attempt.needs_smtputf8());
         let transaction = Transaction {
             recipients: attempt.envelope.recipients.clone(),
             envelope: Arc::new(attempt.envelope),
             octets,
-            has_8bit: eight_bit,
-            needs_smtputf8: attempt.utf8_header,
+            has_8bit,
+            needs_smtputf8,
             quorum: Quorum::One,
         };
         self.0.connections.send(transaction, Queued { body, at: 0 }).await

@@ -55,6 +55,7 @@ impl SnapshotSource {
             away: policy.away,
             message_octets_max: policy.limits.message.0,
             outbound: policy.outbound == Switch::On,
+            long_reverse_paths: true,
         }
     }
 }

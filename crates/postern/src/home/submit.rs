@@ -34,6 +34,7 @@ use super::passes::Pass;
 use super::queue::{Queue, QueueError, QueueState};
 use crate::config::{OnLeak, Switch};
 use crate::places::Place;
+use crate::require_tls;
 use crate::system;
 use crate::trace::Trace;
 
@@ -300,6 +301,7 @@ impl Submit {
         let Rewritten { header, author } =
             outgoing_header::rewrite(&message.header, &facts, may_send_as, is_local)?;
         let header = self.without_leaks(header, &account, &envelope, &facts)?;
+        let header = require_tls::for_next(header, &envelope);
         let header = sign::signed(&self.keys, author.domain(), header, &message.hashes, facts.now)?;
         let limits = &self.directory.policy().sending;
         if let Err(exceeded) = self.allowance.spend(limits, account.as_str(), abroad, facts.now) {

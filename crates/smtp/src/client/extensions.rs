@@ -25,6 +25,8 @@ pub struct Extensions {
     pub starttls: bool,
     /// REQUIRETLS (RFC 8689).
     pub require_tls: bool,
+    /// Most recipients of one transaction, if it says so: LIMITS with RCPTMAX (RFC 9422 section 4.2).
+    pub recipients_max: Option<usize>,
     /// ENHANCEDSTATUSCODES (RFC 2034).
     pub enhanced_status_codes: bool,
 }
@@ -52,12 +54,21 @@ impl Extensions {
                 "REQUIRETLS" => offered.require_tls = true,
                 "AUTH" => offered.auth_plain |= words.any(|word| word.eq_ignore_ascii_case("PLAIN")),
                 "STARTTLS" => offered.starttls = true,
+                "LIMITS" => offered.recipients_max = words.find_map(recipients_max),
                 "ENHANCEDSTATUSCODES" => offered.enhanced_status_codes = true,
                 _ => {}
             }
         }
         offered
     }
+}
+
+/// The value of `RCPTMAX=`: one to six digits, and not 0. What is written otherwise says nothing.
+fn recipients_max(word: &str) -> Option<usize> {
+    let (name, value) = word.split_once('=')?;
+    let formed = (1..=6).contains(&value.len()) && value.bytes().all(|octet| octet.is_ascii_digit());
+    let known = name.eq_ignore_ascii_case("RCPTMAX") && formed;
+    value.parse().ok().filter(|most| known && *most > 0)
 }
 
 #[cfg(test)]
@@ -74,6 +85,11 @@ mod tests {
         assert!(Extensions::parse("x\nauth LOGIN plain").auth_plain);
         assert!(!Extensions::parse("x\nAUTH LOGIN\nAUTH=PLAIN").auth_plain, "that form never was a standard");
         assert_eq!(Extensions::parse("x\nSIZE 0").size_max, None);
+        let most = |words: &str| Extensions::parse(&format!("x\nLIMITS {words}")).recipients_max;
+        assert_eq!((most("MAILMAX=5 rcptmax=100"), most("RCPTMAX=999999")), (Some(100), Some(999_999)));
+        for odd in ["", "RCPTMAX", "RCPTMAX=", "RCPTMAX=0", "RCPTMAX=1000000", "RCPTMAX=+1", "XRCPTMAX=1"] {
+            assert_eq!(most(odd), None, "{odd}");
+        }
         assert_eq!(Extensions::parse("x\nSIZE 99999999999999999999").size_max, None);
     }
 }

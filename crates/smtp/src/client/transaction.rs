@@ -4,6 +4,7 @@ use bytes::{BufMut as _, BytesMut};
 use mail::{EnhancedCode, Outcome, Reply};
 
 use super::commands::{self, Facts};
+use super::misfit;
 use super::{
     BESIDE, Chunking, Closed, Phase, Protocol, Quorum, Sent, Session, Step, Transaction, TransactionResult,
 };
@@ -81,6 +82,13 @@ impl Running {
         TransactionResult { outcomes, reusable, in_doubt, body_begun }
     }
 
+    /// Gives this outcome to all recipients past the first `most` that are to be sent.
+    fn leave_over(&mut self, most: usize, outcome: &Outcome) {
+        for open in self.outcomes.iter_mut().filter(|open| open.is_none()).skip(most) {
+            *open = Some(outcome.clone());
+        }
+    }
+
     /// Places the next recipients that have no outcome yet; `None` when all are sent.
     fn next_recipient(&mut self) -> Option<usize> {
         let offset = self.outcomes.get(self.next..)?.iter().position(Option::is_none)?;
@@ -122,23 +130,24 @@ impl Session {
     pub(super) fn begin(&mut self) {
         let Some(running) = self.running.as_mut() else { return };
         let offered = &self.extensions;
-        let transaction = &running.transaction;
-        let sender_needs =
-            transaction.envelope.reverse_path.address().is_some_and(mail::Address::needs_smtputf8);
-        let message_needs = transaction.needs_smtputf8 || sender_needs;
-        if let Some(failure) = objection(transaction, offered, (self.settings.protocol, message_needs)) {
+        if let Some(failure) = misfit::of_message(&running.transaction, offered, self.settings.protocol) {
             running.settle(&failure);
         }
-        let mut utf8 = message_needs;
+        let mut utf8 = misfit::message_needs_smtputf8(&running.transaction);
         for (recipient, outcome) in running.transaction.recipients.iter().zip(&mut running.outcomes) {
             if recipient.address.needs_smtputf8() {
                 utf8 = true;
                 if !offered.smtputf8 && outcome.is_none() {
-                    *outcome = Some(needs_smtputf8());
+                    *outcome = Some(misfit::needs_smtputf8());
                 }
             }
         }
         running.facts.smtputf8 = utf8 && offered.smtputf8;
+        if running.transaction.quorum == Quorum::One
+            && let Some(most) = offered.recipients_max
+        {
+            running.leave_over(most, &Outcome::left_over(self.mta.clone()));
+        }
         if running.all_sent() {
             return self.finish(true);
         }
@@ -306,29 +315,4 @@ impl Session {
         running.settle(&reason.outcome(self.mta.as_deref()));
         self.steps.push_back(Step::Finished(running.into_result(false, in_doubt)));
     }
-}
-
-/// What keeps the whole message from being given to this server.
-fn objection(
-    transaction: &Transaction,
-    offered: &super::Extensions,
-    (protocol, needs_utf8): (Protocol, bool),
-) -> Option<Outcome> {
-    if offered.size_max.is_some_and(|max| transaction.octets > max) {
-        return Some(Outcome::failed(EnhancedCode(5, 3, 4), "the message is larger than the server takes"));
-    }
-    if transaction.envelope.require_tls && !offered.require_tls {
-        let cause = "the sender asks for REQUIRETLS, which the server does not offer";
-        return Some(Outcome::failed(EnhancedCode(5, 7, 30), cause));
-    }
-    // A mailbox keeps octets; only what goes on to another host may not be 8-bit (RFC 6152 section 3).
-    if transaction.has_8bit && !offered.eight_bit_mime && protocol == Protocol::Smtp {
-        let cause = "the message has 8-bit text, which the server does not take";
-        return Some(Outcome::failed(EnhancedCode(5, 6, 3), cause));
-    }
-    (needs_utf8 && !offered.smtputf8).then(needs_smtputf8)
-}
-
-fn needs_smtputf8() -> Outcome {
-    Outcome::failed(EnhancedCode(5, 6, 7), "an address needs SMTPUTF8, which the server does not offer")
 }

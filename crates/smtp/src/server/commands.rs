@@ -182,6 +182,10 @@ impl Session {
         if mail.international && !mail.from.smtputf8 {
             return self.refused(&replies::needs_smtputf8());
         }
+        // Other people's are taken as they come. What begins here keeps to the limit that every host has to take.
+        if mail.from.reverse_path.is_long() && self.settings.mode == Mode::Submission {
+            return self.refused(&CommandError::ReversePath.reply());
+        }
         if mail.from.size.is_some_and(|size| size > self.settings.limits.message_octets) {
             return self.reply(&replies::too_large());
         }

@@ -15,11 +15,12 @@ pub(super) fn helo(hostname: &str) -> Reply {
 
 /// The EHLO reply. STARTTLS and AUTH are offered only where they would be accepted. DSN is offered to users only: an MX
 /// that offers it owes reports of success to whoever the reverse-path names (RFC 3461 section 5.2.3), and we write to
-/// nobody we don't know. The MTA before us reports then that the message was handed on.
+/// nobody we don't know. The MTA before us reports then that the message was handed on. LIMITS (RFC 9422) spares clients
+/// with many recipients the 452s.
 pub(super) fn ehlo(settings: &Settings, encrypted: bool) -> Reply {
     let mut text = format!(
-        "{}\nPIPELINING\nSIZE {}\n8BITMIME\nSMTPUTF8\nCHUNKING\nENHANCEDSTATUSCODES",
-        settings.hostname, settings.limits.message_octets
+        "{}\nPIPELINING\nSIZE {}\n8BITMIME\nSMTPUTF8\nCHUNKING\nENHANCEDSTATUSCODES\nLIMITS RCPTMAX={}",
+        settings.hostname, settings.limits.message_octets, settings.limits.recipients
     );
     text.push_str(match settings.mode {
         Mode::Mx | Mode::Relay(_) => "\nPRDR",

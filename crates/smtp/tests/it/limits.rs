@@ -1,7 +1,7 @@
 //! Every limit of the server session: at the limit, and one past it.
 
 use smtp::OUTPUT_OCTETS;
-use smtp::server::{Awaited, Mode, Settings};
+use smtp::server::{Awaited, Login, Mode, Settings};
 
 use crate::role::{Role, settings};
 
@@ -58,6 +58,23 @@ fn a_client_name_of_255_octets_is_taken_and_a_longer_one_is_not() {
     assert_eq!(role.session.client().helo.len(), 255);
     role.feed(format!("HELO {}\r\n", "x".repeat(256)).as_bytes());
     assert_eq!(role.replies(), ["250 mx.example.org", "501 5.5.4 Check the command's arguments"]);
+}
+
+#[test]
+fn a_senders_local_part_of_255_octets_is_taken_and_a_longer_one_is_not() {
+    let path = |octets: usize| format!("MAIL FROM:<{}@example.net>\r\n", "v".repeat(octets));
+    let refused = "501 5.1.7 Give the sender as <local-part@domain>";
+    for mode in [Mode::Mx, Mode::Relay(Login::Offered)] {
+        let mut role = Role::ready(settings(mode));
+        role.feed(path(256).as_bytes());
+        role.feed(path(255).as_bytes());
+        assert_eq!(role.replies(), [refused, "250 2.1.0 Sender OK"]);
+    }
+    // What users send has to be taken by everybody.
+    let mut role = Role::ready(settings(Mode::Submission));
+    role.feed(path(65).as_bytes());
+    role.feed(path(64).as_bytes());
+    assert_eq!(role.replies(), [refused, "250 2.1.0 Sender OK"]);
 }
 
 #[test]

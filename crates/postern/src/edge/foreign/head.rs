@@ -4,6 +4,7 @@
 use mail::{Place, Verdict, header, sum_of_signs};
 
 use crate::received::{self, Hop, Readers};
+use crate::require_tls;
 
 /// What says that a message belongs into Junk, as many filters and Sieve scripts know it. Its value is `YES`.
 const FLAG: &str = "X-Spam-Flag";
@@ -12,7 +13,7 @@ const SCORE: &str = "X-Spam-Score";
 
 /// The fields above the message.
 pub(super) fn above(hop: &Hop<'_>, verdict: &Verdict) -> Vec<u8> {
-    let mut head = String::new();
+    let mut head = String::from_utf8_lossy(require_tls::above(hop.envelope)).into_owned();
     if verdict.place == Place::Junk {
         head.push_str(&format!("{FLAG}: YES\r\n"));
     }
@@ -26,12 +27,14 @@ pub(super) fn above(hop: &Hop<'_>, verdict: &Verdict) -> Vec<u8> {
     head.into_bytes()
 }
 
-/// The header section as it came, without the fields that only Edge may write. `Authentication-Results` that claim
+/// The header section as it came, without the fields that only Edge may write, and without what would have the home demand
+/// REQUIRETLS of hosts behind it (it is among those above if the sender does). `Authentication-Results` that claim
 /// its name are gone already. What another program may take for one of them goes as well.
 pub(super) fn without_ours(section: &[u8]) -> Vec<u8> {
     let mut kept = Vec::with_capacity(section.len());
     let mut from = 0;
-    for field in header::look_alikes(section).filter(|field| field.is(FLAG) || field.is(SCORE)) {
+    let section = require_tls::without(section);
+    for field in header::look_alikes(&section).filter(|field| field.is(FLAG) || field.is(SCORE)) {
         kept.extend_from_slice(section.get(from..field.offset).unwrap_or_default());
         from = field.offset + field.raw.len();
     }
@@ -66,8 +69,11 @@ mod tests {
         );
         verdict.place = Place::Inbox;
         assert!(above(&hop, &verdict).starts_with(b"X-Spam-Score"));
+        let requiring = Envelope { require_tls: true, ..envelope.clone() };
+        let hop = Hop { envelope: &requiring, ..hop };
+        assert!(above(&hop, &verdict).starts_with(b"Require-TLS-ESMTP: yes\r\nX-Spam-Score"));
         let forged = b"X-Spam-Flag: NO\r\nSubject: x\r\nx-spam-score: -99\r\n\tfolded\r\n\
-            X-Spam-Flag\r\n : NO\r\nTo: y\r\n\r\n";
+            X-Spam-Flag\r\n : NO\r\nRequire-TLS-ESMTP: yes\r\nTo: y\r\n\r\n";
         assert_eq!(without_ours(forged), b"Subject: x\r\nTo: y\r\n\r\n");
     }
 }

@@ -277,7 +277,9 @@ fn cause(error: &OpenError) -> String {
             "it closed the connection before EHLO was answered: does it want another client certificate?"
                 .to_owned()
         }
-        OpenError::Tls(error) => format!("TLS failed, so nothing was sent: {}", net::home_tls::reason(error)),
+        OpenError::Tls(error) | OpenError::Unanswered(error) => {
+            format!("TLS failed, so nothing was sent: {}", net::home_tls::reason(error))
+        }
         other => other.to_string(),
     }
 }

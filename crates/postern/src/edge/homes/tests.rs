@@ -21,6 +21,7 @@ fn snapshot(names: &[&str]) -> Snapshot {
         outbound: false,
         return_paths: None,
         srs: None,
+        long_reverse_paths: false,
     }
 }
 

@@ -18,6 +18,7 @@ fn receive(dir: &std::path::Path) -> Receive {
         outbound: false,
         return_paths: None,
         srs: None,
+        long_reverse_paths: true,
     };
     homes.keep(&home, snapshot).unwrap();
     let trace = Trace::open(&dir.join("trace"), link::Role::Edge).unwrap();
@@ -133,6 +134,21 @@ fn a_rewritten_reverse_path_takes_notifications_and_nothing_else() {
     for bad in [old, good.replace("=a@", "=b@")] {
         assert_eq!(rcpt(&mut receive, NULL, &bad), (550, EnhancedCode(5, 7, 1), Known::Always), "{bad}");
     }
+}
+
+/// A home that was built before they were taken would end the link over one that it can't read, again and again.
+#[test]
+fn a_long_reverse_path_is_refused_for_a_home_that_does_not_know_of_them() {
+    let dir = tempfile::tempdir().unwrap();
+    let (mut receive, _) = signing(dir.path());
+    let path = |octets: usize| ReversePath::parse(&format!("{}@example.net", "v".repeat(octets))).unwrap();
+    let ok = (250, EnhancedCode(2, 1, 5), Known::Always);
+    assert_eq!(rcpt(&mut receive, path(65), "bob@example.org"), ok);
+    let home = receive.shared.homes.list().remove(0);
+    let kept = home.kept().unwrap().snapshot.clone();
+    home.keep(link::Snapshot { long_reverse_paths: false, ..kept }).unwrap();
+    assert_eq!(rcpt(&mut receive, path(64), "bob@example.org"), ok);
+    assert_eq!(rcpt(&mut receive, path(65), "bob@example.org"), (553, EnhancedCode(5, 1, 7), Known::Always));
 }
 
 #[tokio::test(start_paused = true)]

@@ -89,6 +89,10 @@ impl Map {
         let hosts = match answered.value {
             MailHosts::Hosts(hosts) => hosts,
             MailHosts::NullMx => return failed(EnhancedCode(5, 1, 10), "the domain takes no mail"),
+            MailHosts::OnlyAddresses => {
+                let cause = "the domain's MX records name addresses, where hosts belong";
+                return failed(EnhancedCode(5, 4, 4), cause);
+            }
             MailHosts::NoSuchDomain => {
                 return failed(EnhancedCode(5, 1, 2), "the domain does not exist or takes no mail");
             }
@@ -160,10 +164,8 @@ impl Map {
     async fn dane(&self, dns: &Dns, host: &str) -> Dane {
         match dns.tlsa(host, self.port).await {
             Ok(answered) if answered.secure => Dane::Secure(answered.value),
-            Ok(answered) if !answered.value.is_empty() => Dane::Absent,
-            // The host is signed, so that there are none has to be signed as well: otherwise who sits in
-            // between could make them vanish.
-            Ok(_) => Dane::Unknown("that there are none is not signed".to_owned()),
+            // Not signed, and that is proven: an alias may lead out of the host's own zone.
+            Ok(_) => Dane::Absent,
             Err(error) => Dane::Unknown(error.to_string()),
         }
     }

@@ -114,7 +114,9 @@ pub(super) fn count_unknown_policy(domain: &Domain, heard: &Heard, tls: &mut Res
 /// What an attempt at a session says of TLS, if anything.
 pub(super) fn failure_of(error: &OpenError) -> Option<Failure> {
     match error {
-        OpenError::Tls(error) => Some(net::mta_tls::result_type_of_handshake(error)),
+        OpenError::Tls(error) | OpenError::Unanswered(error) => {
+            Some(net::mta_tls::result_type_of_handshake(error))
+        }
         OpenError::Closed(Closed::TlsNotOffered | Closed::TlsRefused(_)) => Some(not_offered()),
         OpenError::Closed(Closed::TlsFailed) => Some((ResultType::ValidationFailure, String::new())),
         OpenError::Closed(_) | OpenError::Connect(_) => None,

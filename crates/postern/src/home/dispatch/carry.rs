@@ -5,6 +5,7 @@
 //! it, a report is committed before the original is removed. A crash between any two steps only repeats one.
 
 mod conclude;
+mod left_over;
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -15,6 +16,7 @@ use mail::{Domain, EnhancedCode, ItemId, Outcome, UnixTime, Why};
 use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
 use tokio::time::Instant;
 
+use self::left_over::LeftOver;
 use super::destinations::Sign;
 use super::local::{LocalMessage, Octets};
 use super::room::Room;
@@ -72,6 +74,8 @@ pub(super) struct Round<O, A> {
     in_doubt: HashSet<ItemId>,
     /// Domains that had their attempt in this round.
     tried: HashSet<Domain>,
+    /// Recipients of such domains that had none.
+    left_over: LeftOver,
     /// Whether it comes before its time, for recipients that had no attempt yet.
     early: bool,
     /// Domains that have no room for an attempt now.
@@ -123,6 +127,7 @@ impl<O: Outbound, A: Accounts> Round<O, A> {
             slots: HashMap::new(),
             in_doubt,
             tried: HashSet::new(),
+            left_over: LeftOver::default(),
             early: false,
             full: HashSet::new(),
             cold: None,
@@ -245,14 +250,6 @@ impl<O: Outbound, A: Accounts> Round<O, A> {
         }
     }
 
-    fn domains_to_try(&self) -> Vec<(Domain, Vec<usize>)> {
-        let waiting = self.state.waiting_by_domain().into_iter();
-        waiting
-            .filter(|(domain, _)| !self.state.held && !self.tried.contains(domain))
-            .filter(|(domain, _)| !self.full.contains(domain) && !self.shared.accounts.is_local(domain))
-            .collect()
-    }
-
     /// How long until an attempt in doubt is not waited for any longer.
     fn gone_at(&self) -> Option<Duration> {
         if self.in_doubt.is_empty() {
@@ -344,6 +341,7 @@ impl<O: Outbound, A: Accounts> Round<O, A> {
         self.unsaved = false;
         for (attempt, domain) in begun {
             if self.order(edge, attempt, &domain)? {
+                self.left_over.forget(&domain);
                 self.tried.insert(domain);
             } else {
                 self.deaf.insert(edge.to_owned());
@@ -450,16 +448,10 @@ impl<O: Outbound, A: Accounts> Round<O, A> {
             }
             self.in_doubt.remove(&attempt);
             let domain = self.domain_of(&running);
-            let (mut outcomes, tls) = (outcomes.outcomes.into_iter(), outcomes.tls);
-            for place in running.recipients {
-                let outcome = outcomes.next().unwrap_or_else(|| {
-                    Outcome::deferred(EnhancedCode(4, 3, 0), "the edge gave no outcome for this recipient")
-                });
-                self.settle(place, outcome, edge);
-            }
+            self.settle_all(edge, &running, &outcomes);
             self.save_in_the_end().await;
             if let Some(domain) = domain {
-                (self.shared.count_tls)(&domain, tls);
+                (self.shared.count_tls)(&domain, outcomes.tls);
             }
             self.shared.owners().remove(&attempt);
         }

@@ -325,6 +325,8 @@ fn failed() -> Outcome {
     reply(550, 5)
 }
 
+mod left_over;
+
 #[tokio::test]
 async fn a_delivered_message_leaves_the_queue_and_nobody_is_told() {
     let mut bench = Bench::new();
@@ -705,7 +707,7 @@ async fn a_body_that_was_kept_in_a_file_arrives_whole() {
     let item = system::new_item_id();
     let to = vec![Address::parse("alice@example.org").unwrap().into()];
     let state = new_state(item, to, "alice@example.org");
-    bench.queue.append(state, b"A: b\r\n\r\n".to_vec(), Content::File(file)).await.unwrap();
+    bench.queue.append(state, b"A: b\r\n\r\n".to_vec(), Content::File(file, 0)).await.unwrap();
     bench.gone(item).await;
     bench.quiet().await;
     assert!(bench.inbox()[0].ends_with(&"x".repeat(600_000)));

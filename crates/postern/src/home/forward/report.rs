@@ -24,7 +24,7 @@ impl Forwarder {
         let failed = bounce::failed(state);
         let action = failed.first().map(|recipient| recipient.action);
         if action.is_some() {
-            match forwarded.sender.address().filter(|_| forwarded.proven) {
+            match forwarded.told() {
                 Some(sender) => self.tell_sender(state, forwarded, sender, &failed, original).await?,
                 None => self.tell_operator(state, forwarded, &failed, original, mailboxes).await?,
             }

@@ -102,7 +102,8 @@ async fn a_message_goes_out_as_it_came_under_a_reverse_path_of_ours() {
     let state = home.only();
     let body = home.queue.body(state.item).unwrap().read(0, usize::MAX).unwrap();
     let text = String::from_utf8(body.to_vec()).unwrap();
-    assert_eq!(text, format!("Delivered-To: sales@example.org\r\nReceived: from x by y; d\r\n{MESSAGE}"));
+    let above = "Require-TLS-ESMTP: yes\r\nDelivered-To: sales@example.org\r\nReceived: from x by y; d\r\n";
+    assert_eq!(text, format!("{above}{MESSAGE}"), "the sender asks for REQUIRETLS");
     let path = state.envelope.reverse_path.address().unwrap();
     assert_eq!(path.domain().as_str(), "example.org");
     assert_eq!(home.forwarder.original_of(path), Some(at("a@example.net")));
@@ -115,6 +116,33 @@ async fn a_message_goes_out_as_it_came_under_a_reverse_path_of_ours() {
     assert_eq!(to, ["al@elsewhere.example", "bo@elsewhere.example"]);
     let orcpt = state.recipients[0].recipient.orcpt.as_ref().unwrap();
     assert_eq!((orcpt.kind.as_str(), orcpt.address.as_str()), ("rfc822", "sales@example.org"));
+}
+
+/// Symptom: a smarthost bounced what was forwarded to it. Cause: the field with which Postfix 3.11 tells itself that a
+/// sender asked for REQUIRETLS was in a message of which nobody asked that here.
+#[tokio::test]
+async fn what_another_hop_was_asked_for_is_not_asked_of_the_next() {
+    let home = fixture(ON);
+    let text = format!("Require-TLS-ESMTP: yes\r\n{MESSAGE}");
+    let mut file = tempfile::tempfile().unwrap();
+    std::io::Write::write_all(&mut file, text.as_bytes()).unwrap();
+    let cut = text.as_bytes().chunks(7).map(Bytes::copy_from_slice).collect();
+    let octets = text.len() as u64;
+    let contents = [Contents::Memory(cut), Contents::File(Arc::new(file), octets)];
+    for (item, contents) in (1..).zip(contents) {
+        for require_tls in [false, true] {
+            let mut forwarding = Forwarding { contents: contents.clone(), ..forwarding(item, MESSAGE) };
+            forwarding.envelope.require_tls = require_tls;
+            home.forward(forwarding).await.unwrap();
+            let state = home.only();
+            let body = home.queue.body(state.item).unwrap().read(0, usize::MAX).unwrap();
+            let above = "Delivered-To: sales@example.org\r\nReceived: from x by y; d\r\n";
+            let asked = if require_tls { "Require-TLS-ESMTP: yes\r\n" } else { "" };
+            assert_eq!(String::from_utf8(body.to_vec()).unwrap(), format!("{asked}{above}{MESSAGE}"));
+            assert_eq!(state.octets, body.len() as u64);
+            home.queue.erase(state.item).await.unwrap();
+        }
+    }
 }
 
 #[tokio::test]

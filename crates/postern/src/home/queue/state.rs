@@ -87,6 +87,14 @@ pub struct Forwarded {
     pub proven: bool,
 }
 
+impl Forwarded {
+    /// Who is told of a failure; `None`: the operator. A sender whose address is too long for a recipient's was no
+    /// person who waits to hear of it, but a list.
+    pub fn told(&self) -> Option<&Address> {
+        self.sender.address().filter(|_| self.proven && !self.sender.is_long())
+    }
+}
+
 /// One recipient.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct QueuedRecipient {

@@ -7,7 +7,7 @@ use mail::{Address, EnhancedCode, Outcome, Recipient};
 use net::home_tls::{self, ClientIdentity, KnownBy};
 use net::mta_tls;
 use net::smtp_client::{CONNECT_PATIENCE, Connection, NoBody, OpenError};
-use net::tls::{CertificateFiles, TlsConnector};
+use net::tls::{CertificateFiles, Hello, ShortHellos, TlsConnector};
 use smtp::Secret;
 use smtp::client::{Closed, Login, Settings, TlsUse, Transaction};
 use tokio::net::TcpStream;
@@ -17,6 +17,7 @@ use crate::config::{SmarthostConfig, TlsStart};
 use crate::files;
 use crate::home::reused::{Body, Reused};
 use crate::problem::Problem;
+use crate::system;
 
 pub(super) struct Connections {
     host: String,
@@ -26,6 +27,7 @@ pub(super) struct Connections {
     tls: TlsStart,
     settings: Settings,
     connector: TlsConnector,
+    short_hellos: ShortHellos,
     reused: Reused,
 }
 
@@ -42,6 +44,7 @@ impl Connections {
             tls: config.tls,
             settings,
             connector: connector(config)?,
+            short_hellos: ShortHellos::default(),
             reused: Reused::default(),
         })
     }
@@ -68,17 +71,30 @@ impl Connections {
         asked.is_ok_and(|asked| matches!(asked.outcomes.first(), Some(Outcome::Delivered(_))))
     }
 
+    /// Connects, and once more with a short first message of TLS if nothing answered the long one.
     async fn open(&self) -> Result<Connection, OpenError> {
+        let hello = self.short_hellos.for_host(&self.host, system::now().as_secs());
+        let opened = self.open_with(hello).await;
+        if hello == Hello::Short || !matches!(opened, Err(OpenError::Unanswered(_))) {
+            return opened;
+        }
+        let opened = self.open_with(Hello::Short).await;
+        if opened.is_ok() {
+            self.short_hellos.remember(&self.host, system::now().as_secs());
+        }
+        opened
+    }
+
+    async fn open_with(&self, hello: Hello) -> Result<Connection, OpenError> {
         let connecting = TcpStream::connect((self.host.as_str(), self.port));
         let stream = tokio::time::timeout(CONNECT_PATIENCE, connecting).await;
         let stream = stream.unwrap_or_else(|_| Err(std::io::ErrorKind::TimedOut.into()));
         let stream = stream.map_err(OpenError::Connect)?;
         let (names, settings) = ((self.host.as_str(), self.server_name.as_str()), self.settings.clone());
+        let connector = hello.of(&self.connector);
         match self.tls {
-            TlsStart::Implicit => Connection::open_implicit(stream, names, settings, &self.connector).await,
-            TlsStart::StartTls => {
-                Connection::open_as(stream, names, Arc::new(settings), &self.connector).await
-            }
+            TlsStart::Implicit => Connection::open_implicit(stream, names, settings, &connector).await,
+            TlsStart::StartTls => Connection::open_as(stream, names, Arc::new(settings), &connector).await,
         }
     }
 
@@ -88,7 +104,9 @@ impl Connections {
             OpenError::Closed(Closed::LoginRefused(_) | Closed::LoginNotOffered) => {
                 "see [smarthost] user and password_file in home.toml"
             }
-            OpenError::Tls(_) | OpenError::Closed(Closed::TlsNotOffered | Closed::TlsRefused(_)) => {
+            OpenError::Tls(_)
+            | OpenError::Unanswered(_)
+            | OpenError::Closed(Closed::TlsNotOffered | Closed::TlsRefused(_)) => {
                 "see [smarthost] tls, fingerprint, server_name and roots in home.toml"
             }
             OpenError::Connect(_) | OpenError::Closed(_) => "is it running, and is the way to it open?",
@@ -103,7 +121,9 @@ impl Connections {
             OpenError::Connect(cause) => {
                 Outcome::deferred(EnhancedCode(4, 4, 1), format!("no connection: {cause}"))
             }
-            OpenError::Tls(_) => Outcome::deferred(EnhancedCode(4, 7, 5), format!("no TLS: {error_text}")),
+            OpenError::Tls(_) | OpenError::Unanswered(_) => {
+                Outcome::deferred(EnhancedCode(4, 7, 5), format!("no TLS: {error_text}"))
+            }
             OpenError::Closed(reason) => match reason.outcome(Some(&self.host)) {
                 Outcome::Failed(why) => Outcome::Deferred(why),
                 outcome => outcome,

@@ -168,7 +168,7 @@ impl Message {
             Body::Memory { pieces, .. } => Content::Memory(pieces),
             Body::File(mut file) => {
                 file.flush().await.map_err(|error| disk_failed(&error))?;
-                Content::File(file.into_std().await)
+                Content::File(file.into_std().await, 0)
             }
         };
         Ok(Finished {
@@ -221,7 +221,7 @@ mod tests {
         let Finished { header, content, eight_bit, hashes: _, _memory } = message.finish().await?;
         let (body, in_file) = match content {
             Content::Memory(pieces) => (pieces.concat(), false),
-            Content::File(mut file) => {
+            Content::File(mut file, _) => {
                 let mut body = Vec::new();
                 file.rewind().unwrap();
                 file.read_to_end(&mut body).unwrap();

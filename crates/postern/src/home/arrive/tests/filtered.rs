@@ -41,7 +41,7 @@ async fn every_verdict_has_its_reply_and_its_mailbox_live_and_sealed() {
         ("add header", 250, (0, 1, 0), (0, 1, 0)),
         ("rewrite subject", 250, (0, 1, 0), (0, 1, 0)),
         ("quarantine", 250, (0, 0, 1), (0, 0, 1)),
-        ("greylist", 451, (0, 0, 0), (0, 1, 0)),
+        ("greylist", 250, (1, 0, 0), (1, 0, 0)),
         ("soft reject", 451, (0, 0, 0), (0, 1, 0)),
         ("reject", 550, (0, 0, 0), (0, 0, 1)),
     ] {

@@ -145,8 +145,7 @@ impl<O: Outbound, A: Accounts> Round<O, A> {
     /// Who is told of a failure.
     fn told(&self) -> String {
         match &self.state.forwarded {
-            Some(forwarded) if forwarded.proven => forwarded.sender.to_string(),
-            Some(_) => "the postmaster".to_owned(),
+            Some(forwarded) => forwarded.told().map_or("the postmaster".to_owned(), ToString::to_string),
             None => self.state.envelope.reverse_path.to_string(),
         }
     }
