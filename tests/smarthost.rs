@@ -6,6 +6,7 @@ use std::time::Duration;
 use testkit::certificates::{Authority, Certificate};
 use testkit::dovecot::Dovecot;
 use testkit::imap::json;
+use testkit::newer::Release;
 use testkit::pair::{LoneHome, PASSWORD};
 use testkit::postfix::{Postfix, Proof, Relaying, WayHome};
 use testkit::smtp::SmtpClient;
@@ -50,6 +51,10 @@ enum Meeting {
 
 impl World {
     fn start(meeting: &Meeting) -> Self {
+        Self::of(None, meeting)
+    }
+
+    fn of(release: Option<Release>, meeting: &Meeting) -> Self {
         let authority = Authority::new();
         let (own, client) = (authority.issue(&["mx.edge.test"]), authority.issue(&["home.test"]));
         let at_home = authority.issue(&["mail.example.org"]);
@@ -68,6 +73,7 @@ impl World {
                 auth: &dovecot.auth_socket(),
                 client: &client.fingerprint(),
                 world: world.address(),
+                release,
             },
         );
         let secret = tempfile::NamedTempFile::new().unwrap();
@@ -99,11 +105,14 @@ impl World {
     }
 
     fn send(&self, to: &str, subject: &str) {
+        self.send_octets(to, &message::simple(ALICE, to, subject));
+    }
+
+    fn send_octets(&self, to: &str, octets: &[u8]) {
         let login = Some((ALICE.to_owned(), PASSWORD.to_owned()));
         let server = self.home.submission;
         let submission = Submission { namespace: None, server, security: Security::Tls, login };
-        let octets = message::simple(ALICE, to, subject);
-        submission.send(Sent { from: ALICE, to, mail_options: "", rcpt_options: "", message: &octets });
+        submission.send(Sent { from: ALICE, to, mail_options: "", rcpt_options: "", message: octets });
     }
 
     fn came(&self, local: &str, subject: &str) -> Vec<u8> {
@@ -283,4 +292,20 @@ fn mail_for_an_alias_that_leads_elsewhere_comes_by_the_edge_and_goes_by_the_smar
     let reply = client.message("", &[path], report.as_bytes()).unwrap();
     assert!(reply.starts_with("250"), "{reply}");
     assert!(world.report().contains("could not be delivered"));
+}
+
+/// Symptom: a message waited at the smarthost until it was given up. Cause: Postfix 3.11 takes a field of its header, which
+/// some other hop had written, for the wish of its sender that every host demand REQUIRETLS.
+#[test]
+fn a_smarthost_that_is_postfix_3_11_is_not_asked_for_requiretls_by_a_field_of_somebody_elses() {
+    let _alone = alone();
+    let world = World::of(Some(Release::Sid), &Meeting::Pinned);
+    world.edge.set("smtp_requiretls_policy=enforce");
+    let text = message::simple(ALICE, "you@remote.test", "onward");
+    let octets = [&b"Require-TLS-ESMTP: yes\r\n"[..], &text].concat();
+    world.send_octets("you@remote.test", &octets);
+    let stored = world.came("you", "onward");
+    assert!(!message::holds(&stored, b"Require-TLS-ESMTP"), "{}", String::from_utf8_lossy(&stored));
+    world.until_queue_is_empty();
+    assert!(!world.edge.log().contains("status=deferred"), "{}", world.edge.log());
 }

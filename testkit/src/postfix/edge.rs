@@ -45,6 +45,8 @@ pub struct Relaying<'a> {
     pub client: &'a str,
     /// The world.
     pub world: SocketAddr,
+    /// Of which Debian it is, if not this host's.
+    pub release: Option<Release>,
 }
 
 /// Of an edge that logs in: it asks about recipients, and has the message before Home sees it.
@@ -95,6 +97,7 @@ impl Postfix {
         relaying: Relaying<'_>,
     ) -> (Self, SocketAddr, SocketAddr) {
         let mut postfix = Self::prepare();
+        postfix.release = relaying.release;
         let (implicit, starttls) = (ports::free(), ports::free());
         postfix.copy(relaying.certificate, "certificate.pem", "key.pem");
         let mut task = postfix.hand_in(domains, way);

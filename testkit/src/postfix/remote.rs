@@ -51,7 +51,11 @@ impl Postfix {
         std::fs::write(self.path("resolv.conf"), resolver).expect("a file");
     }
 
-    fn reload_with(&self, setting: &str) {
+    /// Has it take a setting of main.cf while it runs.
+    ///
+    /// # Panics
+    /// When it does not take it.
+    pub fn set(&self, setting: &str) {
         let mut command = self.program("postconf");
         command.arg("-c").arg(self.path("config")).args(["-e", setting]);
         process::run_ok(command, b"", super::PATIENCE);
@@ -76,7 +80,7 @@ impl RemoteMta for Postfix {
 
     fn greylist(&mut self, on: bool) {
         let answer = if on { "check_client_access static:{451 4.7.1 come back later}" } else { "" };
-        self.reload_with(&format!("smtpd_client_restrictions={answer}"));
+        self.set(&format!("smtpd_client_restrictions={answer}"));
     }
 
     fn submission(&self) -> Submission {
