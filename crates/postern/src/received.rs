@@ -49,6 +49,8 @@ fn name_of(client: &Client, readers: Readers) -> String {
     let helo: String = client.helo.chars().map(|c| if is_helo_char(c) { c } else { '?' }).collect();
     let helo = if helo.is_empty() { "unknown".to_owned() } else { helo };
     match readers {
+        // Who has no name calls itself by its address.
+        Readers::World if is_of_a_private_network(client.ip) && helo.starts_with('[') => "unknown".to_owned(),
         Readers::World if is_of_a_private_network(client.ip) => helo,
         Readers::World | Readers::House => format!("{helo} ([{}])", client.ip),
     }
@@ -76,10 +78,15 @@ mod tests {
     /// the trace field of that hop is the same for those at home and for all others.
     #[test]
     fn strangers_read_no_address_of_a_private_network() {
-        let shown = |ip: &str, readers| {
-            let (ip, helo) = (ip.parse().unwrap(), "mx.example.org".to_owned());
+        let called = |ip: &str, helo: &str, readers| {
+            let (ip, helo) = (ip.parse().unwrap(), helo.to_owned());
             name_of(&Client { ip, helo, esmtp: true, tls: None, login: None }, readers)
         };
+        let shown = |ip: &str, readers| called(ip, "mx.example.org", readers);
+        for (ip, literal) in [("10.8.0.1", "[10.8.0.1]"), ("fd00::1", "[IPv6:fd00::1]")] {
+            assert_eq!(called(ip, literal, Readers::World), "unknown");
+            assert_eq!(called(ip, literal, Readers::House), format!("{literal} ([{ip}])"));
+        }
         for ip in
             ["10.8.0.1", "172.31.255.255", "192.168.0.1", "100.64.0.0", "100.127.255.255", "169.254.1.1"]
         {

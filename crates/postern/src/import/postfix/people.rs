@@ -204,9 +204,16 @@ impl Translation {
             // A domain of virtual_mailbox_domains, told by an entry.
             return self.taken.push(format!("{parameter}: domain {name}, by an entry"));
         }
-        let address = self.meant(name).and_then(|meant| self.address(meant));
+        let meant = self.meant(name);
+        let is_user = matches!(meant, Some(Meant::User(_)));
+        let address = meant.and_then(|meant| self.address(meant));
         match address.filter(|address| self.is_ours(address)) {
-            Some(address) => drop(self.people.accounts.insert(address)),
+            Some(address) => {
+                if is_user {
+                    self.people.users.insert(address.clone());
+                }
+                self.people.accounts.insert(address);
+            }
             None => self
                 .look
                 .push(format!("{parameter}: {name} can't be an account: it is in none of the domains")),
@@ -248,6 +255,7 @@ impl Translation {
                  people. Give the host's own mail an account, or an alias in a domain: 'postern alias add'"
             ));
         };
+        self.people.users.insert(alias.clone());
         self.lead("alias_maps", name, alias, value);
     }
 

@@ -20,6 +20,8 @@ pub(super) struct People {
     pub accounts: BTreeSet<String>,
     /// What each alias stands for. `*@domain` is the catch-all.
     pub aliases: BTreeMap<String, BTreeSet<String>>,
+    /// Those of both who are users of the system, at its main domain: they have the same name in its others.
+    pub users: BTreeSet<String>,
 }
 
 /// What is known of the domains.
@@ -66,8 +68,12 @@ impl People {
         let odd: Vec<String> = self.accounts.iter().filter(|name| !is_account(name)).cloned().collect();
         for address in odd {
             self.accounts.remove(&address);
-            let Some(plain) = plain_name(&address).filter(is_account) else {
-                look.push(format!("{address} can't be an account; see 'postern user add'"));
+            // Never the name of somebody else.
+            let is_free = |name: &String| !self.accounts.contains(name) && !self.aliases.contains_key(name);
+            let plain = plain_name(&address).filter(|name| is_account(name) && is_free(name));
+            let Some(plain) = plain else {
+                look.push(format!("{address} can't be the name of an account: add one under another name, and {address} as its alias"));
+                self.lead_no_more(&address);
                 continue;
             };
             look.push(format!(
@@ -130,6 +136,9 @@ impl People {
             look.push(format!(
                 "an alias leads to {target}, who is in no table: accounts.sh makes the account {account}"
             ));
+            if is_local {
+                self.users.insert(account.clone());
+            }
             self.accounts.insert(account);
         }
         self.rename_accounts(look);
@@ -138,12 +147,11 @@ impl People {
     /// A user of the system has the same name in all domains of the system.
     fn users_elsewhere(&mut self, known: &Known<'_>) {
         let Some((first, others)) = known.local.split_first() else { return };
-        let here: Vec<(String, String)> = self
-            .accounts
+        let here: Vec<(String, String)> = std::mem::take(&mut self.users)
             .iter()
-            .chain(self.aliases.keys())
+            .filter(|address| self.accounts.contains(*address) || self.aliases.contains_key(*address))
             .filter_map(|address| address.rsplit_once('@'))
-            .filter(|(name, domain)| domain == first && *name != "*")
+            .filter(|(_, domain)| domain == first)
             .map(|(name, domain)| (name.to_owned(), domain.to_owned()))
             .collect();
         for (name, domain) in here {

@@ -483,3 +483,45 @@ fn what_home_does_not_take_is_told_and_left_out() {
         ],
     );
 }
+
+/// Symptom: mail for one went to another, whose account's name the importer had given to both.
+#[test]
+fn a_name_that_can_not_be_an_account_is_never_led_to_somebody_elses() {
+    let imported = import(&[
+        (
+            "main.cf",
+            "mydestination =\nalias_maps =\nvirtual_mailbox_domains = a.example\nvirtual_mailbox_maps = hash:/etc/postfix/v\n\
+             virtual_alias_maps = inline:{ {all@a.example = o'hara@a.example, o-hara@a.example} }\n",
+        ),
+        ("v", "o'hara@a.example x\no-hara@a.example x\no!hara@a.example x\n"),
+    ]);
+    assert_eq!(steps(&imported), ["user 'o-hara@a.example'", "leads 'all@a.example' 'o-hara@a.example'"]);
+    holds(
+        &imported.report,
+        &["o'hara@a.example can't be the name of an account", "o!hara@a.example can't be"],
+    );
+}
+
+/// Symptom: an alias of one domain was taken for all domains of the system. Only its users have a name in each of them.
+#[test]
+fn an_address_of_a_table_is_of_its_own_domain_only() {
+    let imported = import(&[
+        (
+            "main.cf",
+            "myhostname = h.example\nmyorigin = b.example\nmydestination = b.example, c.example\n\
+             alias_maps = hash:/etc/aliases\nvirtual_alias_maps = hash:/etc/postfix/virtual\n",
+        ),
+        ("aliases", "desk: ann\n"),
+        ("virtual", "info@b.example ann@b.example\n"),
+    ]);
+    assert_eq!(
+        steps(&imported),
+        [
+            "user 'ann@b.example'",
+            "leads 'ann@c.example' 'ann@b.example'",
+            "leads 'desk@b.example' 'ann@b.example'",
+            "leads 'info@b.example' 'ann@b.example'",
+            "leads 'desk@c.example' 'desk@b.example'",
+        ]
+    );
+}
