@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use link::Attempt;
 use mail::{Domain, Outcome, Why};
-use smtp::client::{Quorum, Transaction};
+use smtp::client::{Quorum, Transaction, TransactionResult};
 use tlspolicy::report::Results;
 use tokio::sync::Notify;
 
@@ -153,7 +153,7 @@ impl Worker {
             let result = open.connection.send(transaction.clone(), &mut feed).await;
             if feed.begun || !result.is_as_if_never_begun() {
                 let about = format!("via {} again", open.host);
-                self.connection = Some(open).filter(|_| result.reusable);
+                self.put_back(open, &result);
                 // A session is counted with the attempt that it was begun for.
                 return done(Ended { outcomes: result.outcomes, about, tls: Results::default() });
             }
@@ -171,8 +171,17 @@ impl Worker {
 
     async fn send(&mut self, mut open: Open, transaction: &Transaction, feed: &mut Feed) -> Vec<Outcome> {
         let result = open.connection.send(transaction.clone(), feed).await;
-        self.connection = Some(open).filter(|_| result.reusable);
+        self.put_back(open, &result);
         result.outcomes
+    }
+
+    /// Keeps a connection for the next attempt, or says goodbye on it.
+    fn put_back(&mut self, open: Open, result: &TransactionResult) {
+        if result.is_worth_keeping() {
+            self.connection = Some(open);
+        } else if result.reusable {
+            tokio::spawn(open.connection.quit());
+        }
     }
 
     /// No host takes all recipients: whoever takes some gets the message for these.

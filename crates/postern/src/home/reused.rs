@@ -63,6 +63,10 @@ impl Reused {
         if !result.reusable {
             return;
         }
+        if !result.is_worth_keeping() {
+            tokio::spawn(connection.quit());
+            return;
+        }
         let mut waiting = self.waiting();
         waiting.connections.push((connection, Instant::now() + LINGER));
         if !std::mem::replace(&mut waiting.is_watched, true) {

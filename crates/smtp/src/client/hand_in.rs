@@ -88,6 +88,16 @@ impl TransactionResult {
         !self.reusable && !self.in_doubt && self.outcomes.iter().all(deferred)
     }
 
+    /// Whether the connection is to be kept for the next message: it can be used, and this one was not put off for each
+    /// recipient. A server that puts off may go on from what it knew when the session began (its greylist, its
+    /// configuration), counts its replies against the session, and answers later each time; it is asked again from the
+    /// greeting on.
+    #[must_use]
+    pub fn is_worth_keeping(&self) -> bool {
+        let put_off = |outcome: &Outcome| matches!(outcome, Outcome::Deferred(Why { reply: Some(_), .. }));
+        self.reusable && !self.outcomes.iter().all(put_off)
+    }
+
     /// Whether one of these refusals of the envelope may be about the client itself, its certificate, its login,
     /// relaying, and not about a recipient. It is not if others were taken beside it.
     #[must_use]
@@ -152,6 +162,21 @@ mod tests {
         assert!(ask(&[&refused, &unknown], false));
         assert!(!ask(&[&unknown], false) && !ask(&[&refused, &taken], false));
         assert!(!ask(&[&refused], true), "that is about the message");
+    }
+
+    #[test]
+    fn a_connection_on_which_all_was_put_off_is_not_kept() {
+        let put_off = Outcome::from_reply(None, &Reply::new(451, (4, 7, 1), "later"));
+        let refused = Outcome::from_reply(None, &Reply::new(550, (5, 1, 1), "no"));
+        // The server was not asked for this one.
+        let left_over = Outcome::deferred(EnhancedCode(4, 5, 3), "too many");
+        let kept = |outcomes: &[&Outcome], reusable| {
+            let outcomes = outcomes.iter().map(|outcome| (*outcome).clone()).collect();
+            TransactionResult { outcomes, reusable, in_doubt: false, body_begun: false }.is_worth_keeping()
+        };
+        assert!(!kept(&[&put_off], true) && !kept(&[&put_off, &put_off], true));
+        assert!(kept(&[&put_off, &refused], true) && kept(&[&refused], true) && kept(&[&left_over], true));
+        assert!(!kept(&[&refused], false), "it can't be used");
     }
 
     #[test]

@@ -167,6 +167,14 @@ impl Line {
         if !result.reusable {
             return;
         }
+        if !result.is_worth_keeping() {
+            tokio::spawn(async move {
+                connection.quit().await;
+                // It was one of those that may be open until now.
+                drop(slot);
+            });
+            return;
+        }
         let mut inner = self.inner();
         inner.idle.push(Idle { connection, since: Instant::now() });
         if !std::mem::replace(&mut inner.is_swept, true) {
