@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use mail::header_section::{self, Gathered};
 use mail::{Envelope, Reply, Sign, Verdict};
 use mailauth::dkim::BodyHashes;
 use mailauth::message::{Header, Known};
@@ -18,7 +19,6 @@ use self::decision::Rules;
 use super::score::Table;
 use super::visitor::{Visitor, Visitors};
 use crate::config::PolicyConfig;
-use crate::header_section::{self, Gathered};
 use crate::notification;
 use crate::system;
 

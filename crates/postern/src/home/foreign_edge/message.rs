@@ -4,12 +4,12 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use link::Open;
+use mail::header_section::{self, Gathered};
 use mail::{Envelope, ItemId, Reply, Verdict, header};
 use mailauth::results;
 use sha2::{Digest as _, Sha256};
 
 use super::ForeignEdge;
-use crate::header_section::{self, Gathered};
 use crate::home::arrive::SessionArrival;
 use crate::{notification, system};
 

@@ -2,11 +2,11 @@
 
 use std::sync::atomic::AtomicU64;
 
+use mail::header_section;
 use mail::{BodyType, ReversePath, UnixTime};
 
 use super::*;
 use crate::config::HomeConfig;
-use crate::header_section;
 use crate::home::arrive::{Repeats, Unsealers};
 use crate::home::directory::Directory;
 use crate::home::forward::Srs;

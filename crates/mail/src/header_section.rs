@@ -1,7 +1,8 @@
 //! The header section of a message that comes in: held until it is whole, and rid of results that nobody should believe.
 
 use bytes::Bytes;
-use mail::header;
+
+use crate::header;
 
 /// Most octets of a header section; a message with more is refused.
 pub const OCTETS_MAX: usize = 256 * 1024;
