@@ -18,7 +18,6 @@ mod import;
 mod live;
 mod network;
 mod new_role;
-mod notification;
 mod owner;
 mod places;
 mod problem;

@@ -13,6 +13,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
 use link::Snapshot;
+use link::notification::{self, Known, Sender};
 use mail::{Address, Client, Domain, Envelope, Recipient, Reply};
 use net::home_tls::Fingerprint;
 use net::patience::Patience;
@@ -27,7 +28,6 @@ use super::arrive::Arrivals;
 use super::logins::{Client as Caller, Logins, Refused};
 use super::snapshot::SnapshotSource;
 use crate::config::ForeignEdgeConfig;
-use crate::notification::{self, Known, Sender};
 use crate::places::Place;
 use crate::problem::Problem;
 use crate::{files, system};

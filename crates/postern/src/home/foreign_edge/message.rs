@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use link::Open;
+use link::notification;
 use mail::header_section::{self, Gathered};
 use mail::{Envelope, ItemId, Reply, Verdict, header};
 use mailauth::results;
@@ -11,7 +12,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::ForeignEdge;
 use crate::home::arrive::SessionArrival;
-use crate::{notification, system};
+use crate::system;
 
 /// A message that comes in.
 pub(super) struct Message {
