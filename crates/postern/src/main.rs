@@ -15,17 +15,14 @@ mod files;
 mod firewall;
 mod home;
 mod import;
-mod live;
 mod network;
 mod new_role;
 mod owner;
-mod places;
 mod problem;
 mod records;
 mod sealed;
 mod system;
 mod trace;
-mod wire;
 
 use std::process::ExitCode;
 

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use imap::{BackendError, Credentials};
 use net::patience::{Patience, Pressure};
+use net::port_places::{Place, Places, SeldomTold};
 use net::smtp_server::Port;
 use net::tls::TlsAcceptor;
 use tokio::net::{TcpListener, TcpStream};
@@ -17,7 +18,6 @@ use super::logins::{Client, Logins, Refused};
 use super::mailboxes::{Accounts, Mailboxes};
 use super::passes::Pass;
 use super::submit::Submit;
-use crate::places::{Place, Places, SeldomTold};
 use crate::system;
 
 /// What a port does with a connection.

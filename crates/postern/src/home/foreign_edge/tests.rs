@@ -4,6 +4,7 @@ use std::sync::atomic::AtomicU64;
 
 use mail::header_section;
 use mail::{BodyType, ReversePath, UnixTime};
+use net::port_places::{Places, Standing};
 
 use super::*;
 use crate::config::HomeConfig;
@@ -14,7 +15,6 @@ use crate::home::forward::tests::forwarder;
 use crate::home::keeper::Keeper;
 use crate::home::quarantine::Quarantine;
 use crate::home::return_path::Signer;
-use crate::places::{Places, Standing};
 use crate::sealed::UnsealWith;
 use crate::trace::Trace;
 
