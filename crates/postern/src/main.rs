@@ -20,7 +20,6 @@ mod new_role;
 mod owner;
 mod problem;
 mod records;
-mod sealed;
 mod system;
 mod trace;
 

@@ -15,13 +15,13 @@ use link::{Away, BODY_FRAME_MAX, Frame, Open};
 use mail::{ItemId, Reply, Verdict};
 use net::link_session::live::{LinkDown, LiveItem, Stopped};
 use net::smtp_server::Answers;
+use seal::Sealing;
 use spool::SpoolError;
 use tokio::sync::{Semaphore, oneshot};
 
 use super::budget::{Budget, NoRoom, Room};
 use super::draft::SealedDraft;
 use super::homes::{Home, Kept};
-use crate::sealed::Sealing;
 use crate::trace::Trace;
 
 /// Octets of a message that are kept in memory; a larger one goes to a draft, which needs as much for its
@@ -438,7 +438,7 @@ mod tests {
             subaddress_separators: String::new(),
             recipient_key: link::RecipientKey::new([1; 32]),
             recipients: std::collections::HashSet::new(),
-            sealing_key: crate::sealed::generate_key().1,
+            sealing_key: seal::generate_key().1,
             away,
             message_octets_max: 1 << 20,
             outbound: false,

@@ -37,10 +37,10 @@ use super::filters::Filters;
 use super::forward::Forwarder;
 use super::keeper::Keeper;
 use super::quarantine::Quarantine;
-use crate::sealed::UnsealWith;
 use crate::system;
 use crate::trace::Trace;
 use net::link_session::{FrameSender, LinkFault};
+use seal::UnsealWith;
 
 /// Items that one link may have begun and not completed.
 const ITEMS_MAX: usize = 4096;

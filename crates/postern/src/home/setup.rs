@@ -9,6 +9,7 @@ use mail::Domain;
 use net::link_key::LinkKey;
 use net::link_session::{self, FrameReader};
 use net::link_transport::{Dialer, LinkTransportError};
+use seal::{self, UnsealWith};
 
 use super::dkim::DomainKeys;
 use super::edges::withheld_words;
@@ -16,7 +17,6 @@ use crate::config::{self, Checked as _, HomeConfig};
 use crate::edge::to_hex;
 use crate::new_role::NewRole;
 use crate::problem::Problem;
-use crate::sealed::{self, UnsealWith};
 use crate::{daemon, files, system};
 
 /// How long Edge may take to answer a pairing request.
@@ -88,7 +88,7 @@ impl Secrets {
         };
         let key = LinkKey::generate().map_err(|error| Problem::failed(error, ""))?;
         keep("link-key.pem", key.pem().as_bytes())?;
-        keep("sealing-key.txt", format!("{}\n", sealed::generate_key().0).as_bytes())?;
+        keep("sealing-key.txt", format!("{}\n", seal::generate_key().0).as_bytes())?;
         let secret: [u8; 32] = system::random();
         keep("hash-secret.json", &serde_json::to_vec(&secret).unwrap_or_default())?;
         Self::load(data)

@@ -15,7 +15,7 @@ fn snapshot(names: &[&str]) -> Snapshot {
         subaddress_separators: String::new(),
         recipient_key: link::RecipientKey::new([1; 32]),
         recipients: HashSet::new(),
-        sealing_key: crate::sealed::generate_key().1,
+        sealing_key: seal::generate_key().1,
         away: link::Away::Seal,
         message_octets_max: 1 << 20,
         outbound: false,

@@ -8,12 +8,12 @@ use std::sync::atomic::Ordering;
 
 use mail::{Address, Recipient, ReversePath, UnixTime};
 use net::link_session::{self, FrameReader, Outgoing, PING_AFTER};
+use seal::{SealTo, Sealing};
 use tokio::sync::mpsc::UnboundedReceiver;
 
 use super::*;
 use crate::home::forward::tests::forwarder;
 use crate::home::quarantine::QUARANTINE;
-use crate::sealed::{SealTo, Sealing};
 
 struct Fixture {
     _dir: tempfile::TempDir,
@@ -47,7 +47,7 @@ fn fixture_with(memory_octets_max: u64, filters: Option<Arc<Filters>>) -> Fixtur
         filters,
         quarantine: Quarantine::open(dir.path()).unwrap(),
         forwarder,
-        unseal: UnsealWith::parse(&crate::sealed::generate_key().0).unwrap(),
+        unseal: UnsealWith::parse(&seal::generate_key().0).unwrap(),
         unsealers: Unsealers::start().unwrap(),
         drafts: dir.path().to_owned(),
         memory_octets_max,
