@@ -5,6 +5,8 @@ mod destination;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 
+use daemon::problem::Problem;
+use daemon::system;
 use mailauth::dmarc::{DmarcResult, Flaw, Policy};
 use mailauth::dns::{Asked, Journal};
 use mailauth::message::{Authentication, Header};
@@ -13,8 +15,6 @@ use net::dns::{Dns, Questions};
 use serde_json::{Value, json};
 
 use crate::cli::print_text;
-use crate::problem::Problem;
-use crate::system;
 
 pub use destination::{DestinationArguments, check_destination};
 
@@ -34,7 +34,7 @@ pub struct ClientArguments {
     #[arg(long, default_value = "", allow_hyphen_values = true)]
     mail_from: String,
     /// Ask this name server instead of the system's
-    #[arg(long, value_name = "ADDR:PORT", value_parser = crate::network::address_and_port)]
+    #[arg(long, value_name = "ADDR:PORT", value_parser = daemon::network::address_and_port)]
     resolver: Vec<SocketAddr>,
     /// The name of the host that takes the mail
     #[arg(long, default_value = "unknown")]
@@ -122,7 +122,7 @@ fn read_message(arguments: &MessageArguments) -> Result<Vec<u8>, Problem> {
     let name = arguments.file.display();
     let failed = |error: std::io::Error| {
         Problem::setup(
-            format!("can't read {name}: {}", crate::problem::io_words(&error)),
+            format!("can't read {name}: {}", daemon::problem::io_words(&error)),
             "name a file that holds one message, or - for standard input",
         )
     };

@@ -29,6 +29,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use budget::Budget;
+use daemon::control::{self, Handler, Refusal, Request};
+use daemon::descriptors;
+use daemon::files;
+use daemon::problem::Problem;
+use daemon::process::{self, Signals, Wanted};
+use daemon::trace::Trace;
 use deliver::Deliveries;
 use door::Door;
 use errands::Errands;
@@ -59,11 +65,6 @@ use tokio_util::task::TaskTracker;
 use visitor::Visitors;
 
 use crate::config::{self, EdgeConfig};
-use crate::control::{self, Handler, Refusal, Request};
-use crate::daemon::{self, Signals, Wanted};
-use crate::problem::Problem;
-use crate::trace::Trace;
-use crate::{descriptors, files};
 
 pub use homes::{anybody_sends, to_hex};
 pub use score::is_row as is_score_row;
@@ -96,7 +97,7 @@ pub async fn run(config_path: &Path) -> Result<(), Problem> {
     let mut signals = Signals::new()?;
     let control::Listening { socket, lock: _lock } = control::listen(&config.data).await?;
     let (edge, trace) = build(config, config_path, &key)?;
-    let smtp = daemon::listen(&edge.config.listen.smtp, "SMTP", "[listen] smtp in edge.toml")?;
+    let smtp = process::listen(&edge.config.listen.smtp, "SMTP", "[listen] smtp in edge.toml")?;
     let links = listen_links(&edge.config, &key).await?;
     let acceptor = edge.acceptor()?;
     for listener in smtp {
@@ -110,12 +111,12 @@ pub async fn run(config_path: &Path) -> Result<(), Problem> {
     tokio::spawn(save_greylist(Arc::clone(&edge.reception.greylist), edge.stop.clone()));
     trace.event(None, "started", format!("edge {}", edge.config.hostname));
     tracing::info!(hostname = %edge.config.hostname, homes = edge.homes.list().len(), "edge runs");
-    daemon::notify_ready();
+    process::notify_ready();
     while signals.next().await == Wanted::Reload {
         edge.reload().await;
     }
-    tracing::info!("edge stops: sessions may end within {} s", daemon::DRAIN_MAX.as_secs());
-    daemon::drain(&edge.sessions, &edge.stop).await;
+    tracing::info!("edge stops: sessions may end within {} s", process::DRAIN_MAX.as_secs());
+    process::drain(&edge.sessions, &edge.stop).await;
     let _ = tokio::time::timeout(Duration::from_secs(2), links).await;
     edge.reception.greylist.save();
     Ok(())
@@ -137,7 +138,7 @@ async fn watch_homes(edge: Arc<Edge>) {
             () = edge.stop.cancelled() => return,
             () = tokio::time::sleep(Watch::pause(limit)) => {}
         }
-        let now = crate::system::now();
+        let now = daemon::system::now();
         let here = edge.homes.list().into_iter().filter(|home| home.live().is_some());
         tokio::task::block_in_place(|| here.for_each(|home| home.was_here(now)));
         for away in watch.due(edge.homes.away(now, limit), now) {
@@ -241,12 +242,12 @@ fn certificate_problem(error: net::tls::TlsError) -> Problem {
 }
 
 async fn listen_links(config: &EdgeConfig, key: &LinkKey) -> Result<LinkListener, Problem> {
-    let has_ipv6 = daemon::has_ipv6();
+    let has_ipv6 = process::has_ipv6();
     let addresses: Vec<_> = config.listen.link.iter().copied().filter(|a| has_ipv6 || !a.is_ipv6()).collect();
     let opened = LinkListener::bind(&addresses, key, &[link::ALPN, link::ALPN_PAIRING]).await;
     opened.map_err(|error| match error {
         LinkTransportError::Listen { address, cause } => {
-            daemon::listen_problem(address, "the link", "[listen] link in edge.toml", &cause)
+            process::listen_problem(address, "the link", "[listen] link in edge.toml", &cause)
         }
         other => Problem::setup(other, "restore the key file, or set Edge up anew"),
     })
@@ -291,7 +292,7 @@ impl Edge {
     }
 
     fn status(&self) -> Value {
-        let now = crate::system::now();
+        let now = daemon::system::now();
         let mut status = json!({
             "role": "edge",
             "hostname": self.config.hostname,
@@ -317,7 +318,7 @@ impl Handler for Edge {
         if request.command == "status" {
             return Ok(self.status());
         }
-        let carry_out = || self.homes.command(&request.command, &request.arguments, crate::system::now());
+        let carry_out = || self.homes.command(&request.command, &request.arguments, daemon::system::now());
         tokio::task::block_in_place(carry_out).unwrap_or_else(|| {
             Err((
                 format!("Edge knows no command '{}'", request.command),

@@ -37,26 +37,14 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
-use mail::ItemId;
-use net::link_transport::Dialer;
-use net::tls::ServerIdentity;
-use serde_json::{Value, json};
-use spool::{RealDisk, Spool};
-use store::Store;
-use tokio::sync::Semaphore;
-use tokio::sync::mpsc::UnboundedReceiver;
-use tokio::task::JoinHandle;
-use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
-
-use crate::config::{self, HomeConfig};
-use crate::control::{self, Handler, Refusal, Request};
-use crate::daemon::{self, Signals, Wanted};
-use crate::problem::Problem;
-use crate::trace::Trace;
-use crate::{descriptors, files, system};
-
 use arrive::{Arrivals, Repeats, Unsealers};
+use daemon::control::{self, Handler, Refusal, Request};
+use daemon::descriptors;
+use daemon::files;
+use daemon::problem::Problem;
+use daemon::process::{self, Signals, Wanted};
+use daemon::system;
+use daemon::trace::Trace;
 use directory::Directory;
 use dkim::DomainKeys;
 use edges::{Edges, FromEdge};
@@ -66,15 +54,28 @@ use forward::{Forwarder, Srs};
 use keeper::{Keeper, Lmtp};
 use listeners::Ports;
 use logins::Logins;
+use mail::ItemId;
+use net::link_transport::Dialer;
+use net::tls::ServerIdentity;
 use notices::Notices;
 use quarantine::Quarantine;
 use queue::{Queue, QueueError};
 use return_path::Signer;
+use serde_json::{Value, json};
 use setup::Secrets;
 use smarthost::{Carriers, Smarthost};
 use snapshot::SnapshotSource;
+use spool::{RealDisk, Spool};
+use store::Store;
 use submit::Submit;
 use tls_reports::TlsReports;
+use tokio::sync::Semaphore;
+use tokio::sync::mpsc::UnboundedReceiver;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::config::{self, HomeConfig};
 
 /// Everything that is shared while Home runs.
 struct Home {
@@ -192,7 +193,7 @@ pub async fn run(config_path: &Path) -> Result<(), Problem> {
     tokio::spawn(control::serve(socket, Arc::clone(&home), home.stop.clone()));
     trace.event(None, "started", "home");
     tracing::info!(accounts = home.directory.accounts().len(), edges = home.config.edges.len(), "home runs");
-    daemon::notify_ready();
+    process::notify_ready();
     while signals.next().await == Wanted::Reload {
         home.reload();
     }
@@ -383,8 +384,8 @@ impl Home {
         links: JoinHandle<()>,
         dispatching: JoinHandle<Result<(), Problem>>,
     ) -> Result<(), Problem> {
-        tracing::info!("home stops: sessions may end within {} s", daemon::DRAIN_MAX.as_secs());
-        daemon::drain(&self.sessions, &self.stop).await;
+        tracing::info!("home stops: sessions may end within {} s", process::DRAIN_MAX.as_secs());
+        process::drain(&self.sessions, &self.stop).await;
         if let Some(filters) = &self.filters {
             filters.stop().await;
         }

@@ -11,9 +11,10 @@ mod postfix;
 
 use std::path::{Path, PathBuf};
 
+use daemon::files;
+use daemon::problem::Problem;
+
 use crate::config::{self, HomeConfig};
-use crate::files;
-use crate::problem::Problem;
 
 /// What an import makes.
 #[derive(Debug, Default)]

@@ -5,23 +5,12 @@
 mod check;
 mod cli;
 mod config;
-mod control;
-mod daemon;
-mod data_dir;
 mod demo;
-mod descriptors;
 mod edge;
-mod files;
 mod firewall;
 mod home;
 mod import;
-mod network;
-mod new_role;
-mod owner;
-mod problem;
 mod records;
-mod system;
-mod trace;
 
 use std::process::ExitCode;
 

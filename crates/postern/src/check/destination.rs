@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+use daemon::problem::Problem;
 use mail::{Domain, Outcome};
 use net::dns::Dns;
 use serde_json::{Value, json};
@@ -11,7 +12,6 @@ use tlspolicy::{Dane, Demand, Refusal};
 use super::{print_json, print_text, printable};
 use crate::config::{self, EdgeConfig};
 use crate::edge::route::{Destination, Heard, Located, Map};
-use crate::problem::Problem;
 
 /// Arguments of `check destination`.
 #[derive(Debug, Clone, clap::Args)]
@@ -22,7 +22,7 @@ pub struct DestinationArguments {
     #[arg(long)]
     config: Option<PathBuf>,
     /// Ask this name server instead of the configured ones
-    #[arg(long, value_name = "ADDR:PORT", value_parser = crate::network::address_and_port)]
+    #[arg(long, value_name = "ADDR:PORT", value_parser = daemon::network::address_and_port)]
     resolver: Vec<SocketAddr>,
     /// Print JSON
     #[arg(long)]

@@ -5,6 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use clap::ValueEnum;
+use daemon::problem::Problem;
+use daemon::process;
 use mail::Domain;
 use net::dns::{Dns, Questions};
 use serde_json::json;
@@ -13,10 +15,9 @@ use tokio::time::Instant;
 
 use super::{HOME_CONFIG, at_home, print};
 use crate::config::HomeConfig;
-use crate::problem::Problem;
+use crate::home;
 use crate::records::ask::{Found, State, ask};
 use crate::records::{self, Purpose, Wanted};
-use crate::{daemon, home};
 
 /// How long an operator waits for all answers together.
 const PATIENCE: Duration = Duration::from_secs(8);
@@ -38,7 +39,7 @@ pub struct DnsArguments {
     #[arg(long)]
     json: bool,
     /// Ask this name server instead of the system's
-    #[arg(long, value_name = "ADDR:PORT", value_parser = crate::network::address_and_port)]
+    #[arg(long, value_name = "ADDR:PORT", value_parser = daemon::network::address_and_port)]
     resolver: Vec<SocketAddr>,
     /// The configuration file of Home
     #[arg(long, default_value = HOME_CONFIG)]
@@ -57,7 +58,7 @@ enum Format {
 
 /// Carries it out.
 pub fn run(arguments: &DnsArguments) -> Result<(), Problem> {
-    at_home(&arguments.config, |config| daemon::block_on(show(config.clone(), arguments))?)
+    at_home(&arguments.config, |config| process::block_on(show(config.clone(), arguments))?)
 }
 
 async fn show(mut config: HomeConfig, arguments: &DnsArguments) -> Result<(), Problem> {

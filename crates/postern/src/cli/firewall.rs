@@ -5,6 +5,8 @@ use std::path::PathBuf;
 use std::str::FromStr;
 
 use clap::{Subcommand, ValueEnum};
+use daemon::network::Network;
+use daemon::problem::Problem;
 use net::endpoint::Endpoint;
 
 use super::{EDGE_CONFIG, HOME_CONFIG, Output, print};
@@ -12,8 +14,6 @@ use crate::config::{self, EdgeConfig, HomeConfig};
 use crate::edge::anybody_sends;
 use crate::firewall::tunnel::{Tunnel, not_on_a_wire};
 use crate::firewall::{self, PostfixHome, Sending, Surroundings, Wishes, apply, host};
-use crate::network::Network;
-use crate::problem::Problem;
 
 /// Networks that houses have.
 const PRIVATE: [&str; 5] = ["10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "fd00::/8", "fe80::/10"];
@@ -72,7 +72,7 @@ pub struct HomeArguments {
     #[arg(long, default_value_t = 4465, value_parser = clap::value_parser!(u16).range(1..))]
     port: u16,
     /// With --home postfix: the smarthost, such as 192.0.2.7:465; without one no mail leaves this host
-    #[arg(long, value_name = "ADDRESS:PORT", value_parser = crate::network::address_and_port)]
+    #[arg(long, value_name = "ADDRESS:PORT", value_parser = daemon::network::address_and_port)]
     smarthost: Vec<SocketAddr>,
     /// The configuration file; --home postfix reads none
     #[arg(long, default_value = HOME_CONFIG)]

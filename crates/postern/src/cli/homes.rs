@@ -3,13 +3,13 @@
 use std::path::PathBuf;
 
 use clap::Subcommand;
+use daemon::control::{self, Request};
+use daemon::problem::Problem;
+use daemon::process;
 use mail::Domain;
 
 use super::{EDGE_CONFIG, print};
 use crate::config::{self, EdgeConfig};
-use crate::control::{self, Request};
-use crate::daemon;
-use crate::problem::Problem;
 
 #[derive(Debug, Clone, clap::Args)]
 pub struct OfEdge {
@@ -60,7 +60,7 @@ pub fn run(command: HomesCommand) -> Result<(), Problem> {
         HomesCommand::Remove { home, of } => (Request::new("homes remove", [&home]), of),
     };
     let config: EdgeConfig = config::load(&of.config)?;
-    let value = daemon::block_on(control::demand(&config.data, &request))??;
+    let value = process::block_on(control::demand(&config.data, &request))??;
     print::value(&value, of.json);
     Ok(())
 }

@@ -1,13 +1,14 @@
 //! `postern user` and `postern alias`: who has a mailbox here, and which addresses lead where.
 
 use clap::Subcommand;
+use daemon::control::Request;
+use daemon::problem::{self, Problem};
+use daemon::process;
 use mail::Address;
 use serde_json::{Value, json};
 
 use super::{Common, at_home, print};
-use crate::control::Request;
-use crate::problem::{self, Problem};
-use crate::{daemon, home};
+use crate::home;
 
 #[derive(Debug, Subcommand)]
 pub enum UserCommand {
@@ -127,7 +128,7 @@ pub fn alias(command: AliasCommand) -> Result<(), Problem> {
 fn is_account(address: &str, common: &Common) -> Result<bool, Problem> {
     let request = Request::new("user list", []);
     let users =
-        at_home(&common.config, |config| daemon::block_on(home::accounts::command(config, &request))?)?;
+        at_home(&common.config, |config| process::block_on(home::accounts::command(config, &request))?)?;
     let Ok(address) = Address::parse(address) else { return Ok(false) };
     let is_same = |user: &Value| {
         let listed = user["address"].as_str().and_then(|listed| Address::parse(listed).ok());
@@ -138,7 +139,7 @@ fn is_account(address: &str, common: &Common) -> Result<bool, Problem> {
 
 fn directory_command(request: &Request, common: &Common) -> Result<(), Problem> {
     let value =
-        at_home(&common.config, |config| daemon::block_on(home::accounts::command(config, request))?)?;
+        at_home(&common.config, |config| process::block_on(home::accounts::command(config, request))?)?;
     print::value(&value, common.json);
     Ok(())
 }

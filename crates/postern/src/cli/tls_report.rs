@@ -1,10 +1,10 @@
 //! `postern tls-report`: what other domains are told of TLS with their mail hosts.
 
 use clap::Subcommand;
+use daemon::control::Request;
+use daemon::problem::Problem;
 
 use super::{Common, ask_home, print};
-use crate::control::Request;
-use crate::problem::Problem;
 
 #[derive(Debug, Subcommand)]
 pub enum TlsReportCommand {

@@ -3,10 +3,9 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+use daemon::network::Network;
 use net::home_tls::Fingerprint;
 use serde::{Deserialize, Deserializer, de};
-
-use crate::network::Network;
 
 /// Certificates that are let in.
 const FINGERPRINTS_MAX: usize = 16;

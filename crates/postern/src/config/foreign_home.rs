@@ -31,7 +31,7 @@ pub struct ForeignHomeConfig {
     /// Where it takes it, with TLS from the first octet: `HOST` or `HOST:PORT`. Default: port 465.
     pub address: String,
     /// SHA-256 of the certificate that it has.
-    #[serde(default, deserialize_with = "super::units::parsed")]
+    #[serde(default, deserialize_with = "daemon::config::parsed")]
     pub fingerprint: Option<Fingerprint>,
     /// Or the name that its certificate is for. Default: the host of `address`.
     #[serde(default)]

@@ -7,6 +7,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
+use daemon::trace::Trace;
 use link::{Attempt, AttemptState, Frame, Outcomes, ReceiveWindow};
 use mail::{EnhancedCode, ItemId, Outcome, Reply, Why};
 use net::link_session::{FrameSender, LinkFault};
@@ -17,7 +18,6 @@ use super::feed::Feed;
 use super::greylist::Greylist;
 use super::homes::{Home, Homes};
 use super::lane::{Ended, Job, Lanes};
-use crate::trace::Trace;
 
 /// Attempts of one home under way at one time; more are put off. Home keeps far below it.
 const ATTEMPTS_MAX: usize = 2000;
@@ -78,7 +78,7 @@ impl Deliveries {
     /// Whoever a user writes to may answer. Notifications make nobody known.
     fn remember_correspondents(&self, attempt: &Attempt) {
         if attempt.envelope.reverse_path.address().is_some() {
-            let now = crate::system::now().as_secs();
+            let now = daemon::system::now().as_secs();
             attempt.envelope.recipients.iter().for_each(|to| self.greylist.wrote_to(&to.address, now));
         }
     }

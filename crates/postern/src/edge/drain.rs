@@ -142,7 +142,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let homes = Homes::open(&dir.path().join("homes"), 1 << 30).unwrap();
         let home = homes.pair([7; 32], &super::super::homes::Grant::Free, &[], mail::UnixTime(1)).unwrap();
-        let item = crate::system::new_item_id();
+        let item = daemon::system::new_item_id();
         done(|done| home.sealed.append(item, Vec::new(), vec![b"sealed".to_vec().into()], done)).await;
         let listed = home.sealed.list(None, 1).pop().unwrap();
         done(|done| home.sealed.remove(item, done)).await;

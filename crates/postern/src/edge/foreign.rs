@@ -15,6 +15,11 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use daemon::files;
+use daemon::problem::Problem;
+use daemon::trace::Trace;
+use known::Known;
+use line::Line;
 use link::Open;
 use mail::{Address, Domain, Reply, ReversePath};
 use net::home_tls::{ClientIdentity, KnownBy};
@@ -25,12 +30,6 @@ use smtp::client::{Login, Settings};
 
 use super::budget::Budget;
 use crate::config::{EdgeConfig, ForeignHomeConfig};
-use crate::files;
-use crate::problem::Problem;
-use crate::trace::Trace;
-
-use known::Known;
-use line::Line;
 pub use passage::Passage;
 
 /// What messages to all of them share.

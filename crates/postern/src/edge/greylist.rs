@@ -9,13 +9,12 @@ use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
+use daemon::files;
+use daemon::problem::Problem;
 use mail::{Address, ReversePath};
 use net::port_places::{Standing, network};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
-
-use crate::files;
-use crate::problem::Problem;
 
 /// So long a client has to wait, in seconds.
 pub const WAIT_SECONDS: u64 = 300;
@@ -117,7 +116,7 @@ impl Greylist {
         let mut kept: Kept = files::read_json(&path)?.unwrap_or_default();
         if kept.key == Mark::default() {
             let random =
-                [crate::system::random_u64().to_be_bytes(), crate::system::random_u64().to_be_bytes()];
+                [daemon::system::random_u64().to_be_bytes(), daemon::system::random_u64().to_be_bytes()];
             kept.key.copy_from_slice(&random.concat());
         }
         Ok(Self { path, kept: Mutex::new(kept) })

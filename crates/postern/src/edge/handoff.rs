@@ -11,6 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
+use daemon::trace::Trace;
 use link::{Away, BODY_FRAME_MAX, Frame, Open};
 use mail::{ItemId, Reply, Verdict};
 use net::link_session::live::{LinkDown, LiveItem, Stopped};
@@ -22,7 +23,6 @@ use tokio::sync::{Semaphore, oneshot};
 use super::budget::{Budget, NoRoom, Room};
 use super::draft::SealedDraft;
 use super::homes::{Home, Kept};
-use crate::trace::Trace;
 
 /// Octets of a message that are kept in memory; a larger one goes to a draft, which needs as much for its
 /// buffers, so that no more memory is asked for.
@@ -457,7 +457,7 @@ mod tests {
             let envelope =
                 serde_json::from_str(r#"{"reverse_path":"","recipients":[{"address":"b@c.org"}]}"#);
             let open = Open {
-                item: crate::system::new_item_id(),
+                item: daemon::system::new_item_id(),
                 accepted: mail::UnixTime(1),
                 envelope: envelope.unwrap(),
             };

@@ -10,14 +10,14 @@ use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
 
+use daemon::files;
+use daemon::problem::Problem;
 use link::{SERVED_DOMAINS_MAX, Served, ServedDomain, ServedDomains, Snapshot};
 use mail::{Domain, UnixTime};
 use tokio::sync::watch;
 
 use self::domains::Domains;
 use self::home::Pin;
-use crate::files;
-use crate::problem::Problem;
 
 pub use self::away::{Away, Watch};
 pub use self::domains::Grant;
@@ -86,7 +86,7 @@ impl Homes {
     /// Says which of a home's domains it does not get, if any, and what to do.
     pub fn warn_of_withheld(&self, home: &Home) {
         self.warn_of_foreign(home);
-        for domain in self.served(home, &home.claims(), crate::system::now()).withheld() {
+        for domain in self.served(home, &home.claims(), daemon::system::now()).withheld() {
             match &domain.served {
                 Served::Elsewhere { home: holder, .. } if holder != FOREIGN_HOME => tracing::warn!(
                     home = %home.name,

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use daemon::system;
 use link::notification;
 use mail::header_section::{self, Gathered};
 use mail::{Envelope, Reply, Sign, Verdict};
@@ -20,7 +21,6 @@ use self::decision::Rules;
 use super::score::Table;
 use super::visitor::{Visitor, Visitors};
 use crate::config::PolicyConfig;
-use crate::system;
 
 /// How long all questions of one message may take together; what is not answered by then counts as no answer
 /// (RFC 7208 section 4.6.4 asks for at least 20 s).

@@ -10,6 +10,9 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use daemon::files;
+use daemon::problem::Problem;
+use daemon::system;
 use link::{
     Accepts, Frame, PairingCode, PairingRequest, PairingResult, Proof, SERVED_AT_PAIRING_MAX, Served,
     ServedDomains,
@@ -26,8 +29,6 @@ use tokio_util::sync::CancellationToken;
 use self::tries::Tries;
 use super::homes::{Grant, Homes};
 use super::session::key_name;
-use crate::problem::Problem;
-use crate::{files, system};
 
 /// Seconds for which a code is good.
 pub const CODE_SECS: u64 = 3600;

@@ -9,6 +9,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use daemon::system;
+use daemon::trace::Trace;
 use link::Open;
 use link::notification::{self, Form, Known, NO_SUCH_RECIPIENT, Sender};
 use mail::header_section;
@@ -30,8 +32,6 @@ use super::incoming::{Incoming, Target};
 use super::judge::{self, Circumstances, Examination, Judgement, Judges, Taken};
 use super::score;
 use super::visitor::{self, Visitor};
-use crate::system;
-use crate::trace::Trace;
 
 /// Unknown recipients of a session after which its replies come slowly (tarpitting).
 const UNKNOWN_BEFORE_DELAY: u32 = 3;

@@ -17,6 +17,7 @@ mod trial;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
+use daemon::problem::Problem;
 use link::Attempt;
 use mail::{Domain, EnhancedCode, Outcome};
 use net::happy_eyeballs;
@@ -27,12 +28,10 @@ use smtp::client::{Misfit, Settings, Transaction};
 use tlspolicy::report::Results;
 use tlspolicy::{Demand, Refusal};
 use tokio::sync::OwnedSemaphorePermit;
+use trial::{Ends, Trial};
 
 use super::homes::Homes;
 use crate::config::EdgeConfig;
-use crate::problem::Problem;
-
-use trial::{Ends, Trial};
 
 pub use map::{Destination, Located, Map};
 pub use policies::Heard;

@@ -49,7 +49,7 @@ pub async fn serve(mut stream: LinkStream, home: Arc<Home>, context: LinkContext
     if home.connect(Arc::clone(&live)) {
         context.deliveries.link_lost(&home);
     }
-    tokio::task::block_in_place(|| home.was_here(crate::system::now()));
+    tokio::task::block_in_place(|| home.was_here(daemon::system::now()));
     // Home's address stays out of the log: nothing on Edge is to tell where Home is.
     tracing::info!(home = %home.name, transport = transport.as_str(), "link up");
     context.deliveries.repeat_outcomes(&home, &frames);
@@ -75,7 +75,7 @@ pub async fn serve(mut stream: LinkStream, home: Arc<Home>, context: LinkContext
     };
     if home.disconnect(&live) {
         home.unheard.unlinked();
-        tokio::task::block_in_place(|| home.was_here(crate::system::now()));
+        tokio::task::block_in_place(|| home.was_here(daemon::system::now()));
         context.deliveries.link_lost(&home);
     }
     tasks.shutdown().await;
@@ -180,7 +180,7 @@ async fn send_served(home: Arc<Home>, homes: Arc<Homes>, frames: FrameSender) {
     loop {
         decisions.borrow_and_update();
         let claims = home.claims();
-        let served = homes.served(&home, &claims, crate::system::now());
+        let served = homes.served(&home, &claims, daemon::system::now());
         let whose: Vec<_> =
             served.domains.iter().map(|domain| (domain.domain.clone(), domain.served.whose())).collect();
         // A first snapshot comes before there is anything to tell; when another home was here last is no news.

@@ -4,6 +4,11 @@ use std::io::IsTerminal as _;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
+use daemon::files;
+use daemon::new_role::NewRole;
+use daemon::owner;
+use daemon::problem::Problem;
+use daemon::process;
 use mail::Domain;
 use net::link_key::LinkKey;
 use serde_json::json;
@@ -11,9 +16,6 @@ use serde_json::json;
 use super::{homes, pairing};
 use crate::cli::print_value;
 use crate::config::{self, EdgeConfig};
-use crate::new_role::NewRole;
-use crate::problem::Problem;
-use crate::{daemon, files, owner};
 
 /// What `postern edge setup` is told.
 #[derive(Debug, Clone, clap::Args)]
@@ -28,16 +30,16 @@ pub struct SetupArguments {
     #[arg(long, default_value = "/var/lib/postern/edge")]
     pub data: PathBuf,
     /// Address for SMTP (default: port 25 on every address)
-    #[arg(long, value_name = "ADDR:PORT", value_parser = crate::network::address_and_port)]
+    #[arg(long, value_name = "ADDR:PORT", value_parser = daemon::network::address_and_port)]
     pub smtp: Vec<SocketAddr>,
     /// Address for the link, UDP and TCP (default: port 443 on every address)
-    #[arg(long, value_name = "ADDR:PORT", value_parser = crate::network::address_and_port)]
+    #[arg(long, value_name = "ADDR:PORT", value_parser = daemon::network::address_and_port)]
     pub link: Vec<SocketAddr>,
     /// Where Home finds the link (default: the host name and the link's port)
     #[arg(long, value_name = "HOST:PORT")]
     pub link_address: Option<String>,
     /// Name server to ask (default: those of the system)
-    #[arg(long, value_name = "ADDR:PORT", value_parser = crate::network::address_and_port)]
+    #[arg(long, value_name = "ADDR:PORT", value_parser = daemon::network::address_and_port)]
     pub dns: Vec<SocketAddr>,
     /// The user that the daemon runs as; made if he is not there (default for root: postern)
     #[arg(long, value_name = "NAME")]
@@ -71,7 +73,7 @@ pub fn setup(arguments: &SetupArguments) -> Result<(), Problem> {
     let code = role.as_owner(|| code_of(role.data(), &arguments.hostname, &[]))?;
     role.finish(&config_text(arguments))?;
     println!("Edge {} is set up: {}", arguments.hostname, config.display());
-    println!("Start it:  {}", daemon::how_to_start("edge", &config));
+    println!("Start it:  {}", process::how_to_start("edge", &config));
     println!();
     print_code(&code, &[]);
     Ok(())

@@ -7,6 +7,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use daemon::system;
 use mail::{Client, Domain, Sign};
 use mailauth::dns::{LookupError, Record, RecordType, Resolver, address_name};
 use net::dns::Questions;
@@ -14,7 +15,6 @@ use tokio_util::task::AbortOnDropHandle;
 
 use super::lists::Lists;
 use super::score::Table;
-use crate::system;
 
 /// How long a recipient waits for them at most.
 const PATIENCE: Duration = Duration::from_secs(6);

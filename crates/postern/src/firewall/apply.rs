@@ -12,10 +12,11 @@ use std::os::unix::process::CommandExt as _;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
+use daemon::files;
+use daemon::problem::Problem;
+use daemon::system::random_u64;
+
 use self::waiting::WaitingRoom;
-use crate::files;
-use crate::problem::Problem;
-use crate::system::random_u64;
 
 /// Takes the table away, if it is there.
 const NO_TABLE: &str = "table inet postern\ndelete table inet postern\n";

@@ -2,8 +2,9 @@
 
 use std::process::{Command, Stdio};
 
+use daemon::network::Network;
+
 use super::tunnel;
-use crate::network::Network;
 
 /// The networks that this host is in by a wire; `None` when nobody can say, for want of `ip` for example.
 pub fn wired() -> Option<Vec<Network>> {

@@ -7,9 +7,8 @@ use std::fmt;
 use std::net::IpAddr;
 use std::str::FromStr;
 
+use daemon::network::Network;
 use serde::Deserialize;
-
-use crate::network::Network;
 
 /// Networks that houses and tunnels have, and the internet has not.
 const PRIVATE: [&str; 6] =

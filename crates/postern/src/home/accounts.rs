@@ -3,20 +3,21 @@
 //! The mailbox of an account that is removed is set aside, and nobody has it until the operator says so. A name is
 //! never in the directory while another's mailbox lies under it: the mailbox is made or brought back first.
 
+use daemon::control::{self, Refusal, Request};
+use daemon::data_dir;
+use daemon::problem::Problem;
+use daemon::system;
 use mail::Address;
 use serde_json::{Value, json};
 use store::{SetAside, Store, StoreError};
 
 use super::directory::{AccountId, Directory, Past};
 use crate::config::HomeConfig;
-use crate::control::{self, Refusal, Request};
-use crate::problem::Problem;
-use crate::{data_dir, system};
 
 /// Opens the mailboxes; an account that the directory has and the store has not gets its mailbox.
 pub fn open_store(config: &HomeConfig, directory: &Directory) -> Result<Store, Problem> {
     let dir = config.data.join("mailboxes");
-    crate::files::make_private_dir(&dir)?;
+    daemon::files::make_private_dir(&dir)?;
     let store = Store::open(&dir, store::Options::default()).map_err(|error| store_problem(&error))?;
     for (account, _) in directory.accounts() {
         if !store.has_account(account.as_str()) {

@@ -37,8 +37,8 @@ use super::filters::Filters;
 use super::forward::Forwarder;
 use super::keeper::Keeper;
 use super::quarantine::Quarantine;
-use crate::system;
-use crate::trace::Trace;
+use daemon::system;
+use daemon::trace::Trace;
 use net::link_session::{FrameSender, LinkFault};
 use seal::UnsealWith;
 

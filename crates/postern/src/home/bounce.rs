@@ -4,6 +4,7 @@
 //! told by [`super::forward`]. Its id is derived from the
 //! original's: the same report written again after a crash is dropped by the store.
 
+use daemon::system;
 use mail::dsn::{Action, Original, Report, ReportedRecipient};
 use mail::{Address, Domain, EnhancedCode, ItemId, Notify, Outcome, Ret, UnixTime};
 use store::StoreError;
@@ -11,7 +12,6 @@ use store::StoreError;
 use super::dispatch::{LocalMessage, Octets};
 use super::keeper::{Failure, Keeper};
 use super::queue::{QueueState, QueuedRecipient, RecipientState, Submitted, derived_id};
-use crate::system;
 
 /// Longest message that a report carries whole when the sender asked for that (`RET=FULL`).
 const FULL_OCTETS_MAX: u64 = 256 * 1024;

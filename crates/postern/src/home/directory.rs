@@ -20,8 +20,8 @@ use tokio::sync::watch;
 use crate::config::{HomeConfig, Switch};
 use crate::home::passes::{Pass, Passes};
 use crate::home::password;
-use crate::problem::Problem;
-use crate::system;
+use daemon::problem::Problem;
+use daemon::system;
 
 /// Aliases that lead to aliases are followed this far.
 const ALIAS_DEPTH_MAX: usize = 8;

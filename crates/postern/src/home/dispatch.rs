@@ -41,9 +41,9 @@ use super::forward::Forwarder;
 use super::keeper::Keeper;
 use super::queue::{Command, Queue, QueueError, QueueState, Turn};
 use crate::config::{QueueConfig, SendingConfig};
-use crate::problem::Problem;
-use crate::system;
-use crate::trace::Trace;
+use daemon::problem::Problem;
+use daemon::system;
+use daemon::trace::Trace;
 
 /// Items whose records are read at one time at start.
 const START_STEP: usize = 1000;

@@ -12,12 +12,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use daemon::files;
+use daemon::problem::Problem;
 use mail::{Domain, UnixTime};
 use mailauth::dkim::sign::{self, KeyKind, SignError, SigningKey};
 use serde::{Deserialize, Serialize};
-
-use crate::files;
-use crate::problem::Problem;
 
 pub use command::{answer, command, status};
 use rotation::{Key, Rotation, RotationError};

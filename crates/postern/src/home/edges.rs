@@ -25,7 +25,7 @@ pub use self::served::withheld_words;
 use super::arrive::{Arrivals, LinkArrivals};
 use super::snapshot::SnapshotSource;
 use crate::config::EdgePin;
-use crate::system;
+use daemon::system;
 use net::link_session::live::Live;
 use net::link_session::{self, FrameReader, FrameSender, LinkFault, PING_AFTER, Silence};
 

@@ -16,6 +16,8 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use daemon::problem::Problem;
+use daemon::trace::Trace;
 use mail::{Envelope, ItemId};
 use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
@@ -23,8 +25,6 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::config::{Direction, FilterConfig, FilterKind, OnFailure};
-use crate::problem::Problem;
-use crate::trace::Trace;
 
 pub(crate) use contents::Contents;
 pub(crate) use edit::rewrite;

@@ -12,6 +12,9 @@ use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
+use daemon::files;
+use daemon::problem::Problem;
+use daemon::system;
 use link::Snapshot;
 use link::notification::{self, Known, Sender};
 use mail::{Address, Client, Domain, Envelope, Recipient, Reply};
@@ -29,8 +32,6 @@ use super::arrive::Arrivals;
 use super::logins::{Client as Caller, Logins, Refused};
 use super::snapshot::SnapshotSource;
 use crate::config::ForeignEdgeConfig;
-use crate::problem::Problem;
-use crate::{files, system};
 
 /// From which the key of its snapshot's hashes is derived; nobody else ever sees that snapshot.
 const SNAPSHOT_NAME: &str = "foreign edge";

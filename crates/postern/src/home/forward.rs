@@ -17,6 +17,9 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
+use daemon::problem::Problem;
+use daemon::system;
+use daemon::trace::Trace;
 use mail::require_tls;
 use mail::{Address, Envelope, ItemId, Recipient, Verdict};
 use mailauth::dkim::FinishedHashes;
@@ -32,9 +35,6 @@ use super::outgoing_header;
 use super::queue::{Content, Forwarded, Queue, QueueState, derived_id, readdressed};
 use super::remembered::Remembered;
 use crate::config::Switch;
-use crate::problem::Problem;
-use crate::system;
-use crate::trace::Trace;
 
 pub use fields::loops;
 pub use srs::Srs;

@@ -2,6 +2,9 @@
 
 use std::sync::Arc;
 
+use daemon::problem::Problem;
+use daemon::process;
+use daemon::system;
 use net::port_places::Places;
 use net::smtp_server::Port;
 use net::tls::TlsAcceptor;
@@ -15,8 +18,6 @@ use super::mailboxes::Accounts;
 use super::service::{Accepting, ForeignEdgeService, ImapService, Serve, SubmissionService};
 use super::submit::Submit;
 use crate::config::{HomeConfig, HomeLimits};
-use crate::problem::Problem;
-use crate::{daemon, system};
 
 /// The places of each port.
 pub(super) struct Ports {
@@ -74,7 +75,7 @@ impl Home {
             append_octets_max: self.config.limits.message.0,
             service,
         };
-        let listeners = daemon::listen(&self.config.listen.imap, "IMAP", "[listen] imap in home.toml")?;
+        let listeners = process::listen(&self.config.listen.imap, "IMAP", "[listen] imap in home.toml")?;
         self.accept(listeners, &Arc::new(imap), &self.ports.imap);
         Ok(())
     }
@@ -96,7 +97,7 @@ impl Home {
             stop: self.stop.clone(),
         };
         let key = "[foreign_edge] listen in home.toml";
-        let listeners = daemon::listen(&config.listen, "the foreign edge", key)?;
+        let listeners = process::listen(&config.listen, "the foreign edge", key)?;
         self.accept(listeners, &Arc::new(ForeignEdgeService { port, edge }), &self.ports.foreign_edge);
         Ok(())
     }
@@ -112,7 +113,7 @@ impl Home {
             stop: self.stop.clone(),
         };
         let key = "[listen] submission in home.toml";
-        let listeners = daemon::listen(&self.config.listen.submission, "submission", key)?;
+        let listeners = process::listen(&self.config.listen.submission, "submission", key)?;
         self.accept(listeners, &Arc::new(SubmissionService { port, submit }), &self.ports.submission);
         Ok(())
     }

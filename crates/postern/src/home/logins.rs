@@ -12,6 +12,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use daemon::system;
 use mail::Address;
 use net::port_places::{Standing, network};
 use serde_json::{Value, json};
@@ -24,7 +25,6 @@ use self::guard::{Attempt, Guard, Name, Ruling, Ticket};
 use self::turns::Rank;
 use super::directory::Directory;
 use super::passes::Pass;
-use crate::system;
 
 /// Passwords that are checked at one time: a check takes 7 MiB and some hundredths of a second of a processor.
 const CHECKS_AT_ONE_TIME: usize = 1;

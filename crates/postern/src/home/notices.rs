@@ -1,11 +1,11 @@
 //! Notices to the operator: messages in the postmaster's INBOX, for what he should know and would not look for.
 
+use daemon::system;
 use mail::{Domain, ReversePath, UnixTime};
 
 use super::directory::Directory;
 use super::dispatch::{LocalMessage, Octets};
 use super::keeper::Keeper;
-use crate::system;
 
 /// Writes notices.
 #[derive(Clone)]

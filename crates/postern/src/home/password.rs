@@ -4,8 +4,7 @@
 
 use argon2::password_hash::phc::PasswordHash;
 use argon2::{Algorithm, Argon2, Params, PasswordHasher as _, PasswordVerifier as _, Version};
-
-use crate::problem::Problem;
+use daemon::problem::Problem;
 
 /// OWASP's Password Storage Cheat Sheet names 7 MiB and five passes as good as 19 MiB and two: see
 /// docs/adr/0006-memory.md.

@@ -11,15 +11,14 @@ mod tests;
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use daemon::control::Refusal;
+use daemon::problem::Problem;
+use daemon::trace::Trace;
 use mail::{ItemId, UnixTime};
 use rusqlite::{Connection, OptionalExtension as _, Row, params};
 use serde_json::{Value, json};
 use store::{Expunge, MailboxId, Reader, Store};
 use tokio::runtime::Handle;
-
-use crate::control::Refusal;
-use crate::problem::Problem;
-use crate::trace::Trace;
 
 use super::directory::Directory;
 use super::forward::Forwarder;

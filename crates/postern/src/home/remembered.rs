@@ -3,10 +3,9 @@
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use daemon::problem::Problem;
 use mail::{ItemId, UnixTime};
 use rusqlite::Connection;
-
-use crate::problem::Problem;
 
 /// How long they are remembered, in seconds. Edge hands in again what was not answered, as soon as the link is up:
 /// no home is away for longer than this.

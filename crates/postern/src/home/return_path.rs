@@ -7,14 +7,15 @@
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use daemon::files;
+use daemon::problem::Problem;
+use daemon::system;
 use link::{RecipientKey, ReturnPathKey, ReturnPaths};
 use mail::{Address, ReversePath, UnixTime};
 use serde::{Deserialize, Serialize};
 
 use super::directory::Directory;
 use crate::config::{HomeConfig, Switch};
-use crate::problem::Problem;
-use crate::{files, system};
 
 /// The file in the data directory.
 const FILE: &str = "return-path.json";

@@ -4,6 +4,7 @@ use std::future::Future;
 use std::io;
 use std::sync::Arc;
 
+use daemon::system;
 use imap::{BackendError, Credentials};
 use net::patience::{Patience, Pressure};
 use net::port_places::{Place, Places, SeldomTold};
@@ -18,7 +19,6 @@ use super::logins::{Client, Logins, Refused};
 use super::mailboxes::{Accounts, Mailboxes};
 use super::passes::Pass;
 use super::submit::Submit;
-use crate::system;
 
 /// What a port does with a connection.
 pub trait Serve: Send + Sync + 'static {

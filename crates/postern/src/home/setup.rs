@@ -4,6 +4,11 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use daemon::files;
+use daemon::new_role::NewRole;
+use daemon::problem::Problem;
+use daemon::process;
+use daemon::system;
 use link::{Accepts, Frame, PairingCode, PairingRequest, PairingResult, Proof, ServedDomains};
 use mail::Domain;
 use net::link_key::LinkKey;
@@ -15,9 +20,6 @@ use super::dkim::DomainKeys;
 use super::edges::withheld_words;
 use crate::config::{self, Checked as _, HomeConfig};
 use crate::edge::to_hex;
-use crate::new_role::NewRole;
-use crate::problem::Problem;
-use crate::{daemon, files, system};
 
 /// How long Edge may take to answer a pairing request.
 const ANSWER_PATIENCE: Duration = Duration::from_secs(20);
@@ -37,10 +39,10 @@ pub struct SetupArguments {
     #[arg(long, default_value = "/var/lib/postern/home")]
     pub data: PathBuf,
     /// Address for users' outgoing mail, TLS (default: port 465 on every address)
-    #[arg(long, value_name = "ADDR:PORT", value_parser = crate::network::address_and_port)]
+    #[arg(long, value_name = "ADDR:PORT", value_parser = daemon::network::address_and_port)]
     pub submission: Vec<SocketAddr>,
     /// Address for users' mailboxes, TLS (default: port 993 on every address)
-    #[arg(long, value_name = "ADDR:PORT", value_parser = crate::network::address_and_port)]
+    #[arg(long, value_name = "ADDR:PORT", value_parser = daemon::network::address_and_port)]
     pub imap: Vec<SocketAddr>,
     /// Whether users may send to the world: off until the edge's address is fit for it
     #[arg(long, default_value = "off", value_parser = ["off", "on"])]
@@ -128,7 +130,7 @@ pub fn setup(arguments: &SetupArguments) -> Result<(), Problem> {
     println!("{done} Configuration: {}", config.display());
     println!("Add a user:  postern user add you@{} --config {}", first(&arguments.domain), config.display());
     println!("DNS records: postern dns --config {}", config.display());
-    println!("Start it:    {}", daemon::how_to_start("home", &config));
+    println!("Start it:    {}", process::how_to_start("home", &config));
     Ok(())
 }
 
@@ -138,7 +140,7 @@ fn pair_until_interrupted(
     key: &LinkKey,
     domains: &[Domain],
 ) -> Result<(String, Option<ServedDomains>), Problem> {
-    daemon::block_on(async {
+    process::block_on(async {
         tokio::select! {
             paired = pair_with(code, key, domains) => paired,
             _ = tokio::signal::ctrl_c() => Err(Problem::failed("stopped before the edge had answered", "")),

@@ -11,6 +11,7 @@ use std::collections::HashSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
+use daemon::problem::Problem;
 use link::{Attempt, AttemptState, BODY_FRAME_MAX, Outcomes};
 use mail::ItemId;
 use net::smtp_client::{BodyLost, BodySource};
@@ -23,7 +24,6 @@ use super::dispatch::Outbound;
 use super::edges::{Edges, FromEdge};
 use super::reused::Body;
 use crate::config::SmarthostConfig;
-use crate::problem::Problem;
 
 /// Cloning shares it.
 #[derive(Clone)]

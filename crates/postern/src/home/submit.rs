@@ -12,6 +12,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use daemon::system;
+use daemon::trace::Trace;
 use link::{Event, Role};
 use mail::require_tls;
 use mail::{Client, Envelope, Recipient, Reply, ReversePath};
@@ -35,8 +37,6 @@ use super::own_host;
 use super::passes::Pass;
 use super::queue::{Queue, QueueError, QueueState};
 use crate::config::{OnLeak, Switch};
-use crate::system;
-use crate::trace::Trace;
 
 /// The port's name in the log; fail2ban reads it.
 pub const SERVICE: &str = "submission";

@@ -16,6 +16,10 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use daemon::control::Refusal;
+use daemon::problem::Problem;
+use daemon::system;
+use daemon::trace::Trace;
 use link::{Errand, ErrandResult};
 use mail::{Domain, UnixTime};
 use serde_json::{Value, json};
@@ -29,10 +33,6 @@ use super::dkim::DomainKeys;
 use super::edges::NoEdge;
 use super::queue::Queue;
 use crate::config::{HomeConfig, Switch};
-use crate::control::Refusal;
-use crate::problem::Problem;
-use crate::system;
-use crate::trace::Trace;
 
 /// How long counts may be in memory only. A crash loses them; at midnight so much may count for the next day.
 const WRITTEN_EVERY: Duration = Duration::from_secs(5);

@@ -3,13 +3,13 @@
 
 use std::net::IpAddr;
 
+use daemon::system;
 use mailauth::dkim::sign;
 use mailauth::dns::{LookupError, Record, RecordType, Resolver};
 use mailauth::spf::{self, SpfResult};
 use serde::Serialize;
 
 use super::{Purpose, Wanted};
-use crate::system;
 
 /// Records at one name that are shown.
 const SHOWN_MAX: usize = 10;

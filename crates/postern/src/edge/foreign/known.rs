@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use daemon::problem::Problem;
 use link::notification::is_role;
 use mail::{Address, Outcome, Reply, ReversePath};
 use smtp::client::{Transaction, TransactionResult};
@@ -13,7 +14,6 @@ use super::answer::{self, Asked, Blame};
 use super::line::Line;
 use super::list::List;
 use crate::config::ForeignHomeConfig;
-use crate::problem::Problem;
 
 /// How long the home may take to answer; the sender waits.
 pub(super) const PATIENCE: Duration = Duration::from_secs(60);

@@ -5,11 +5,10 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
+use daemon::files;
+use daemon::problem::Problem;
 use mail::{Address, Domain};
 use tokio::time::Instant;
-
-use crate::files;
-use crate::problem::Problem;
 
 /// Lines that count.
 const ENTRIES_MAX: usize = 1_000_000;

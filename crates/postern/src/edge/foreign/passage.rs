@@ -262,7 +262,7 @@ mod tests {
     use super::*;
     use crate::config::ForeignHomeConfig;
     use crate::edge::budget::Budget;
-    use crate::trace::Trace;
+    use daemon::trace::Trace;
 
     /// A home that takes 8 MiB, and memory for so much.
     fn home(dir: &std::path::Path, memory: u64) -> Arc<ForeignHome> {

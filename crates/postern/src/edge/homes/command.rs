@@ -2,14 +2,14 @@
 
 use std::sync::Arc;
 
+use daemon::control::Refusal;
+use daemon::problem::Problem;
 use link::Served;
 use mail::{Domain, UnixTime};
 use serde_json::{Value, json};
 
 use super::home::{Home, Pin};
 use super::{Grant, Homes};
-use crate::control::Refusal;
-use crate::problem::Problem;
 
 /// Fewest digits of a home's key that name it.
 const NAME_DIGITS_MIN: usize = 4;

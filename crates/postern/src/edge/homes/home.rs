@@ -3,6 +3,9 @@
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
+use daemon::files;
+use daemon::problem::Problem;
+use daemon::trace::Unsent;
 use link::Snapshot;
 use mail::{Domain, UnixTime};
 use net::link_session::live::Live;
@@ -13,9 +16,6 @@ use tokio::sync::Notify;
 
 use super::domains::Grant;
 use super::unheard::Unheard;
-use crate::files;
-use crate::problem::Problem;
-use crate::trace::Unsent;
 
 /// A home's pin, as it rests on disk.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

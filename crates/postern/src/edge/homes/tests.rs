@@ -56,7 +56,7 @@ impl Edge {
         &self,
         command: &str,
         arguments: &[&str],
-    ) -> Result<serde_json::Value, crate::control::Refusal> {
+    ) -> Result<serde_json::Value, daemon::control::Refusal> {
         let arguments: Vec<String> = arguments.iter().map(ToString::to_string).collect();
         self.homes.command(command, &arguments, NOW).unwrap()
     }
@@ -65,7 +65,7 @@ impl Edge {
 fn seal(home: &Home) {
     let (sender, receiver) = std::sync::mpsc::channel();
     let done = Box::new(move |result| drop(sender.send(result)));
-    home.sealed.append(crate::system::new_item_id(), Vec::new(), vec![b"sealed".to_vec().into()], done);
+    home.sealed.append(daemon::system::new_item_id(), Vec::new(), vec![b"sealed".to_vec().into()], done);
     receiver.recv().unwrap().unwrap();
 }
 

@@ -4,6 +4,8 @@
 use std::net::SocketAddr;
 use std::path::Path;
 
+use daemon::problem::Problem;
+use daemon::system;
 use mail::{Domain, EnhancedCode, Outcome};
 use net::dns::{Alias, Dns, MailHost, MailHosts};
 use tlspolicy::{Dane, Demand, Refusal};
@@ -12,8 +14,6 @@ use super::names::Names;
 use super::own::OwnPlaces;
 use super::policies::{Heard, Policies};
 use crate::config::EdgeConfig;
-use crate::problem::Problem;
-use crate::system;
 
 /// What is asked about other domains.
 pub struct Map {

@@ -9,10 +9,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use daemon::problem::Problem;
 use net::dns::{Dns, Validation};
 
 use crate::config::EdgeConfig;
-use crate::problem::Problem;
 
 /// After so long name servers that were no good for DNSSEC are looked at again.
 const LOOKED_AGAIN_AFTER: Duration = Duration::from_secs(3600);

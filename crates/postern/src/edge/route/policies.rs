@@ -8,6 +8,9 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use daemon::files;
+use daemon::problem::Problem;
+use daemon::system;
 use mail::Domain;
 use mailauth::dns::{LookupError, texts};
 use net::dns::{Dns, Questions};
@@ -16,10 +19,6 @@ use net::tls::TlsConnector;
 use serde::{Deserialize, Serialize};
 use tlspolicy::mta_sts::{Mode, POLICY_OCTETS_MAX, Policy, record_id};
 use tlspolicy::report::ResultType;
-
-use crate::files;
-use crate::problem::Problem;
-use crate::system;
 
 /// How long fetching a policy may take (RFC 8461 section 3.3 suggests a minute).
 const FETCH_PATIENCE: Duration = Duration::from_secs(60);

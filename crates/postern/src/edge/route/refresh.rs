@@ -4,11 +4,11 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
+use daemon::system;
 use mail::Domain;
 use tokio_util::sync::CancellationToken;
 
 use super::map::Map;
-use crate::system;
 
 /// How often it is looked which policies are old.
 const ROUND_EVERY: Duration = Duration::from_secs(3600);

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use daemon::system;
 use net::mta_tls::Objection;
 use net::smtp_client::{self, Connection, OpenError};
 use net::tls::Hello;
@@ -11,7 +12,6 @@ use tokio::net::TcpStream;
 
 use super::Router;
 use super::trial::{self, Failure, Trial};
-use crate::system;
 
 impl Router {
     /// Begins the session, with no less TLS than is demanded. A failure beside it is one that nobody minds: then it is a

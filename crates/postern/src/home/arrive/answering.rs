@@ -2,6 +2,7 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use daemon::system;
 use mail::{EnhancedCode, ItemId, Reply, Why};
 use store::{Receipt, StoreError};
 
@@ -16,7 +17,6 @@ use crate::home::filters::{Contents, Judgement};
 use crate::home::keeper::{Failure, Kept};
 use crate::home::quarantine::{Entry, QUARANTINE};
 use crate::home::queue::derived_id;
-use crate::system;
 
 pub(super) struct Answering {
     shared: Arc<Arrivals>,

@@ -5,6 +5,7 @@ use std::io::{self, Seek as _, Write as _};
 use std::sync::Arc;
 
 use bytes::Bytes;
+use daemon::system;
 use link::Open;
 use mail::received::Readers;
 use mail::{ItemId, Place, Reply, Verdict, header};
@@ -20,7 +21,6 @@ use super::{Arrivals, not_now};
 use crate::home::directory::AccountId;
 use crate::home::filters::{self, Action, Arrived, Contents, Filters, Judgement, Subject};
 use crate::home::forward::Forwarding;
-use crate::system;
 
 /// Where mail goes that a filter takes for spam, in an account that has no mailbox with the special use.
 const JUNK: &str = "Junk";

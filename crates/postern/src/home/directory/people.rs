@@ -5,12 +5,12 @@
 
 use std::sync::MutexGuard;
 
+use daemon::problem::Problem;
 use mail::{Address, UnixTime};
 use rusqlite::Connection;
 
 use super::{AccountId, Directory, checked_password, lock, no_account};
 use crate::home::password;
-use crate::problem::Problem;
 
 /// An account that may be added.
 pub struct NewAccount {

@@ -11,6 +11,7 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
+use daemon::system;
 use link::{AttemptState, Outcomes};
 use mail::{Domain, EnhancedCode, ItemId, Outcome, UnixTime, Why};
 use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
@@ -23,7 +24,6 @@ use super::room::Room;
 use super::schedule::Rest;
 use super::{Accounts, Outbound, Shared};
 use crate::home::queue::{QueueError, QueueState, RunningAttempt, Turn, readdressed};
-use crate::system;
 
 /// How long a round that goes on leaves a domain without room alone.
 const FULL_PAUSE: Duration = Duration::from_secs(2);

@@ -5,12 +5,12 @@ use std::io::{self, Write as _};
 use std::path::Path;
 
 use bytes::Bytes;
+use daemon::system;
 use mail::{Address, EnhancedCode, ItemId, Outcome, ReversePath, Why};
 use store::{Body, Delivery, FlagList, StoreError};
 use tokio::sync::oneshot;
 
 use crate::home::keeper::{Failure, Keeper, Kept};
-use crate::system;
 
 /// Octets of a message up to which it is read into memory; a larger one goes through a file.
 const MEMORY_OCTETS_MAX: u64 = 256 * 1024;

@@ -3,12 +3,12 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use daemon::system;
 use mail::{Domain, Outcome, UnixTime};
 use tokio::sync::mpsc;
 
 use super::Settings;
 use super::destinations::{Destinations, Entry, Sign};
-use crate::system;
 
 /// There is, or will be, room for so many attempts to a domain.
 #[derive(Debug)]

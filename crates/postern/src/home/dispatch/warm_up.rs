@@ -8,11 +8,12 @@ use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};
 
+use daemon::files;
+use daemon::system;
 use mail::UnixTime;
 use serde::{Deserialize, Serialize};
 
 use crate::config::SendingConfig;
-use crate::{files, system};
 
 const DAY: u64 = 86_400;
 /// A day's limit from which on there is none.

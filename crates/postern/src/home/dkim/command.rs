@@ -1,12 +1,13 @@
 //! `dkim status` and `dkim rotate`, in the running daemon or without one.
 
+use daemon::control::{self, Refusal, Request};
+use daemon::data_dir;
+use daemon::problem::Problem;
+use daemon::system;
 use serde_json::{Value, json};
 
 use super::{DomainKeys, DomainRecords, keep_secs};
 use crate::config::HomeConfig;
-use crate::control::{self, Refusal, Request};
-use crate::problem::Problem;
-use crate::{data_dir, system};
 
 /// Carries out a command of `postern dkim`. Making keys takes a fraction of a second.
 pub fn answer(

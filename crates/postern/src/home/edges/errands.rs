@@ -4,13 +4,13 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use daemon::system;
 use link::{Errand, ErrandResult, Frame};
 use mail::ItemId;
 use net::link_session::FrameSender;
 use tokio::sync::oneshot;
 
 use super::Edges;
-use crate::system;
 
 /// How long an edge may take; its own patience is shorter.
 const PATIENCE: Duration = Duration::from_secs(90);

@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use daemon::files;
+use daemon::problem::Problem;
 use net::endpoint::Endpoint;
 use net::http_client::{self, HttpError, Post};
 use net::smtp_client::BodySource;
@@ -11,8 +13,6 @@ use super::edit::Which;
 use super::verdict::{Action, Finding};
 use super::{Failure, Subject};
 use crate::config::FilterConfig;
-use crate::files;
-use crate::problem::Problem;
 
 /// Octets of an answer.
 const ANSWER_OCTETS_MAX: usize = 1024 * 1024;

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use daemon::system;
 use link::Open;
 use link::notification;
 use mail::header_section::{self, Gathered};
@@ -12,7 +13,6 @@ use sha2::{Digest as _, Sha256};
 
 use super::ForeignEdge;
 use crate::home::arrive::SessionArrival;
-use crate::system;
 
 /// A message that comes in.
 pub(super) struct Message {

@@ -2,6 +2,7 @@
 
 use std::sync::atomic::AtomicU64;
 
+use daemon::trace::Trace;
 use mail::header_section;
 use mail::{BodyType, ReversePath, UnixTime};
 use net::port_places::{Places, Standing};
@@ -16,7 +17,6 @@ use crate::home::forward::tests::forwarder;
 use crate::home::keeper::Keeper;
 use crate::home::quarantine::Quarantine;
 use crate::home::return_path::Signer;
-use crate::trace::Trace;
 
 const SECRET: &str = "a secret of two hosts";
 const LONG_AGO: UnixTime = UnixTime::from_secs(1_700_000_000);

@@ -1,5 +1,6 @@
 //! What goes above a message that is forwarded, and what is read in it before.
 
+use daemon::system;
 use mail::header;
 use mail::{Address, Finding, Verdict};
 use mailauth::arc::{self, ArcResult};
@@ -7,7 +8,6 @@ use mailauth::dkim::FinishedHashes;
 
 use super::Forwarding;
 use crate::home::dkim::DomainKeys;
-use crate::system;
 
 /// Whether a message for this alias went through it before (RFC 9228 section 4).
 pub fn loops(header: &[u8], alias: &Address) -> bool {

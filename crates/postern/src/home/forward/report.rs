@@ -1,12 +1,12 @@
 //! What is told when a forwarded message fails: its sender if that is proven, else the operator. Never both.
 
+use daemon::system;
 use mail::dsn::{Action, ReportedRecipient};
 use mail::{Address, BodyType, Envelope, ReversePath, header};
 
 use super::Forwarder;
 use crate::home::bounce::{self, Mailboxes, Reported};
 use crate::home::queue::{Content, Forwarded, QueueState};
-use crate::system;
 
 impl Forwarder {
     /// A forwarded message is settled: whoever is to know of a failure is told, durably, then the message is

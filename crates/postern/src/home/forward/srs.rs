@@ -6,11 +6,11 @@ use std::path::Path;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use daemon::files;
+use daemon::problem::Problem;
+use daemon::system;
 use link::{SrsError, SrsSecrets};
 use mail::{Address, Domain, ReversePath, UnixTime};
-
-use crate::problem::Problem;
-use crate::{files, system};
 
 /// The file in the data directory.
 const FILE: &str = "srs.secret";

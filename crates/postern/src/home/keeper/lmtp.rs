@@ -8,6 +8,8 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use daemon::problem::Problem;
+use daemon::system;
 use mail::{EnhancedCode, ItemId, Outcome, Why};
 use net::endpoint::Endpoint;
 use net::smtp_client::{Connection, OpenError};
@@ -23,8 +25,6 @@ use crate::home::directory::Directory;
 use crate::home::queue::derived_id;
 use crate::home::remembered::Remembered;
 use crate::home::reused::Reused;
-use crate::problem::Problem;
-use crate::system;
 
 /// How long a message waits for one of the connections. Its sender or Edge waits as well, and keeps it.
 const SLOT_PATIENCE: Duration = Duration::from_secs(30);

@@ -9,18 +9,18 @@ use std::io::{self, Write as _};
 use std::path::Path;
 use std::sync::Arc;
 
+use daemon::control::Refusal;
+use daemon::system;
 use mail::{Address, BodyType, Envelope, ItemId, Recipient, ReversePath, Verdict};
 use serde_json::{Value, json};
 use store::{Body, Delivery, FlagList, StoreError};
 
 use super::{Entry, Found, Parts, Quarantine, failed};
-use crate::control::Refusal;
 use crate::home::directory::AccountId;
 use crate::home::filters::Contents;
 use crate::home::forward::Forwarding;
 use crate::home::keeper::{Failure, Keeper, Kept};
 use crate::home::queue::derived_id;
-use crate::system;
 
 /// Octets of a message up to which it is kept in memory.
 const MEMORY_OCTETS_MAX: u64 = 256 * 1024;

@@ -1,5 +1,6 @@
 //! The quarantine against a real store: released once, deleted, forgotten with its message.
 
+use daemon::system;
 use mail::Address;
 use store::{Body, Delivery, FlagList};
 
@@ -8,7 +9,6 @@ use crate::config::HomeConfig;
 use crate::home::forward::tests::forwarder;
 use crate::home::keeper::Keeper;
 use crate::home::queue::Queue;
-use crate::system;
 
 struct Home {
     dir: tempfile::TempDir,

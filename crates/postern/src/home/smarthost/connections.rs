@@ -3,6 +3,9 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use daemon::files;
+use daemon::problem::Problem;
+use daemon::system;
 use mail::{Address, EnhancedCode, Outcome, Recipient};
 use net::home_tls::{self, ClientIdentity, KnownBy};
 use net::mta_tls;
@@ -14,10 +17,7 @@ use tokio::net::TcpStream;
 
 use super::Queued;
 use crate::config::{SmarthostConfig, TlsStart};
-use crate::files;
 use crate::home::reused::{Body, Reused};
-use crate::problem::Problem;
-use crate::system;
 
 pub(super) struct Connections {
     host: String,

@@ -7,12 +7,11 @@
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use daemon::problem::Problem;
+use daemon::system;
 use mail::{Domain, ItemId, UnixTime};
 use rusqlite::{Connection, OptionalExtension as _, Row, params};
 use tlspolicy::report::Results;
-
-use crate::problem::Problem;
-use crate::system;
 
 /// Seconds of a day.
 pub(super) const DAY_SECS: u64 = 86_400;

@@ -3,6 +3,7 @@
 //! How far a report is becomes durable after each step, so that a restart repeats one step at the most. A report
 //! repeated so has the same id, by which its receiver knows it; in the queue it is the same item.
 
+use daemon::system;
 use link::{Errand, ErrandResult};
 use mail::{Address, BodyType, Envelope, ItemId, Recipient, ReversePath, UnixTime};
 use sha2::{Digest as _, Sha256};
@@ -14,7 +15,6 @@ use super::letter::{self, Letter, Submitter};
 use super::{Names, TlsReports};
 use crate::home::edges::NoEdge;
 use crate::home::queue::{Content, QueueState};
-use crate::system;
 
 /// Waits before what failed is tried again, in seconds; after the last one the report is dropped.
 const RETRY_SECS: [u64; 4] = [600, 3600, 3 * 3600, 8 * 3600];

@@ -8,7 +8,7 @@ const BOB: &str = "bob--example.org";
 async fn steps(home: &Fixture, item: u8) -> Vec<String> {
     let item = Some(ItemId::from_bytes([item; 16]));
     for _ in 0..1000 {
-        let events = crate::trace::read(&home._dir.path().join("trace")).unwrap_or_default();
+        let events = daemon::trace::read(&home._dir.path().join("trace")).unwrap_or_default();
         let steps: Vec<String> =
             events.into_iter().filter(|event| event.item == item).map(|event| event.step).collect();
         if !steps.is_empty() {

@@ -1,5 +1,6 @@
 //! The end of a round: what the sender is told, and what the item waits for.
 
+use daemon::system;
 use mail::UnixTime;
 
 use super::super::schedule::Rest;
@@ -7,7 +8,6 @@ use super::super::{Accounts, Outbound};
 use super::{Abroad, Ending, Round};
 use crate::home::bounce::{self, Mailboxes};
 use crate::home::queue::{RecipientState, Turn};
-use crate::system;
 
 impl<O: Outbound, A: Accounts> Round<O, A> {
     /// The round is over: settles the item, or says when it is due.

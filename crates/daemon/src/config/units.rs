@@ -51,7 +51,10 @@ impl<'de> Deserialize<'de> for Seconds {
 }
 
 /// A value that has a written form of its own.
-pub(super) fn parsed<'de, T, D>(deserializer: D) -> Result<Option<T>, D::Error>
+///
+/// # Errors
+/// Text that is no such value.
+pub fn parsed<'de, T, D>(deserializer: D) -> Result<Option<T>, D::Error>
 where
     T: std::str::FromStr<Err: std::fmt::Display>,
     D: Deserializer<'de>,

@@ -27,7 +27,7 @@ const TYPES: [(&str, &str); 20] = [
 ];
 
 /// The message without the words of the library.
-pub fn plain(message: &str) -> String {
+pub(super) fn plain(message: &str) -> String {
     let message = message.trim_end();
     if let Some(key) = quoted(message, "unknown field ") {
         return format!("there is no key '{key}' here");
@@ -57,7 +57,7 @@ pub fn plain(message: &str) -> String {
 }
 
 /// What to do about it.
-pub fn advice(message: &str) -> String {
+pub(super) fn advice(message: &str) -> String {
     let Some(unknown) = quoted(message, "unknown field ") else {
         return "correct the line".to_owned();
     };
