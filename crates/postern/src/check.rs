@@ -5,6 +5,7 @@ mod destination;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 
+use daemon::print;
 use daemon::problem::Problem;
 use daemon::system;
 use mailauth::dmarc::{DmarcResult, Flaw, Policy};
@@ -13,8 +14,6 @@ use mailauth::message::{Authentication, Header};
 use mailauth::spf::{self, Spf};
 use net::dns::{Dns, Questions};
 use serde_json::{Value, json};
-
-use crate::cli::print_text;
 
 pub use destination::{DestinationArguments, check_destination};
 
@@ -221,17 +220,17 @@ fn what_dmarc_means(found: &Authentication) -> Option<&'static str> {
 
 fn print_rows(rows: &[Row]) {
     for (name, value) in rows {
-        print_text(&format!("{name:<8}{}", printable(value)));
+        print::text(&format!("{name:<8}{}", printable(value)));
     }
 }
 
 fn print_path(spf: &Spf, asked: &[Asked]) {
-    print_text("\nthe way of SPF:");
-    spf.path.iter().for_each(|line| print_text(&format!("  {}", printable(line))));
-    print_text("\nasked of DNS:");
+    print::text("\nthe way of SPF:");
+    spf.path.iter().for_each(|line| print::text(&format!("  {}", printable(line))));
+    print::text("\nasked of DNS:");
     for question in asked {
-        print_text(&format!("  {:<5} {}", question.kind.to_string(), printable(&question.name)));
-        question.answer.iter().for_each(|line| print_text(&format!("        {}", printable(line))));
+        print::text(&format!("  {:<5} {}", question.kind.to_string(), printable(&question.name)));
+        question.answer.iter().for_each(|line| print::text(&format!("        {}", printable(line))));
     }
 }
 
@@ -241,5 +240,5 @@ fn printable(text: &str) -> String {
 }
 
 fn print_json(value: &Value) {
-    print_text(&format!("{value:#}"));
+    print::text(&format!("{value:#}"));
 }

@@ -5,10 +5,7 @@ mod dns;
 mod firewall;
 mod homes;
 mod people;
-mod print;
 mod tls_report;
-
-pub use print::{Output, readable as print_event, text as print_text, value as print_value};
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -16,6 +13,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 use daemon::control::{self, Request};
 use daemon::owner;
+use daemon::print;
 use daemon::problem::Problem;
 use daemon::process;
 use daemon::trace;

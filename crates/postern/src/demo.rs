@@ -329,7 +329,7 @@ impl Stage {
         std::thread::sleep(Duration::from_millis(300));
         let events = trace::read(&self.root.join("home").join("trace"))?;
         for event in events.iter().skip(self.shown).filter(|event| event.item.is_some()) {
-            crate::cli::print_event(event);
+            daemon::print::readable(event);
         }
         self.shown = events.len();
         Ok(())

@@ -66,7 +66,7 @@ use visitor::Visitors;
 
 use crate::config::{self, EdgeConfig};
 
-pub use homes::{anybody_sends, to_hex};
+pub use homes::anybody_sends;
 pub use score::is_row as is_score_row;
 
 /// How often the greylist is written. What is lost in a crash costs strangers a second wait.

@@ -4,10 +4,11 @@ use std::net::SocketAddr;
 
 use clap::Subcommand;
 use daemon::control::Request;
+use daemon::print;
 use daemon::problem::Problem;
 use daemon::process;
 
-use super::{Common, at_home, dns, print};
+use super::{Common, at_home, dns};
 use crate::config::HomeConfig;
 use crate::home;
 

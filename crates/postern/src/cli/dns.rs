@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use clap::ValueEnum;
+use daemon::print;
 use daemon::problem::Problem;
 use daemon::process;
 use mail::Domain;
@@ -13,7 +14,7 @@ use serde_json::json;
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
-use super::{HOME_CONFIG, at_home, print};
+use super::{HOME_CONFIG, at_home};
 use crate::config::HomeConfig;
 use crate::home;
 use crate::records::ask::{Found, State, ask};

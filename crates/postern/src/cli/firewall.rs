@@ -6,10 +6,11 @@ use std::str::FromStr;
 
 use clap::{Subcommand, ValueEnum};
 use daemon::network::Network;
+use daemon::print::{self, Output};
 use daemon::problem::Problem;
 use net::endpoint::Endpoint;
 
-use super::{EDGE_CONFIG, HOME_CONFIG, Output, print};
+use super::{EDGE_CONFIG, HOME_CONFIG};
 use crate::config::{self, EdgeConfig, HomeConfig};
 use crate::edge::anybody_sends;
 use crate::firewall::tunnel::{Tunnel, not_on_a_wire};

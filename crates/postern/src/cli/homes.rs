@@ -4,11 +4,12 @@ use std::path::PathBuf;
 
 use clap::Subcommand;
 use daemon::control::{self, Request};
+use daemon::print;
 use daemon::problem::Problem;
 use daemon::process;
 use mail::Domain;
 
-use super::{EDGE_CONFIG, print};
+use super::EDGE_CONFIG;
 use crate::config::{self, EdgeConfig};
 
 #[derive(Debug, Clone, clap::Args)]

@@ -2,12 +2,13 @@
 
 use clap::Subcommand;
 use daemon::control::Request;
+use daemon::print;
 use daemon::problem::{self, Problem};
 use daemon::process;
 use mail::Address;
 use serde_json::{Value, json};
 
-use super::{Common, at_home, print};
+use super::{Common, at_home};
 use crate::home;
 
 #[derive(Debug, Subcommand)]

@@ -2,9 +2,10 @@
 
 use clap::Subcommand;
 use daemon::control::Request;
+use daemon::print;
 use daemon::problem::Problem;
 
-use super::{Common, ask_home, print};
+use super::{Common, ask_home};
 
 #[derive(Debug, Subcommand)]
 pub enum TlsReportCommand {

@@ -302,14 +302,7 @@ pub struct EdgePin {
 impl EdgePin {
     /// The pinned fingerprint.
     pub fn fingerprint(&self) -> Option<[u8; 32]> {
-        let mut octets = [0; 32];
-        if self.key.len() != 64 || !self.key.is_ascii() {
-            return None;
-        }
-        for (octet, at) in octets.iter_mut().zip((0..64).step_by(2)) {
-            *octet = u8::from_str_radix(self.key.get(at..at + 2)?, 16).ok()?;
-        }
-        Some(octets)
+        link::fingerprint::from_hex(&self.key)
     }
 }
 

@@ -12,6 +12,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
 
 use daemon::files;
 use daemon::problem::Problem;
+use link::fingerprint::{from_hex, to_hex};
 use link::{SERVED_DOMAINS_MAX, Served, ServedDomain, ServedDomains, Snapshot};
 use mail::{Domain, UnixTime};
 use tokio::sync::watch;
@@ -321,20 +322,6 @@ pub fn anybody_sends(dir: &Path) -> Result<bool, Problem> {
         }
     }
     Ok(false)
-}
-
-/// Octets as hexadecimal digits.
-pub fn to_hex(octets: &[u8]) -> String {
-    use std::fmt::Write as _;
-    octets.iter().fold(String::with_capacity(octets.len() * 2), |mut text, octet| {
-        let _ = write!(text, "{octet:02x}");
-        text
-    })
-}
-
-fn from_hex(text: &str) -> Option<[u8; 32]> {
-    let pin = crate::config::EdgePin { name: String::new(), address: String::new(), key: text.to_owned() };
-    pin.fingerprint()
 }
 
 #[cfg(test)]

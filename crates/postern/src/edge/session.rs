@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use link::fingerprint::to_hex;
 use link::{Frame, Hello, SEEN_AT, SERVED_DOMAINS, UNHEARD};
 use net::link_session::live::Live;
 use net::link_session::{self, FrameReader, FrameSender, LinkFault, PING_AFTER, Silence};
@@ -13,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 use super::deliver::Deliveries;
 use super::drain;
 use super::errands::Errands;
-use super::homes::{Home, Homes, to_hex};
+use super::homes::{Home, Homes};
 
 /// What a link session needs of Edge.
 #[derive(Clone)]

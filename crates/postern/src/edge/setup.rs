@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use daemon::files;
 use daemon::new_role::NewRole;
 use daemon::owner;
+use daemon::print;
 use daemon::problem::Problem;
 use daemon::process;
 use mail::Domain;
@@ -14,7 +15,6 @@ use net::link_key::LinkKey;
 use serde_json::json;
 
 use super::{homes, pairing};
-use crate::cli::print_value;
 use crate::config::{self, EdgeConfig};
 
 /// What `postern edge setup` is told.
@@ -133,7 +133,7 @@ pub fn pair(arguments: &PairArguments) -> Result<(), Problem> {
             held.iter().map(|(domain, home)| json!({ "domain": domain, "home": home })).collect();
         let (domains, secs) = (&arguments.domain, pairing::CODE_SECS);
         let told = json!({ "code": code, "good_for_seconds": secs, "domains": domains, "held": held });
-        print_value(&told, true);
+        print::value(&told, true);
         return Ok(());
     }
     print_code(&code, &arguments.domain);

@@ -9,6 +9,7 @@ use daemon::new_role::NewRole;
 use daemon::problem::Problem;
 use daemon::process;
 use daemon::system;
+use link::fingerprint::to_hex;
 use link::{Accepts, Frame, PairingCode, PairingRequest, PairingResult, Proof, ServedDomains};
 use mail::Domain;
 use net::link_key::LinkKey;
@@ -19,7 +20,6 @@ use seal::{self, UnsealWith};
 use super::dkim::DomainKeys;
 use super::edges::withheld_words;
 use crate::config::{self, Checked as _, HomeConfig};
-use crate::edge::to_hex;
 
 /// How long Edge may take to answer a pairing request.
 const ANSWER_PATIENCE: Duration = Duration::from_secs(20);
