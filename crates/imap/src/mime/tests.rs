@@ -1,3 +1,5 @@
+//! MIME structure, however the message is cut: known structures, broken ones, and the limits.
+
 use super::*;
 use crate::envelope::{Form, write_structure};
 use crate::fields::PARAMETERS_MAX;
