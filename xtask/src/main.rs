@@ -9,17 +9,20 @@ mod lessons;
 mod named_journeys;
 mod packages;
 mod step;
+mod tidy;
 
 use std::process::ExitCode;
 
 use step::{Failure, Plan};
+use tidy::Task;
 
 const HELP: &str = "\
-cargo xtask ci                 packages, format, lints, unit tests, fuzzing, demo, journeys, world, chaos, a short bench
+cargo xtask ci                 packages, format, lints, tidy, unit tests, fuzzing, demo, journeys, world, chaos, a short bench
 cargo xtask nightly            the same with ten minutes of chaos instead of two
 cargo xtask packages           installs the Debian packages that the tests need, or says which are missing
 cargo xtask fmt                formats the code
 cargo xtask lint               format and clippy, warnings are errors
+cargo xtask tidy [--known]     what the house asks of its code; --known writes the list of exceptions anew, if it shrank
 cargo xtask test               unit tests: everything but the journeys
 cargo xtask fuzz [--seconds N] [TARGET...]
                                a short run of the fuzz targets, two minutes in all, split among them
@@ -48,6 +51,8 @@ fn main() -> ExitCode {
         ["packages"] => packages(&mut plan),
         ["fmt"] => plan.cargo("format", &["fmt", "--all"]),
         ["lint"] => lint(&mut plan),
+        ["tidy"] => tidy(&mut plan, Task::Check),
+        ["tidy", "--known"] => tidy(&mut plan, Task::WriteKnown),
         ["test"] => unit_tests(&mut plan),
         ["fuzz", ref options @ ..] if let Some(options) = fuzz::Options::parse(options) => {
             fuzz::run(&mut plan, &target(), &options)
@@ -76,6 +81,7 @@ fn main() -> ExitCode {
 fn ci(plan: &mut Plan, minutes: &str) -> Result<(), Failure> {
     packages(plan)?;
     lint(plan)?;
+    tidy(plan, Task::Check)?;
     unit_tests(plan)?;
     fuzz::run(plan, &target(), &fuzz::Options::default())?;
     build(plan)?;
@@ -94,6 +100,10 @@ fn packages(plan: &mut Plan) -> Result<(), Failure> {
 fn lint(plan: &mut Plan) -> Result<(), Failure> {
     plan.cargo("format", &["fmt", "--all", "--check"])?;
     plan.cargo("clippy", &["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"])
+}
+
+fn tidy(plan: &mut Plan, task: Task) -> Result<(), Failure> {
+    plan.step("tidy", || tidy::run(task))
 }
 
 fn unit_tests(plan: &mut Plan) -> Result<(), Failure> {
