@@ -17,10 +17,11 @@ use daemon::print;
 use daemon::problem::Problem;
 use daemon::process;
 use daemon::trace;
+use edge::config::EdgeConfig;
 use serde_json::Value;
 
-use crate::config::{self, EdgeConfig, HomeConfig};
-use crate::{check, edge, home};
+use crate::config::{self, HomeConfig};
+use crate::{check, home};
 
 const EDGE_CONFIG: &str = "/etc/postern/edge.toml";
 const HOME_CONFIG: &str = "/etc/postern/home.toml";

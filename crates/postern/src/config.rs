@@ -1,20 +1,14 @@
 //! What keys the two roles' configuration files have.
 
 mod deliver;
-mod edge;
 mod filter;
 mod foreign_edge;
-mod foreign_home;
 mod home;
 mod smarthost;
 
 pub use deliver::DeliverConfig;
-pub use edge::{
-    DmarcPolicy, DoorConfig, EdgeConfig, ListConfig, OnDnsFailure, PolicyConfig, ScoreConfig, tenths,
-};
 pub use filter::{Direction, FilterConfig, Kind as FilterKind, OnFailure, TIMEOUT_MAX as FILTER_TIMEOUT_MAX};
 pub use foreign_edge::ForeignEdgeConfig;
-pub use foreign_home::ForeignHomeConfig;
 pub use home::{
     DateZone, EdgePin, HomeConfig, Limits as HomeLimits, OnLeak, QueueConfig, SendingConfig, Switch,
 };
@@ -30,26 +24,6 @@ mod tests {
 
     fn error_of<C: Checked + std::fmt::Debug>(text: &str) -> String {
         parse::<C>(Path::new("postern.toml"), text).unwrap_err().to_string()
-    }
-
-    #[test]
-    fn an_unknown_key_is_an_error_with_file_line_and_suggestion() {
-        let error = error_of::<EdgeConfig>("hostname = \"mx.example.org\"\n[listen]\nsntp = []\n");
-        assert!(error.starts_with("postern.toml:3:1: there is no key 'sntp' here"), "{error}");
-        assert!(error.contains("did you mean 'smtp'?"), "{error}");
-    }
-
-    #[test]
-    fn a_bad_address_names_its_line() {
-        let error = error_of::<EdgeConfig>("hostname = \"mx.example.org\"\n[listen]\nsmtp = [\"0.0.0.0\"]\n");
-        assert!(error.contains("postern.toml:3:"), "{error}");
-        assert!(error.contains("an address and a port"), "{error}");
-    }
-
-    #[test]
-    fn half_a_certificate_is_refused() {
-        let error = error_of::<EdgeConfig>("hostname = \"mx.example.org\"\n[tls]\nkey = \"k.pem\"\n");
-        assert!(error.contains("needs both certificate and key"), "{error}");
     }
 
     #[test]
@@ -72,18 +46,6 @@ mod tests {
         assert!(error.contains("message"), "{error}");
         assert!(parse::<HomeConfig>(Path::new("home.toml"), &home(64 * 1024)).is_ok());
         assert!(parse::<HomeConfig>(Path::new("home.toml"), &home(64 * 1024 - 1)).is_err());
-    }
-
-    #[test]
-    fn a_home_may_be_away_for_a_second_to_a_year_before_the_operator_is_warned() {
-        let edge = |secs: u64| format!("hostname = \"mx.example.org\"\n[homes]\naway_warning = {secs}\n");
-        let year = 365 * 24 * 3600;
-        for good in [1, year] {
-            assert!(parse::<EdgeConfig>(Path::new("edge.toml"), &edge(good)).is_ok());
-        }
-        for bad in [0, year + 1] {
-            assert!(error_of::<EdgeConfig>(&edge(bad)).contains("away_warning has to be 1 s to 365 d"));
-        }
     }
 
     #[test]

@@ -19,13 +19,13 @@ use daemon::system;
 use daemon::trace;
 use dialogue::Dialogue;
 use dns::NameServer;
+use edge::setup::{self as edge_setup, SetupArguments as EdgeArguments};
 use remote::RemoteMta;
 use serde_json::Value;
 use tokio::runtime::Runtime;
 use tokio::sync::mpsc::UnboundedReceiver;
 
 use crate::config::{self, HomeConfig};
-use crate::edge::setup::{self as edge_setup, SetupArguments as EdgeArguments};
 use crate::home::accounts;
 use crate::home::setup::{self as home_setup, SetupArguments as HomeArguments};
 

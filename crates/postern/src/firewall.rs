@@ -12,10 +12,11 @@ pub mod tunnel;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use daemon::network::Network;
+use edge::config::EdgeConfig;
 
 use self::ruleset::{Out, Ruleset, table};
 use self::tunnel::Tunnel;
-use crate::config::{EdgeConfig, HomeConfig};
+use crate::config::HomeConfig;
 
 /// What the operator says beside the configuration.
 #[derive(Debug, Clone, Default)]

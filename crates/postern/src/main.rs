@@ -6,7 +6,6 @@ mod check;
 mod cli;
 mod config;
 mod demo;
-mod edge;
 mod firewall;
 mod home;
 mod import;

@@ -5,14 +5,15 @@ use std::path::PathBuf;
 
 use daemon::print;
 use daemon::problem::Problem;
+use edge::config::EdgeConfig;
+use edge::route::{Destination, Heard, Located, Map};
 use mail::{Domain, Outcome};
 use net::dns::Dns;
 use serde_json::{Value, json};
 use tlspolicy::{Dane, Demand, Refusal};
 
 use super::{print_json, printable};
-use crate::config::{self, EdgeConfig};
-use crate::edge::route::{Destination, Heard, Located, Map};
+use crate::config;
 
 /// Arguments of `check destination`.
 #[derive(Debug, Clone, clap::Args)]

@@ -8,11 +8,12 @@ use clap::{Subcommand, ValueEnum};
 use daemon::network::Network;
 use daemon::print::{self, Output};
 use daemon::problem::Problem;
+use edge::anybody_sends;
+use edge::config::EdgeConfig;
 use net::endpoint::Endpoint;
 
 use super::{EDGE_CONFIG, HOME_CONFIG};
-use crate::config::{self, EdgeConfig, HomeConfig};
-use crate::edge::anybody_sends;
+use crate::config::{self, HomeConfig};
 use crate::firewall::tunnel::{Tunnel, not_on_a_wire};
 use crate::firewall::{self, PostfixHome, Sending, Surroundings, Wishes, apply, host};
 

@@ -7,10 +7,11 @@ use daemon::control::{self, Request};
 use daemon::print;
 use daemon::problem::Problem;
 use daemon::process;
+use edge::config::EdgeConfig;
 use mail::Domain;
 
 use super::EDGE_CONFIG;
-use crate::config::{self, EdgeConfig};
+use crate::config;
 
 #[derive(Debug, Clone, clap::Args)]
 pub struct OfEdge {
