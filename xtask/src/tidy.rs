@@ -2,6 +2,7 @@
 //! there was the test stands in a list that may only shrink (`known.rs`).
 
 mod arrows;
+mod builds;
 mod circles;
 mod clock;
 mod errors;
@@ -12,6 +13,7 @@ mod house;
 mod known;
 mod modules;
 mod owners;
+mod senses;
 mod size;
 mod uses;
 
@@ -51,11 +53,13 @@ pub(crate) fn run(task: Task) -> Result<(), Failure> {
 fn check(house: &House) -> Vec<Finding> {
     let checks = [
         arrows::check,
+        builds::check,
         circles::check,
         clock::check,
         errors::check,
         heads::check,
         owners::check,
+        senses::check,
         size::check,
     ];
     checks.into_iter().flat_map(|check| check(house)).collect()

@@ -7,6 +7,7 @@ use std::fmt;
 pub(crate) enum Rule {
     Arrow,
     Biggest,
+    Build,
     Circle,
     Clock,
     Errors,
@@ -15,12 +16,14 @@ pub(crate) enum Rule {
     FunctionLines,
     Head,
     Owners,
+    Senses,
 }
 
 impl Rule {
-    pub(crate) const ALL: [Self; 10] = [
+    pub(crate) const ALL: [Self; 12] = [
         Self::Arrow,
         Self::Biggest,
+        Self::Build,
         Self::Circle,
         Self::Clock,
         Self::Errors,
@@ -29,6 +32,7 @@ impl Rule {
         Self::FunctionLines,
         Self::Head,
         Self::Owners,
+        Self::Senses,
     ];
 
     /// Its word in the list.
@@ -36,6 +40,7 @@ impl Rule {
         match self {
             Self::Arrow => "arrow",
             Self::Biggest => "biggest",
+            Self::Build => "build",
             Self::Circle => "circle",
             Self::Clock => "clock",
             Self::Errors => "errors",
@@ -44,6 +49,7 @@ impl Rule {
             Self::FunctionLines => "function-lines",
             Self::Head => "head",
             Self::Owners => "owners",
+            Self::Senses => "senses",
         }
     }
 
@@ -59,6 +65,7 @@ impl Rule {
                 "write into the table of ARCHITECTURE.md what the crate knows, if it should; else cut it"
             }
             Self::Biggest => "give a part of it a crate of its own",
+            Self::Build => "cut the dependency; what is promised stands in xtask/src/tidy/builds.rs",
             Self::Circle => "move what both need into a third file, or hand it in as an argument",
             Self::Clock => "take the time as an argument or from the clock that was handed in",
             Self::Errors => {
@@ -71,6 +78,7 @@ impl Rule {
             Self::FunctionLines => "leave the branches in it, and let helpers compute",
             Self::Head => "open the file with '//!': what it is, what it is not, where its data goes",
             Self::Owners => "give the new type a name of its own, or use one of those that there are",
+            Self::Senses => "take what it needs as a value, or do it in a crate that may",
         }
     }
 }

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
+use std::process::Command;
 
 use cargo_metadata::{DependencyKind, MetadataCommand};
 
@@ -32,6 +33,10 @@ pub(crate) struct Package {
     pub(crate) roots: Vec<String>,
     /// Members that it depends on, not counting what only its tests need.
     pub(crate) knows: BTreeSet<String>,
+    /// All that it names of others, not counting what only its tests need.
+    pub(crate) libraries: BTreeSet<String>,
+    /// All that is built for it, however far below it, members and others; read for parts of the program only.
+    pub(crate) reaches: BTreeSet<String>,
 }
 
 /// A Rust file.
@@ -142,21 +147,45 @@ fn packages(root: &Path) -> Result<Vec<Package>, Failure> {
         path.as_str().to_owned()
     };
     let names: BTreeSet<String> = metadata.packages.iter().map(|package| package.name.to_string()).collect();
-    let package = |package: &cargo_metadata::Package| Package {
-        name: package.name.to_string(),
-        folder: package.manifest_path.parent().map(from_the_root).unwrap_or_default(),
-        roots: (package.targets.iter())
-            .filter(|target| target.is_lib() || target.is_bin())
-            .map(|target| from_the_root(&target.src_path))
-            .collect(),
-        knows: (package.dependencies.iter())
-            .filter(|on| on.kind == DependencyKind::Normal && names.contains(&on.name))
-            .map(|on| on.name.clone())
-            .collect(),
+    let normal = |package: &cargo_metadata::Package| {
+        let normal = package.dependencies.iter().filter(|on| on.kind == DependencyKind::Normal);
+        normal.map(|on| on.name.clone()).partition(|name| names.contains(name))
+    };
+    let package = |package: &cargo_metadata::Package| {
+        let (knows, libraries) = normal(package);
+        Package {
+            name: package.name.to_string(),
+            folder: package.manifest_path.parent().map(from_the_root).unwrap_or_default(),
+            roots: (package.targets.iter())
+                .filter(|target| target.is_lib() || target.is_bin())
+                .map(|target| from_the_root(&target.src_path))
+                .collect(),
+            knows,
+            libraries,
+            reaches: BTreeSet::new(),
+        }
     };
     let mut packages: Vec<Package> = metadata.packages.iter().map(package).collect();
     packages.sort_by(|one, other| one.name.cmp(&other.name));
+    for package in packages.iter_mut().filter(|package| package.is_of_the_program()) {
+        package.reaches = reached(root, &package.name)?;
+    }
     Ok(packages)
+}
+
+/// What is built for a package alone: for all members together, cargo turns features on that it does not ask for.
+fn reached(root: &Path, package: &str) -> Result<BTreeSet<String>, Failure> {
+    let cargo = std::env::var("CARGO").unwrap_or_else(|_| "cargo".to_owned());
+    let mut command = Command::new(cargo);
+    command.current_dir(root).args(["tree", "--locked", "--quiet", "--package", package]);
+    command.args(["--edges", "normal", "--prefix", "none", "--format", "{p}"]);
+    let output = command.output().map_err(|error| Failure::new(error.to_string()))?;
+    if !output.status.success() {
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        return Err(Failure::new(format!("{command:?}: {}\n{said}", output.status)));
+    }
+    let lines = String::from_utf8_lossy(&output.stdout).into_owned();
+    Ok(lines.lines().filter_map(|line| line.split(' ').next()).map(str::to_owned).collect())
 }
 
 #[cfg(test)]
@@ -183,7 +212,14 @@ pub(crate) mod sketch {
             let folder = format!("crates/{name}");
             let roots = ["lib", "main"].map(|root| format!("{folder}/src/{root}.rs"));
             let roots = roots.into_iter().filter(|root| files.iter().any(|file| file.path == *root));
-            Package { name: name.clone(), roots: roots.collect(), folder, knows: BTreeSet::new() }
+            Package {
+                name: name.clone(),
+                roots: roots.collect(),
+                folder,
+                knows: BTreeSet::new(),
+                libraries: BTreeSet::new(),
+                reaches: BTreeSet::new(),
+            }
         };
         House { packages: names.iter().map(package).collect(), files, pages }
     }
