@@ -12,7 +12,7 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use link::{Event, Role};
+use link::{Event, Role, TraceStep};
 use mail::ItemId;
 
 use crate::problem::Problem;
@@ -55,11 +55,17 @@ impl Trace {
     }
 
     /// Makes an event of now and writes it.
-    pub fn event(&self, item: Option<ItemId>, step: &str, detail: impl Into<String>) -> Event {
+    pub fn event(&self, item: Option<ItemId>, step: TraceStep, detail: impl Into<String>) -> Event {
         let mut detail = detail.into();
         detail.truncate(detail.floor_char_boundary(DETAIL_OCTETS_MAX));
-        let event =
-            Event { at: system::now(), role: self.role, edge: None, item, step: step.to_owned(), detail };
+        let event = Event {
+            at: system::now(),
+            role: self.role,
+            edge: None,
+            item,
+            step: step.word().to_owned(),
+            detail,
+        };
         self.write(event.clone());
         event
     }
@@ -330,7 +336,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let trace = Trace::open(dir.path(), Role::Home).unwrap();
         for n in 0..10 {
-            trace.event(None, "step", n.to_string());
+            trace.event(None, TraceStep::Queued, n.to_string());
         }
         let mut read_back = Vec::new();
         for _ in 0..500 {

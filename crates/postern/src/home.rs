@@ -52,6 +52,7 @@ use filters::{Filters, Trainer};
 use foreign_edge::ForeignEdge;
 use forward::{Forwarder, Srs};
 use keeper::{Keeper, Lmtp};
+use link::TraceStep;
 use listeners::Ports;
 use logins::Logins;
 use mail::ItemId;
@@ -191,7 +192,7 @@ pub async fn run(config_path: &Path) -> Result<(), Problem> {
     let links = tokio::spawn(home.edges.clone().run());
     tokio::spawn(home.tls_reports.clone().run(home.stop.clone()));
     tokio::spawn(control::serve(socket, Arc::clone(&home), home.stop.clone()));
-    trace.event(None, "started", "home");
+    trace.event(None, TraceStep::Started, "home");
     tracing::info!(accounts = home.directory.accounts().len(), edges = home.config.edges.len(), "home runs");
     process::notify_ready();
     while signals.next().await == Wanted::Reload {

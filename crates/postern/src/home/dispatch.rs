@@ -22,6 +22,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use link::TraceStep;
 use mail::{Address, Domain, ItemId, ReversePath, UnixTime};
 use tlspolicy::report::Results;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
@@ -531,7 +532,7 @@ impl<O: Outbound, A: Accounts> Dispatcher<O, A> {
             active.task.abort();
         }
         self.shared.owners().retain(|_, owner| *owner != item);
-        self.shared.trace.event(Some(item), "removed", "by the operator; nobody is told");
+        self.shared.trace.event(Some(item), TraceStep::Removed, "by the operator; nobody is told");
         self.shared.queue.erase_for(item, answer);
     }
 

@@ -14,6 +14,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use daemon::control::Refusal;
 use daemon::problem::Problem;
 use daemon::trace::Trace;
+use link::TraceStep;
 use mail::{ItemId, UnixTime};
 use rusqlite::{Connection, OptionalExtension as _, Row, params};
 use serde_json::{Value, json};
@@ -178,7 +179,7 @@ impl Quarantine {
         let entry = self.entry(item)?;
         let found = self.located(parts.keeper.store(), &entry)?;
         self.take_out(parts.keeper.store(), &entry, found.mailbox)?;
-        parts.trace.event(Some(item), "removed", "from the quarantine, by the operator");
+        parts.trace.event(Some(item), TraceStep::Removed, "from the quarantine, by the operator");
         Ok(json!({}))
     }
 

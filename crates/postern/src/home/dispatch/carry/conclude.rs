@@ -1,6 +1,7 @@
 //! The end of a round: what the sender is told, and what the item waits for.
 
 use daemon::system;
+use link::TraceStep;
 use mail::UnixTime;
 
 use super::super::schedule::Rest;
@@ -48,7 +49,7 @@ impl<O: Outbound, A: Accounts> Round<O, A> {
             let until = until.min(latest);
             let until_text = until.rfc5322();
             self.trace(
-                "held back",
+                TraceStep::HeldBack,
                 format!("the edge is new and has sent its share of today; until {until_text}"),
             );
             self.state.next_due = until;
@@ -98,7 +99,10 @@ impl<O: Outbound, A: Accounts> Round<O, A> {
         match told {
             Ok(told) => {
                 if told {
-                    self.trace("delayed", format!("reported to {}", self.state.envelope.reverse_path));
+                    self.trace(
+                        TraceStep::Delayed,
+                        format!("reported to {}", self.state.envelope.reverse_path),
+                    );
                 }
                 self.state.delay_told = true;
                 self.unsaved = true;
@@ -115,7 +119,7 @@ impl<O: Outbound, A: Accounts> Round<O, A> {
         let item = self.state.item;
         match told {
             Ok(Some(action)) => {
-                self.trace("bounced", format!("{action:?} reported to {}", self.told()));
+                self.trace(TraceStep::Bounced, format!("{action:?} reported to {}", self.told()));
             }
             Ok(None) => {}
             Err(cause) => return self.keep(&cause).await,
@@ -124,7 +128,10 @@ impl<O: Outbound, A: Accounts> Round<O, A> {
             Ok(_) => {
                 let delivered = |state| self.state.recipients.iter().filter(|r| r.state == state).count();
                 let count = delivered(RecipientState::Delivered);
-                self.trace("settled", format!("{count} of {} delivered", self.state.recipients.len()));
+                self.trace(
+                    TraceStep::Settled,
+                    format!("{count} of {} delivered", self.state.recipients.len()),
+                );
                 Ending::Gone
             }
             Err(error) => self.rest_a_while("remove a settled message", &error),
