@@ -15,14 +15,14 @@ use mailauth::spf::{self, Spf};
 use net::dns::{Dns, Questions};
 use serde_json::{Value, json};
 
-pub use destination::{DestinationArguments, check_destination};
+pub(crate) use destination::{DestinationArguments, check_destination};
 
 /// Most octets of a message file that is checked.
 const MESSAGE_OCTETS_MAX: u64 = 256 * 1024 * 1024;
 
 /// Who hands the message over.
 #[derive(Debug, Clone, clap::Args)]
-pub struct ClientArguments {
+pub(crate) struct ClientArguments {
     /// The client's address
     #[arg(long)]
     ip: IpAddr,
@@ -45,7 +45,7 @@ pub struct ClientArguments {
 
 /// Arguments of `check message`.
 #[derive(Debug, Clone, clap::Args)]
-pub struct MessageArguments {
+pub(crate) struct MessageArguments {
     /// The message as a file, or - for standard input
     file: PathBuf,
     #[command(flatten)]
@@ -76,7 +76,7 @@ impl ClientArguments {
 }
 
 /// `postern check spf`.
-pub async fn check_spf(arguments: &ClientArguments) -> Result<(), Problem> {
+pub(crate) async fn check_spf(arguments: &ClientArguments) -> Result<(), Problem> {
     let journal = arguments.journal()?;
     let spf = arguments.spf(&journal).await;
     if arguments.json {
@@ -89,7 +89,7 @@ pub async fn check_spf(arguments: &ClientArguments) -> Result<(), Problem> {
 }
 
 /// `postern check message`.
-pub async fn check_message(arguments: &MessageArguments) -> Result<(), Problem> {
+pub(crate) async fn check_message(arguments: &MessageArguments) -> Result<(), Problem> {
     let message = read_message(arguments)?;
     let journal = arguments.client.journal()?;
     let spf = arguments.client.spf(&journal).await;

@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+use daemon::config;
 use daemon::control::{self, Request};
 use daemon::owner;
 use daemon::print;
@@ -18,10 +19,10 @@ use daemon::problem::Problem;
 use daemon::process;
 use daemon::trace;
 use edge::config::EdgeConfig;
+use home::config::HomeConfig;
 use serde_json::Value;
 
-use crate::config::{self, HomeConfig};
-use crate::{check, home};
+use crate::check;
 
 const EDGE_CONFIG: &str = "/etc/postern/edge.toml";
 const HOME_CONFIG: &str = "/etc/postern/home.toml";
@@ -29,7 +30,7 @@ const HOME_CONFIG: &str = "/etc/postern/home.toml";
 /// Mail for people who want their mail at home and their home out of sight.
 #[derive(Debug, Parser)]
 #[command(name = "postern", version, about, arg_required_else_help = true)]
-pub struct Cli {
+pub(crate) struct Cli {
     #[command(subcommand)]
     command: Command,
 }
@@ -242,7 +243,7 @@ enum QuarantineCommand {
 }
 
 /// Reads the command line; what can't be understood ends the program, in JSON for who asked for JSON.
-pub fn parse() -> Cli {
+pub(crate) fn parse() -> Cli {
     Cli::try_parse().unwrap_or_else(|error| {
         if !error.use_stderr() || !wants_json() {
             error.exit();
@@ -256,7 +257,7 @@ pub fn parse() -> Cli {
 }
 
 /// Tells a person what is wrong, or the script that asked for JSON.
-pub fn tell(problem: &Problem) -> ExitCode {
+pub(crate) fn tell(problem: &Problem) -> ExitCode {
     if problem.is_told() {
         return problem.exit_code();
     }
@@ -283,7 +284,7 @@ fn wants_json() -> bool {
 }
 
 /// Carries out the command line.
-pub fn run(cli: Cli) -> Result<(), Problem> {
+pub(crate) fn run(cli: Cli) -> Result<(), Problem> {
     match cli.command {
         Command::Edge(EdgeCommand::Setup(arguments)) => edge::setup::setup(&arguments),
         Command::Edge(EdgeCommand::Pair(arguments)) => edge::setup::pair(&arguments),

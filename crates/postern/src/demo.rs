@@ -13,6 +13,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use daemon::config;
 use daemon::control::{self, Request};
 use daemon::problem::Problem;
 use daemon::system;
@@ -20,14 +21,13 @@ use daemon::trace;
 use dialogue::Dialogue;
 use dns::NameServer;
 use edge::setup::{self as edge_setup, SetupArguments as EdgeArguments};
+use home::accounts;
+use home::config::HomeConfig;
+use home::setup::{self as home_setup, SetupArguments as HomeArguments};
 use remote::RemoteMta;
 use serde_json::Value;
 use tokio::runtime::Runtime;
 use tokio::sync::mpsc::UnboundedReceiver;
-
-use crate::config::{self, HomeConfig};
-use crate::home::accounts;
-use crate::home::setup::{self as home_setup, SetupArguments as HomeArguments};
 
 const DOMAIN: &str = "home.example";
 const REMOTE: &str = "world.example";
@@ -95,7 +95,7 @@ struct Stage {
 }
 
 /// Plays the demo. With `once` it ends when everything was read back; else it stays up until Ctrl-C.
-pub fn run(once: bool) -> Result<(), Problem> {
+pub(crate) fn run(once: bool) -> Result<(), Problem> {
     let mut stage = Stage::begin()?;
     match stage.set_up().and_then(|()| stage.play()) {
         Ok(()) if once => {

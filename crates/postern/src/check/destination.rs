@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+use daemon::config;
 use daemon::print;
 use daemon::problem::Problem;
 use edge::config::EdgeConfig;
@@ -13,11 +14,10 @@ use serde_json::{Value, json};
 use tlspolicy::{Dane, Demand, Refusal};
 
 use super::{print_json, printable};
-use crate::config;
 
 /// Arguments of `check destination`.
 #[derive(Debug, Clone, clap::Args)]
-pub struct DestinationArguments {
+pub(crate) struct DestinationArguments {
     /// Where the mail would go
     domain: String,
     /// The configuration file of Edge; without it the defaults hold
@@ -45,7 +45,7 @@ impl DestinationArguments {
 }
 
 /// `postern check destination`.
-pub async fn check_destination(arguments: &DestinationArguments) -> Result<(), Problem> {
+pub(crate) async fn check_destination(arguments: &DestinationArguments) -> Result<(), Problem> {
     let domain = Domain::parse(&arguments.domain)
         .map_err(|error| Problem::setup(format!("'{}': {error}", arguments.domain), "name a domain"))?;
     let config = arguments.config()?;

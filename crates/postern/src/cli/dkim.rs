@@ -7,13 +7,12 @@ use daemon::control::Request;
 use daemon::print;
 use daemon::problem::Problem;
 use daemon::process;
+use home::config::HomeConfig;
 
 use super::{Common, at_home, dns};
-use crate::config::HomeConfig;
-use crate::home;
 
 #[derive(Debug, Subcommand)]
-pub enum DkimCommand {
+pub(super) enum DkimCommand {
     /// The keys of each domain and what is to be done with their DNS records
     Status {
         #[command(flatten)]
@@ -35,7 +34,7 @@ pub enum DkimCommand {
 }
 
 /// Carries it out.
-pub fn run(command: DkimCommand) -> Result<(), Problem> {
+pub(super) fn run(command: DkimCommand) -> Result<(), Problem> {
     let (request, common) = match command {
         DkimCommand::Status { common } => (Request::new("dkim status", []), common),
         DkimCommand::Rotate { domain, force, resolver, common } => {

@@ -8,6 +8,7 @@ use clap::ValueEnum;
 use daemon::print;
 use daemon::problem::Problem;
 use daemon::process;
+use home::config::HomeConfig;
 use mail::Domain;
 use net::dns::{Dns, Questions};
 use serde_json::json;
@@ -15,8 +16,6 @@ use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
 use super::{HOME_CONFIG, at_home};
-use crate::config::HomeConfig;
-use crate::home;
 use crate::records::ask::{Found, State, ask};
 use crate::records::{self, Purpose, Wanted};
 
@@ -27,7 +26,7 @@ const AT_ONE_TIME: usize = 32;
 
 /// Arguments of `postern dns`.
 #[derive(Debug, clap::Args)]
-pub struct DnsArguments {
+pub(super) struct DnsArguments {
     /// Only what these domains of the home need
     domain: Vec<Domain>,
     /// Ask DNS which are there; exit code 1 when one is missing, wrong or can't be asked for
@@ -58,7 +57,7 @@ enum Format {
 }
 
 /// Carries it out.
-pub fn run(arguments: &DnsArguments) -> Result<(), Problem> {
+pub(super) fn run(arguments: &DnsArguments) -> Result<(), Problem> {
     at_home(&arguments.config, |config| process::block_on(show(config.clone(), arguments))?)
 }
 
@@ -91,7 +90,7 @@ async fn show(mut config: HomeConfig, arguments: &DnsArguments) -> Result<(), Pr
 }
 
 /// Those of a domain's records that are to be there before its next keys sign, and are not.
-pub async fn unpublished(
+pub(super) async fn unpublished(
     domain: &str,
     keys: &[home::dkim::DomainRecords],
     resolver: &[SocketAddr],

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::Subcommand;
+use daemon::config;
 use daemon::control::{self, Request};
 use daemon::print;
 use daemon::problem::Problem;
@@ -11,10 +12,9 @@ use edge::config::EdgeConfig;
 use mail::Domain;
 
 use super::EDGE_CONFIG;
-use crate::config;
 
 #[derive(Debug, Clone, clap::Args)]
-pub struct OfEdge {
+pub(super) struct OfEdge {
     /// The configuration file of Edge
     #[arg(long, default_value = EDGE_CONFIG)]
     config: PathBuf,
@@ -24,7 +24,7 @@ pub struct OfEdge {
 }
 
 #[derive(Debug, Subcommand)]
-pub enum HomesCommand {
+pub(super) enum HomesCommand {
     /// Each home: its domains, when it was last here, and what waits for it
     List {
         #[command(flatten)]
@@ -52,7 +52,7 @@ pub enum HomesCommand {
 }
 
 /// Carries it out.
-pub fn run(command: HomesCommand) -> Result<(), Problem> {
+pub(super) fn run(command: HomesCommand) -> Result<(), Problem> {
     let (request, of) = match command {
         HomesCommand::List { of } => (Request::new("homes list", []), of),
         HomesCommand::Replace { old, new, domain, of } => {

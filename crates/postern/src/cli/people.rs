@@ -9,10 +9,9 @@ use mail::Address;
 use serde_json::{Value, json};
 
 use super::{Common, at_home};
-use crate::home;
 
 #[derive(Debug, Subcommand)]
-pub enum UserCommand {
+pub(super) enum UserCommand {
     /// Add an account and its mailbox
     Add {
         /// name@domain
@@ -64,7 +63,7 @@ pub enum UserCommand {
 }
 
 #[derive(Debug, Subcommand)]
-pub enum AliasCommand {
+pub(super) enum AliasCommand {
     /// Let an address lead to others, here or elsewhere; '*@domain' takes every unknown address of the domain
     Add {
         /// name@domain or *@domain
@@ -90,7 +89,7 @@ pub enum AliasCommand {
 }
 
 /// Carries out `postern user`.
-pub fn user(command: UserCommand) -> Result<(), Problem> {
+pub(super) fn user(command: UserCommand) -> Result<(), Problem> {
     let (request, common) = match command {
         UserCommand::Add { address, if_missing: true, common, .. } if is_account(&address, &common)? => {
             let done = json!({ "address": address, "there_already": true });
@@ -114,7 +113,7 @@ pub fn user(command: UserCommand) -> Result<(), Problem> {
 }
 
 /// Carries out `postern alias`.
-pub fn alias(command: AliasCommand) -> Result<(), Problem> {
+pub(super) fn alias(command: AliasCommand) -> Result<(), Problem> {
     let (request, common) = match command {
         AliasCommand::Add { alias, targets, common } => {
             let arguments = std::iter::once(alias).chain(targets).collect();

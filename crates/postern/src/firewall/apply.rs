@@ -29,7 +29,7 @@ const LOOKS_EVERY: Duration = Duration::from_millis(500);
 ///
 /// # Errors
 /// When nothing was changed: another one waits to be confirmed, or nft refuses.
-pub fn load(ruleset: &str, seconds: u64) -> Result<(), Problem> {
+pub(crate) fn load(ruleset: &str, seconds: u64) -> Result<(), Problem> {
     let room = WaitingRoom::open()?;
     let _alone = room.lock()?;
     room.clear()?;
@@ -49,7 +49,7 @@ pub fn load(ruleset: &str, seconds: u64) -> Result<(), Problem> {
 ///
 /// # Errors
 /// When nothing waits to be confirmed.
-pub fn confirm() -> Result<(), Problem> {
+pub(crate) fn confirm() -> Result<(), Problem> {
     let room = WaitingRoom::open()?;
     // Not before what is being loaded is there.
     let _alone = room.lock()?;
@@ -76,7 +76,7 @@ pub fn confirm() -> Result<(), Problem> {
 ///
 /// # Errors
 /// When nft refuses them. Then our table is taken away: nobody is locked out by rules that nobody wanted.
-pub fn guard(load: u64, seconds: u64) -> Result<(), Problem> {
+pub(crate) fn guard(load: u64, seconds: u64) -> Result<(), Problem> {
     let room = WaitingRoom::open()?;
     let begun = Instant::now();
     let whole = Duration::from_secs(seconds);
