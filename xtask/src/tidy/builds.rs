@@ -15,9 +15,10 @@ const WORLDLY: [&str; 9] =
 const WITHOUT: &[(&str, &[&str], &str)] = &[
     (
         "edge",
-        &["argon2", "imap", "libsqlite3-sys", "milter", "rusqlite", "store"],
+        &["argon2", "home", "imap", "libsqlite3-sys", "milter", "rusqlite", "store"],
         "a public host has no mailboxes, passwords or filters (ADR 2)",
     ),
+    ("home", &["edge"], "each is of use without the other"),
     ("spool", &["libsqlite3-sys", "tokio"], "segments are plain files, and threads write them"),
     ("store", &["tokio", "rustls"], "mailboxes never see a socket"),
     ("daemon", &["rusqlite", "store", "spool", "age", "argon2"], "a process is no role"),
