@@ -10,6 +10,7 @@ mod finding;
 mod functions;
 mod heads;
 mod house;
+mod keys;
 mod known;
 mod modules;
 mod owners;
@@ -58,6 +59,7 @@ fn check(house: &House) -> Vec<Finding> {
         clock::check,
         errors::check,
         heads::check,
+        keys::check,
         owners::check,
         senses::check,
         size::check,

@@ -15,12 +15,13 @@ pub(crate) enum Rule {
     FileLines,
     FunctionLines,
     Head,
+    Keys,
     Owners,
     Senses,
 }
 
 impl Rule {
-    pub(crate) const ALL: [Self; 12] = [
+    pub(crate) const ALL: [Self; 13] = [
         Self::Arrow,
         Self::Biggest,
         Self::Build,
@@ -31,6 +32,7 @@ impl Rule {
         Self::FileLines,
         Self::FunctionLines,
         Self::Head,
+        Self::Keys,
         Self::Owners,
         Self::Senses,
     ];
@@ -48,6 +50,7 @@ impl Rule {
             Self::FileLines => "file-lines",
             Self::FunctionLines => "function-lines",
             Self::Head => "head",
+            Self::Keys => "keys",
             Self::Owners => "owners",
             Self::Senses => "senses",
         }
@@ -77,6 +80,7 @@ impl Rule {
             Self::FileLines => "look for the second noun in it, and give that a file",
             Self::FunctionLines => "leave the branches in it, and let helpers compute",
             Self::Head => "open the file with '//!': what it is, what it is not, where its data goes",
+            Self::Keys => "give the key its row, with default and meaning, or take the row away",
             Self::Owners => "give the new type a name of its own, or use one of those that there are",
             Self::Senses => "take what it needs as a value, or do it in a crate that may",
         }
