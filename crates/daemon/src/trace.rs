@@ -1,7 +1,7 @@
 //! The trace: typed events of what happened to each item, in a bounded journal of lines.
 //!
 //! Events are handed to a writer thread, which appends what has piled up in one write; a trace is no promise
-//! to a peer, so nothing waits for the disk. Two files of [`FILE_OCTETS_MAX`] each bound it. Edge also keeps
+//! to a peer, so nothing waits for the disk. Two files of 32 MiB each bound it. Edge also keeps
 //! the events that Home has not confirmed yet, and sends them when a link is up.
 
 use std::collections::VecDeque;

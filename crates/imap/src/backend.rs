@@ -195,7 +195,7 @@ pub type Uids = [RangeInclusive<u32>];
 /// Called, on any thread, when the mailbox that the session waits for may have changed. It does not block.
 pub type Wake = Arc<dyn Fn() + Send + Sync>;
 
-/// The mailboxes of one account, or of none before [`Backend::login`] has succeeded.
+/// The mailboxes of one account, or of none before [`Backend::open`] has succeeded.
 ///
 /// Mailbox names come as clients gave them, in UTF-8; the backend checks them. INBOX comes in any case.
 pub trait Backend {
