@@ -12,6 +12,7 @@ mod heads;
 mod house;
 mod keys;
 mod known;
+mod links;
 mod modules;
 mod owners;
 mod senses;
@@ -60,6 +61,7 @@ fn check(house: &House) -> Vec<Finding> {
         errors::check,
         heads::check,
         keys::check,
+        links::check,
         owners::check,
         senses::check,
         size::check,

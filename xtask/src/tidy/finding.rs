@@ -16,12 +16,13 @@ pub(crate) enum Rule {
     FunctionLines,
     Head,
     Keys,
+    Links,
     Owners,
     Senses,
 }
 
 impl Rule {
-    pub(crate) const ALL: [Self; 13] = [
+    pub(crate) const ALL: [Self; 14] = [
         Self::Arrow,
         Self::Biggest,
         Self::Build,
@@ -33,6 +34,7 @@ impl Rule {
         Self::FunctionLines,
         Self::Head,
         Self::Keys,
+        Self::Links,
         Self::Owners,
         Self::Senses,
     ];
@@ -51,6 +53,7 @@ impl Rule {
             Self::FunctionLines => "function-lines",
             Self::Head => "head",
             Self::Keys => "keys",
+            Self::Links => "links",
             Self::Owners => "owners",
             Self::Senses => "senses",
         }
@@ -81,6 +84,7 @@ impl Rule {
             Self::FunctionLines => "leave the branches in it, and let helpers compute",
             Self::Head => "open the file with '//!': what it is, what it is not, where its data goes",
             Self::Keys => "give the key its row, with default and meaning, or take the row away",
+            Self::Links => "name what is there",
             Self::Owners => "give the new type a name of its own, or use one of those that there are",
             Self::Senses => "take what it needs as a value, or do it in a crate that may",
         }

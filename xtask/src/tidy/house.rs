@@ -9,10 +9,8 @@ use cargo_metadata::{DependencyKind, MetadataCommand};
 
 use crate::step::Failure;
 
-/// Folders that are never read: what is built, and what a fuzz run found.
-const LEFT_OUT: [&str; 4] = ["target", "corpus", "artifacts", "seeds"];
-/// Folders with Rust in them, below the root.
-const FOLDERS: [&str; 7] = ["bench", "crates", "fuzz", "testkit", "tests", "world", "xtask"];
+/// Folders that are never read: what is built, what a fuzz run found, and git's own.
+const LEFT_OUT: [&str; 4] = [".git", "artifacts", "corpus", "target"];
 
 /// All that is checked.
 pub(crate) struct House {
@@ -20,8 +18,10 @@ pub(crate) struct House {
     pub(crate) packages: Vec<Package>,
     /// Rust files, by path.
     pub(crate) files: Vec<File>,
-    /// Markdown, and other text that the code is held against, by path.
+    /// Markdown, by path.
     pub(crate) pages: Vec<Page>,
+    /// All files and folders.
+    pub(crate) paths: BTreeSet<String>,
 }
 
 /// A member of the workspace.
@@ -57,14 +57,19 @@ pub(crate) struct Page {
 impl House {
     /// Reads the repository at `root`.
     pub(crate) fn read(root: &Path) -> Result<Self, Failure> {
-        let mut paths = Vec::new();
-        for folder in FOLDERS {
-            collect(root, folder, "rs", &mut paths)?;
-        }
-        paths.sort();
-        let files = paths.into_iter().map(|path| File::parse(read(root, &path)?, path));
-        let files = files.collect::<Result<Vec<File>, Failure>>()?;
-        Ok(Self { packages: packages(root)?, files, pages: pages(root)? })
+        let mut paths = BTreeSet::new();
+        collect(root, "", &mut paths)?;
+        let named = |path: &&String, end: &str| path.ends_with(end) && root.join(path).is_file();
+        let files = paths.iter().filter(|path| named(path, ".rs"));
+        let files = files.map(|path| File::parse(read(root, path)?, path.clone()));
+        let pages = paths.iter().filter(|path| named(path, ".md"));
+        let pages = pages.map(|path| Ok(Page { text: read(root, path)?, path: path.clone() }));
+        Ok(Self {
+            packages: packages(root)?,
+            files: files.collect::<Result<_, _>>()?,
+            pages: pages.collect::<Result<_, _>>()?,
+            paths,
+        })
     }
 
     /// A file's place among `files`.
@@ -107,35 +112,22 @@ fn read(root: &Path, path: &str) -> Result<String, Failure> {
     fs::read_to_string(root.join(path)).map_err(|error| Failure::new(format!("can't read {path}: {error}")))
 }
 
-/// The files below a folder whose names end so.
-fn collect(root: &Path, folder: &str, extension: &str, paths: &mut Vec<String>) -> Result<(), Failure> {
+/// All files and folders below a folder.
+fn collect(root: &Path, folder: &str, paths: &mut BTreeSet<String>) -> Result<(), Failure> {
     let entries = fs::read_dir(root.join(folder))
         .map_err(|error| Failure::new(format!("can't read {folder}: {error}")))?;
     for entry in entries.flatten() {
         let name = entry.file_name().to_string_lossy().into_owned();
-        let path = format!("{folder}/{name}");
-        if entry.path().is_dir() {
-            if !LEFT_OUT.contains(&name.as_str()) {
-                collect(root, &path, extension, paths)?;
-            }
-        } else if entry.path().extension().is_some_and(|found| found == extension) {
-            paths.push(path);
+        if LEFT_OUT.contains(&name.as_str()) {
+            continue;
         }
+        let path = if folder.is_empty() { name } else { format!("{folder}/{name}") };
+        if entry.path().is_dir() {
+            collect(root, &path, paths)?;
+        }
+        paths.insert(path);
     }
     Ok(())
-}
-
-/// The pages at the root, and those of the book and the decisions.
-fn pages(root: &Path) -> Result<Vec<Page>, Failure> {
-    let mut paths = Vec::new();
-    let entries = fs::read_dir(root).map_err(|error| Failure::new(error.to_string()))?;
-    let names = entries.flatten().map(|entry| entry.file_name().to_string_lossy().into_owned());
-    paths.extend(names.filter(|name| name.ends_with(".md")));
-    for folder in ["bench", "crates", "docs", "findings", "fuzz", "testkit", "tests", "world"] {
-        collect(root, folder, "md", &mut paths)?;
-    }
-    paths.sort();
-    paths.into_iter().map(|path| Ok(Page { text: read(root, &path)?, path })).collect()
 }
 
 /// Members of the workspace, as cargo knows them.
@@ -221,6 +213,11 @@ pub(crate) mod sketch {
                 reaches: BTreeSet::new(),
             }
         };
-        House { packages: names.iter().map(package).collect(), files, pages }
+        let mut paths = BTreeSet::new();
+        for (path, _) in texts {
+            let ends = path.match_indices('/').map(|(place, _)| place).chain([path.len()]);
+            paths.extend(ends.map(|end| path[..end].to_owned()));
+        }
+        House { packages: names.iter().map(package).collect(), files, pages, paths }
     }
 }
