@@ -19,6 +19,7 @@ const WITHOUT: &[(&str, &[&str], &str)] = &[
         "a public host has no mailboxes, passwords or filters (ADR 2)",
     ),
     ("home", &["edge"], "each is of use without the other"),
+    ("outbound", &["edge", "home", "rusqlite", "store"], "the dispatcher has ports in their place"),
     ("spool", &["libsqlite3-sys", "tokio"], "segments are plain files, and threads write them"),
     ("store", &["tokio", "rustls"], "mailboxes never see a socket"),
     ("daemon", &["rusqlite", "store", "spool", "age", "argon2"], "a process is no role"),
