@@ -16,6 +16,7 @@ mod item;
 mod key;
 mod mime;
 mod name;
+mod part;
 mod session;
 mod set;
 mod write;

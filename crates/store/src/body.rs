@@ -11,6 +11,7 @@ use bytes::Bytes;
 use rusqlite::{Connection, MAIN_DB, params};
 
 use crate::StoreError;
+use crate::column::column;
 use crate::large::{LARGE_OCTETS, LargeBodies};
 
 /// Octets of each row of a body, but its last.
@@ -232,16 +233,6 @@ impl Source<'_> {
             }
         }
     }
-}
-
-/// As SQLite's signed integer holds it. No count here comes near 2^63.
-pub(crate) fn column(value: u64) -> i64 {
-    i64::try_from(value).unwrap_or(i64::MAX)
-}
-
-/// Back from SQLite's signed integer.
-pub(crate) fn unsigned(column: i64) -> u64 {
-    u64::try_from(column).unwrap_or(0)
 }
 
 fn size(value: u64) -> usize {

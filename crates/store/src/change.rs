@@ -6,10 +6,11 @@
 use mail::{ItemId, UnixTime};
 use rusqlite::{Connection, OptionalExtension, params};
 
-use crate::body::{self, Body, column, unsigned};
+use crate::body::{self, Body};
+use crate::column::{column, unsigned};
 use crate::flags::{FlagList, Flags, KEYWORD_LENGTH_MAX, KEYWORDS_MAX};
 use crate::large::LargeBodies;
-use crate::mailbox::MailboxId;
+use crate::mailbox_id::MailboxId;
 use crate::{StoreError, name};
 
 /// Largest message in octets, its trace header included.

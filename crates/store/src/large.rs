@@ -16,7 +16,7 @@ use std::path::{Path, PathBuf};
 use rusqlite::{Connection, OptionalExtension as _, params};
 
 use crate::StoreError;
-use crate::body::{column, unsigned};
+use crate::column::{column, unsigned};
 
 /// Bodies from this size on, in octets, that come in a file keep that file.
 pub(crate) const LARGE_OCTETS: u64 = 1024 * 1024;

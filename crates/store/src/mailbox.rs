@@ -1,11 +1,9 @@
 //! Mailboxes themselves: made, renamed, deleted, subscribed to.
 
 use crate::change::Change;
-use crate::{StoreError, body, name};
-
-/// A mailbox of one account. It stays the same when the mailbox is renamed and is never given out again.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct MailboxId(pub i64);
+use crate::column::unsigned;
+use crate::mailbox_id::MailboxId;
+use crate::{StoreError, name};
 
 /// A mailbox as lists show it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -69,7 +67,7 @@ impl Change<'_> {
         let mut bodies = self.connection.prepare("SELECT body, octets FROM message WHERE mailbox = ?1")?;
         let mut rows = bodies.query([id.0])?;
         while let Some(row) = rows.next()? {
-            self.release_body(body::unsigned(row.get(0)?), body::unsigned(row.get(1)?))?;
+            self.release_body(unsigned(row.get(0)?), unsigned(row.get(1)?))?;
         }
         self.connection.execute("DELETE FROM message WHERE mailbox = ?1", [id.0])?;
         self.connection.execute("DELETE FROM vanished WHERE mailbox = ?1", [id.0])?;
@@ -127,7 +125,7 @@ impl Change<'_> {
         if wanted == Subscription::On {
             let count: i64 =
                 self.connection.query_row("SELECT count(*) FROM subscription", [], |row| row.get(0))?;
-            if body::unsigned(count) >= crate::change::MAILBOXES_MAX {
+            if unsigned(count) >= crate::change::MAILBOXES_MAX {
                 return Err(StoreError::Limit("subscriptions of the account"));
             }
         }

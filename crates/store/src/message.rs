@@ -5,8 +5,9 @@ use std::ops::RangeInclusive;
 use mail::UnixTime;
 use rusqlite::params;
 
-use crate::body::{self, column, unsigned};
+use crate::body;
 use crate::change::{Change, Entry};
+use crate::column::{column, unsigned};
 use crate::flags::{FlagList, Flags};
 use crate::{MailboxId, StoreError};
 

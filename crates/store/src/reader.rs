@@ -6,12 +6,14 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use mail::UnixTime;
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
-use crate::body::{self, column, unsigned};
+use crate::body;
+use crate::column::{column, unsigned};
+use crate::files::account_file;
 use crate::flags::Flags;
 use crate::large::LargeBodies;
-use crate::mailbox::{Mailbox, MailboxId, Totals};
+use crate::mailbox::{Mailbox, Totals};
+use crate::mailbox_id::MailboxId;
 use crate::message::Message;
-use crate::writer::account_file;
 use crate::{StoreError, name, schema};
 
 /// Connections kept open for the next reader, over all accounts.

@@ -12,8 +12,7 @@ use std::path::{Path, PathBuf};
 
 use mail::UnixTime;
 
-use crate::store::{beside, file_names, remove_if_there, sync_parent};
-use crate::writer::account_file;
+use crate::files::{account_file, beside, file_names, remove_if_there, sync_parent};
 use crate::{StoreError, name};
 
 /// The directory of all of them, beside the accounts.

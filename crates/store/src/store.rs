@@ -9,45 +9,21 @@ use std::thread::{self, JoinHandle};
 use mail::{ItemId, UnixTime};
 
 use crate::change::{Append, Change, Delivery, Receipt};
+use crate::files::{account_file, beside, file_names, remove_if_there, sync_parent};
 use crate::large::LargeBodies;
-use crate::mailbox::{MailboxId, Subscription};
+use crate::mailbox::Subscription;
+use crate::mailbox_id::MailboxId;
 use crate::message::{Copied, Expunge, FlagUpdate, FlagsChanged, Uids};
+use crate::options::Options;
 use crate::queue::Queue;
 use crate::reader::{Pool, Reader};
 use crate::set_aside::{self, SetAside};
 use crate::watch::{Watch, Watches};
-use crate::writer::{Task, Work, Writer, account_file};
+use crate::writer::{Task, Work, Writer};
 use crate::{StoreError, name, schema};
 
 /// Items forgotten per transaction, so that deliveries need not wait for long.
 const FORGET_STEP: usize = 1000;
-
-/// How the store works; the defaults fit a small host.
-#[derive(Debug, Clone, Copy)]
-pub struct Options {
-    /// Threads that write, 1 to 64.
-    pub writers: usize,
-    /// Most jobs in one transaction.
-    pub batch_jobs_max: usize,
-    /// Most octets of message in one transaction; a larger message gets one of its own.
-    pub batch_octets_max: usize,
-    /// Most jobs that wait for one writer.
-    pub queue_jobs_max: usize,
-    /// Most octets of memory that the jobs waiting for one writer hold.
-    pub queue_octets_max: usize,
-}
-
-impl Default for Options {
-    fn default() -> Self {
-        Self {
-            writers: 2,
-            batch_jobs_max: 512,
-            batch_octets_max: 8 * 1024 * 1024,
-            queue_jobs_max: 16 * 1024,
-            queue_octets_max: 64 * 1024 * 1024,
-        }
-    }
-}
 
 /// All accounts of a Home. Methods that change something wait for the commit, unless they take a callback;
 /// they must not be called from a callback. Dropping the store finishes what was asked.
@@ -460,7 +436,7 @@ impl Change<'_> {
                    (SELECT item FROM arrived WHERE item <= ?1 AND at < ?2 LIMIT ?3)";
         let mut delete = self.connection.prepare_cached(sql)?;
         let most = i64::try_from(most).unwrap_or(i64::MAX);
-        let before = crate::body::column(before.0);
+        let before = crate::column::column(before.0);
         Ok(delete.execute(rusqlite::params![last.as_bytes(), before, most])?)
     }
 }
@@ -481,33 +457,4 @@ fn remove_leftovers(directory: &Path) -> Result<(), StoreError> {
         }
     }
     Ok(())
-}
-
-pub(crate) fn file_names(directory: &Path) -> Result<Vec<String>, StoreError> {
-    let error = |error: std::io::Error| StoreError::from_io(directory, &error);
-    let mut names = Vec::new();
-    for entry in fs::read_dir(directory).map_err(error)? {
-        names.extend(entry.map_err(error)?.file_name().into_string());
-    }
-    Ok(names)
-}
-
-pub(crate) fn beside(file: &Path, suffix: &str) -> PathBuf {
-    let mut name = file.as_os_str().to_owned();
-    name.push(suffix);
-    name.into()
-}
-
-pub(crate) fn remove_if_there(file: &Path) -> Result<(), StoreError> {
-    match fs::remove_file(file) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(StoreError::from_io(file, &error)),
-        _ => Ok(()),
-    }
-}
-
-/// Makes names in the file's directory durable.
-pub(crate) fn sync_parent(file: &Path) -> Result<(), StoreError> {
-    let directory = file.parent().unwrap_or(Path::new("."));
-    let synced = fs::File::open(directory).and_then(|directory| directory.sync_all());
-    synced.map_err(|error| StoreError::from_io(directory, &error))
 }

@@ -5,7 +5,7 @@
 
 use std::collections::HashMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,11 +13,13 @@ use std::time::Duration;
 use rusqlite::Connection;
 
 use crate::change::{Change, Effects};
+use crate::files::account_file;
 use crate::large::LargeBodies;
+use crate::options::Options;
 use crate::queue::{Queue, Taken};
 use crate::reader::Pool;
 use crate::watch::Watches;
-use crate::{Options, StoreError, schema};
+use crate::{StoreError, schema};
 
 /// Accounts a writer keeps open.
 const OPEN_MAX: usize = 8;
@@ -268,8 +270,4 @@ fn answer(answers: impl IntoIterator<Item = (Box<dyn Job>, Result<(), StoreError
         // A callback that panics must not take the mail of everybody else with it.
         let _ = catch_unwind(AssertUnwindSafe(|| job.finish(outcome)));
     }
-}
-
-pub(crate) fn account_file(directory: &Path, account: &str) -> PathBuf {
-    directory.join(format!("{account}.db"))
 }

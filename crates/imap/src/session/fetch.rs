@@ -7,7 +7,7 @@ use crate::backend::{Backend, BackendError, Message};
 use crate::date::write_date_time;
 use crate::envelope::{self, write_structure};
 use crate::item::{Item, Section, Text};
-use crate::mime::{Content, Part};
+use crate::part::{Content, Part};
 use crate::session::OUTPUT_FULL;
 use crate::session::view::{PIECE, View, select_fields};
 use crate::write;

@@ -9,7 +9,7 @@ use crate::command::{Search, SearchReturn};
 use crate::date::{Day, day_of, sent_day};
 use crate::decode;
 use crate::key::Key;
-use crate::mime::{Content, Part};
+use crate::part::{Content, Part};
 use crate::session::view::View;
 use crate::set::{self, By};
 use crate::write;

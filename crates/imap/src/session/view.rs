@@ -10,7 +10,8 @@ use memchr::memchr_iter;
 
 use crate::backend::{Backend, BackendError, Changes, Flags, MailboxId, Message, Selected};
 use crate::command::Access;
-use crate::mime::{Part, Scanner};
+use crate::mime::Scanner;
+use crate::part::Part;
 use crate::write;
 
 /// Octets read from the backend at once.

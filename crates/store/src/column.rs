@@ -1,0 +1,11 @@
+//! Numbers as SQLite's columns hold them.
+
+/// As SQLite's signed integer holds it. No count here comes near 2^63.
+pub(crate) fn column(value: u64) -> i64 {
+    i64::try_from(value).unwrap_or(i64::MAX)
+}
+
+/// Back from SQLite's signed integer.
+pub(crate) fn unsigned(column: i64) -> u64 {
+    u64::try_from(column).unwrap_or(0)
+}
