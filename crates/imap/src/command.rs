@@ -2,7 +2,6 @@
 
 use mail::UnixTime;
 
-use crate::backend::{FlagList, FlagMode};
 use crate::cursor::{Cursor, Malformed, Parsed, is_atom};
 use crate::date;
 use crate::item::{self, Item, LIST_MAX};
@@ -10,6 +9,7 @@ use crate::key::{self, Key};
 use crate::name::Names;
 use crate::set::{By, Set};
 use crate::write::system_flag;
+use mailbox::{FlagList, FlagMode};
 
 /// Longest tag.
 const TAG_MAX: usize = 64;

@@ -4,13 +4,12 @@
 //! written back once before the commit, so that a delivery itself is three inserts.
 
 use mail::{ItemId, UnixTime};
+use mailbox::{FlagList, Flags, KEYWORD_LENGTH_MAX, KEYWORDS_MAX, MailboxId};
 use rusqlite::{Connection, OptionalExtension, params};
 
 use crate::body::{self, Body};
-use crate::column::{column, unsigned};
-use crate::flags::{FlagList, Flags, KEYWORD_LENGTH_MAX, KEYWORDS_MAX};
+use crate::column::{column, flags_column, unsigned};
 use crate::large::LargeBodies;
-use crate::mailbox_id::MailboxId;
 use crate::{StoreError, name};
 
 /// Largest message in octets, its trace header included.
@@ -204,7 +203,7 @@ impl<'c> Change<'c> {
             column(entry.body),
             column(entry.octets),
             entry.internal_date,
-            entry.flags.to_column(),
+            flags_column(entry.flags),
             column(modseq),
         ])?;
         Ok(uid)
@@ -361,7 +360,7 @@ mod tests {
 
     use super::*;
     use crate::large::LARGE_OCTETS;
-    use crate::{FlagList, schema};
+    use crate::schema;
 
     fn deliver(change: &mut Change<'_>, directory: &std::path::Path, octet: u8) {
         let mut file = tempfile::tempfile_in(directory).unwrap();

@@ -10,11 +10,9 @@ mod change;
 mod column;
 mod error;
 mod files;
-mod flags;
 mod large;
-mod mailbox;
-mod mailbox_id;
-mod message;
+mod mailboxes;
+mod messages;
 mod name;
 mod options;
 mod queue;
@@ -28,13 +26,14 @@ mod writer;
 pub use body::Body;
 pub use change::{Append, Delivery, MAILBOXES_MAX, MESSAGE_OCTETS_MAX, Receipt};
 pub use error::StoreError;
-pub use flags::{FlagList, Flags, KEYWORD_LENGTH_MAX, KEYWORDS_MAX};
-pub use mailbox::{Mailbox, Subscription, Totals};
-pub use mailbox_id::MailboxId;
-pub use message::{Copied, Expunge, FlagMode, FlagUpdate, FlagsChanged, Message, Uids};
+/// The words that everything here is asked in.
+pub use mailbox::{
+    Changes, Copied, Expunge, FlagList, FlagMode, FlagUpdate, Flags, FlagsChanged, KEYWORD_LENGTH_MAX,
+    KEYWORDS_MAX, Mailbox, MailboxId, Message, Subscription, Totals, Uids,
+};
 pub use name::{ACCOUNT_NAME_MAX, MAILBOX_DEPTH_MAX, MAILBOX_NAME_MAX};
 pub use options::Options;
-pub use reader::{Changes, Reader};
+pub use reader::Reader;
 pub use set_aside::SetAside;
 pub use store::Store;
 pub use watch::{Registration, Watch};

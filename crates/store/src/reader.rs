@@ -4,16 +4,13 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use mail::UnixTime;
+use mailbox::{Changes, Mailbox, MailboxId, Message, Totals};
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use crate::body;
-use crate::column::{column, unsigned};
+use crate::column::{column, flags_of, unsigned};
 use crate::files::account_file;
-use crate::flags::Flags;
 use crate::large::LargeBodies;
-use crate::mailbox::{Mailbox, Totals};
-use crate::mailbox_id::MailboxId;
-use crate::message::Message;
 use crate::{StoreError, name, schema};
 
 /// Connections kept open for the next reader, over all accounts.
@@ -84,19 +81,6 @@ pub struct Reader {
     pool: Arc<Pool>,
 }
 
-/// What changed in a mailbox after a mod-sequence.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Changes {
-    /// The mailbox's mod-sequence now.
-    pub modseq: u64,
-    /// The next uid now.
-    pub uidnext: u32,
-    /// Messages that came or have other flags now, by uid.
-    pub messages: Vec<Message>,
-    /// Ranges of uids that are gone: first and last.
-    pub vanished: Vec<(u32, u32)>,
-}
-
 impl Reader {
     /// All mailboxes by name.
     ///
@@ -129,7 +113,7 @@ impl Reader {
         Ok(rows.collect::<Result<_, _>>()?)
     }
 
-    /// The account's keywords; the one at index `i` is [`Flags::keyword`]`(i)`.
+    /// The account's keywords; the one at index `i` is [`mailbox::Flags::keyword`]`(i)`.
     ///
     /// # Errors
     /// Those of the disk.
@@ -299,7 +283,7 @@ fn mailbox(row: &Row<'_>) -> rusqlite::Result<Mailbox> {
 fn message(row: &Row<'_>) -> rusqlite::Result<Message> {
     Ok(Message {
         uid: row.get(0)?,
-        flags: Flags::from_column(row.get(1)?),
+        flags: flags_of(row.get(1)?),
         modseq: unsigned(row.get(2)?),
         octets: unsigned(row.get(3)?),
         internal_date: UnixTime(unsigned(row.get(4)?)),

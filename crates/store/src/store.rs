@@ -7,13 +7,11 @@ use std::sync::{Arc, mpsc};
 use std::thread::{self, JoinHandle};
 
 use mail::{ItemId, UnixTime};
+use mailbox::{Copied, Expunge, FlagUpdate, FlagsChanged, MailboxId, Subscription, Uids};
 
 use crate::change::{Append, Change, Delivery, Receipt};
 use crate::files::{account_file, beside, file_names, remove_if_there, sync_parent};
 use crate::large::LargeBodies;
-use crate::mailbox::Subscription;
-use crate::mailbox_id::MailboxId;
-use crate::message::{Copied, Expunge, FlagUpdate, FlagsChanged, Uids};
 use crate::options::Options;
 use crate::queue::Queue;
 use crate::reader::{Pool, Reader};

@@ -5,7 +5,7 @@ use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
-use crate::MailboxId;
+use mailbox::MailboxId;
 
 type Callback = Arc<dyn Fn() + Send + Sync>;
 

@@ -4,7 +4,8 @@ use std::future::Future;
 use std::io;
 use std::sync::Arc;
 
-use imap::{BackendError, Credentials};
+use imap::Credentials;
+use mailbox::AccountError;
 use net::patience::{Patience, Pressure};
 use net::smtp_server::Port;
 use net::tls::TlsAcceptor;
@@ -109,12 +110,12 @@ struct ImapDoor {
 }
 
 impl net::imap_server::Logins for ImapDoor {
-    async fn login(&mut self, credentials: Credentials) -> Result<String, BackendError> {
+    async fn login(&mut self, credentials: Credentials) -> Result<String, AccountError> {
         let client = Client { ip: self.place.ip(), service: ImapService::NAME };
         let pass = self.logins.check(&credentials.user, &credentials.password, client).await;
         let pass = pass.map_err(|refused| match refused {
-            Refused::Wrong => BackendError::Denied,
-            Refused::Later => BackendError::Unavailable,
+            Refused::Wrong => AccountError::Denied,
+            Refused::Later => AccountError::Unavailable,
         })?;
         self.place.know();
         Ok(self.pass.insert(pass).account().to_string())

@@ -31,9 +31,9 @@ struct Secret {
 }
 
 impl net::imap_server::Logins for Secret {
-    async fn login(&mut self, given: imap::Credentials) -> Result<String, BackendError> {
+    async fn login(&mut self, given: imap::Credentials) -> Result<String, AccountError> {
         self.logged_in = given.password == "secret";
-        self.logged_in.then_some(given.user).ok_or(BackendError::Denied)
+        self.logged_in.then_some(given.user).ok_or(AccountError::Denied)
     }
 
     fn pressure(&self) -> Pressure {
@@ -97,7 +97,7 @@ fn deliver(home: &Home, text: &str) {
         mailbox: "INBOX".into(),
         head: b"Received: here\r\n".to_vec(),
         body: Body::from(text.as_bytes().to_vec()),
-        flags: store::FlagList::default(),
+        flags: FlagList::default(),
         internal_date: NOW,
     };
     home.accounts.store.deliver_and_wait("bob", delivery).unwrap();

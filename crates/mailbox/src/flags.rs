@@ -5,10 +5,8 @@ pub const KEYWORDS_MAX: usize = 56;
 /// Longest keyword in octets.
 pub const KEYWORD_LENGTH_MAX: usize = 64;
 
-const FIRST_KEYWORD_BIT: u32 = 8;
-
 /// A set of flags as bits. System flags mean the same everywhere; the bits of keywords are given out per
-/// account, in the order of [`crate::Reader::keywords`].
+/// account, in the order of [`crate::Account::keywords`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Hash)]
 pub struct Flags(pub u64);
 
@@ -25,13 +23,17 @@ impl Flags {
     pub const DELETED: Self = Self(8);
     /// `\Draft`.
     pub const DRAFT: Self = Self(16);
+    /// The bit of the first keyword.
+    pub const FIRST_KEYWORD_BIT: u32 = 8;
     const SYSTEM: Self = Self(31);
 
     /// The flag of the keyword at `index` in the account's list; none past [`KEYWORDS_MAX`].
     #[must_use]
     pub fn keyword(index: usize) -> Self {
         match u32::try_from(index) {
-            Ok(index) if index < u64::BITS - FIRST_KEYWORD_BIT => Self(1 << (FIRST_KEYWORD_BIT + index)),
+            Ok(index) if index < u64::BITS - Self::FIRST_KEYWORD_BIT => {
+                Self(1 << (Self::FIRST_KEYWORD_BIT + index))
+            }
             _ => Self::NONE,
         }
     }
@@ -52,15 +54,6 @@ impl Flags {
     #[must_use]
     pub const fn system(self) -> Self {
         Self(self.0 & Self::SYSTEM.0)
-    }
-
-    /// As SQLite's signed integer holds it.
-    pub(crate) const fn to_column(self) -> i64 {
-        self.0.cast_signed()
-    }
-
-    pub(crate) const fn from_column(column: i64) -> Self {
-        Self(column.cast_unsigned())
     }
 }
 

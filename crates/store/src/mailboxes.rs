@@ -1,39 +1,10 @@
 //! Mailboxes themselves: made, renamed, deleted, subscribed to.
 
+use mailbox::{MailboxId, Subscription};
+
 use crate::change::Change;
 use crate::column::unsigned;
-use crate::mailbox_id::MailboxId;
 use crate::{StoreError, name};
-
-/// A mailbox as lists show it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Mailbox {
-    /// Its id.
-    pub id: MailboxId,
-    /// Its full name, levels separated by `/`.
-    pub name: String,
-    /// Changes when uids of the name's former mailbox mean nothing any more.
-    pub uidvalidity: u32,
-    /// The next message gets this uid or a later one.
-    pub uidnext: u32,
-    /// The latest change (RFC 7162).
-    pub modseq: u64,
-    /// Its special use with the backslash (RFC 6154).
-    pub special_use: Option<String>,
-}
-
-/// What a mailbox holds. Counting reads every message's entry, though not its body.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Totals {
-    /// Messages.
-    pub messages: u64,
-    /// Messages without `\Seen`.
-    pub unseen: u64,
-    /// Messages with `\Deleted`.
-    pub deleted: u64,
-    /// Octets of all messages.
-    pub octets: u64,
-}
 
 impl Change<'_> {
     /// Makes a mailbox.
@@ -132,13 +103,4 @@ impl Change<'_> {
         self.connection.execute(sql, [mailbox])?;
         Ok(())
     }
-}
-
-/// Whether a name is to be subscribed to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Subscription {
-    /// Add it.
-    On,
-    /// Take it off.
-    Off,
 }

@@ -2,83 +2,13 @@
 
 use std::ops::RangeInclusive;
 
-use mail::UnixTime;
+use mailbox::{Copied, Expunge, FlagMode, FlagUpdate, Flags, FlagsChanged, MailboxId, Uids};
 use rusqlite::params;
 
+use crate::StoreError;
 use crate::body;
 use crate::change::{Change, Entry};
-use crate::column::{column, unsigned};
-use crate::flags::{FlagList, Flags};
-use crate::{MailboxId, StoreError};
-
-/// Ranges of uids, both ends included.
-pub type Uids = [RangeInclusive<u32>];
-
-/// A message's entry in a mailbox.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Message {
-    /// Its uid.
-    pub uid: u32,
-    /// Its flags.
-    pub flags: Flags,
-    /// Its latest change (RFC 7162).
-    pub modseq: u64,
-    /// Its octets, trace header included.
-    pub octets: u64,
-    /// When it came.
-    pub internal_date: UnixTime,
-}
-
-/// A change of flags.
-#[derive(Debug, Clone)]
-pub struct FlagUpdate {
-    /// What to do with the flags.
-    pub mode: FlagMode,
-    /// The flags.
-    pub flags: FlagList,
-    /// Messages that changed after this mod-sequence are left alone (RFC 7162's UNCHANGEDSINCE).
-    pub unchanged_since: Option<u64>,
-}
-
-/// What a change of flags does with those that a message has.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum FlagMode {
-    /// Adds to them.
-    Add,
-    /// Takes away from them.
-    Remove,
-    /// Replaces them.
-    Replace,
-}
-
-/// What a change of flags did.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct FlagsChanged {
-    /// Messages that have other flags now.
-    pub changed: Vec<(u32, Flags)>,
-    /// Messages left alone because they had changed meanwhile.
-    pub conflicts: Vec<u32>,
-    /// The mod-sequence of the change; 0 when nothing changed.
-    pub modseq: u64,
-}
-
-/// Where messages went: pairs of the old uid and the new one, in order.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Copied {
-    /// The target's uidvalidity.
-    pub uidvalidity: u32,
-    /// Old and new uids.
-    pub uids: Vec<(u32, u32)>,
-}
-
-/// Which messages an expunge takes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Expunge {
-    /// Those with `\Deleted`.
-    Deleted,
-    /// All of them.
-    All,
-}
+use crate::column::{column, flags_column, flags_of, unsigned};
 
 impl Change<'_> {
     /// Changes flags of messages.
@@ -89,7 +19,7 @@ impl Change<'_> {
         update: &FlagUpdate,
     ) -> Result<FlagsChanged, StoreError> {
         let place = self.find_id(mailbox)?;
-        let flags = self.flags(&update.flags)?.to_column();
+        let flags = flags_column(self.flags(&update.flags)?);
         let (remove, add) = match update.mode {
             FlagMode::Add => (0, flags),
             FlagMode::Remove => (flags, 0),
@@ -108,8 +38,7 @@ impl Change<'_> {
             }
             let values =
                 params![mailbox.0, range.start(), range.end(), remove, add, column(modseq), unchanged_since];
-            let rows =
-                statement.query_map(values, |row| Ok((row.get(0)?, Flags::from_column(row.get(1)?))))?;
+            let rows = statement.query_map(values, |row| Ok((row.get(0)?, flags_of(row.get(1)?))))?;
             for row in rows {
                 outcome.changed.push(row?);
             }
@@ -197,7 +126,7 @@ impl Change<'_> {
                    RETURNING uid, body, octets";
         let mut statement = self.connection.prepare_cached(sql)?;
         for range in uids {
-            let values = params![mailbox.0, range.start(), range.end(), needed.to_column()];
+            let values = params![mailbox.0, range.start(), range.end(), flags_column(needed)];
             let rows = statement
                 .query_map(values, |row| Ok((row.get(0)?, unsigned(row.get(1)?), unsigned(row.get(2)?))))?;
             let removed: Vec<(u32, u64, u64)> = rows.collect::<Result<_, _>>()?;
@@ -222,7 +151,7 @@ impl Change<'_> {
                     body: unsigned(row.get(1)?),
                     octets: unsigned(row.get(2)?),
                     internal_date: row.get(3)?,
-                    flags: Flags::from_column(row.get(4)?),
+                    flags: flags_of(row.get(4)?),
                 };
                 Ok((row.get(0)?, entry))
             })?;
