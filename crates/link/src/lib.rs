@@ -10,6 +10,7 @@ mod code;
 mod errand;
 mod frame;
 mod hello;
+pub mod notification;
 mod return_path;
 mod served;
 mod snapshot;

@@ -10,9 +10,12 @@ mod date;
 pub mod dsn;
 mod envelope;
 pub mod header;
+pub mod header_section;
 mod item_id;
 mod outcome;
+pub mod received;
 mod reply;
+pub mod require_tls;
 mod verdict;
 
 pub use address::{

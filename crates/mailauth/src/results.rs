@@ -193,4 +193,16 @@ mod tests {
             assert!(claims(&field.as_bytes()["Authentication-Results:".len()..], id), "{field}");
         }
     }
+
+    #[test]
+    fn results_that_claim_to_be_ours_are_taken_out_and_others_stay() {
+        let raw = b"Received: x\r\nAuthentication-Results: mx.home.example;\r\n\tspf=pass\r\nX: 1\r\n\
+            authentication-results: other.example; none\r\nAuthentication-Results: (broken\r\n\
+            Authentication-Results\r\n : mx.home.example; dmarc=pass\r\n\r\n";
+        let kept = mail::header_section::without_results(raw, |value| claims(value, "mx.home.example"));
+        assert_eq!(
+            String::from_utf8(kept).unwrap(),
+            "Received: x\r\nX: 1\r\nauthentication-results: other.example; none\r\n\r\n"
+        );
+    }
 }

@@ -28,25 +28,6 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use net::dns::Dns;
-use net::link_key::LinkKey;
-use net::link_transport::{LinkListener, LinkStream, LinkTransportError};
-use net::smtp_server::Port;
-use net::tls::{ServerIdentity, TlsAcceptor};
-use serde_json::{Value, json};
-use smtp::server::{Limits, Mode, Settings};
-use tokio::net::TcpListener;
-use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
-
-use crate::config::{self, EdgeConfig};
-use crate::control::{self, Handler, Refusal, Request};
-use crate::daemon::{self, Signals, Wanted};
-use crate::problem::Problem;
-use crate::trace::Trace;
-use crate::wire::LinkFault;
-use crate::{descriptors, files};
-
 use budget::Budget;
 use deliver::Deliveries;
 use door::Door;
@@ -58,13 +39,31 @@ use homes::{Away, Homes, Watch};
 use judge::Judges;
 use lane::Lanes;
 use lists::Lists;
+use net::dns::Dns;
+use net::link_key::LinkKey;
+use net::link_session::LinkFault;
+use net::link_transport::{LinkListener, LinkStream, LinkTransportError};
+use net::smtp_server::Port;
+use net::tls::{ServerIdentity, TlsAcceptor};
 use pairing::Pairing;
 use receive::{Receive, Reception};
 use route::{Map, Router};
 use score::Table;
+use serde_json::{Value, json};
 use session::LinkContext;
+use smtp::server::{Limits, Mode, Settings};
 use strangers::Strangers;
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 use visitor::Visitors;
+
+use crate::config::{self, EdgeConfig};
+use crate::control::{self, Handler, Refusal, Request};
+use crate::daemon::{self, Signals, Wanted};
+use crate::problem::Problem;
+use crate::trace::Trace;
+use crate::{descriptors, files};
 
 pub use homes::{anybody_sends, to_hex};
 pub use score::is_row as is_score_row;
@@ -298,7 +297,7 @@ impl Edge {
             "hostname": self.config.hostname,
             "sessions": self.sessions.len(),
             "sessions_max": self.config.limits.sessions,
-            "smtp": self.reception.door.count().as_json(),
+            "smtp": self.reception.door.count().shown(),
             "homes": self.homes.status(now),
         });
         let away = self.homes.away(now, self.config.homes.away_warning.0);

@@ -13,23 +13,15 @@ mod descriptors;
 mod edge;
 mod files;
 mod firewall;
-mod header_section;
 mod home;
 mod import;
-mod live;
 mod network;
 mod new_role;
-mod notification;
 mod owner;
-mod places;
 mod problem;
-mod received;
 mod records;
-mod require_tls;
-mod sealed;
 mod system;
 mod trace;
-mod wire;
 
 use std::process::ExitCode;
 

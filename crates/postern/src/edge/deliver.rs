@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use bytes::Bytes;
 use link::{Attempt, AttemptState, Frame, Outcomes, ReceiveWindow};
 use mail::{EnhancedCode, ItemId, Outcome, Reply, Why};
+use net::link_session::{FrameSender, LinkFault};
 use tlspolicy::report::Results;
 use tokio::sync::{mpsc, oneshot};
 
@@ -17,7 +18,6 @@ use super::greylist::Greylist;
 use super::homes::{Home, Homes};
 use super::lane::{Ended, Job, Lanes};
 use crate::trace::Trace;
-use crate::wire::{FrameSender, LinkFault};
 
 /// Attempts of one home under way at one time; more are put off. Home keeps far below it.
 const ATTEMPTS_MAX: usize = 2000;

@@ -7,11 +7,10 @@ use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use mail::Reply;
-
 use net::patience::{Patience, Pressure};
+use net::port_places::{Count, NoPlace, Place, Places, SeldomTold, Standing, Who};
 
 use crate::config::DoorConfig;
-use crate::places::{Count, NoPlace, Place, Places, SeldomTold, Standing, Who};
 
 /// Most addresses and networks that are counted at one time.
 const COUNTED_MAX: usize = 100_000;

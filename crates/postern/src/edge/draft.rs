@@ -8,11 +8,11 @@ use std::io;
 use bytes::Bytes;
 use link::Open;
 use mail::{ItemId, Verdict};
+use seal::{SealTo, Sealing};
 use spool::{Draft, SpoolError};
 use tokio::task::JoinHandle;
 
 use super::homes::Home;
-use crate::sealed::{SealTo, Sealing};
 
 /// Pieces of a message that are sealed and written in one go.
 const BATCH_PIECES: usize = 2;

@@ -5,11 +5,11 @@ use std::time::Duration;
 
 use link::{BODY_FRAME_MAX, Frame, OpenSealed};
 use mail::ItemId;
+use net::link_session::live::{LinkDown, Live, Stopped};
 use spool::{Listed, SpoolError};
 use tokio::task::JoinSet;
 
 use super::homes::Home;
-use crate::live::{LinkDown, Live, Stopped};
 
 /// Items under way at one time: enough to fill Home's commits, few enough that live mail passes quickly.
 const IN_FLIGHT_MAX: usize = 64;
@@ -146,7 +146,7 @@ mod tests {
         done(|done| home.sealed.append(item, Vec::new(), vec![b"sealed".to_vec().into()], done)).await;
         let listed = home.sealed.list(None, 1).pop().unwrap();
         done(|done| home.sealed.remove(item, done)).await;
-        let (frames, _queue) = crate::wire::frame_queue();
+        let (frames, _queue) = net::link_session::frame_queue();
         assert!(matches!(send(home, Live::new(frames), listed).await, Ok(true)));
     }
 }

@@ -12,12 +12,12 @@ use mail::{Domain, ItemId};
 use mailauth::dns::{LookupError, texts};
 use net::dns::{Dns, Questions};
 use net::http_client::{Submission, submit};
+use net::link_session::FrameSender;
 use net::tls::TlsConnector;
 use tlspolicy::reporting::{HttpsUri, RECORD_OCTETS_MAX, ReportUri, is_record};
 use tokio::sync::Semaphore;
 
 use super::homes::Home;
-use crate::wire::FrameSender;
 
 /// Errands under way at one time; a home that has more run is told to try later.
 const ERRANDS_MAX: usize = 16;

@@ -10,11 +10,11 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
 use mail::{Address, ReversePath};
+use net::port_places::{Standing, network};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
 use crate::files;
-use crate::places::{Standing, network};
 use crate::problem::Problem;
 
 /// So long a client has to wait, in seconds.

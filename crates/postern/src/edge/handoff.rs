@@ -13,15 +13,15 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 use link::{Away, BODY_FRAME_MAX, Frame, Open};
 use mail::{ItemId, Reply, Verdict};
+use net::link_session::live::{LinkDown, LiveItem, Stopped};
 use net::smtp_server::Answers;
+use seal::Sealing;
 use spool::SpoolError;
 use tokio::sync::{Semaphore, oneshot};
 
 use super::budget::{Budget, NoRoom, Room};
 use super::draft::SealedDraft;
 use super::homes::{Home, Kept};
-use crate::live::{LinkDown, LiveItem, Stopped};
-use crate::sealed::Sealing;
 use crate::trace::Trace;
 
 /// Octets of a message that are kept in memory; a larger one goes to a draft, which needs as much for its
@@ -438,7 +438,7 @@ mod tests {
             subaddress_separators: String::new(),
             recipient_key: link::RecipientKey::new([1; 32]),
             recipients: std::collections::HashSet::new(),
-            sealing_key: crate::sealed::generate_key().1,
+            sealing_key: seal::generate_key().1,
             away,
             message_octets_max: 1 << 20,
             outbound: false,
@@ -522,8 +522,8 @@ mod tests {
     #[tokio::test]
     async fn a_link_that_is_lost_in_mid_hand_off_seals_under_the_same_id() {
         let fixture = fixture(Away::Seal, 1 << 30);
-        let (frames, _queue) = crate::wire::frame_queue();
-        let live = crate::live::Live::new(frames);
+        let (frames, _queue) = net::link_session::frame_queue();
+        let live = net::link_session::live::Live::new(frames);
         fixture.home.connect(Arc::clone(&live));
         let mut message = fixture.begin().unwrap();
         message.body(b"Subject: x\r\n\r\nbody\r\n").await;
@@ -538,8 +538,8 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_home_that_does_not_answer_in_time_gets_the_message_sealed() {
         let fixture = fixture(Away::Seal, 1 << 30);
-        let (frames, _queue) = crate::wire::frame_queue();
-        let live = crate::live::Live::new(frames);
+        let (frames, _queue) = net::link_session::frame_queue();
+        let live = net::link_session::live::Live::new(frames);
         fixture.home.connect(live);
         let mut message = fixture.begin().unwrap();
         message.body(b"Subject: x\r\n\r\nbody\r\n").await;
@@ -552,8 +552,8 @@ mod tests {
         let mut fixture = fixture(Away::Seal, 1 << 30);
         let trace = fixture.hand_offs.trace.clone();
         fixture.hand_offs = Arc::new(HandOffs::new(4 << 20, Duration::from_millis(200), trace));
-        let (frames, _queue) = crate::wire::frame_queue();
-        fixture.home.connect(crate::live::Live::new(frames));
+        let (frames, _queue) = net::link_session::frame_queue();
+        fixture.home.connect(net::link_session::live::Live::new(frames));
         let mut message = fixture.begin().unwrap();
         for _ in 0..10 {
             message.body(&[b'x'; 64 * 1024]).await;
@@ -567,8 +567,8 @@ mod tests {
     #[tokio::test]
     async fn a_home_that_answers_in_the_middle_of_a_body_is_heard_at_once() {
         let fixture = fixture(Away::Seal, 1 << 30);
-        let (frames, _queue) = crate::wire::frame_queue();
-        let live = crate::live::Live::new(frames);
+        let (frames, _queue) = net::link_session::frame_queue();
+        let live = net::link_session::live::Live::new(frames);
         fixture.home.connect(Arc::clone(&live));
         let mut message = fixture.begin().unwrap();
         let item = message.item();

@@ -7,6 +7,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use link::notification;
+use mail::header_section::{self, Gathered};
 use mail::{Envelope, Reply, Sign, Verdict};
 use mailauth::dkim::BodyHashes;
 use mailauth::message::{Header, Known};
@@ -18,8 +20,6 @@ use self::decision::Rules;
 use super::score::Table;
 use super::visitor::{Visitor, Visitors};
 use crate::config::PolicyConfig;
-use crate::header_section::{self, Gathered};
-use crate::notification;
 use crate::system;
 
 /// How long all questions of one message may take together; what is not answered by then counts as no answer

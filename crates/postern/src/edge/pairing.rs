@@ -16,6 +16,7 @@ use link::{
 };
 use mail::{Domain, UnixTime};
 use net::link_key::LinkKey;
+use net::link_session::{self, FrameReader, LinkFault};
 use net::link_transport::LinkStream;
 use net::places::{Places, source_of};
 use serde::{Deserialize, Serialize};
@@ -26,7 +27,6 @@ use self::tries::Tries;
 use super::homes::{Grant, Homes};
 use super::session::key_name;
 use crate::problem::Problem;
-use crate::wire::{self, FrameReader, LinkFault};
 use crate::{files, system};
 
 /// Seconds for which a code is good.
@@ -129,10 +129,10 @@ impl Pairing {
             Some(why) => PairingResult::Refused(why),
             None => self.hear(&mut reader, visitor).await?,
         };
-        let (frames, queue) = wire::frame_queue();
+        let (frames, queue) = link_session::frame_queue();
         frames.send(Frame::Paired(result));
         drop(frames);
-        wire::write_frames(stream.writer, queue).await?;
+        link_session::write_frames(stream.writer, queue).await?;
         // Home closes when it has read the answer. Who was refused at once has his request on the way still: to close on that
         // would take the answer from him.
         while let Ok(Some(_)) = reader.next(CLOSE_PATIENCE).await {}

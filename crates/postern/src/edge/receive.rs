@@ -10,6 +10,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use link::Open;
+use link::notification::{self, Form, Known, NO_SUCH_RECIPIENT, Sender};
+use mail::header_section;
 use mail::{
     Address, Client, Envelope, ItemId, Place, Recipient, Reply, ReversePath, Sign, UnixTime, Verdict,
 };
@@ -28,8 +30,6 @@ use super::incoming::{Incoming, Target};
 use super::judge::{self, Circumstances, Examination, Judgement, Judges, Taken};
 use super::score;
 use super::visitor::{self, Visitor};
-use crate::header_section;
-use crate::notification::{self, Form, Known, NO_SUCH_RECIPIENT, Sender};
 use crate::system;
 use crate::trace::Trace;
 

@@ -4,6 +4,8 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use link::{Frame, Hello, SEEN_AT, SERVED_DOMAINS, UNHEARD};
+use net::link_session::live::Live;
+use net::link_session::{self, FrameReader, FrameSender, LinkFault, PING_AFTER, Silence};
 use net::link_transport::LinkStream;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -12,8 +14,6 @@ use super::deliver::Deliveries;
 use super::drain;
 use super::errands::Errands;
 use super::homes::{Home, Homes, to_hex};
-use crate::live::Live;
-use crate::wire::{self, FrameReader, FrameSender, LinkFault, PING_AFTER, Silence};
 
 /// What a link session needs of Edge.
 #[derive(Clone)]
@@ -34,10 +34,10 @@ pub struct LinkContext {
 pub async fn serve(mut stream: LinkStream, home: Arc<Home>, context: LinkContext) -> Result<(), LinkFault> {
     stream.trust();
     let LinkStream { reader, writer, transport, remote, .. } = stream;
-    let (frames, queue) = wire::frame_queue();
+    let (frames, queue) = link_session::frame_queue();
     let mut tasks = JoinSet::new();
     tasks.spawn(async move {
-        if let Err(fault) = wire::write_frames(writer, queue).await {
+        if let Err(fault) = link_session::write_frames(writer, queue).await {
             tracing::debug!(%fault, "writing to the link ended");
         }
     });

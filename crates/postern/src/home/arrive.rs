@@ -22,12 +22,11 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
+use buffer::Buffer;
 use bytes::Bytes;
+use deliver::Arrival;
 use link::{Answer, Frame, Open, ReceiveWindow};
 use mail::{ItemId, Reply, Verdict};
-
-use buffer::Buffer;
-use deliver::Arrival;
 pub use repeats::Repeats;
 pub use session::SessionArrival;
 pub use unsealers::Unsealers;
@@ -38,10 +37,10 @@ use super::filters::Filters;
 use super::forward::Forwarder;
 use super::keeper::Keeper;
 use super::quarantine::Quarantine;
-use crate::sealed::UnsealWith;
 use crate::system;
 use crate::trace::Trace;
-use crate::wire::{FrameSender, LinkFault};
+use net::link_session::{FrameSender, LinkFault};
+use seal::UnsealWith;
 
 /// Items that one link may have begun and not completed.
 const ITEMS_MAX: usize = 4096;

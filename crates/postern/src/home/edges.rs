@@ -25,9 +25,9 @@ pub use self::served::withheld_words;
 use super::arrive::{Arrivals, LinkArrivals};
 use super::snapshot::SnapshotSource;
 use crate::config::EdgePin;
-use crate::live::Live;
 use crate::system;
-use crate::wire::{self, FrameReader, FrameSender, LinkFault, PING_AFTER, Silence};
+use net::link_session::live::Live;
+use net::link_session::{self, FrameReader, FrameSender, LinkFault, PING_AFTER, Silence};
 
 /// First wait before a link is dialled again.
 const BACKOFF_MIN: Duration = Duration::from_millis(500);
@@ -253,8 +253,8 @@ impl Edges {
 
     async fn serve(&self, stream: LinkStream, pin: &EdgePin) -> Result<(), LinkFault> {
         let LinkStream { reader, writer, transport, remote, .. } = stream;
-        let (frames, queue) = wire::frame_queue();
-        let mut writing = tokio::spawn(wire::write_frames(writer, queue));
+        let (frames, queue) = link_session::frame_queue();
+        let mut writing = tokio::spawn(link_session::write_frames(writer, queue));
         let mut reader = FrameReader::new(reader);
         let ours = Hello::ours(None);
         frames.send(Frame::Hello(ours.clone()));

@@ -13,9 +13,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
 use link::Snapshot;
+use link::notification::{self, Known, Sender};
 use mail::{Address, Client, Domain, Envelope, Recipient, Reply};
 use net::home_tls::Fingerprint;
 use net::patience::Patience;
+use net::port_places::Place;
 use net::smtp_server::{Answers, Service};
 use sha2::{Digest as _, Sha256};
 use smtp::server::{Cause, MailFrom, Secret};
@@ -27,8 +29,6 @@ use super::arrive::Arrivals;
 use super::logins::{Client as Caller, Logins, Refused};
 use super::snapshot::SnapshotSource;
 use crate::config::ForeignEdgeConfig;
-use crate::notification::{self, Known, Sender};
-use crate::places::Place;
 use crate::problem::Problem;
 use crate::{files, system};
 

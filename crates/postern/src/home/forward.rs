@@ -17,6 +17,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
+use mail::require_tls;
 use mail::{Address, Envelope, ItemId, Recipient, Verdict};
 use mailauth::dkim::FinishedHashes;
 use mailauth::dkim::sign;
@@ -32,7 +33,6 @@ use super::queue::{Content, Forwarded, Queue, QueueState, derived_id, readdresse
 use super::remembered::Remembered;
 use crate::config::Switch;
 use crate::problem::Problem;
-use crate::require_tls;
 use crate::system;
 use crate::trace::Trace;
 

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use net::port_places::Places;
 use net::smtp_server::Port;
 use net::tls::TlsAcceptor;
 use serde_json::{Value, json};
@@ -14,7 +15,6 @@ use super::mailboxes::Accounts;
 use super::service::{Accepting, ForeignEdgeService, ImapService, Serve, SubmissionService};
 use super::submit::Submit;
 use crate::config::{HomeConfig, HomeLimits};
-use crate::places::Places;
 use crate::problem::Problem;
 use crate::{daemon, system};
 
@@ -39,7 +39,7 @@ impl Ports {
             ("foreign-edge", &self.foreign_edge, config.foreign_edge.is_some()),
         ];
         let rows = open.into_iter().filter(|(_, _, is_open)| *is_open).map(|(name, places, _)| {
-            let mut row = places.count().as_json();
+            let mut row = json!(places.count().shown());
             row["port"] = json!(name);
             row
         });

@@ -13,6 +13,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use mail::Address;
+use net::port_places::{Standing, network};
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 use tokio::sync::Notify;
@@ -23,7 +24,6 @@ use self::guard::{Attempt, Guard, Name, Ruling, Ticket};
 use self::turns::Rank;
 use super::directory::Directory;
 use super::passes::Pass;
-use crate::places::{Standing, network};
 use crate::system;
 
 /// Passwords that are checked at one time: a check takes 7 MiB and some hundredths of a second of a processor.

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use imap::Credentials;
 use mailbox::AccountError;
 use net::patience::{Patience, Pressure};
+use net::port_places::{Place, Places, SeldomTold};
 use net::smtp_server::Port;
 use net::tls::TlsAcceptor;
 use tokio::net::{TcpListener, TcpStream};
@@ -18,7 +19,6 @@ use super::logins::{Client, Logins, Refused};
 use super::mailboxes::{Accounts, Mailboxes};
 use super::passes::Pass;
 use super::submit::Submit;
-use crate::places::{Place, Places, SeldomTold};
 use crate::system;
 
 /// What a port does with a connection.

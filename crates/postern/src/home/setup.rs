@@ -7,7 +7,9 @@ use std::time::Duration;
 use link::{Accepts, Frame, PairingCode, PairingRequest, PairingResult, Proof, ServedDomains};
 use mail::Domain;
 use net::link_key::LinkKey;
+use net::link_session::{self, FrameReader};
 use net::link_transport::{Dialer, LinkTransportError};
+use seal::{self, UnsealWith};
 
 use super::dkim::DomainKeys;
 use super::edges::withheld_words;
@@ -15,8 +17,6 @@ use crate::config::{self, Checked as _, HomeConfig};
 use crate::edge::to_hex;
 use crate::new_role::NewRole;
 use crate::problem::Problem;
-use crate::sealed::{self, UnsealWith};
-use crate::wire::{self, FrameReader};
 use crate::{daemon, files, system};
 
 /// How long Edge may take to answer a pairing request.
@@ -88,7 +88,7 @@ impl Secrets {
         };
         let key = LinkKey::generate().map_err(|error| Problem::failed(error, ""))?;
         keep("link-key.pem", key.pem().as_bytes())?;
-        keep("sealing-key.txt", format!("{}\n", sealed::generate_key().0).as_bytes())?;
+        keep("sealing-key.txt", format!("{}\n", seal::generate_key().0).as_bytes())?;
         let secret: [u8; 32] = system::random();
         keep("hash-secret.json", &serde_json::to_vec(&secret).unwrap_or_default())?;
         Self::load(data)
@@ -206,9 +206,9 @@ async fn pair_with(
     let stream = dialled.map_err(|error| not_reached(&error, code))?;
     let proof = Proof::new(&code.secret, &stream.peer_spki, key.spki());
     let request = PairingRequest { proof, domains: domains.to_vec() };
-    let (frames, queue) = wire::frame_queue();
+    let (frames, queue) = link_session::frame_queue();
     frames.send(Frame::Pair(request));
-    let writing = tokio::spawn(wire::write_frames(stream.writer, queue));
+    let writing = tokio::spawn(link_session::write_frames(stream.writer, queue));
     let mut reader = FrameReader::for_pairing(stream.reader, Accepts::Paired);
     let answer = reader.next(ANSWER_PATIENCE).await;
     drop(frames);

@@ -13,8 +13,10 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use link::{Event, Role};
+use mail::require_tls;
 use mail::{Client, Envelope, Recipient, Reply, ReversePath};
 use net::patience::Patience;
+use net::port_places::Place;
 use net::smtp_server::{Answers, Service};
 use smtp::server::{Cause, MailFrom, Secret};
 use spool::SpoolError;
@@ -33,8 +35,6 @@ use super::own_host;
 use super::passes::Pass;
 use super::queue::{Queue, QueueError, QueueState};
 use crate::config::{OnLeak, Switch};
-use crate::places::Place;
-use crate::require_tls;
 use crate::system;
 use crate::trace::Trace;
 

@@ -1,10 +1,9 @@
 //! The header of a message as a home that is another program gets it: the trace field, and Edge's verdict in fields
 //! that other programs read.
 
+use mail::received::{self, Hop, Readers};
+use mail::require_tls;
 use mail::{Place, Verdict, header, sum_of_signs};
-
-use crate::received::{self, Hop, Readers};
-use crate::require_tls;
 
 /// What says that a message belongs into Junk, as many filters and Sieve scripts know it. Its value is `YES`.
 const FLAG: &str = "X-Spam-Flag";

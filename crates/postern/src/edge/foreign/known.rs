@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use link::notification::is_role;
 use mail::{Address, Outcome, Reply, ReversePath};
 use smtp::client::{Transaction, TransactionResult};
 use tokio::time::Instant;
@@ -12,7 +13,6 @@ use super::answer::{self, Asked, Blame};
 use super::line::Line;
 use super::list::List;
 use crate::config::ForeignHomeConfig;
-use crate::notification::is_role;
 use crate::problem::Problem;
 
 /// How long the home may take to answer; the sender waits.

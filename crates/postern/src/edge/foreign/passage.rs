@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use link::Open;
+use mail::received::Hop;
 use mail::{Reply, Verdict};
 use net::smtp_server::Answers;
 use smtp::client::{Quorum, Transaction};
@@ -15,7 +16,6 @@ use super::line::Unreachable;
 use super::{ForeignHome, head, known};
 use crate::edge::budget::{NoRoom, Room};
 use crate::edge::handoff::Telling;
-use crate::received::Hop;
 
 /// Octets of one piece in memory.
 const PIECE_OCTETS: usize = 64 * 1024;

@@ -5,6 +5,8 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use link::Snapshot;
 use mail::{Domain, UnixTime};
+use net::link_session::live::Live;
+use seal::SealTo;
 use serde::{Deserialize, Serialize};
 use spool::{RealDisk, Spool};
 use tokio::sync::Notify;
@@ -12,9 +14,7 @@ use tokio::sync::Notify;
 use super::domains::Grant;
 use super::unheard::Unheard;
 use crate::files;
-use crate::live::Live;
 use crate::problem::Problem;
-use crate::sealed::SealTo;
 use crate::trace::Unsent;
 
 /// A home's pin, as it rests on disk.

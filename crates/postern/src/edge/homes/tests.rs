@@ -15,7 +15,7 @@ fn snapshot(names: &[&str]) -> Snapshot {
         subaddress_separators: String::new(),
         recipient_key: link::RecipientKey::new([1; 32]),
         recipients: HashSet::new(),
-        sealing_key: crate::sealed::generate_key().1,
+        sealing_key: seal::generate_key().1,
         away: link::Away::Seal,
         message_octets_max: 1 << 20,
         outbound: false,
@@ -206,8 +206,8 @@ fn a_home_is_away_from_the_limit_on_and_only_while_mail_waits() {
     let edge = edge.restart();
     let home = edge.homes.by_key(&[1; 32]).unwrap();
     assert_eq!(home.last_here(NOW.plus_secs(9)), Some(NOW));
-    let (frames, _queue) = crate::wire::frame_queue();
-    home.connect(crate::live::Live::new(frames));
+    let (frames, _queue) = net::link_session::frame_queue();
+    home.connect(net::link_session::live::Live::new(frames));
     assert_eq!(edge.homes.away(NOW.plus_secs(days_3), days_3), []);
     assert_eq!(home.last_here(NOW.plus_secs(9)), Some(NOW.plus_secs(9)));
 }

@@ -6,8 +6,7 @@ use std::sync::{Mutex, PoisonError};
 
 use link::Frame;
 use mail::ItemId;
-
-use crate::wire::FrameSender;
+use net::link_session::FrameSender;
 
 /// Items that wait for a home that is away; the oldest are forgotten.
 const WAITING_MAX: usize = 4096;
@@ -58,7 +57,7 @@ impl Unheard {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::wire::{self, FrameReader, PING_AFTER};
+    use net::link_session::{self, FrameReader, PING_AFTER};
 
     fn item(n: u16) -> ItemId {
         let [high, low] = n.to_be_bytes();
@@ -68,9 +67,12 @@ mod tests {
     }
 
     /// What went over the link, until this item.
-    async fn heard(queue: tokio::sync::mpsc::UnboundedReceiver<wire::Outgoing>, last: ItemId) -> Vec<ItemId> {
+    async fn heard(
+        queue: tokio::sync::mpsc::UnboundedReceiver<link_session::Outgoing>,
+        last: ItemId,
+    ) -> Vec<ItemId> {
         let (near, far) = tokio::io::duplex(1 << 20);
-        let writing = tokio::spawn(wire::write_frames(near, queue));
+        let writing = tokio::spawn(link_session::write_frames(near, queue));
         let mut reader = FrameReader::new(far);
         let mut items = Vec::new();
         while items.last() != Some(&last) {
@@ -89,7 +91,7 @@ mod tests {
         for n in 0..=most {
             unheard.tell(item(n));
         }
-        let (frames, queue) = wire::frame_queue();
+        let (frames, queue) = link_session::frame_queue();
         unheard.linked(frames);
         unheard.tell(item(most + 1));
         let items = heard(queue, item(most + 1)).await;
@@ -97,7 +99,7 @@ mod tests {
         // A link that is gone takes nothing with it that comes later.
         unheard.unlinked();
         unheard.tell(item(9));
-        let (frames, queue) = wire::frame_queue();
+        let (frames, queue) = link_session::frame_queue();
         unheard.linked(frames);
         assert_eq!(heard(queue, item(9)).await, [item(9)]);
     }

@@ -4,6 +4,7 @@
 #[cfg(test)]
 mod tests;
 
+use link::notification::{self, Form, Known};
 use mail::{Envelope, Finding, Place, Reply, Sign, Verdict};
 use mailauth::dkim::DkimResult;
 use mailauth::dmarc::{DmarcResult, Flaw, Policy};
@@ -14,7 +15,6 @@ use super::{Circumstances, Judgement, with_explanation};
 use crate::config::{DmarcPolicy, OnDnsFailure, PolicyConfig};
 use crate::edge::score::{self, Table};
 use crate::edge::visitor::Visitor;
-use crate::notification::{self, Form, Known};
 
 /// The row of a `From` field that does not tell whose the message is.
 const FROM_BROKEN: &str = "from-broken";

@@ -2,12 +2,12 @@
 
 use std::sync::Arc;
 
+use link::notification::{self, Known};
 use mail::{Address, Client, EnhancedCode, Recipient, Reply, ReversePath};
 
 use super::super::foreign::ForeignHome;
 use super::super::incoming::Target;
 use super::Receive;
-use crate::notification::{self, Known};
 
 impl Receive {
     /// The home of an address, if it is another program. `postmaster` of this host itself is theirs when nobody else

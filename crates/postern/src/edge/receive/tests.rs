@@ -12,7 +12,7 @@ fn receive(dir: &std::path::Path) -> Receive {
         subaddress_separators: String::new(),
         recipient_key: link::RecipientKey::new([1; 32]),
         recipients: std::collections::HashSet::new(),
-        sealing_key: crate::sealed::generate_key().1,
+        sealing_key: seal::generate_key().1,
         away: link::Away::Seal,
         message_octets_max: 1 << 20,
         outbound: false,

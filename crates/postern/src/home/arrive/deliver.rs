@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use link::Open;
+use mail::received::Readers;
 use mail::{ItemId, Place, Reply, Verdict, header};
 use store::{Delivery, FlagList, StoreError};
 
@@ -19,7 +20,6 @@ use super::{Arrivals, not_now};
 use crate::home::directory::AccountId;
 use crate::home::filters::{self, Action, Arrived, Contents, Filters, Judgement, Subject};
 use crate::home::forward::Forwarding;
-use crate::received::Readers;
 use crate::system;
 
 /// Where mail goes that a filter takes for spam, in an account that has no mailbox with the special use.

@@ -1,11 +1,11 @@
 //! The fields that go above a message that arrived.
 
+use mail::received::{self, Hop, Readers};
 use mail::{Address, ReversePath};
 
 use super::deliver::Arrival;
 use super::plan::Planned;
 use crate::home::filters::Judgement;
-use crate::received::{self, Hop, Readers};
 
 /// The trace fields that go before the message: `Return-Path` and `Received` (RFC 5321 section 4.4) and
 /// `Delivered-To` (RFC 9228), and those of the filters.

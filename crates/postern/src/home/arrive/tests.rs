@@ -7,13 +7,13 @@ mod repeated;
 use std::sync::atomic::Ordering;
 
 use mail::{Address, Recipient, ReversePath, UnixTime};
+use net::link_session::{self, FrameReader, Outgoing, PING_AFTER};
+use seal::{SealTo, Sealing};
 use tokio::sync::mpsc::UnboundedReceiver;
 
 use super::*;
 use crate::home::forward::tests::forwarder;
 use crate::home::quarantine::QUARANTINE;
-use crate::sealed::{SealTo, Sealing};
-use crate::wire::{self, FrameReader, Outgoing, PING_AFTER};
 
 struct Fixture {
     _dir: tempfile::TempDir,
@@ -47,7 +47,7 @@ fn fixture_with(memory_octets_max: u64, filters: Option<Arc<Filters>>) -> Fixtur
         filters,
         quarantine: Quarantine::open(dir.path()).unwrap(),
         forwarder,
-        unseal: UnsealWith::parse(&crate::sealed::generate_key().0).unwrap(),
+        unseal: UnsealWith::parse(&seal::generate_key().0).unwrap(),
         unsealers: Unsealers::start().unwrap(),
         drafts: dir.path().to_owned(),
         memory_octets_max,
@@ -55,7 +55,7 @@ fn fixture_with(memory_octets_max: u64, filters: Option<Arc<Filters>>) -> Fixtur
         message_octets_max: 4 << 20,
         repeats: Repeats::new([7; 32]),
     });
-    let (frames, queue) = wire::frame_queue();
+    let (frames, queue) = link_session::frame_queue();
     let arrivals = LinkArrivals::new(Arc::clone(&shared), frames, "mx.example.org".to_owned());
     Fixture { _dir: dir, shared, arrivals, outbound, queue: Some(queue) }
 }
@@ -110,7 +110,7 @@ impl Fixture {
     /// The codes of the next answers. Ends the link's queue.
     async fn answers(&mut self, many: usize) -> Vec<Vec<u16>> {
         let (near, far) = tokio::io::duplex(1 << 20);
-        let writing = tokio::spawn(wire::write_frames(near, self.queue.take().unwrap()));
+        let writing = tokio::spawn(link_session::write_frames(near, self.queue.take().unwrap()));
         let mut reader = FrameReader::new(far);
         let mut answers = Vec::new();
         while answers.len() < many {
@@ -124,7 +124,7 @@ impl Fixture {
 
     /// Another link, of the same edge or another one.
     fn relink(&mut self) {
-        let (frames, queue) = wire::frame_queue();
+        let (frames, queue) = link_session::frame_queue();
         self.arrivals = LinkArrivals::new(Arc::clone(&self.shared), frames, "mx2.example.org".to_owned());
         self.queue = Some(queue);
     }

@@ -2,9 +2,8 @@
 
 use link::{Answer, Frame};
 use mail::{ItemId, Reply};
+use net::link_session::FrameSender;
 use tokio::sync::mpsc;
-
-use crate::wire::FrameSender;
 
 /// Where the replies go. Dropped without any, whoever waits has to try again.
 pub(super) enum Waiting {

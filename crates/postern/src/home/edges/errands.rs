@@ -6,11 +6,11 @@ use std::time::Duration;
 
 use link::{Errand, ErrandResult, Frame};
 use mail::ItemId;
+use net::link_session::FrameSender;
 use tokio::sync::oneshot;
 
 use super::Edges;
 use crate::system;
-use crate::wire::FrameSender;
 
 /// How long an edge may take; its own patience is shorter.
 const PATIENCE: Duration = Duration::from_secs(90);
@@ -74,7 +74,7 @@ mod tests {
     use mail::Domain;
 
     use super::*;
-    use crate::wire;
+    use net::link_session;
 
     fn errand() -> Errand {
         Errand::FindReporting(Domain::parse("a.example").unwrap())
@@ -92,7 +92,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn whoever_waits_hears_the_result_the_end_of_the_link_or_that_it_takes_too_long() {
-        let (frames, _queue) = wire::frame_queue();
+        let (frames, _queue) = link_session::frame_queue();
         let begin = |errands: &Arc<Errands>| {
             let (errands, frames) = (Arc::clone(errands), frames.clone());
             tokio::spawn(async move { errands.run(&frames, errand()).await })

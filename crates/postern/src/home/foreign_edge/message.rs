@@ -4,14 +4,15 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use link::Open;
+use link::notification;
+use mail::header_section::{self, Gathered};
 use mail::{Envelope, ItemId, Reply, Verdict, header};
 use mailauth::results;
 use sha2::{Digest as _, Sha256};
 
 use super::ForeignEdge;
-use crate::header_section::{self, Gathered};
 use crate::home::arrive::SessionArrival;
-use crate::{notification, system};
+use crate::system;
 
 /// A message that comes in.
 pub(super) struct Message {

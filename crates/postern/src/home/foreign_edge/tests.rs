@@ -2,11 +2,13 @@
 
 use std::sync::atomic::AtomicU64;
 
+use mail::header_section;
 use mail::{BodyType, ReversePath, UnixTime};
+use net::port_places::{Places, Standing};
+use seal::UnsealWith;
 
 use super::*;
 use crate::config::HomeConfig;
-use crate::header_section;
 use crate::home::arrive::{Repeats, Unsealers};
 use crate::home::directory::Directory;
 use crate::home::forward::Srs;
@@ -14,8 +16,6 @@ use crate::home::forward::tests::forwarder;
 use crate::home::keeper::Keeper;
 use crate::home::quarantine::Quarantine;
 use crate::home::return_path::Signer;
-use crate::places::{Places, Standing};
-use crate::sealed::UnsealWith;
 use crate::trace::Trace;
 
 const SECRET: &str = "a secret of two hosts";
@@ -50,7 +50,7 @@ fn fixture(more: &str) -> Fixture {
         filters: None,
         quarantine: Quarantine::open(dir.path()).unwrap(),
         forwarder,
-        unseal: UnsealWith::parse(&crate::sealed::generate_key().0).unwrap(),
+        unseal: UnsealWith::parse(&seal::generate_key().0).unwrap(),
         unsealers: Unsealers::start().unwrap(),
         drafts: dir.path().to_owned(),
         memory_octets_max: 1 << 20,

@@ -12,7 +12,7 @@ use std::collections::HashMap;
 use std::hash::Hash;
 use std::net::IpAddr;
 
-use crate::places::network;
+use net::port_places::network;
 
 /// Wrong passwords for which nobody waits: people mistype.
 pub const FREE_TRIES: u32 = 4;

@@ -1,5 +1,7 @@
 //! Frames over a link stream: one task writes what has piled up, the role's loop reads.
 
+pub mod live;
+
 use std::time::Duration;
 
 use bytes::BytesMut;

@@ -10,8 +10,9 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use net::patience::Pressure;
-use serde_json::{Value, json};
+use serde::Serialize;
+
+use crate::patience::Pressure;
 
 /// Of so many places one is kept for clients that are known.
 const KEPT_ONE_OF: usize = 4;
@@ -117,22 +118,34 @@ pub struct Count {
     pub turned_away: u64,
 }
 
+/// [`Count`] as `status` shows it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct ShownCount {
+    places: usize,
+    taken: usize,
+    by_strangers: usize,
+    for_strangers: usize,
+    state: &'static str,
+    turned_away: u64,
+}
+
 impl Count {
-    /// As `status` shows it.
-    pub fn as_json(&self) -> Value {
+    /// For `status`.
+    #[must_use]
+    pub fn shown(&self) -> ShownCount {
         let state = match Pressure::of(self.strangers, self.strangers_max).steps() {
             0 => "free",
             1..8 => "filling",
             _ => "full",
         };
-        json!({
-            "places": self.all,
-            "taken": self.taken,
-            "by_strangers": self.strangers,
-            "for_strangers": self.strangers_max,
-            "state": state,
-            "turned_away": self.turned_away,
-        })
+        ShownCount {
+            places: self.all,
+            taken: self.taken,
+            by_strangers: self.strangers,
+            for_strangers: self.strangers_max,
+            state,
+            turned_away: self.turned_away,
+        }
     }
 }
 

@@ -3,18 +3,12 @@
 //! Unit: octets of the message a second.
 
 #![allow(clippy::unwrap_used, reason = "a message that can't be sealed is not what is measured")]
-#![allow(unreachable_pub, reason = "as in the program, which has no outside")]
-
-// The program has no library, so the module is compiled in here; nothing else of the program is in it.
-#[path = "../src/sealed.rs"]
-#[allow(dead_code, unused_imports, reason = "the program asks more of it, and its tests do not run here")]
-mod sealed;
 
 use divan::counter::BytesCount;
 use divan::{Bencher, black_box};
 use link::Open;
 use mail::{Address, Envelope, ItemId, ReversePath, UnixTime, Verdict};
-use sealed::{SealTo, Sealing, UnsealWith};
+use seal::{SealTo, Sealing, UnsealWith};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -30,7 +24,7 @@ fn main() {
 
 #[divan::bench(args = [SMALL, LARGE], max_time = 3)]
 fn seal(bencher: Bencher<'_, '_>, octets: usize) {
-    let (private, public) = sealed::generate_key();
+    let (private, public) = seal::generate_key();
     let (to, open, message) = (SealTo::parse(&public).unwrap(), open(), message(octets));
     let seal = || seal_item(&to, &open, black_box(&message));
     assert_opens(&private, &seal(), &message);
@@ -39,7 +33,7 @@ fn seal(bencher: Bencher<'_, '_>, octets: usize) {
 
 #[divan::bench(args = [SMALL, LARGE], max_time = 3)]
 fn unseal(bencher: Bencher<'_, '_>, octets: usize) {
-    let (private, public) = sealed::generate_key();
+    let (private, public) = seal::generate_key();
     let message = message(octets);
     let sealed = seal_item(&SealTo::parse(&public).unwrap(), &open(), &message);
     assert_opens(&private, &sealed, &message);

@@ -3,14 +3,13 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use bytes::Bytes;
 use link::{Answer, Frame, SendWindow};
 use mail::ItemId;
 use tokio::sync::{Notify, OwnedSemaphorePermit, oneshot};
 use tokio_util::sync::CancellationToken;
 
-use bytes::Bytes;
-
-use crate::wire::FrameSender;
+use super::FrameSender;
 
 /// The link is gone; what was under way on it is repeated or sealed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -206,10 +205,14 @@ impl Drop for LiveItem {
 #[cfg(test)]
 mod tests {
     use link::WINDOW_OCTETS;
-    use mail::Reply;
+    use mail::{Reply, UnixTime};
 
     use super::*;
-    use crate::wire;
+    use crate::link_session;
+
+    fn an_id() -> ItemId {
+        ItemId::new(UnixTime(1), [7; 10])
+    }
 
     fn answer(item: ItemId) -> Answer {
         Answer { item, replies: vec![Reply::bare(451, "not now")] }
@@ -230,9 +233,9 @@ mod tests {
     /// at the answer. Analysis: each wait had one thing that ended it.
     #[tokio::test]
     async fn an_answer_ends_the_waiting_for_credit_and_is_heard() {
-        let (frames, _queue) = wire::frame_queue();
+        let (frames, _queue) = link_session::frame_queue();
         let live = Live::new(frames);
-        let id = crate::system::new_item_id();
+        let id = an_id();
         let sending = tokio::spawn(send_more_than_fits(live.begin(id).unwrap()));
         tokio::task::yield_now().await;
         live.answered(answer(id));
@@ -250,9 +253,9 @@ mod tests {
             (Live::over as fn(&Live, ItemId), Stopped::Over),
             (|live: &Live, _: ItemId| live.close(), Stopped::LinkDown),
         ] {
-            let (frames, _queue) = wire::frame_queue();
+            let (frames, _queue) = link_session::frame_queue();
             let live = Live::new(frames);
-            let id = crate::system::new_item_id();
+            let id = an_id();
             let sending = tokio::spawn(send_more_than_fits(live.begin(id).unwrap()));
             tokio::task::yield_now().await;
             end(&live, id);
@@ -264,9 +267,9 @@ mod tests {
 
     #[tokio::test]
     async fn credit_lets_the_rest_go() {
-        let (frames, _queue) = wire::frame_queue();
+        let (frames, _queue) = link_session::frame_queue();
         let live = Live::new(frames);
-        let id = crate::system::new_item_id();
+        let id = an_id();
         let item = live.begin(id).unwrap();
         let piece = Bytes::from(vec![0; link::BODY_FRAME_MAX]);
         for _ in 0..WINDOW_OCTETS / link::BODY_FRAME_MAX as u64 {

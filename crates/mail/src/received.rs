@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use mail::{Address, Client, Envelope, ItemId, UnixTime};
+use crate::{Address, Client, Envelope, ItemId, UnixTime};
 
 /// What the field tells of a hop.
 pub struct Hop<'a> {

@@ -7,8 +7,9 @@
 
 mod form;
 
-use link::{Snapshot, SnapshotDelivery, SrsError, TagError};
 use mail::{Address, EnhancedCode, Reply, UnixTime};
+
+use crate::{Snapshot, SnapshotDelivery, SrsError, TagError};
 
 pub use self::form::Form;
 

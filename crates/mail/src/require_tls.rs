@@ -8,7 +8,7 @@
 
 use std::borrow::Cow;
 
-use mail::{Envelope, header};
+use crate::{Envelope, header};
 
 /// The field's name.
 const NAME: &str = "Require-TLS-ESMTP";
