@@ -5,7 +5,7 @@
 use std::io::Write as _;
 
 use mail::UnixTime;
-use store::{Body, Delivery, FlagList, Options, Store};
+use store_sqlite::{Body, Delivery, FlagList, Options, Store};
 
 #[test]
 fn a_large_file_is_stored_and_read_in_pieces() {

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, mpsc};
 
 use mail::{ItemId, UnixTime};
-use store::{
+use store_sqlite::{
     Append, Body, Delivery, Expunge, FlagList, FlagMode, FlagUpdate, Flags, Mailbox, Options, Receipt, Store,
     StoreError, Subscription,
 };
@@ -404,9 +404,9 @@ fn keywords_are_bounded_in_number_and_length() {
         let update = FlagUpdate { mode: FlagMode::Add, flags, unchanged_since: None };
         home.store.update_flags("bob", inbox, &[1..=1], update)
     };
-    assert!(set("k".repeat(store::KEYWORD_LENGTH_MAX)).is_ok());
-    assert!(matches!(set("k".repeat(store::KEYWORD_LENGTH_MAX + 1)), Err(StoreError::Limit(_))));
-    for number in 1..store::KEYWORDS_MAX {
+    assert!(set("k".repeat(store_sqlite::KEYWORD_LENGTH_MAX)).is_ok());
+    assert!(matches!(set("k".repeat(store_sqlite::KEYWORD_LENGTH_MAX + 1)), Err(StoreError::Limit(_))));
+    for number in 1..store_sqlite::KEYWORDS_MAX {
         set(format!("k{number}")).unwrap();
     }
     assert!(matches!(set("one-more".into()), Err(StoreError::Limit(_))));

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use mail::{ItemId, UnixTime};
-use store::{Body, Delivery, FlagList, Options, Store, StoreError};
+use store_sqlite::{Body, Delivery, FlagList, Options, Store, StoreError};
 
 const ACCOUNT: &str = "crash";
 const THREADS: u16 = 4;

@@ -7,7 +7,7 @@ use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
 use mail::UnixTime;
-use store::{Body, Delivery, FlagList, Options, Store, StoreError};
+use store_sqlite::{Body, Delivery, FlagList, Options, Store, StoreError};
 
 const NOW: UnixTime = UnixTime::from_secs(1_795_500_000);
 const DATE: &str = "2026-11-24T06:00:00Z";

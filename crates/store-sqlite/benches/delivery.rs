@@ -9,7 +9,7 @@ use std::sync::mpsc::{Sender, channel};
 use divan::Bencher;
 use divan::counter::ItemsCount;
 use mail::{ItemId, UnixTime};
-use store::{Body, Delivery, FlagList, Options, Receipt, Store, StoreError};
+use store_sqlite::{Body, Delivery, FlagList, Options, Receipt, Store, StoreError};
 
 const NOW: UnixTime = UnixTime::from_secs(1_795_500_000);
 const MESSAGE_OCTETS: usize = 4 * 1024;

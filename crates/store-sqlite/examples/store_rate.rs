@@ -6,7 +6,7 @@ use std::sync::mpsc;
 use std::time::Instant;
 
 use mail::{ItemId, UnixTime};
-use store::{Body, Delivery, FlagList, Options, Store};
+use store_sqlite::{Body, Delivery, FlagList, Options, Store};
 
 /// Deliveries that wait for their receipt at any time.
 const WINDOW: usize = 256;
