@@ -4,6 +4,7 @@ pub mod accounts;
 mod allowance;
 mod arrive;
 mod bounce;
+mod databases;
 pub mod directory;
 mod dispatch;
 pub mod dkim;
@@ -42,7 +43,7 @@ use net::link_transport::Dialer;
 use net::tls::ServerIdentity;
 use serde_json::{Value, json};
 use spool::{RealDisk, Spool};
-use store::Store;
+use store::Mailboxes;
 use tokio::sync::Semaphore;
 use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::task::JoinHandle;
@@ -111,7 +112,7 @@ pub async fn run(config_path: &Path) -> Result<(), Problem> {
     let trace = Trace::open(&config.data.join("trace"), link::Role::Home)?;
     let stop = CancellationToken::new();
     let directory = Directory::open(&config)?;
-    let store = Arc::new(accounts::open_store(&config, &directory)?);
+    let store = accounts::open_store(&config, &directory)?;
     let keeper = open_keeper(&config, &directory, &store)?;
     let quarantine = Quarantine::open(&config.data)?;
     let filters = Filters::new(&config.filters, &trace);
@@ -231,7 +232,11 @@ fn open_queue(config: &HomeConfig) -> Result<Spool, Problem> {
     })
 }
 
-fn open_keeper(config: &HomeConfig, directory: &Directory, store: &Arc<Store>) -> Result<Keeper, Problem> {
+fn open_keeper(
+    config: &HomeConfig,
+    directory: &Directory,
+    store: &Arc<dyn Mailboxes>,
+) -> Result<Keeper, Problem> {
     let open = |deliver| Lmtp::open(deliver, config.hostname(), &config.data, directory.clone());
     Ok(Keeper::new(Arc::clone(store), config.deliver.as_ref().map(open).transpose()?))
 }
@@ -463,7 +468,7 @@ impl Handler for Home {
             (command, arguments) if command.starts_with("quarantine ") => self.quarantine(command, arguments),
             (command, arguments) if command.starts_with("user ") || command.starts_with("alias ") => {
                 tokio::task::block_in_place(|| {
-                    accounts::change(&self.directory, self.keeper.store(), command, arguments)
+                    accounts::change(&self.directory, &**self.keeper.store(), command, arguments)
                 })
             }
             (other, _) => Err((

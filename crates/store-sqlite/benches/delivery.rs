@@ -9,7 +9,9 @@ use std::sync::mpsc::{Sender, channel};
 use divan::Bencher;
 use divan::counter::ItemsCount;
 use mail::{ItemId, UnixTime};
-use store_sqlite::{Body, Delivery, FlagList, Options, Receipt, Store, StoreError};
+use mailbox::FlagList;
+use store::{Body, Delivery, Mailboxes as _, Receipt, StoreError};
+use store_sqlite::{Options, SqliteMailboxes};
 
 const NOW: UnixTime = UnixTime::from_secs(1_795_500_000);
 const MESSAGE_OCTETS: usize = 4 * 1024;
@@ -23,7 +25,7 @@ fn main() {
 #[divan::bench(args = [1, 64], sample_count = 40, sample_size = 1)]
 fn senders(bencher: Bencher<'_, '_>, count: usize) {
     let dir = tempfile::tempdir().unwrap();
-    let store = Store::open(dir.path(), Options::default()).unwrap();
+    let store = SqliteMailboxes::open(dir.path(), Options::default()).unwrap();
     store.create_account("bob", NOW).unwrap();
     let (receipts, receipt) = channel();
     let mut delivered = 0;
@@ -42,11 +44,11 @@ fn senders(bencher: Bencher<'_, '_>, count: usize) {
     let reader = store.reader("bob").unwrap();
     let mut messages = 0;
     let inbox = reader.mailbox("INBOX").unwrap().unwrap();
-    reader.each_message(inbox.id, 1..=u32::MAX, |_| messages += 1).unwrap();
+    reader.each_message(inbox.id, 1..=u32::MAX, &mut |_| messages += 1).unwrap();
     assert_eq!(messages, delivered);
 }
 
-fn deliver(store: &Store, delivered: &mut u64, receipts: &Sender<Result<Receipt, StoreError>>) {
+fn deliver(store: &SqliteMailboxes, delivered: &mut u64, receipts: &Sender<Result<Receipt, StoreError>>) {
     *delivered += 1;
     let delivery = Delivery {
         item: Some(ItemId::new(NOW.plus_secs(*delivered), [7; 10])),
@@ -57,5 +59,5 @@ fn deliver(store: &Store, delivered: &mut u64, receipts: &Sender<Result<Receipt,
         internal_date: NOW,
     };
     let receipts = receipts.clone();
-    store.deliver("bob", delivery, move |receipt| receipts.send(receipt).unwrap());
+    store.deliver("bob", delivery, Box::new(move |receipt| receipts.send(receipt).unwrap()));
 }

@@ -11,7 +11,9 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use mail::{ItemId, UnixTime};
-use store_sqlite::{Body, Delivery, FlagList, Options, Store, StoreError};
+use mailbox::FlagList;
+use store::{Body, Delivery, Mailboxes as _, StoreError};
+use store_sqlite::{Options, SqliteMailboxes};
 
 const ACCOUNT: &str = "crash";
 const THREADS: u16 = 4;
@@ -28,7 +30,7 @@ fn main() -> Result<(), Box<dyn Error>> {
 }
 
 fn deliver(directory: &Path, count: u16) -> Result<(), Box<dyn Error>> {
-    let store = Arc::new(Store::open(directory, Options::default())?);
+    let store = Arc::new(SqliteMailboxes::open(directory, Options::default())?);
     match store.create_account(ACCOUNT, now()) {
         Ok(()) | Err(StoreError::AccountExists(_)) => {}
         Err(error) => return Err(error.into()),
@@ -48,7 +50,7 @@ fn deliver(directory: &Path, count: u16) -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-fn one(store: &Store, directory: &Path, number: u16) -> Result<(), StoreError> {
+fn one(store: &SqliteMailboxes, directory: &Path, number: u16) -> Result<(), StoreError> {
     let now = now();
     let mut random = [0; 10];
     random[..2].copy_from_slice(&number.to_be_bytes());
@@ -85,15 +87,16 @@ fn large(directory: &Path, mut body: String) -> Result<Body, StoreError> {
 }
 
 fn verify(directory: &Path) -> Result<(), Box<dyn Error>> {
-    let store = Store::open(directory, Options::default())?;
+    let store = SqliteMailboxes::open(directory, Options::default())?;
     let mut items: BTreeMap<String, u32> = BTreeMap::new();
     for account in store.list_accounts()? {
         store.check_account(&account)?;
         let reader = store.reader(&account)?;
         for mailbox in reader.mailboxes()? {
             let mut uids = Vec::new();
-            reader
-                .each_message(mailbox.id, 1..=u32::MAX, |message| uids.push((message.uid, message.octets)))?;
+            reader.each_message(mailbox.id, 1..=u32::MAX, &mut |message| {
+                uids.push((message.uid, message.octets))
+            })?;
             for (uid, octets) in uids {
                 let mut body = Vec::new();
                 reader.read_body(mailbox.id, uid, 0, usize::MAX, &mut body)?;

@@ -6,7 +6,9 @@ use std::sync::mpsc;
 use std::time::Instant;
 
 use mail::{ItemId, UnixTime};
-use store_sqlite::{Body, Delivery, FlagList, Options, Store};
+use mailbox::FlagList;
+use store::{Body, Delivery, Mailboxes as _};
+use store_sqlite::{Options, SqliteMailboxes};
 
 /// Deliveries that wait for their receipt at any time.
 const WINDOW: usize = 256;
@@ -17,7 +19,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         return Err("usage: store_rate DIR COUNT OCTETS".into());
     };
     let (count, octets): (u64, usize) = (count.parse()?, octets.parse()?);
-    let store = Store::open(Path::new(directory), Options::default())?;
+    let store = SqliteMailboxes::open(Path::new(directory), Options::default())?;
     if !store.has_account("rate") {
         store.create_account("rate", UnixTime::from_secs(1_795_500_000))?;
     }
@@ -41,9 +43,10 @@ fn main() -> Result<(), Box<dyn Error>> {
             internal_date: base,
         };
         let sender = sender.clone();
-        store.deliver("rate", delivery, move |receipt| {
+        let done = move |receipt| {
             let _ = sender.send(receipt);
-        });
+        };
+        store.deliver("rate", delivery, Box::new(done));
         waiting += 1;
         if number % 50_000 == 49_999 {
             println!("{} delivered, {:.0}/s", number + 1, 50_000.0 / lap.elapsed().as_secs_f64());
@@ -59,7 +62,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let inbox = reader.mailbox("INBOX")?.ok_or("no INBOX")?;
     let started = Instant::now();
     let mut messages = 0_u64;
-    reader.each_message(inbox.id, 1..=u32::MAX, |_| messages += 1)?;
+    reader.each_message(inbox.id, 1..=u32::MAX, &mut |_| messages += 1)?;
     println!("{messages} listed in {:.3} s", started.elapsed().as_secs_f64());
     Ok(())
 }

@@ -1,58 +1,23 @@
-//! The octets of a message: where they come from, and how they lie in the file.
+//! The octets of a message, as they lie in the file.
 //!
 //! A body is cut into rows of [`PIECE`] octets with consecutive ids, so that neither writing nor reading a
 //! large message needs more memory than one of them. Ids of bodies are never given out twice.
 
-use std::fs::File;
 use std::ops::Range;
 use std::os::unix::fs::FileExt;
 
 use bytes::Bytes;
 use rusqlite::{Connection, MAIN_DB, params};
+use store::{Body, StoreError};
 
-use crate::StoreError;
 use crate::column::column;
+use crate::fault::Fault;
 use crate::large::{LARGE_OCTETS, LargeBodies};
 
 /// Octets of each row of a body, but its last.
 pub(crate) const PIECE: u64 = 256 * 1024;
 /// Rows up to this size are read whole, which is quicker than opening them as a stream.
 const WHOLE_MAX: u64 = 32 * 1024;
-
-/// The octets of a message that is to be stored.
-#[derive(Debug)]
-pub enum Body {
-    /// In memory, in pieces that follow each other.
-    Memory(Vec<Bytes>),
-    /// The first octets of a file, so many. It is read when the message is written, piece by piece. If it is
-    /// large, it is kept as it is: it must have no name, and nobody may write to it any more.
-    File(File, u64),
-}
-
-impl Body {
-    /// How many octets it has.
-    #[must_use]
-    pub fn octets(&self) -> u64 {
-        match self {
-            Self::Memory(chunks) => chunks.iter().map(|chunk| chunk.len() as u64).sum(),
-            Self::File(_, octets) => *octets,
-        }
-    }
-
-    /// What it costs to keep it waiting, in octets of memory.
-    pub(crate) fn held(&self) -> usize {
-        match self {
-            Self::Memory(chunks) => chunks.iter().map(Bytes::len).sum(),
-            Self::File(..) => 0,
-        }
-    }
-}
-
-impl From<Vec<u8>> for Body {
-    fn from(octets: Vec<u8>) -> Self {
-        Self::Memory(vec![octets.into()])
-    }
-}
 
 /// How many rows a body of `octets` takes.
 pub(crate) const fn rows(octets: u64) -> u64 {
@@ -71,7 +36,7 @@ pub(crate) fn write(
     id: u64,
     head: &[u8],
     body: &Body,
-) -> Result<(), StoreError> {
+) -> Result<(), Fault> {
     let empty = Body::Memory(Vec::new());
     let body = match body {
         Body::File(file, octets) if keeps_file(body) => {
@@ -104,7 +69,7 @@ pub(crate) fn read(
     offset: u64,
     length: usize,
     out: &mut Vec<u8>,
-) -> Result<Option<()>, StoreError> {
+) -> Result<Option<()>, Fault> {
     let end = offset.saturating_add(length as u64).min(octets);
     let in_file = if octets >= LARGE_OCTETS { LargeBodies::head(connection, id)? } else { None };
     let Some(head) = in_file else {
@@ -123,7 +88,7 @@ fn read_rows(
     (id, octets): (u64, u64),
     wanted: Range<u64>,
     out: &mut Vec<u8>,
-) -> Result<(), StoreError> {
+) -> Result<(), Fault> {
     let Range { start: mut at, end } = wanted;
     while at < end {
         let row = at / PIECE;
@@ -142,7 +107,7 @@ fn read_row(
     row_octets: u64,
     range: Range<usize>,
     out: &mut Vec<u8>,
-) -> Result<(), StoreError> {
+) -> Result<(), Fault> {
     if row_octets > WHOLE_MAX {
         let blob = connection.blob_open(MAIN_DB, "body", "data", column(row), true)?;
         let start = out.len();
@@ -161,7 +126,7 @@ fn read_row(
 
 /// Removes one message's hold on the body `id`; the last one removes the body. True when its file, if the
 /// transaction is committed, is of no more use.
-pub(crate) fn release(connection: &Connection, id: u64, octets: u64) -> Result<bool, StoreError> {
+pub(crate) fn release(connection: &Connection, id: u64, octets: u64) -> Result<bool, Fault> {
     let mut fewer = connection
         .prepare_cached("UPDATE shared SET messages = messages - 1 WHERE body = ?1 RETURNING messages")?;
     let left: Option<i64> = match fewer.query_row([column(id)], |row| row.get(0)) {
@@ -184,7 +149,7 @@ pub(crate) fn release(connection: &Connection, id: u64, octets: u64) -> Result<b
 }
 
 /// Adds one message's hold on the body `id`. Bodies that only one message has are not listed.
-pub(crate) fn share(connection: &Connection, id: u64) -> Result<(), StoreError> {
+pub(crate) fn share(connection: &Connection, id: u64) -> Result<(), Fault> {
     let sql = "INSERT INTO shared (body, messages) VALUES (?1, 2)
                ON CONFLICT (body) DO UPDATE SET messages = messages + 1";
     connection.prepare_cached(sql)?.execute([column(id)])?;
@@ -202,7 +167,7 @@ struct Source<'a> {
 
 impl Source<'_> {
     /// Appends the next `wanted` octets to the empty `piece`.
-    fn fill(&mut self, piece: &mut Vec<u8>, wanted: usize) -> Result<(), StoreError> {
+    fn fill(&mut self, piece: &mut Vec<u8>, wanted: usize) -> Result<(), Fault> {
         let head = self.head.get(size(self.at)..).unwrap_or_default();
         piece.extend_from_slice(&head[..head.len().min(wanted)]);
         let more = wanted - piece.len();
@@ -213,7 +178,7 @@ impl Source<'_> {
                 let offset = self.at + start as u64 - self.head.len() as u64;
                 piece.resize(start + more, 0);
                 let read = file.read_exact_at(&mut piece[start..], offset);
-                read.map_err(|error| StoreError::Source(error.to_string()))?;
+                read.map_err(|error| Fault::from(StoreError::Source(error.to_string())))?;
             }
         }
         self.at += piece.len() as u64;

@@ -3,60 +3,18 @@
 //! The counters of each mailbox that a batch touches are read once, kept here while the batch runs, and
 //! written back once before the commit, so that a delivery itself is three inserts.
 
-use mail::{ItemId, UnixTime};
+mod mailboxes;
+mod messages;
+
+use mail::ItemId;
 use mailbox::{FlagList, Flags, KEYWORD_LENGTH_MAX, KEYWORDS_MAX, MailboxId};
 use rusqlite::{Connection, OptionalExtension, params};
+use store::{Append, Body, Delivery, MAILBOXES_MAX, MESSAGE_OCTETS_MAX, Receipt, StoreError, name};
 
-use crate::body::{self, Body};
+use crate::body;
 use crate::column::{column, flags_column, unsigned};
+use crate::fault::Fault;
 use crate::large::LargeBodies;
-use crate::{StoreError, name};
-
-/// Largest message in octets, its trace header included.
-pub const MESSAGE_OCTETS_MAX: u64 = 256 * 1024 * 1024;
-/// Most mailboxes of one account.
-pub const MAILBOXES_MAX: u64 = 10_000;
-
-/// A message that is to be delivered.
-#[derive(Debug)]
-pub struct Delivery {
-    /// What makes the delivery idempotent: an account takes an item once. None for what has no id.
-    pub item: Option<ItemId>,
-    /// The mailbox's name; it is made when it does not exist.
-    pub mailbox: String,
-    /// Octets that are stored before the body: the trace header.
-    pub head: Vec<u8>,
-    /// The message as it came.
-    pub body: Body,
-    /// Its first flags.
-    pub flags: FlagList,
-    /// When it came; also when the item counts as arrived.
-    pub internal_date: UnixTime,
-}
-
-/// A message that a client puts into a mailbox that exists (IMAP's APPEND).
-#[derive(Debug)]
-pub struct Append {
-    /// The mailbox's name.
-    pub mailbox: String,
-    /// The message.
-    pub body: Body,
-    /// Its first flags.
-    pub flags: FlagList,
-    /// The date the client gave, or now.
-    pub internal_date: UnixTime,
-}
-
-/// Proof that a message is in the account, durably: it is only made after the commit.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Receipt {
-    /// The message's uid in its mailbox.
-    pub uid: u32,
-    /// The mailbox's uidvalidity; 0 when the mailbox of a duplicate is gone.
-    pub uidvalidity: u32,
-    /// The item had arrived before: nothing was stored now.
-    pub duplicate: bool,
-}
 
 /// The counters of a mailbox while a batch runs.
 #[derive(Debug, Clone)]
@@ -77,7 +35,7 @@ impl Counters {
         self.modseq
     }
 
-    fn next_uid(&mut self) -> Result<u32, StoreError> {
+    fn next_uid(&mut self) -> Result<u32, Fault> {
         let uid = self.uidnext;
         self.uidnext = uid.checked_add(1).ok_or(StoreError::Limit("uids of the mailbox"))?;
         self.dirty = true;
@@ -116,13 +74,13 @@ pub(crate) struct Change<'c> {
 }
 
 impl<'c> Change<'c> {
-    pub(crate) fn begin(connection: &'c Connection, large: &'c LargeBodies) -> Result<Self, StoreError> {
+    pub(crate) fn begin(connection: &'c Connection, large: &'c LargeBodies) -> Result<Self, Fault> {
         connection.prepare_cached("BEGIN IMMEDIATE")?.execute([])?;
         let effects = Effects::default();
         Ok(Self { connection, large, effects, mailboxes: Vec::new(), body_next: None, made: Vec::new() })
     }
 
-    pub(crate) fn commit(mut self) -> Result<Effects, StoreError> {
+    pub(crate) fn commit(mut self) -> Result<Effects, Fault> {
         self.save()?;
         self.connection.prepare_cached("COMMIT")?.execute([])?;
         Ok(self.effects)
@@ -138,7 +96,7 @@ impl<'c> Change<'c> {
         }
     }
 
-    fn save(&mut self) -> Result<(), StoreError> {
+    fn save(&mut self) -> Result<(), Fault> {
         for mailbox in self.mailboxes.iter().filter(|mailbox| mailbox.dirty) {
             let sql = "UPDATE mailbox SET uidnext = ?2, modseq = ?3 WHERE id = ?1";
             let values = params![mailbox.id.0, mailbox.uidnext, column(mailbox.modseq)];
@@ -153,7 +111,7 @@ impl<'c> Change<'c> {
     }
 
     /// Stores a delivery, unless its item has arrived before.
-    pub(crate) fn deliver(&mut self, delivery: &Delivery) -> Result<Receipt, StoreError> {
+    pub(crate) fn deliver(&mut self, delivery: &Delivery) -> Result<Receipt, Fault> {
         let octets = delivery.head.len() as u64 + delivery.body.octets();
         check_octets(octets)?;
         let name = name::mailbox(&delivery.mailbox)?;
@@ -179,7 +137,7 @@ impl<'c> Change<'c> {
     }
 
     /// Stores what a client appends to a mailbox that exists.
-    pub(crate) fn append(&mut self, append: &Append) -> Result<Receipt, StoreError> {
+    pub(crate) fn append(&mut self, append: &Append) -> Result<Receipt, Fault> {
         let octets = append.body.octets();
         check_octets(octets)?;
         let place = self.find(&name::mailbox(&append.mailbox)?)?.ok_or(StoreError::NoMailbox)?;
@@ -191,7 +149,7 @@ impl<'c> Change<'c> {
     }
 
     /// Puts a message whose body is stored already into the mailbox at `place`.
-    pub(crate) fn insert(&mut self, place: usize, entry: &Entry) -> Result<u32, StoreError> {
+    pub(crate) fn insert(&mut self, place: usize, entry: &Entry) -> Result<u32, Fault> {
         let mailbox = &mut self.mailboxes[place];
         let uid = mailbox.next_uid()?;
         let modseq = mailbox.next_modseq();
@@ -210,7 +168,7 @@ impl<'c> Change<'c> {
     }
 
     /// The receipt of an item that has arrived before.
-    fn arrived(&self, item: ItemId) -> Result<Option<Receipt>, StoreError> {
+    fn arrived(&self, item: ItemId) -> Result<Option<Receipt>, Fault> {
         let sql = "SELECT uid, coalesce((SELECT uidvalidity FROM mailbox WHERE id = arrived.mailbox), 0)
                    FROM arrived WHERE item = ?1";
         let mut select = self.connection.prepare_cached(sql)?;
@@ -222,7 +180,7 @@ impl<'c> Change<'c> {
         Ok(known)
     }
 
-    fn write_body(&mut self, head: &[u8], source: &Body, octets: u64) -> Result<u64, StoreError> {
+    fn write_body(&mut self, head: &[u8], source: &Body, octets: u64) -> Result<u64, Fault> {
         let id = match self.body_next {
             Some(next) => next,
             None => unsigned(
@@ -243,7 +201,7 @@ impl<'c> Change<'c> {
     }
 
     /// Removes one message's hold on a body.
-    pub(crate) fn release_body(&mut self, id: u64, octets: u64) -> Result<(), StoreError> {
+    pub(crate) fn release_body(&mut self, id: u64, octets: u64) -> Result<(), Fault> {
         if body::release(self.connection, id, octets)? {
             self.effects.released.push(id);
         }
@@ -256,7 +214,7 @@ impl<'c> Change<'c> {
     }
 
     /// Where the mailbox of this checked name is among the batch's counters.
-    pub(crate) fn find(&mut self, name: &str) -> Result<Option<usize>, StoreError> {
+    pub(crate) fn find(&mut self, name: &str) -> Result<Option<usize>, Fault> {
         if let Some(place) = self.mailboxes.iter().position(|mailbox| mailbox.name == name) {
             return Ok(Some(place));
         }
@@ -265,15 +223,15 @@ impl<'c> Change<'c> {
     }
 
     /// Where the mailbox of this id is among the batch's counters.
-    pub(crate) fn find_id(&mut self, id: MailboxId) -> Result<usize, StoreError> {
+    pub(crate) fn find_id(&mut self, id: MailboxId) -> Result<usize, Fault> {
         if let Some(place) = self.mailboxes.iter().position(|mailbox| mailbox.id == id) {
             return Ok(place);
         }
         let sql = "SELECT id, name, uidvalidity, uidnext, modseq FROM mailbox WHERE id = ?1";
-        self.load(sql, id.0)?.ok_or(StoreError::NoMailbox)
+        self.load(sql, id.0)?.ok_or(StoreError::NoMailbox.into())
     }
 
-    fn load(&mut self, sql: &str, key: impl rusqlite::ToSql) -> Result<Option<usize>, StoreError> {
+    fn load(&mut self, sql: &str, key: impl rusqlite::ToSql) -> Result<Option<usize>, Fault> {
         let mut select = self.connection.prepare_cached(sql)?;
         let found = select
             .query_row([key], |row| {
@@ -294,16 +252,16 @@ impl<'c> Change<'c> {
     }
 
     /// Makes a mailbox of this checked name, which must not exist.
-    pub(crate) fn create(&mut self, name: &str) -> Result<usize, StoreError> {
+    pub(crate) fn create(&mut self, name: &str) -> Result<usize, Fault> {
         let count: i64 = self.connection.query_row("SELECT count(*) FROM mailbox", [], |row| row.get(0))?;
         if unsigned(count) >= MAILBOXES_MAX {
-            return Err(StoreError::Limit("mailboxes of the account"));
+            return Err(StoreError::Limit("mailboxes of the account").into());
         }
         let sql = "UPDATE account SET uidvalidity_last = uidvalidity_last + 1 RETURNING uidvalidity_last";
         let uidvalidity: u32 = self.connection.query_row(sql, [], |row| row.get(0))?;
         let sql = "INSERT INTO mailbox (name, uidvalidity) VALUES (?1, ?2)";
         self.connection.execute(sql, (name, uidvalidity))?;
-        self.find(name)?.ok_or(StoreError::NoMailbox)
+        self.find(name)?.ok_or(StoreError::NoMailbox.into())
     }
 
     /// The counters at `place`, as [`Change::find`] told it.
@@ -312,14 +270,14 @@ impl<'c> Change<'c> {
     }
 
     /// Writes the counters back and forgets them, before a statement that changes mailboxes themselves.
-    pub(crate) fn settle(&mut self) -> Result<(), StoreError> {
+    pub(crate) fn settle(&mut self) -> Result<(), Fault> {
         self.save()?;
         self.mailboxes.clear();
         Ok(())
     }
 
     /// The bits of named flags; keywords that are new to the account are added to its list.
-    pub(crate) fn flags(&self, list: &FlagList) -> Result<Flags, StoreError> {
+    pub(crate) fn flags(&self, list: &FlagList) -> Result<Flags, Fault> {
         let mut flags = list.system.system();
         for keyword in &list.keywords {
             flags = flags.with(Flags::keyword(self.keyword(keyword)?));
@@ -327,9 +285,9 @@ impl<'c> Change<'c> {
         Ok(flags)
     }
 
-    fn keyword(&self, keyword: &str) -> Result<usize, StoreError> {
+    fn keyword(&self, keyword: &str) -> Result<usize, Fault> {
         if keyword.is_empty() || keyword.len() > KEYWORD_LENGTH_MAX {
-            return Err(StoreError::Limit("length of a keyword"));
+            return Err(StoreError::Limit("length of a keyword").into());
         }
         let mut select = self.connection.prepare_cached("SELECT position FROM keyword WHERE name = ?1")?;
         let known: Option<u32> = select.query_row([keyword], |row| row.get(0)).optional()?;
@@ -340,7 +298,7 @@ impl<'c> Change<'c> {
             self.connection
                 .query_row("SELECT coalesce(max(position) + 1, 0) FROM keyword", [], |row| row.get(0))?;
         if position as usize >= KEYWORDS_MAX {
-            return Err(StoreError::Limit("keywords of the account"));
+            return Err(StoreError::Limit("keywords of the account").into());
         }
         self.connection
             .execute("INSERT INTO keyword (position, name) VALUES (?1, ?2)", (position, keyword))?;
@@ -348,8 +306,8 @@ impl<'c> Change<'c> {
     }
 }
 
-fn check_octets(octets: u64) -> Result<(), StoreError> {
-    if octets > MESSAGE_OCTETS_MAX { Err(StoreError::Limit("octets of a message")) } else { Ok(()) }
+fn check_octets(octets: u64) -> Result<(), Fault> {
+    if octets > MESSAGE_OCTETS_MAX { Err(StoreError::Limit("octets of a message").into()) } else { Ok(()) }
 }
 
 #[cfg(test)]

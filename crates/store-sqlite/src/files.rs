@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use crate::StoreError;
+use store::StoreError;
 
 /// The database of an account whose name was checked.
 pub(crate) fn account_file(directory: &Path, account: &str) -> PathBuf {

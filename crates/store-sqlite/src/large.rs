@@ -14,9 +14,10 @@ use std::os::unix::fs::{FileExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
 use rusqlite::{Connection, OptionalExtension as _, params};
+use store::StoreError;
 
-use crate::StoreError;
 use crate::column::{column, unsigned};
+use crate::fault::Fault;
 
 /// Bodies from this size on, in octets, that come in a file keep that file.
 pub(crate) const LARGE_OCTETS: u64 = 1024 * 1024;
@@ -59,10 +60,10 @@ impl LargeBodies {
         head: usize,
         source: &File,
         octets: u64,
-    ) -> Result<(), StoreError> {
+    ) -> Result<(), Fault> {
         let there = source.metadata().map_err(|error| StoreError::Source(error.to_string()))?.len();
         if there < octets {
-            return Err(StoreError::Source(format!("it has {there} octets and should have {octets}")));
+            return Err(StoreError::Source(format!("it has {there} octets and should have {octets}")).into());
         }
         self.unused.set(self.unused.get().max(id + 1));
         self.keep(id, source, octets).map_err(|error| self.error(&error))?;
@@ -93,7 +94,7 @@ impl LargeBodies {
     }
 
     /// Whether the body `id` lies in a file, and how many octets of it, from the first on, do not.
-    pub(crate) fn head(connection: &Connection, id: u64) -> Result<Option<u64>, StoreError> {
+    pub(crate) fn head(connection: &Connection, id: u64) -> Result<Option<u64>, Fault> {
         let mut select = connection.prepare_cached("SELECT head FROM large WHERE body = ?1")?;
         let head: Option<i64> = select.query_row([column(id)], |row| row.get(0)).optional()?;
         Ok(head.map(unsigned))
@@ -105,11 +106,11 @@ impl LargeBodies {
         id: u64,
         range: std::ops::Range<u64>,
         out: &mut Vec<u8>,
-    ) -> Result<Option<()>, StoreError> {
+    ) -> Result<Option<()>, Fault> {
         let file = match File::open(self.path(id)) {
             Ok(file) => file,
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
-            Err(error) => return Err(self.error(&error)),
+            Err(error) => return Err(self.error(&error).into()),
         };
         let start = out.len();
         let wanted = usize::try_from(range.end.saturating_sub(range.start)).unwrap_or(usize::MAX);
@@ -128,7 +129,7 @@ impl LargeBodies {
 
     /// Removes the row of a body that no message has any more. Tells whether there was one: then its file is
     /// to be removed after the commit.
-    pub(crate) fn release(connection: &Connection, id: u64) -> Result<bool, StoreError> {
+    pub(crate) fn release(connection: &Connection, id: u64) -> Result<bool, Fault> {
         let sql = "DELETE FROM large WHERE body = ?1";
         Ok(connection.prepare_cached(sql)?.execute([column(id)])? > 0)
     }
@@ -139,11 +140,11 @@ impl LargeBodies {
     }
 
     /// Removes files without a row.
-    pub(crate) fn sweep(&self, connection: &Connection) -> Result<(), StoreError> {
+    pub(crate) fn sweep(&self, connection: &Connection) -> Result<(), Fault> {
         let names = match fs::read_dir(&self.directory) {
             Ok(names) => names,
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
-            Err(error) => return Err(self.error(&error)),
+            Err(error) => return Err(self.error(&error).into()),
         };
         let mut select = connection.prepare("SELECT body FROM large")?;
         let rows = select.query_map([], |row| row.get::<_, i64>(0).map(unsigned))?;
@@ -159,7 +160,7 @@ impl LargeBodies {
     }
 
     /// Fails when a file is missing or has not the octets that its messages have.
-    pub(crate) fn check(&self, connection: &Connection) -> Result<(), StoreError> {
+    pub(crate) fn check(&self, connection: &Connection) -> Result<(), Fault> {
         let sql = "SELECT DISTINCT large.body, message.octets - large.head
                    FROM large JOIN message ON message.body = large.body";
         let mut select = connection.prepare(sql)?;
@@ -169,7 +170,7 @@ impl LargeBodies {
             let path = self.path(id);
             let there = fs::metadata(&path).map_err(|error| StoreError::from_io(&path, &error))?;
             if there.len() != octets {
-                return Err(StoreError::Damaged(path.display().to_string()));
+                return Err(StoreError::Damaged(path.display().to_string()).into());
             }
         }
         Ok(())

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use crate::StoreError;
+use store::StoreError;
 
 /// A queue between many threads that ask and the one that writes.
 pub(crate) struct Queue<T> {

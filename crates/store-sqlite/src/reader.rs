@@ -1,17 +1,20 @@
 //! Reading an account, beside its writer and without waiting for it.
 
+use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use mail::UnixTime;
 use mailbox::{Changes, Mailbox, MailboxId, Message, Totals};
 use rusqlite::{Connection, OptionalExtension, Row, params};
+use store::{Reader, StoreError, name};
 
 use crate::body;
 use crate::column::{column, flags_of, unsigned};
+use crate::fault::Fault;
 use crate::files::account_file;
 use crate::large::LargeBodies;
-use crate::{StoreError, name, schema};
+use crate::schema;
 
 /// Connections kept open for the next reader, over all accounts.
 const IDLE_MAX: usize = 16;
@@ -37,7 +40,11 @@ struct Idle {
 }
 
 impl Pool {
-    pub(crate) fn reader(self: &Arc<Self>, directory: &Path, account: &str) -> Result<Reader, StoreError> {
+    pub(crate) fn reader(
+        self: &Arc<Self>,
+        directory: &Path,
+        account: &str,
+    ) -> Result<SqliteReader, StoreError> {
         let file = account_file(directory, name::account(account)?);
         let mut idle = self.lock();
         let forgotten = idle.forgotten;
@@ -47,9 +54,9 @@ impl Pool {
         let connection = match kept {
             Some(connection) => connection,
             None if !file.exists() => return Err(StoreError::NoAccount(account.to_owned())),
-            None => schema::open_reader(&file)?,
+            None => schema::open_reader(&file).map_err(|fault| fault.in_file(&file))?,
         };
-        Ok(Reader { file, connection: Some(connection), forgotten, pool: Arc::clone(self) })
+        Ok(SqliteReader { file, connection: Some(connection), forgotten, pool: Arc::clone(self) })
     }
 
     /// Closes idle connections of an account, and keeps none that is in use.
@@ -71,9 +78,9 @@ impl Pool {
     }
 }
 
-/// A connection that reads one account. Each question sees all commits before it. Made by
-/// [`crate::Store::reader`]; dropping it keeps the connection for the next one.
-pub struct Reader {
+/// A connection that reads one account. Each question sees all commits before it. Dropping it keeps the
+/// connection for the next one.
+pub(crate) struct SqliteReader {
     file: PathBuf,
     connection: Option<Connection>,
     /// See [`Kept::forgotten`].
@@ -81,131 +88,103 @@ pub struct Reader {
     pool: Arc<Pool>,
 }
 
-impl Reader {
-    /// All mailboxes by name.
-    ///
-    /// # Errors
-    /// Those of the disk.
-    pub fn mailboxes(&self) -> Result<Vec<Mailbox>, StoreError> {
-        let sql = "SELECT id, name, uidvalidity, uidnext, modseq, special_use FROM mailbox ORDER BY name";
-        let mut select = self.connection()?.prepare_cached(sql)?;
-        let rows = select.query_map([], mailbox)?;
-        Ok(rows.collect::<Result<_, _>>()?)
+impl SqliteReader {
+    fn connection(&self) -> Result<&Connection, StoreError> {
+        self.connection.as_ref().ok_or(StoreError::Closed)
     }
 
-    /// The mailbox of a name.
-    ///
-    /// # Errors
-    /// Those of the disk; a name that no mailbox can have is no error but found nowhere.
-    pub fn mailbox(&self, mailbox_name: &str) -> Result<Option<Mailbox>, StoreError> {
+    fn ask<T>(&self, question: impl FnOnce(&Connection) -> Result<T, Fault>) -> Result<T, StoreError> {
+        question(self.connection()?).map_err(|fault| fault.in_file(&self.file))
+    }
+
+    /// Some of the items with an id above `after` that arrived before `before`, in order of their ids: up to `most`.
+    pub(crate) fn arrived_before(
+        &self,
+        before: UnixTime,
+        after: &[u8],
+        most: usize,
+    ) -> Result<Vec<Vec<u8>>, StoreError> {
+        self.ask(|connection| {
+            let sql = "SELECT item FROM arrived WHERE item > ?1 AND at < ?2 ORDER BY item LIMIT ?3";
+            let mut select = connection.prepare_cached(sql)?;
+            let most = i64::try_from(most).unwrap_or(i64::MAX);
+            let rows = select.query_map(params![after, column(before.0), most], |row| row.get(0))?;
+            Ok(rows.collect::<Result<_, _>>()?)
+        })
+    }
+
+    /// SQLite's own check of the whole file, and that the files of large bodies are there.
+    pub(crate) fn check(&self) -> Result<(), StoreError> {
+        self.ask(|connection| {
+            let verdict: String = connection.query_row("PRAGMA integrity_check(1)", [], |row| row.get(0))?;
+            if verdict != "ok" {
+                return Err(StoreError::Damaged(self.file.display().to_string()).into());
+            }
+            LargeBodies::of(&self.file).check(connection)
+        })
+    }
+}
+
+impl Reader for SqliteReader {
+    fn mailboxes(&self) -> Result<Vec<Mailbox>, StoreError> {
+        self.ask(|connection| {
+            let sql = "SELECT id, name, uidvalidity, uidnext, modseq, special_use FROM mailbox ORDER BY name";
+            let mut select = connection.prepare_cached(sql)?;
+            let rows = select.query_map([], mailbox)?;
+            Ok(rows.collect::<Result<_, _>>()?)
+        })
+    }
+
+    fn mailbox(&self, mailbox_name: &str) -> Result<Option<Mailbox>, StoreError> {
         let Ok(checked) = name::mailbox(mailbox_name) else { return Ok(None) };
-        let sql = "SELECT id, name, uidvalidity, uidnext, modseq, special_use FROM mailbox WHERE name = ?1";
-        Ok(self.connection()?.prepare_cached(sql)?.query_row([checked], mailbox).optional()?)
+        self.ask(|connection| {
+            let sql =
+                "SELECT id, name, uidvalidity, uidnext, modseq, special_use FROM mailbox WHERE name = ?1";
+            Ok(connection.prepare_cached(sql)?.query_row([checked], mailbox).optional()?)
+        })
     }
 
-    /// Names subscribed to, in order; mailboxes of those names need not exist.
-    ///
-    /// # Errors
-    /// Those of the disk.
-    pub fn subscriptions(&self) -> Result<Vec<String>, StoreError> {
-        let mut select = self.connection()?.prepare_cached("SELECT name FROM subscription ORDER BY name")?;
-        let rows = select.query_map([], |row| row.get(0))?;
-        Ok(rows.collect::<Result<_, _>>()?)
+    fn subscriptions(&self) -> Result<Vec<String>, StoreError> {
+        self.ask(|connection| names(connection, "SELECT name FROM subscription ORDER BY name"))
     }
 
-    /// The account's keywords; the one at index `i` is [`mailbox::Flags::keyword`]`(i)`.
-    ///
-    /// # Errors
-    /// Those of the disk.
-    pub fn keywords(&self) -> Result<Vec<String>, StoreError> {
-        let mut select = self.connection()?.prepare_cached("SELECT name FROM keyword ORDER BY position")?;
-        let rows = select.query_map([], |row| row.get(0))?;
-        Ok(rows.collect::<Result<_, _>>()?)
+    fn keywords(&self) -> Result<Vec<String>, StoreError> {
+        self.ask(|connection| names(connection, "SELECT name FROM keyword ORDER BY position"))
     }
 
-    /// Counts what is in a mailbox.
-    ///
-    /// # Errors
-    /// Those of the disk.
-    pub fn totals(&self, mailbox: MailboxId) -> Result<Totals, StoreError> {
-        let sql = "SELECT count(*), coalesce(sum(flags & 1), 0), coalesce(sum(flags & 8), 0), coalesce(sum(octets), 0)
-                   FROM message WHERE mailbox = ?1";
-        let mut select = self.connection()?.prepare_cached(sql)?;
-        let totals = select.query_row([mailbox.0], |row| {
-            let messages = unsigned(row.get(0)?);
-            let unseen = messages.saturating_sub(unsigned(row.get(1)?));
-            Ok(Totals { messages, unseen, deleted: unsigned(row.get(2)?) / 8, octets: unsigned(row.get(3)?) })
-        })?;
-        Ok(totals)
+    fn totals(&self, mailbox: MailboxId) -> Result<Totals, StoreError> {
+        self.ask(|connection| {
+            let sql = "SELECT count(*), coalesce(sum(flags & 1), 0), coalesce(sum(flags & 8), 0), coalesce(sum(octets), 0)
+                       FROM message WHERE mailbox = ?1";
+            let mut select = connection.prepare_cached(sql)?;
+            let totals = select.query_row([mailbox.0], |row| {
+                let messages = unsigned(row.get(0)?);
+                let unseen = messages.saturating_sub(unsigned(row.get(1)?));
+                Ok(Totals {
+                    messages,
+                    unseen,
+                    deleted: unsigned(row.get(2)?) / 8,
+                    octets: unsigned(row.get(3)?),
+                })
+            })?;
+            Ok(totals)
+        })
     }
 
-    /// Hands every message with a uid of `first..=last` to `each`, in order of uid.
-    ///
-    /// # Errors
-    /// Those of the disk.
-    pub fn each_message(
+    fn each_message(
         &self,
         mailbox: MailboxId,
-        uids: std::ops::RangeInclusive<u32>,
-        mut each: impl FnMut(Message),
+        uids: RangeInclusive<u32>,
+        each: &mut dyn FnMut(Message),
     ) -> Result<(), StoreError> {
-        let sql = "SELECT uid, flags, coalesce(changed, modseq), octets, internal_date FROM message
-                   WHERE mailbox = ?1 AND uid BETWEEN ?2 AND ?3 ORDER BY uid";
-        let mut select = self.connection()?.prepare_cached(sql)?;
-        let mut rows = select.query(params![mailbox.0, uids.start(), uids.end()])?;
-        while let Some(row) = rows.next()? {
-            each(message(row)?);
-        }
-        Ok(())
+        self.ask(|connection| each_message(connection, mailbox, uids, each))
     }
 
-    /// The entry of one message.
-    ///
-    /// # Errors
-    /// Those of the disk.
-    pub fn message(&self, mailbox: MailboxId, uid: u32) -> Result<Option<Message>, StoreError> {
-        let mut found = None;
-        self.each_message(mailbox, uid..=uid, |message| found = Some(message))?;
-        Ok(found)
+    fn changes(&self, mailbox: MailboxId, since: u64, uidnext: u32) -> Result<Changes, StoreError> {
+        self.ask(|connection| changes(connection, mailbox, since, uidnext))
     }
 
-    /// What changed in a mailbox after `since`, a mod-sequence told earlier, by a mailbox whose next uid was
-    /// `uidnext` then. Costs as much as there are changes.
-    ///
-    /// # Errors
-    /// [`StoreError::NoMailbox`] when it was deleted meanwhile; else those of the disk.
-    pub fn changes(&self, mailbox: MailboxId, since: u64, uidnext: u32) -> Result<Changes, StoreError> {
-        let connection = self.connection()?;
-        let transaction = connection.unchecked_transaction()?;
-        let now: Option<(i64, u32)> = transaction
-            .prepare_cached("SELECT modseq, uidnext FROM mailbox WHERE id = ?1")?
-            .query_row([mailbox.0], |row| Ok((row.get(0)?, row.get(1)?)))
-            .optional()?;
-        let (modseq, next) = now.ok_or(StoreError::NoMailbox)?;
-        let mut changes = Changes { modseq: unsigned(modseq), uidnext: next, ..Changes::default() };
-        if changes.modseq == since {
-            return Ok(changes);
-        }
-        let sql = "SELECT uid, flags, changed, octets, internal_date FROM message
-                   WHERE mailbox = ?1 AND changed > ?2 AND uid < ?3";
-        let mut select = transaction.prepare_cached(sql)?;
-        let rows = select.query_map(params![mailbox.0, column(since), uidnext], message)?;
-        changes.messages = rows.collect::<Result<_, _>>()?;
-        changes.messages.sort_unstable_by_key(|message| message.uid);
-        self.each_message(mailbox, uidnext..=u32::MAX, |message| changes.messages.push(message))?;
-        let sql = "SELECT first, last FROM vanished WHERE mailbox = ?1 AND modseq > ?2";
-        let mut select = transaction.prepare_cached(sql)?;
-        let rows =
-            select.query_map(params![mailbox.0, column(since)], |row| Ok((row.get(0)?, row.get(1)?)))?;
-        changes.vanished = rows.collect::<Result<_, _>>()?;
-        Ok(changes)
-    }
-
-    /// Appends to `out` up to `length` octets of a message from `offset` on; false when there is no such message.
-    ///
-    /// # Errors
-    /// Those of the disk.
-    pub fn read_body(
+    fn read_body(
         &self,
         mailbox: MailboxId,
         uid: u32,
@@ -213,43 +192,77 @@ impl Reader {
         length: usize,
         out: &mut Vec<u8>,
     ) -> Result<bool, StoreError> {
-        let connection = self.connection()?;
-        // One snapshot, so that an expunge can't take the body away between the two questions.
-        let transaction = connection.unchecked_transaction()?;
-        let found: Option<(i64, i64)> = transaction
-            .prepare_cached("SELECT body, octets FROM message WHERE mailbox = ?1 AND uid = ?2")?
-            .query_row(params![mailbox.0, uid], |row| Ok((row.get(0)?, row.get(1)?)))
-            .optional()?;
-        let Some((id, octets)) = found else { return Ok(false) };
-        let large = LargeBodies::of(&self.file);
-        let body = (unsigned(id), unsigned(octets));
-        if body::read(connection, &large, body, offset, length, out)?.is_some() {
-            return Ok(true);
-        }
-        // The file goes after the commit that expunged the message, which this snapshot does not see yet.
-        drop(transaction);
-        match self.message(mailbox, uid)? {
-            None => Ok(false),
-            Some(_) => Err(large.missing(body.0)),
-        }
-    }
-
-    /// SQLite's own check of the whole file, and that the files of large bodies are there.
-    pub(crate) fn check(&self) -> Result<(), StoreError> {
-        let verdict: String =
-            self.connection()?.query_row("PRAGMA integrity_check(1)", [], |row| row.get(0))?;
-        if verdict != "ok" {
-            return Err(StoreError::Damaged(self.file.display().to_string()));
-        }
-        LargeBodies::of(&self.file).check(self.connection()?)
-    }
-
-    fn connection(&self) -> Result<&Connection, StoreError> {
-        self.connection.as_ref().ok_or(StoreError::Closed)
+        self.ask(|connection| {
+            // One snapshot, so that an expunge can't take the body away between the two questions.
+            let transaction = connection.unchecked_transaction()?;
+            let found: Option<(i64, i64)> = transaction
+                .prepare_cached("SELECT body, octets FROM message WHERE mailbox = ?1 AND uid = ?2")?
+                .query_row(params![mailbox.0, uid], |row| Ok((row.get(0)?, row.get(1)?)))
+                .optional()?;
+            let Some((id, octets)) = found else { return Ok(false) };
+            let large = LargeBodies::of(&self.file);
+            let body = (unsigned(id), unsigned(octets));
+            if body::read(connection, &large, body, offset, length, out)?.is_some() {
+                return Ok(true);
+            }
+            // The file goes after the commit that expunged the message, which this snapshot does not see yet.
+            drop(transaction);
+            match self.message(mailbox, uid)? {
+                None => Ok(false),
+                Some(_) => Err(large.missing(body.0).into()),
+            }
+        })
     }
 }
 
-impl Drop for Reader {
+fn names(connection: &Connection, sql: &str) -> Result<Vec<String>, Fault> {
+    let mut select = connection.prepare_cached(sql)?;
+    let rows = select.query_map([], |row| row.get(0))?;
+    Ok(rows.collect::<Result<_, _>>()?)
+}
+
+fn each_message(
+    connection: &Connection,
+    mailbox: MailboxId,
+    uids: RangeInclusive<u32>,
+    each: &mut dyn FnMut(Message),
+) -> Result<(), Fault> {
+    let sql = "SELECT uid, flags, coalesce(changed, modseq), octets, internal_date FROM message
+               WHERE mailbox = ?1 AND uid BETWEEN ?2 AND ?3 ORDER BY uid";
+    let mut select = connection.prepare_cached(sql)?;
+    let mut rows = select.query(params![mailbox.0, uids.start(), uids.end()])?;
+    while let Some(row) = rows.next()? {
+        each(message(row)?);
+    }
+    Ok(())
+}
+
+fn changes(connection: &Connection, mailbox: MailboxId, since: u64, uidnext: u32) -> Result<Changes, Fault> {
+    let transaction = connection.unchecked_transaction()?;
+    let now: Option<(i64, u32)> = transaction
+        .prepare_cached("SELECT modseq, uidnext FROM mailbox WHERE id = ?1")?
+        .query_row([mailbox.0], |row| Ok((row.get(0)?, row.get(1)?)))
+        .optional()?;
+    let (modseq, next) = now.ok_or(StoreError::NoMailbox)?;
+    let mut changes = Changes { modseq: unsigned(modseq), uidnext: next, ..Changes::default() };
+    if changes.modseq == since {
+        return Ok(changes);
+    }
+    let sql = "SELECT uid, flags, changed, octets, internal_date FROM message
+               WHERE mailbox = ?1 AND changed > ?2 AND uid < ?3";
+    let mut select = transaction.prepare_cached(sql)?;
+    let rows = select.query_map(params![mailbox.0, column(since), uidnext], message)?;
+    changes.messages = rows.collect::<Result<_, _>>()?;
+    changes.messages.sort_unstable_by_key(|message| message.uid);
+    each_message(&transaction, mailbox, uidnext..=u32::MAX, &mut |message| changes.messages.push(message))?;
+    let sql = "SELECT first, last FROM vanished WHERE mailbox = ?1 AND modseq > ?2";
+    let mut select = transaction.prepare_cached(sql)?;
+    let rows = select.query_map(params![mailbox.0, column(since)], |row| Ok((row.get(0)?, row.get(1)?)))?;
+    changes.vanished = rows.collect::<Result<_, _>>()?;
+    Ok(changes)
+}
+
+impl Drop for SqliteReader {
     fn drop(&mut self) {
         let Some(connection) = self.connection.take() else { return };
         let mut idle = self.pool.lock();
@@ -263,9 +276,9 @@ impl Drop for Reader {
     }
 }
 
-impl std::fmt::Debug for Reader {
+impl std::fmt::Debug for SqliteReader {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Reader").field("file", &self.file).finish_non_exhaustive()
+        f.debug_struct("SqliteReader").field("file", &self.file).finish_non_exhaustive()
     }
 }
 

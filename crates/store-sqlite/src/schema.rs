@@ -4,8 +4,9 @@ use std::path::Path;
 use std::time::Duration;
 
 use rusqlite::{Connection, OpenFlags};
+use store::{SPECIAL_MAILBOXES, StoreError};
 
-use crate::StoreError;
+use crate::fault::Fault;
 
 /// `user_version` of the files this version writes. A later step is another arm in [`migrate`].
 const VERSION: i64 = 2;
@@ -21,7 +22,7 @@ const READER_CACHE_KIB: i64 = 256;
 const PAGE_OCTETS: i64 = 16384;
 
 /// Creates the file, which must not exist yet, with an empty account in it.
-pub(crate) fn create(path: &Path, uidvalidity: u32) -> Result<(), StoreError> {
+pub(crate) fn create(path: &Path, uidvalidity: u32) -> Result<(), Fault> {
     let flags =
         OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let mut connection = Connection::open_with_flags(path, flags)?;
@@ -31,15 +32,7 @@ pub(crate) fn create(path: &Path, uidvalidity: u32) -> Result<(), StoreError> {
     let transaction = connection.transaction()?;
     migrate(&transaction, 0)?;
     transaction.execute("INSERT INTO account VALUES (1, 1, ?1)", [uidvalidity])?;
-    let mailboxes = [
-        ("INBOX", None),
-        ("Archive", Some("\\Archive")),
-        ("Drafts", Some("\\Drafts")),
-        ("Junk", Some("\\Junk")),
-        ("Sent", Some("\\Sent")),
-        ("Trash", Some("\\Trash")),
-    ];
-    for (name, special_use) in mailboxes {
+    for (name, special_use) in SPECIAL_MAILBOXES {
         let sql = "INSERT INTO mailbox (name, uidvalidity, special_use) VALUES (?1, ?2, ?3)";
         transaction.execute(sql, (name, uidvalidity, special_use))?;
         transaction.execute("INSERT INTO subscription VALUES (?1)", [name])?;
@@ -52,7 +45,7 @@ pub(crate) fn create(path: &Path, uidvalidity: u32) -> Result<(), StoreError> {
 }
 
 /// Opens the one connection that writes.
-pub(crate) fn open_writer(path: &Path) -> Result<Connection, StoreError> {
+pub(crate) fn open_writer(path: &Path) -> Result<Connection, Fault> {
     let mut connection = open(path, WRITER_CACHE_KIB)?;
     connection.pragma_update(None, "synchronous", "FULL")?;
     connection.pragma_update(None, "foreign_keys", true)?;
@@ -60,7 +53,7 @@ pub(crate) fn open_writer(path: &Path) -> Result<Connection, StoreError> {
     connection.pragma_update(None, "wal_autocheckpoint", 0)?;
     let version: i64 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
     if version > VERSION {
-        return Err(StoreError::Newer(path.display().to_string()));
+        return Err(StoreError::Newer(path.display().to_string()).into());
     }
     if version < VERSION {
         let transaction = connection.transaction()?;
@@ -71,7 +64,7 @@ pub(crate) fn open_writer(path: &Path) -> Result<Connection, StoreError> {
 }
 
 /// Opens a connection that only reads.
-pub(crate) fn open_reader(path: &Path) -> Result<Connection, StoreError> {
+pub(crate) fn open_reader(path: &Path) -> Result<Connection, Fault> {
     let connection = open(path, READER_CACHE_KIB)?;
     let version: i64 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
     if version < VERSION {
@@ -82,17 +75,17 @@ pub(crate) fn open_reader(path: &Path) -> Result<Connection, StoreError> {
     Ok(connection)
 }
 
-fn open(path: &Path, cache_kib: i64) -> Result<Connection, StoreError> {
+fn open(path: &Path, cache_kib: i64) -> Result<Connection, Fault> {
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = Connection::open_with_flags(path, flags)
-        .map_err(|error| StoreError::from_sqlite(&path.display().to_string(), &error))?;
+        .map_err(|error| Fault::of(&path.display().to_string(), &error))?;
     connection.busy_timeout(BUSY_WAIT)?;
     connection.pragma_update(None, "cache_size", -cache_kib)?;
     connection.set_prepared_statement_cache_capacity(32);
     Ok(connection)
 }
 
-fn migrate(connection: &Connection, from: i64) -> Result<(), StoreError> {
+fn migrate(connection: &Connection, from: i64) -> Result<(), Fault> {
     if from < 1 {
         connection.execute_batch(include_str!("schema.sql"))?;
     }

@@ -11,9 +11,9 @@ use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 
 use mail::UnixTime;
+use store::{SetAside, StoreError, date_after, name};
 
 use crate::files::{account_file, beside, file_names, remove_if_there, sync_parent};
-use crate::{StoreError, name};
 
 /// The directory of all of them, beside the accounts.
 const DIRECTORY: &str = "set-aside";
@@ -22,47 +22,36 @@ const GOING: &str = ".going";
 /// Ends the name of one that is being moved back.
 const COMING: &str = ".coming";
 
-/// A mailbox that was set aside.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub struct SetAside {
-    /// Whose it was.
-    pub account: String,
-    /// When it was set aside, in UTC: `2026-11-24T06:00:00Z`. Of one account, who was set aside later has a later one.
-    pub date: String,
+/// The one whose directory has this name.
+fn parse(name: &str) -> Option<SetAside> {
+    let (account, date) = name.rsplit_once('.')?;
+    name::account(account).ok().filter(|_| date.ends_with('Z'))?;
+    Some(SetAside { account: account.to_owned(), date: date.to_owned() })
 }
 
-impl SetAside {
-    fn parse(name: &str) -> Option<Self> {
-        let (account, date) = name.rsplit_once('.')?;
-        name::account(account).ok().filter(|_| date.ends_with('Z'))?;
-        Some(Self { account: account.to_owned(), date: date.to_owned() })
-    }
+/// Its directory, in the store's.
+pub(crate) fn path(aside: &SetAside, store: &Path) -> PathBuf {
+    path_with(aside, store, "")
+}
 
-    /// Its directory, in the store's.
-    #[must_use]
-    pub fn path(&self, store: &Path) -> PathBuf {
-        self.path_with(store, "")
-    }
+fn path_with(aside: &SetAside, store: &Path, end: &str) -> PathBuf {
+    store.join(DIRECTORY).join(format!("{}.{}{end}", aside.account, aside.date))
+}
 
-    fn path_with(&self, store: &Path, end: &str) -> PathBuf {
-        store.join(DIRECTORY).join(format!("{}.{}{end}", self.account, self.date))
-    }
-
-    /// Its files: where each lies as an account's, and where in `place`. The database is last, since it is what makes
-    /// the account one.
-    fn files(&self, store: &Path, place: &Path) -> [(PathBuf, PathBuf); 3] {
-        let (from, to) = (account_file(store, &self.account), place.join("mailbox.db"));
-        [
-            (from.with_extension("large"), to.with_extension("large")),
-            (beside(&from, "-wal"), beside(&to, "-wal")),
-            (from, to),
-        ]
-    }
+/// Its files: where each lies as an account's, and where in `place`. The database is last, since it is what makes
+/// the account one.
+fn files(aside: &SetAside, store: &Path, place: &Path) -> [(PathBuf, PathBuf); 3] {
+    let (from, to) = (account_file(store, &aside.account), place.join("mailbox.db"));
+    [
+        (from.with_extension("large"), to.with_extension("large")),
+        (beside(&from, "-wal"), beside(&to, "-wal")),
+        (from, to),
+    ]
 }
 
 /// All of them, by account and date.
 pub(crate) fn list(store: &Path) -> Result<Vec<SetAside>, StoreError> {
-    let mut found: Vec<SetAside> = names(store)?.iter().filter_map(|name| SetAside::parse(name)).collect();
+    let mut found: Vec<SetAside> = names(store)?.iter().filter_map(|name| parse(name)).collect();
     found.sort_unstable();
     Ok(found)
 }
@@ -79,19 +68,11 @@ pub(crate) fn put(store: &Path, account: &str, now: UnixTime) -> Result<SetAside
         return Err(StoreError::NoAccount(account.to_owned()));
     }
     make_directory(&store.join(DIRECTORY))?;
-    let older = list(store)?.into_iter().filter(|aside| aside.account == account);
-    let date = date_after(older.filter_map(|aside| UnixTime::parse_rfc3339(&aside.date)).max(), now);
+    let date = date_after(list(store)?.iter().filter(|aside| aside.account == account), now);
     let aside = SetAside { account: account.to_owned(), date };
-    make_directory(&aside.path_with(store, GOING))?;
+    make_directory(&path_with(&aside, store, GOING))?;
     go(store, &aside)?;
     Ok(aside)
-}
-
-/// In whole seconds, and later than the `last`: the newest is the one that was set aside last, also when several are
-/// in one second or the clock went back.
-fn date_after(last: Option<UnixTime>, now: UnixTime) -> String {
-    let at = last.map_or(now, |last| now.max(last.plus_secs(1)));
-    format!("{}Z", at.rfc3339().split('.').next().unwrap_or_default())
 }
 
 /// Brings the files back. There is no such account.
@@ -100,7 +81,7 @@ pub(crate) fn bring_back(store: &Path, aside: &SetAside) -> Result<(), StoreErro
     if account_file(store, &aside.account).exists() {
         return Err(StoreError::AccountExists(aside.account.clone()));
     }
-    let (from, to) = (aside.path(store), aside.path_with(store, COMING));
+    let (from, to) = (path(aside, store), path_with(aside, store, COMING));
     if !from.exists() {
         return Err(StoreError::NoAccount(format!("{} that was set aside on {}", aside.account, aside.date)));
     }
@@ -112,9 +93,8 @@ pub(crate) fn bring_back(store: &Path, aside: &SetAside) -> Result<(), StoreErro
 /// Goes on with what was broken off, of one account or of all.
 pub(crate) fn finish(store: &Path, account: Option<&str>) -> Result<(), StoreError> {
     for name in names(store)? {
-        let meant = |name: &str| {
-            SetAside::parse(name).filter(|aside| account.is_none_or(|account| account == aside.account))
-        };
+        let meant =
+            |name: &str| parse(name).filter(|aside| account.is_none_or(|account| account == aside.account));
         if let Some(aside) = name.strip_suffix(GOING).and_then(meant) {
             go(store, &aside)?;
         } else if let Some(aside) = name.strip_suffix(COMING).and_then(meant) {
@@ -125,23 +105,23 @@ pub(crate) fn finish(store: &Path, account: Option<&str>) -> Result<(), StoreErr
 }
 
 fn go(store: &Path, aside: &SetAside) -> Result<(), StoreError> {
-    let place = aside.path_with(store, GOING);
+    let place = path_with(&aside, store, GOING);
     // It is made anew from the log.
     remove_if_there(&beside(&account_file(store, &aside.account), "-shm"))?;
-    for (from, to) in aside.files(store, &place) {
+    for (from, to) in files(aside, store, &place) {
         move_if_there(&from, &to)?;
     }
     sync_parent(&place.join("mailbox.db"))?;
     sync_parent(&account_file(store, &aside.account))?;
-    rename(&place, &aside.path(store))?;
+    rename(&place, &path(aside, store))?;
     sync_parent(&place)
 }
 
 fn come(store: &Path, aside: &SetAside) -> Result<(), StoreError> {
-    let place = aside.path_with(store, COMING);
+    let place = path_with(aside, store, COMING);
     remove_if_there(&beside(&account_file(store, &aside.account), "-shm"))?;
     remove_if_there(&beside(&place.join("mailbox.db"), "-shm"))?;
-    for (to, from) in aside.files(store, &place) {
+    for (to, from) in files(aside, store, &place) {
         move_if_there(&from, &to)?;
     }
     sync_parent(&account_file(store, &aside.account))?;

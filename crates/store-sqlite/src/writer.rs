@@ -11,15 +11,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rusqlite::Connection;
+use store::{StoreError, Watches};
 
 use crate::change::{Change, Effects};
+use crate::fault::Fault;
 use crate::files::account_file;
 use crate::large::LargeBodies;
 use crate::options::Options;
 use crate::queue::{Queue, Taken};
 use crate::reader::Pool;
-use crate::watch::Watches;
-use crate::{StoreError, schema};
+use crate::schema;
 
 /// Accounts a writer keeps open.
 const OPEN_MAX: usize = 8;
@@ -33,7 +34,7 @@ const ROW_OCTETS: u64 = 2 * 4096;
 /// Something that is to be done to an account in a transaction.
 pub(crate) trait Job: Send {
     /// Does it. Called again after a rollback, when another job of the batch failed.
-    fn apply(&mut self, change: &mut Change<'_>) -> Result<(), StoreError>;
+    fn apply(&mut self, change: &mut Change<'_>) -> Result<(), Fault>;
     /// Answers, after the commit or the failure.
     fn finish(self: Box<Self>, outcome: Result<(), StoreError>);
 }
@@ -48,10 +49,10 @@ pub(crate) struct Task<T, A, D> {
 impl<T, A, D> Job for Task<T, A, D>
 where
     T: Send,
-    A: FnMut(&mut Change<'_>) -> Result<T, StoreError> + Send,
+    A: FnMut(&mut Change<'_>) -> Result<T, Fault> + Send,
     D: FnOnce(Result<T, StoreError>) + Send,
 {
-    fn apply(&mut self, change: &mut Change<'_>) -> Result<(), StoreError> {
+    fn apply(&mut self, change: &mut Change<'_>) -> Result<(), Fault> {
         self.result = Some((self.action)(change)?);
         Ok(())
     }
@@ -177,12 +178,12 @@ impl Writer {
                 if !file.exists() {
                     return Err(StoreError::NoAccount(account.to_owned()));
                 }
-                let connection = schema::open_writer(&file)?;
+                let connection = schema::open_writer(&file).map_err(|fault| fault.in_file(&file))?;
                 let large = match known.get(account) {
                     Some(large) => Rc::clone(large),
                     None => {
                         let large = Rc::new(LargeBodies::of(&file));
-                        large.sweep(&connection)?;
+                        large.sweep(&connection).map_err(|fault| fault.in_file(&file))?;
                         known.insert(account.to_owned(), Rc::clone(&large));
                         large
                     }
@@ -234,7 +235,7 @@ fn attempt(
     if outcome.is_err() && !file.connection.is_autocommit() {
         let _ = file.connection.execute_batch("ROLLBACK");
     }
-    outcome.map_err(|error| named(file, error))
+    outcome.map_err(|fault| fault.in_file(&file.file))
 }
 
 fn apply_all(
@@ -242,27 +243,16 @@ fn apply_all(
     change: &mut Change<'_>,
     jobs: &mut [Box<dyn Job>],
     failed: &mut [Option<StoreError>],
-) -> Result<(), StoreError> {
+) -> Result<(), Fault> {
     for (job, failed) in jobs.iter_mut().zip(failed) {
         let before = connection.total_changes();
         match job.apply(change) {
             Ok(()) => {}
-            Err(error) if connection.total_changes() == before => *failed = Some(error),
-            Err(error) => return Err(error),
+            Err(fault) if connection.total_changes() == before => *failed = Some(fault.into()),
+            Err(fault) => return Err(fault),
         }
     }
     Ok(())
-}
-
-/// Puts the file's name into errors of the disk.
-fn named(file: &Open, error: StoreError) -> StoreError {
-    let name = file.file.display().to_string();
-    match error {
-        StoreError::DiskFull(_) => StoreError::DiskFull(name),
-        StoreError::Damaged(_) => StoreError::Damaged(name),
-        StoreError::Files { cause, .. } => StoreError::Files { file: name, cause },
-        other => other,
-    }
 }
 
 fn answer(answers: impl IntoIterator<Item = (Box<dyn Job>, Result<(), StoreError>)>) {

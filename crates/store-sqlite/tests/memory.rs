@@ -5,12 +5,14 @@
 use std::io::Write as _;
 
 use mail::UnixTime;
-use store_sqlite::{Body, Delivery, FlagList, Options, Store};
+use mailbox::FlagList;
+use store::{Body, Delivery, Mailboxes as _};
+use store_sqlite::{Options, SqliteMailboxes};
 
 #[test]
 fn a_large_file_is_stored_and_read_in_pieces() {
     let directory = tempfile::tempdir().unwrap();
-    let store = Store::open(directory.path(), Options::default()).unwrap();
+    let store = SqliteMailboxes::open(directory.path(), Options::default()).unwrap();
     store.create_account("bob", UnixTime(0)).unwrap();
     let octets = 50 * 1024 * 1024_u64;
     let mut file = tempfile::tempfile().unwrap();

@@ -7,17 +7,19 @@ use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
 use mail::UnixTime;
-use store_sqlite::{Body, Delivery, FlagList, Options, Store, StoreError};
+use mailbox::FlagList;
+use store::{Body, Delivery, Mailboxes as _};
+use store_sqlite::{Options, SqliteMailboxes};
 
 const NOW: UnixTime = UnixTime::from_secs(1_795_500_000);
 const DATE: &str = "2026-11-24T06:00:00Z";
 const LARGE: usize = 1024 * 1024;
 
-fn open(directory: &Path) -> Store {
-    Store::open(directory, Options::default()).unwrap()
+fn open(directory: &Path) -> SqliteMailboxes {
+    SqliteMailboxes::open(directory, Options::default()).unwrap()
 }
 
-fn deliver(store: &Store, directory: &Path, body: &[u8]) {
+fn deliver(store: &SqliteMailboxes, directory: &Path, body: &[u8]) {
     let mut file = tempfile::tempfile_in(directory).unwrap();
     file.write_all(body).unwrap();
     let delivery = Delivery {
@@ -32,12 +34,12 @@ fn deliver(store: &Store, directory: &Path, body: &[u8]) {
 }
 
 /// The sizes of bob's messages, each of which was read.
-fn messages(store: &Store) -> Vec<usize> {
+fn messages(store: &SqliteMailboxes) -> Vec<usize> {
     store.check_account("bob").unwrap();
     let reader = store.reader("bob").unwrap();
     let inbox = reader.mailbox("INBOX").unwrap().unwrap().id;
     let mut uids = Vec::new();
-    reader.each_message(inbox, 1..=u32::MAX, |message| uids.push(message.uid)).unwrap();
+    reader.each_message(inbox, 1..=u32::MAX, &mut |message| uids.push(message.uid)).unwrap();
     let size = |uid| {
         let mut octets = Vec::new();
         assert!(reader.read_body(inbox, uid, 0, usize::MAX, &mut octets).unwrap());
@@ -68,66 +70,6 @@ fn image() -> tempfile::TempDir {
     image
 }
 
-#[test]
-fn what_is_set_aside_is_nobodys_until_it_is_brought_back_whole() {
-    let directory = image();
-    let store = open(directory.path());
-    assert_eq!(messages(&store), HELD);
-    let aside = store.set_aside("bob", NOW).unwrap();
-    assert_eq!((aside.account.as_str(), aside.date.as_str()), ("bob", DATE));
-    assert!(!store.has_account("bob") && store.list_accounts().unwrap().is_empty());
-    assert_eq!(store.set_aside("bob", NOW), Err(StoreError::NoAccount("bob".into())));
-    store.create_account("bob", NOW).unwrap();
-    assert!(messages(&store).is_empty());
-    assert_eq!(store.bring_back(&aside), Err(StoreError::AccountExists("bob".into())));
-    deliver(&store, directory.path(), b"of the new one");
-    let second = store.set_aside("bob", NOW).unwrap();
-    assert_ne!(second, aside, "one second holds two");
-    assert_eq!(store.list_set_aside().unwrap(), [aside.clone(), second.clone()]);
-    store.bring_back(&aside).unwrap();
-    assert_eq!(messages(&store), HELD);
-    deliver(&store, directory.path(), &[b'y'; LARGE]);
-    assert_eq!(messages(&store), [HELD[0], HELD[1], 16 + LARGE]);
-    assert_eq!(store.list_set_aside().unwrap(), [second]);
-    assert!(matches!(store.bring_back(&aside), Err(StoreError::AccountExists(_))));
-}
-
-/// Symptom: `--restore newest` brought back an older mailbox, when several were set aside within seconds. Cause: the
-/// second of one that had been brought back was free again, and was given to the next.
-#[test]
-fn the_newest_is_the_one_that_was_set_aside_last_also_within_a_second_and_when_the_clock_goes_back() {
-    let directory = image();
-    let store = open(directory.path());
-    let first = store.set_aside("bob", NOW).unwrap();
-    store.create_account("bob", NOW).unwrap();
-    let second = store.set_aside("bob", NOW).unwrap();
-    store.bring_back(&first).unwrap();
-    let third = store.set_aside("bob", NOW).unwrap();
-    assert_eq!(store.list_set_aside().unwrap(), [second, third.clone()]);
-    store.create_account("bob", NOW).unwrap();
-    let fourth = store.set_aside("bob", UnixTime::from_secs(0)).unwrap();
-    assert!(fourth > third, "{fourth:?}");
-    assert_eq!(store.list_set_aside().unwrap().last(), Some(&fourth));
-}
-
-/// A reader that is in use keeps its connection; it must not be given to who reads the account of the same name next.
-#[test]
-fn who_reads_while_a_mailbox_is_set_aside_leaves_nothing_to_the_next_of_its_name() {
-    let directory = image();
-    let store = open(directory.path());
-    let watch = store.watch("bob").unwrap();
-    let reader = store.reader("bob").unwrap();
-    store.set_aside("bob", NOW).unwrap();
-    assert!(watch.has_ended());
-    store.create_account("bob", NOW).unwrap();
-    assert!(reader.mailbox("INBOX").unwrap().is_some(), "it goes on reading what it had open");
-    drop(reader);
-    assert!(messages(&store).is_empty());
-    assert!(!store.watch("bob").unwrap().has_ended());
-    deliver(&store, directory.path(), b"small");
-    assert_eq!(messages(&store), [HELD[0]]);
-}
-
 /// The moves in their order: from, to.
 fn moves(store: &Path, place: &Path) -> [(PathBuf, PathBuf); 3] {
     ["large", "db-wal", "db"]
@@ -146,8 +88,9 @@ fn a_move_that_breaks_off_at_any_step_is_gone_on_with() {
         let store = open(directory.path());
         assert!(!store.has_account("bob"), "after {done} moves");
         let aside = store.list_set_aside().unwrap().remove(0);
+        let from = PathBuf::from(store.place_of(&aside));
         drop(store);
-        let (from, place) = (aside.path(directory.path()), place.with_extension("coming"));
+        let (from, place) = (from, place.with_extension("coming"));
         fs::rename(from, &place).unwrap();
         for (to, from) in &moves(directory.path(), &place)[..done] {
             if from.exists() {

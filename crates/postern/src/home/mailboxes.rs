@@ -13,7 +13,7 @@ use mailbox::{
     Account, AccountError, Appended, Changes, Copied, Expunge, FlagList, FlagMode, FlagUpdate, FlagsChanged,
     Mailbox, MailboxId, Message, NewMessage, Subscription, Totals, Uids, Wake,
 };
-use store::{Append, Body, Reader, Registration, Store, StoreError, Watch};
+use store::{Append, Body, Mailboxes, Reader, Registration, StoreError, Watch};
 
 use super::filters::Trainer;
 
@@ -24,7 +24,7 @@ const APPEND_MEMORY_OCTETS: usize = 256 * 1024;
 #[derive(Clone)]
 pub(crate) struct Accounts {
     /// The mailboxes.
-    pub(crate) store: Arc<Store>,
+    pub(crate) store: Arc<dyn Mailboxes>,
     /// Where messages wait that are being appended; on the same disk as the store, as a rule.
     pub(crate) drafts: PathBuf,
     /// Tells the time.
@@ -34,7 +34,7 @@ pub(crate) struct Accounts {
 }
 
 /// The mailboxes of one session's account.
-pub(crate) struct Mailboxes {
+pub(crate) struct SessionMailboxes {
     accounts: Accounts,
     wake: Option<Wake>,
     login: Option<Login>,
@@ -57,7 +57,7 @@ struct Draft {
     file: Option<File>,
 }
 
-impl Mailboxes {
+impl SessionMailboxes {
     /// For a session that has not logged in.
     #[must_use]
     pub(crate) fn new(accounts: Accounts) -> Self {
@@ -70,19 +70,25 @@ impl Mailboxes {
         login.map(|login| login.account.as_str()).ok_or(AccountError::Denied)
     }
 
-    fn reader(&self) -> Result<Reader, AccountError> {
+    fn reader(&self) -> Result<Box<dyn Reader>, AccountError> {
         let reader = self.accounts.store.reader(self.account()?).map_err(|error| refusal(&error))?;
         // Asked again: as long as it has not ended, what was opened is the account that has logged in.
         self.account().map(|_| reader)
     }
 
     /// Does something with the store and the account's name.
-    fn change<T>(&self, work: impl FnOnce(&Store, &str) -> Result<T, StoreError>) -> Result<T, AccountError> {
-        work(&self.accounts.store, self.account()?).map_err(|error| refusal(&error))
+    fn change<T>(
+        &self,
+        work: impl FnOnce(&dyn Mailboxes, &str) -> Result<T, StoreError>,
+    ) -> Result<T, AccountError> {
+        work(&*self.accounts.store, self.account()?).map_err(|error| refusal(&error))
     }
 
-    fn read_with<T>(&self, work: impl FnOnce(&Reader) -> Result<T, StoreError>) -> Result<T, AccountError> {
-        work(&self.reader()?).map_err(|error| refusal(&error))
+    fn read_with<T>(
+        &self,
+        work: impl FnOnce(&dyn Reader) -> Result<T, StoreError>,
+    ) -> Result<T, AccountError> {
+        work(&*self.reader()?).map_err(|error| refusal(&error))
     }
 
     /// Has what was moved or copied learned, if the mailboxes say that it is spam or not. What can't be taught is
@@ -91,16 +97,16 @@ impl Mailboxes {
         if let (Some(trainer), Ok(account), Ok(reader)) =
             (&self.accounts.trainer, self.account(), self.reader())
         {
-            trainer.moved(&reader, account, from, to, done);
+            trainer.moved(&*reader, account, from, to, done);
         }
     }
 
-    fn mailbox(&self, reader: &Reader, name: &str) -> Result<Mailbox, AccountError> {
+    fn mailbox(&self, reader: &dyn Reader, name: &str) -> Result<Mailbox, AccountError> {
         reader.mailbox(name).map_err(|error| refusal(&error))?.ok_or(AccountError::NoMailbox)
     }
 }
 
-impl Account for Mailboxes {
+impl Account for SessionMailboxes {
     fn on_change(&mut self, wake: Wake) {
         self.wake = Some(wake);
     }
@@ -122,11 +128,11 @@ impl Account for Mailboxes {
     }
 
     fn mailboxes(&mut self) -> Result<Vec<Mailbox>, AccountError> {
-        self.read_with(Reader::mailboxes)
+        self.read_with(|reader| reader.mailboxes())
     }
 
     fn subscriptions(&mut self) -> Result<Vec<String>, AccountError> {
-        self.read_with(Reader::subscriptions)
+        self.read_with(|reader| reader.subscriptions())
     }
 
     fn create(&mut self, mailbox: &str) -> Result<(), AccountError> {
@@ -151,14 +157,14 @@ impl Account for Mailboxes {
 
     fn status(&mut self, mailbox: &str) -> Result<(Mailbox, Totals), AccountError> {
         let reader = self.reader()?;
-        let mailbox = self.mailbox(&reader, mailbox)?;
+        let mailbox = self.mailbox(&*reader, mailbox)?;
         let totals = reader.totals(mailbox.id).map_err(|error| refusal(&error))?;
         Ok((mailbox, totals))
     }
 
     fn select(&mut self, mailbox: &str, each: &mut dyn FnMut(Message)) -> Result<Mailbox, AccountError> {
         let reader = self.reader()?;
-        let mailbox = self.mailbox(&reader, mailbox)?;
+        let mailbox = self.mailbox(&*reader, mailbox)?;
         let messages = reader.each_message(mailbox.id, 1..=u32::MAX, each);
         messages.map_err(|error| refusal(&error))?;
         Ok(mailbox)
@@ -178,7 +184,7 @@ impl Account for Mailboxes {
     }
 
     fn keywords(&mut self) -> Result<Vec<String>, AccountError> {
-        self.read_with(Reader::keywords)
+        self.read_with(|reader| reader.keywords())
     }
 
     fn messages(
@@ -229,7 +235,7 @@ impl Account for Mailboxes {
     }
 
     fn append_begin(&mut self, message: &NewMessage) -> Result<(), AccountError> {
-        self.mailbox(&self.reader()?, &message.mailbox)?;
+        self.mailbox(&*self.reader()?, &message.mailbox)?;
         let file = if message.octets > APPEND_MEMORY_OCTETS as u64 {
             Some(tempfile::tempfile_in(&self.accounts.drafts).map_err(|error| draft_failed(&error))?)
         } else {

@@ -14,7 +14,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use mail::{ItemId, UnixTime};
 use rusqlite::{Connection, OptionalExtension as _, Row, params};
 use serde_json::{Value, json};
-use store::{Expunge, MailboxId, Reader, Store};
+use store::{Expunge, MailboxId, Mailboxes, Reader};
 use tokio::runtime::Handle;
 
 use crate::control::Refusal;
@@ -134,8 +134,8 @@ impl Quarantine {
     /// Carries out a command of `postern quarantine`. Blocks.
     pub fn command(&self, parts: &Parts<'_>, command: &str, arguments: &[&str]) -> Result<Value, Refusal> {
         match (command, arguments) {
-            ("quarantine list", []) => self.list(parts.keeper.store()),
-            ("quarantine show", [id]) => self.show(parts.keeper.store(), item(id)?),
+            ("quarantine list", []) => self.list(&**parts.keeper.store()),
+            ("quarantine show", [id]) => self.show(&**parts.keeper.store(), item(id)?),
             ("quarantine release", [id]) => release::release(self, parts, item(id)?, None),
             ("quarantine release", [id, to]) => release::release(self, parts, item(id)?, Some(to)),
             ("quarantine delete", [id]) => self.delete(parts, item(id)?),
@@ -144,7 +144,7 @@ impl Quarantine {
     }
 
     /// Those whose message is still there. The others are forgotten: the postmaster has dealt with them.
-    fn list(&self, store: &Store) -> Result<Value, Refusal> {
+    fn list(&self, store: &dyn Mailboxes) -> Result<Value, Refusal> {
         let mut rows = Vec::new();
         for entry in self.entries().map_err(|error| failed(&error))? {
             match self.locate(store, &entry) {
@@ -156,7 +156,7 @@ impl Quarantine {
         Ok(rows.into())
     }
 
-    fn show(&self, store: &Store, item: ItemId) -> Result<Value, Refusal> {
+    fn show(&self, store: &dyn Mailboxes, item: ItemId) -> Result<Value, Refusal> {
         let entry = self.entry(item)?;
         let found = self.located(store, &entry)?;
         let mut start = Vec::new();
@@ -177,20 +177,20 @@ impl Quarantine {
 
     fn delete(&self, parts: &Parts<'_>, item: ItemId) -> Result<Value, Refusal> {
         let entry = self.entry(item)?;
-        let found = self.located(parts.keeper.store(), &entry)?;
-        self.take_out(parts.keeper.store(), &entry, found.mailbox)?;
+        let found = self.located(&**parts.keeper.store(), &entry)?;
+        self.take_out(&**parts.keeper.store(), &entry, found.mailbox)?;
         parts.trace.event(Some(item), "removed", "from the quarantine, by the operator");
         Ok(json!({}))
     }
 
     /// Removes a message that has been dealt with: first itself, then what is known of it.
-    fn take_out(&self, store: &Store, entry: &Entry, mailbox: MailboxId) -> Result<(), Refusal> {
+    fn take_out(&self, store: &dyn Mailboxes, entry: &Entry, mailbox: MailboxId) -> Result<(), Refusal> {
         let uids = [entry.uid..=entry.uid];
         store.expunge(&entry.account, mailbox, &uids, Expunge::All).map_err(|error| failed(&error))?;
         self.remove(entry.item).map_err(|error| failed(&error))
     }
 
-    fn located(&self, store: &Store, entry: &Entry) -> Result<Found, Refusal> {
+    fn located(&self, store: &dyn Mailboxes, entry: &Entry) -> Result<Found, Refusal> {
         self.locate(store, entry).map_err(|missing| match missing {
             Missing::Gone => gone(entry.item),
             Missing::Unknown(error) => failed(&error),
@@ -199,7 +199,7 @@ impl Quarantine {
 
     /// Where the message is. What is known of one that is gone for good is forgotten; with a mailbox that was set aside
     /// it may come back.
-    fn locate(&self, store: &Store, entry: &Entry) -> Result<Found, Missing> {
+    fn locate(&self, store: &dyn Mailboxes, entry: &Entry) -> Result<Found, Missing> {
         let found = find(store, entry);
         if matches!(found, Err(Missing::Gone))
             && !may_come_back(store, entry)
@@ -213,7 +213,7 @@ impl Quarantine {
 
 /// Where a message is.
 struct Found {
-    reader: Reader,
+    reader: Box<dyn Reader>,
     mailbox: MailboxId,
     octets: u64,
 }
@@ -225,7 +225,7 @@ enum Missing {
     Unknown(String),
 }
 
-fn find(store: &Store, entry: &Entry) -> Result<Found, Missing> {
+fn find(store: &dyn Mailboxes, entry: &Entry) -> Result<Found, Missing> {
     let unknown = |error: store::StoreError| match error {
         store::StoreError::NoAccount(_) => Missing::Gone,
         error => Missing::Unknown(error.to_string()),
@@ -237,7 +237,7 @@ fn find(store: &Store, entry: &Entry) -> Result<Found, Missing> {
     Ok(Found { reader, mailbox: mailbox.id, octets: message.octets })
 }
 
-fn may_come_back(store: &Store, entry: &Entry) -> bool {
+fn may_come_back(store: &dyn Mailboxes, entry: &Entry) -> bool {
     let aside = store.list_set_aside();
     aside.is_ok_and(|all| all.iter().any(|aside| aside.account == entry.account))
 }

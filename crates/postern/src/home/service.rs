@@ -16,7 +16,7 @@ use tokio_util::task::TaskTracker;
 
 use super::foreign_edge::ForeignEdge;
 use super::logins::{Client, Logins, Refused};
-use super::mailboxes::{Accounts, Mailboxes};
+use super::mailboxes::{Accounts, SessionMailboxes};
 use super::passes::Pass;
 use super::submit::Submit;
 use crate::system;
@@ -96,7 +96,7 @@ impl Serve for ImapService {
         let stream = handshake.await.map_err(|_| io::ErrorKind::TimedOut)??;
         let options =
             imap::Options { append_octets_max: self.append_octets_max, greeting: "Postern ready".to_owned() };
-        let session = imap::Session::new(Mailboxes::new(self.accounts.clone()), options);
+        let session = imap::Session::new(SessionMailboxes::new(self.accounts.clone()), options);
         let door = ImapDoor { logins: self.logins.clone(), place, pass: None };
         net::imap_server::serve(stream, session, door, &self.service).await
     }

@@ -2,7 +2,8 @@
 
 use mail::{EnhancedCode, Envelope, Notify, Outcome, Recipient, Reply, ReversePath};
 use spool::{RealDisk, Spool};
-use store::Store;
+use store::Mailboxes;
+use store_memory::MemoryMailboxes;
 use tempfile::TempDir;
 use tokio::task::JoinHandle;
 
@@ -92,7 +93,7 @@ fn signed(path: ReversePath) -> ReversePath {
     signed.map_or(path, |signed| ReversePath::Address(signed.unwrap()))
 }
 
-fn forwarder(dir: &TempDir, queue: &Queue, store: &Arc<Store>) -> Arc<Forwarder> {
+fn forwarder(dir: &TempDir, queue: &Queue, store: &Arc<dyn Mailboxes>) -> Arc<Forwarder> {
     use crate::home::{dkim::DomainKeys, forward, notices::Notices};
     let data = dir.path().display().to_string();
     let config = format!("domains = [\"example.org\"]\noutbound = \"on\"\ndata = {data:?}\n");
@@ -111,7 +112,7 @@ fn forwarder(dir: &TempDir, queue: &Queue, store: &Arc<Store>) -> Arc<Forwarder>
 struct Bench {
     dir: TempDir,
     queue: Queue,
-    store: Arc<Store>,
+    store: Arc<dyn Mailboxes>,
     up: Arc<Mutex<Vec<String>>>,
     edges: mpsc::UnboundedSender<FromEdge>,
     told: mpsc::UnboundedReceiver<Told>,
@@ -122,12 +123,12 @@ struct Bench {
 impl Bench {
     fn new() -> Self {
         let dir = tempfile::tempdir().unwrap();
-        let store = Arc::new(Store::open(&dir.path().join("store"), store::Options::default()).unwrap());
+        let store = Arc::new(MemoryMailboxes::default());
         store.create_account(ALICE, system::now()).unwrap();
         Self::start(dir, store, Settings::expiring(Duration::from_secs(100)), &["one", "two"])
     }
 
-    fn start(dir: TempDir, store: Arc<Store>, settings: Settings, up: &[&str]) -> Self {
+    fn start(dir: TempDir, store: Arc<dyn Mailboxes>, settings: Settings, up: &[&str]) -> Self {
         let spool =
             Spool::open(&dir.path().join("queue"), spool::Options::default(), Arc::new(RealDisk)).unwrap();
         let (queue, commands) = Queue::new(spool);
@@ -262,7 +263,7 @@ impl Bench {
         let reader = self.store.reader(ALICE).unwrap();
         let inbox = reader.mailbox("INBOX").unwrap().unwrap().id;
         let mut messages = Vec::new();
-        reader.each_message(inbox, 1..=u32::MAX, |message| messages.push(message)).unwrap();
+        reader.each_message(inbox, 1..=u32::MAX, &mut |message| messages.push(message)).unwrap();
         let octets = |uid, octets: u64| {
             let length = usize::try_from(octets).unwrap();
             let mut out = Vec::new();

@@ -12,7 +12,7 @@ use crate::system;
 
 struct Home {
     dir: tempfile::TempDir,
-    store: Arc<Store>,
+    store: Arc<dyn Mailboxes>,
     directory: Directory,
     trace: Trace,
     quarantine: Quarantine,
@@ -32,7 +32,7 @@ fn home() -> Home {
         let address = Address::parse(&format!("{name}@example.org")).unwrap();
         directory.add_account(&address, "correct horse").unwrap();
     }
-    let store = Arc::new(crate::home::accounts::open_store(&config, &directory).unwrap());
+    let store = crate::home::accounts::open_store(&config, &directory).unwrap();
     let (forwarder, outbound) = forwarder(dir.path(), &directory, &store, &[]);
     Home {
         store,
@@ -91,7 +91,7 @@ impl Home {
         let reader = self.store.reader(&format!("{account}--example.org")).unwrap();
         let Some(mailbox) = reader.mailbox(mailbox).unwrap() else { return Vec::new() };
         let mut uids = Vec::new();
-        reader.each_message(mailbox.id, 1..=u32::MAX, |message| uids.push(message.uid)).unwrap();
+        reader.each_message(mailbox.id, 1..=u32::MAX, &mut |message| uids.push(message.uid)).unwrap();
         let read = |uid| {
             let mut message = Vec::new();
             assert!(reader.read_body(mailbox.id, uid, 0, usize::MAX, &mut message).unwrap());

@@ -4,11 +4,12 @@ use std::ops::RangeInclusive;
 
 use mailbox::{Copied, Expunge, FlagMode, FlagUpdate, Flags, FlagsChanged, MailboxId, Uids};
 use rusqlite::params;
+use store::{StoreError, name};
 
-use crate::StoreError;
+use super::{Change, Entry};
 use crate::body;
-use crate::change::{Change, Entry};
 use crate::column::{column, flags_column, flags_of, unsigned};
+use crate::fault::Fault;
 
 impl Change<'_> {
     /// Changes flags of messages.
@@ -17,7 +18,7 @@ impl Change<'_> {
         mailbox: MailboxId,
         uids: &Uids,
         update: &FlagUpdate,
-    ) -> Result<FlagsChanged, StoreError> {
+    ) -> Result<FlagsChanged, Fault> {
         let place = self.find_id(mailbox)?;
         let flags = flags_column(self.flags(&update.flags)?);
         let (remove, add) = match update.mode {
@@ -57,7 +58,7 @@ impl Change<'_> {
         range: &RangeInclusive<u32>,
         since: i64,
         but: u64,
-    ) -> Result<Vec<u32>, StoreError> {
+    ) -> Result<Vec<u32>, Fault> {
         let sql = "SELECT uid FROM message WHERE mailbox = ?1 AND uid BETWEEN ?2 AND ?3
                    AND coalesce(changed, modseq) > ?4 AND coalesce(changed, modseq) <> ?5";
         let mut select = self.connection.prepare_cached(sql)?;
@@ -67,8 +68,8 @@ impl Change<'_> {
     }
 
     /// Copies messages; the bodies are shared.
-    pub(crate) fn copy(&mut self, from: MailboxId, to: &str, uids: &Uids) -> Result<Copied, StoreError> {
-        let target = self.find(&crate::name::mailbox(to)?)?.ok_or(StoreError::NoMailbox)?;
+    pub(crate) fn copy(&mut self, from: MailboxId, to: &str, uids: &Uids) -> Result<Copied, Fault> {
+        let target = self.find(&name::mailbox(to)?)?.ok_or(StoreError::NoMailbox)?;
         let mut copied = Copied { uidvalidity: self.counters(target).uidvalidity, uids: Vec::new() };
         for (uid, entry) in self.entries(from, uids)? {
             body::share(self.connection, entry.body)?;
@@ -78,12 +79,7 @@ impl Change<'_> {
     }
 
     /// Moves messages (RFC 6851): in the account they are at each moment in one of the two mailboxes.
-    pub(crate) fn relocate(
-        &mut self,
-        from: MailboxId,
-        to: MailboxId,
-        uids: &Uids,
-    ) -> Result<Copied, StoreError> {
+    pub(crate) fn relocate(&mut self, from: MailboxId, to: MailboxId, uids: &Uids) -> Result<Copied, Fault> {
         let source = self.find_id(from)?;
         let target = self.find_id(to)?;
         let mut moved = Copied { uidvalidity: self.counters(target).uidvalidity, uids: Vec::new() };
@@ -98,13 +94,8 @@ impl Change<'_> {
     }
 
     /// Moves messages to the mailbox of a name.
-    pub(crate) fn relocate_to(
-        &mut self,
-        from: MailboxId,
-        to: &str,
-        uids: &Uids,
-    ) -> Result<Copied, StoreError> {
-        let target = self.find(&crate::name::mailbox(to)?)?.ok_or(StoreError::NoMailbox)?;
+    pub(crate) fn relocate_to(&mut self, from: MailboxId, to: &str, uids: &Uids) -> Result<Copied, Fault> {
+        let target = self.find(&name::mailbox(to)?)?.ok_or(StoreError::NoMailbox)?;
         let target = self.counters(target).id;
         self.relocate(from, target, uids)
     }
@@ -115,7 +106,7 @@ impl Change<'_> {
         mailbox: MailboxId,
         uids: &Uids,
         which: Expunge,
-    ) -> Result<Vec<u32>, StoreError> {
+    ) -> Result<Vec<u32>, Fault> {
         let place = self.find_id(mailbox)?;
         let needed = match which {
             Expunge::Deleted => Flags::DELETED,
@@ -140,7 +131,7 @@ impl Change<'_> {
         Ok(gone)
     }
 
-    fn entries(&self, mailbox: MailboxId, uids: &Uids) -> Result<Vec<(u32, Entry)>, StoreError> {
+    fn entries(&self, mailbox: MailboxId, uids: &Uids) -> Result<Vec<(u32, Entry)>, Fault> {
         let sql = "SELECT uid, body, octets, internal_date, flags FROM message
                    WHERE mailbox = ?1 AND uid BETWEEN ?2 AND ?3 ORDER BY uid";
         let mut select = self.connection.prepare_cached(sql)?;
@@ -163,7 +154,7 @@ impl Change<'_> {
     }
 
     /// Remembers sorted uids as gone, in ranges, under one new mod-sequence.
-    fn record_vanished(&mut self, place: usize, mailbox: MailboxId, gone: &[u32]) -> Result<(), StoreError> {
+    fn record_vanished(&mut self, place: usize, mailbox: MailboxId, gone: &[u32]) -> Result<(), Fault> {
         if gone.is_empty() {
             return Ok(());
         }

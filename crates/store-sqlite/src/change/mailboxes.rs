@@ -1,10 +1,11 @@
 //! Mailboxes themselves: made, renamed, deleted, subscribed to.
 
 use mailbox::{MailboxId, Subscription};
+use store::{MAILBOXES_MAX, StoreError, name};
 
-use crate::change::Change;
+use super::Change;
 use crate::column::unsigned;
-use crate::{StoreError, name};
+use crate::fault::Fault;
 
 impl Change<'_> {
     /// Makes a mailbox.
@@ -12,10 +13,10 @@ impl Change<'_> {
         &mut self,
         mailbox: &str,
         special_use: Option<&str>,
-    ) -> Result<MailboxId, StoreError> {
+    ) -> Result<MailboxId, Fault> {
         let mailbox = name::mailbox(mailbox)?;
         if self.find(&mailbox)?.is_some() {
-            return Err(StoreError::MailboxExists);
+            return Err(StoreError::MailboxExists.into());
         }
         let place = self.create(&mailbox)?;
         let id = self.counters(place).id;
@@ -27,10 +28,10 @@ impl Change<'_> {
     }
 
     /// Deletes a mailbox and its messages. Mailboxes below it stay.
-    pub(crate) fn delete_mailbox(&mut self, mailbox: &str) -> Result<(), StoreError> {
+    pub(crate) fn delete_mailbox(&mut self, mailbox: &str) -> Result<(), Fault> {
         let mailbox = name::mailbox(mailbox)?;
         if mailbox == "INBOX" {
-            return Err(StoreError::Inbox);
+            return Err(StoreError::Inbox.into());
         }
         let place = self.find(&mailbox)?.ok_or(StoreError::NoMailbox)?;
         let id = self.counters(place).id;
@@ -49,12 +50,12 @@ impl Change<'_> {
 
     /// Renames a mailbox and those below it. Renaming INBOX moves its messages to a new mailbox and leaves
     /// INBOX, and what is below it, as it was (RFC 9051 section 6.3.6).
-    pub(crate) fn rename_mailbox(&mut self, from: &str, to: &str) -> Result<(), StoreError> {
+    pub(crate) fn rename_mailbox(&mut self, from: &str, to: &str) -> Result<(), Fault> {
         let from = name::mailbox(from)?;
         let to = name::mailbox(to)?;
         let source = self.find(&from)?.ok_or(StoreError::NoMailbox)?;
         if self.find(&to)?.is_some() {
-            return Err(StoreError::MailboxExists);
+            return Err(StoreError::MailboxExists.into());
         }
         let id = self.counters(source).id;
         if from == "INBOX" {
@@ -65,13 +66,13 @@ impl Change<'_> {
         self.settle()?;
         let below = format!("{from}/");
         if to.starts_with(&below) {
-            return Err(StoreError::MailboxName);
+            return Err(StoreError::MailboxName.into());
         }
         self.connection.execute("UPDATE mailbox SET name = ?2 WHERE id = ?1", (id.0, &to))?;
         for (id, name) in self.below(&below)? {
             let renamed = name::mailbox(&format!("{to}/{}", name.get(below.len()..).unwrap_or_default()))?;
             if self.find(&renamed)?.is_some() {
-                return Err(StoreError::MailboxExists);
+                return Err(StoreError::MailboxExists.into());
             }
             self.connection.execute("UPDATE mailbox SET name = ?2 WHERE id = ?1", (id, renamed))?;
         }
@@ -79,7 +80,7 @@ impl Change<'_> {
     }
 
     /// Mailboxes whose names start with `prefix`.
-    fn below(&self, prefix: &str) -> Result<Vec<(i64, String)>, StoreError> {
+    fn below(&self, prefix: &str) -> Result<Vec<(i64, String)>, Fault> {
         let sql = "SELECT id, name FROM mailbox WHERE substr(name, 1, length(?1)) = ?1";
         let mut select = self.connection.prepare(sql)?;
         let rows = select.query_map([prefix], |row| Ok((row.get(0)?, row.get(1)?)))?;
@@ -87,7 +88,7 @@ impl Change<'_> {
     }
 
     /// Adds a name to the subscriptions or takes it off; the mailbox need not exist.
-    pub(crate) fn subscribe(&mut self, mailbox: &str, wanted: Subscription) -> Result<(), StoreError> {
+    pub(crate) fn subscribe(&mut self, mailbox: &str, wanted: Subscription) -> Result<(), Fault> {
         let mailbox = name::mailbox(mailbox)?;
         let sql = match wanted {
             Subscription::On => "INSERT INTO subscription VALUES (?1) ON CONFLICT DO NOTHING",
@@ -96,8 +97,8 @@ impl Change<'_> {
         if wanted == Subscription::On {
             let count: i64 =
                 self.connection.query_row("SELECT count(*) FROM subscription", [], |row| row.get(0))?;
-            if unsigned(count) >= crate::change::MAILBOXES_MAX {
-                return Err(StoreError::Limit("subscriptions of the account"));
+            if unsigned(count) >= MAILBOXES_MAX {
+                return Err(StoreError::Limit("subscriptions of the account").into());
             }
         }
         self.connection.execute(sql, [mailbox])?;
