@@ -8,6 +8,7 @@
 mod attempt;
 mod code;
 mod errand;
+pub mod fingerprint;
 mod frame;
 mod hello;
 pub mod notification;

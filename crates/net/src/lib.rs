@@ -2,17 +2,21 @@
 //!
 //! This crate moves bytes and keeps time. It decides nothing about mail: what a session asks goes to the
 //! role's service, and what a role wants to send goes out as it is.
+//!
+//! What only Home speaks is behind the features `imap` and `milter`: Edge's program has no parser that it does not need.
 
 pub mod dns;
 pub mod endpoint;
 pub mod happy_eyeballs;
 pub mod home_tls;
 pub mod http_client;
+#[cfg(feature = "imap")]
 pub mod imap_server;
 pub mod link_key;
 pub mod link_session;
 pub mod link_transport;
 pub mod listen;
+#[cfg(feature = "milter")]
 pub mod milter_client;
 pub mod mta_tls;
 pub mod patience;

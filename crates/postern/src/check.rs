@@ -5,6 +5,9 @@ mod destination;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 
+use daemon::print;
+use daemon::problem::Problem;
+use daemon::system;
 use mailauth::dmarc::{DmarcResult, Flaw, Policy};
 use mailauth::dns::{Asked, Journal};
 use mailauth::message::{Authentication, Header};
@@ -12,18 +15,14 @@ use mailauth::spf::{self, Spf};
 use net::dns::{Dns, Questions};
 use serde_json::{Value, json};
 
-use crate::cli::print_text;
-use crate::problem::Problem;
-use crate::system;
-
-pub use destination::{DestinationArguments, check_destination};
+pub(crate) use destination::{DestinationArguments, check_destination};
 
 /// Most octets of a message file that is checked.
 const MESSAGE_OCTETS_MAX: u64 = 256 * 1024 * 1024;
 
 /// Who hands the message over.
 #[derive(Debug, Clone, clap::Args)]
-pub struct ClientArguments {
+pub(crate) struct ClientArguments {
     /// The client's address
     #[arg(long)]
     ip: IpAddr,
@@ -34,7 +33,7 @@ pub struct ClientArguments {
     #[arg(long, default_value = "", allow_hyphen_values = true)]
     mail_from: String,
     /// Ask this name server instead of the system's
-    #[arg(long, value_name = "ADDR:PORT", value_parser = crate::network::address_and_port)]
+    #[arg(long, value_name = "ADDR:PORT", value_parser = daemon::network::address_and_port)]
     resolver: Vec<SocketAddr>,
     /// The name of the host that takes the mail
     #[arg(long, default_value = "unknown")]
@@ -46,7 +45,7 @@ pub struct ClientArguments {
 
 /// Arguments of `check message`.
 #[derive(Debug, Clone, clap::Args)]
-pub struct MessageArguments {
+pub(crate) struct MessageArguments {
     /// The message as a file, or - for standard input
     file: PathBuf,
     #[command(flatten)]
@@ -77,7 +76,7 @@ impl ClientArguments {
 }
 
 /// `postern check spf`.
-pub async fn check_spf(arguments: &ClientArguments) -> Result<(), Problem> {
+pub(crate) async fn check_spf(arguments: &ClientArguments) -> Result<(), Problem> {
     let journal = arguments.journal()?;
     let spf = arguments.spf(&journal).await;
     if arguments.json {
@@ -90,7 +89,7 @@ pub async fn check_spf(arguments: &ClientArguments) -> Result<(), Problem> {
 }
 
 /// `postern check message`.
-pub async fn check_message(arguments: &MessageArguments) -> Result<(), Problem> {
+pub(crate) async fn check_message(arguments: &MessageArguments) -> Result<(), Problem> {
     let message = read_message(arguments)?;
     let journal = arguments.client.journal()?;
     let spf = arguments.client.spf(&journal).await;
@@ -122,7 +121,7 @@ fn read_message(arguments: &MessageArguments) -> Result<Vec<u8>, Problem> {
     let name = arguments.file.display();
     let failed = |error: std::io::Error| {
         Problem::setup(
-            format!("can't read {name}: {}", crate::problem::io_words(&error)),
+            format!("can't read {name}: {}", daemon::problem::io_words(&error)),
             "name a file that holds one message, or - for standard input",
         )
     };
@@ -221,17 +220,17 @@ fn what_dmarc_means(found: &Authentication) -> Option<&'static str> {
 
 fn print_rows(rows: &[Row]) {
     for (name, value) in rows {
-        print_text(&format!("{name:<8}{}", printable(value)));
+        print::text(&format!("{name:<8}{}", printable(value)));
     }
 }
 
 fn print_path(spf: &Spf, asked: &[Asked]) {
-    print_text("\nthe way of SPF:");
-    spf.path.iter().for_each(|line| print_text(&format!("  {}", printable(line))));
-    print_text("\nasked of DNS:");
+    print::text("\nthe way of SPF:");
+    spf.path.iter().for_each(|line| print::text(&format!("  {}", printable(line))));
+    print::text("\nasked of DNS:");
     for question in asked {
-        print_text(&format!("  {:<5} {}", question.kind.to_string(), printable(&question.name)));
-        question.answer.iter().for_each(|line| print_text(&format!("        {}", printable(line))));
+        print::text(&format!("  {:<5} {}", question.kind.to_string(), printable(&question.name)));
+        question.answer.iter().for_each(|line| print::text(&format!("        {}", printable(line))));
     }
 }
 
@@ -241,5 +240,5 @@ fn printable(text: &str) -> String {
 }
 
 fn print_json(value: &Value) {
-    print_text(&format!("{value:#}"));
+    print::text(&format!("{value:#}"));
 }

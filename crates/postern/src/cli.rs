@@ -5,21 +5,24 @@ mod dns;
 mod firewall;
 mod homes;
 mod people;
-mod print;
 mod tls_report;
-
-pub use print::{Output, readable as print_event, text as print_text, value as print_value};
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+use daemon::config;
+use daemon::control::{self, Request};
+use daemon::owner;
+use daemon::print;
+use daemon::problem::Problem;
+use daemon::process;
+use daemon::trace;
+use edge::config::EdgeConfig;
+use home::config::HomeConfig;
 use serde_json::Value;
 
-use crate::config::{self, EdgeConfig, HomeConfig};
-use crate::control::{self, Request};
-use crate::problem::Problem;
-use crate::{check, daemon, edge, home, owner, trace};
+use crate::check;
 
 const EDGE_CONFIG: &str = "/etc/postern/edge.toml";
 const HOME_CONFIG: &str = "/etc/postern/home.toml";
@@ -27,7 +30,7 @@ const HOME_CONFIG: &str = "/etc/postern/home.toml";
 /// Mail for people who want their mail at home and their home out of sight.
 #[derive(Debug, Parser)]
 #[command(name = "postern", version, about, arg_required_else_help = true)]
-pub struct Cli {
+pub(crate) struct Cli {
     #[command(subcommand)]
     command: Command,
 }
@@ -240,7 +243,7 @@ enum QuarantineCommand {
 }
 
 /// Reads the command line; what can't be understood ends the program, in JSON for who asked for JSON.
-pub fn parse() -> Cli {
+pub(crate) fn parse() -> Cli {
     Cli::try_parse().unwrap_or_else(|error| {
         if !error.use_stderr() || !wants_json() {
             error.exit();
@@ -254,7 +257,7 @@ pub fn parse() -> Cli {
 }
 
 /// Tells a person what is wrong, or the script that asked for JSON.
-pub fn tell(problem: &Problem) -> ExitCode {
+pub(crate) fn tell(problem: &Problem) -> ExitCode {
     if problem.is_told() {
         return problem.exit_code();
     }
@@ -281,34 +284,34 @@ fn wants_json() -> bool {
 }
 
 /// Carries out the command line.
-pub fn run(cli: Cli) -> Result<(), Problem> {
+pub(crate) fn run(cli: Cli) -> Result<(), Problem> {
     match cli.command {
         Command::Edge(EdgeCommand::Setup(arguments)) => edge::setup::setup(&arguments),
         Command::Edge(EdgeCommand::Pair(arguments)) => edge::setup::pair(&arguments),
         Command::Edge(EdgeCommand::Homes(command)) => homes::run(command),
         Command::Edge(EdgeCommand::Run { config }) => {
-            daemon::start_logging();
-            daemon::settle(&config::load::<EdgeConfig>(&config)?.data)?;
-            daemon::block_on(edge::run(&config))?
+            process::start_logging();
+            process::settle(&config::load::<EdgeConfig>(&config)?.data)?;
+            process::block_on(edge::run(&config))?
         }
         Command::Home(HomeCommand::Setup(arguments)) => home::setup::setup(&arguments),
         Command::Home(HomeCommand::Pair { code, config, user }) => {
             home::setup::pair(&config, &code, user.as_deref())
         }
         Command::Home(HomeCommand::Run { config }) => {
-            daemon::start_logging();
-            daemon::settle(&config::load::<HomeConfig>(&config)?.data)?;
-            daemon::block_on(home::run(&config))?
+            process::start_logging();
+            process::settle(&config::load::<HomeConfig>(&config)?.data)?;
+            process::block_on(home::run(&config))?
         }
         Command::User(command) => people::user(command),
         Command::Alias(command) => people::alias(command),
         Command::Queue(command) => queue(command),
-        Command::Check(CheckCommand::Spf(arguments)) => daemon::block_on(check::check_spf(&arguments))?,
+        Command::Check(CheckCommand::Spf(arguments)) => process::block_on(check::check_spf(&arguments))?,
         Command::Check(CheckCommand::Message(arguments)) => {
-            daemon::block_on(check::check_message(&arguments))?
+            process::block_on(check::check_message(&arguments))?
         }
         Command::Check(CheckCommand::Destination(arguments)) => {
-            daemon::block_on(check::check_destination(&arguments))?
+            process::block_on(check::check_destination(&arguments))?
         }
         Command::Quarantine(command) => quarantine(command),
         Command::Dkim(command) => dkim::run(command),
@@ -342,7 +345,7 @@ fn at_home<T: Send>(
 /// Asks the running Home.
 fn ask_home(request: &Request, common: &Common) -> Result<Value, Problem> {
     let config: HomeConfig = config::load(&common.config)?;
-    daemon::block_on(control::demand(&config.data, request))?
+    process::block_on(control::demand(&config.data, request))?
 }
 
 fn quarantine(command: QuarantineCommand) -> Result<(), Problem> {
@@ -394,7 +397,7 @@ fn configuration_here() -> Result<PathBuf, Problem> {
 
 fn status(config: Option<PathBuf>, json: bool) -> Result<(), Problem> {
     let data = data_of(config)?;
-    let value: Value = daemon::block_on(control::demand(&data, &Request::new("status", [])))??;
+    let value: Value = process::block_on(control::demand(&data, &Request::new("status", [])))??;
     print::value(&value, json);
     Ok(())
 }

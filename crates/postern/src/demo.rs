@@ -13,21 +13,21 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use daemon::config;
+use daemon::control::{self, Request};
+use daemon::problem::Problem;
+use daemon::system;
+use daemon::trace;
+use dialogue::Dialogue;
+use dns::NameServer;
+use edge::setup::{self as edge_setup, SetupArguments as EdgeArguments};
+use home::accounts;
+use home::config::HomeConfig;
+use home::setup::{self as home_setup, SetupArguments as HomeArguments};
+use remote::RemoteMta;
 use serde_json::Value;
 use tokio::runtime::Runtime;
 use tokio::sync::mpsc::UnboundedReceiver;
-
-use crate::config::{self, HomeConfig};
-use crate::control::{self, Request};
-use crate::edge::setup::{self as edge_setup, SetupArguments as EdgeArguments};
-use crate::home::accounts;
-use crate::home::setup::{self as home_setup, SetupArguments as HomeArguments};
-use crate::problem::Problem;
-use crate::{system, trace};
-
-use dialogue::Dialogue;
-use dns::NameServer;
-use remote::RemoteMta;
 
 const DOMAIN: &str = "home.example";
 const REMOTE: &str = "world.example";
@@ -95,7 +95,7 @@ struct Stage {
 }
 
 /// Plays the demo. With `once` it ends when everything was read back; else it stays up until Ctrl-C.
-pub fn run(once: bool) -> Result<(), Problem> {
+pub(crate) fn run(once: bool) -> Result<(), Problem> {
     let mut stage = Stage::begin()?;
     match stage.set_up().and_then(|()| stage.play()) {
         Ok(()) if once => {
@@ -136,7 +136,7 @@ fn free_address() -> Result<SocketAddr, Problem> {
 
 /// The demo makes no user on the machine that it is shown on.
 fn own_user() -> Option<String> {
-    crate::owner::is_root().then(|| "root".to_owned())
+    daemon::owner::is_root().then(|| "root".to_owned())
 }
 
 fn io_problem(error: &std::io::Error) -> Problem {
@@ -329,7 +329,7 @@ impl Stage {
         std::thread::sleep(Duration::from_millis(300));
         let events = trace::read(&self.root.join("home").join("trace"))?;
         for event in events.iter().skip(self.shown).filter(|event| event.item.is_some()) {
-            crate::cli::print_event(event);
+            daemon::print::readable(event);
         }
         self.shown = events.len();
         Ok(())

@@ -4,21 +4,23 @@
 //! as a whole; tables of others stay. It lets in what the role serves, out of Home only what Home needs, and out of Edge no
 //! mail while nobody sends. Loading it, and taking it back when nobody confirms it, is in [`apply`].
 
-pub mod apply;
-pub mod host;
+pub(crate) mod apply;
+pub(crate) mod host;
 mod ruleset;
-pub mod tunnel;
+pub(crate) mod tunnel;
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
+use daemon::network::Network;
+use edge::config::EdgeConfig;
+use home::config::HomeConfig;
+
 use self::ruleset::{Out, Ruleset, table};
 use self::tunnel::Tunnel;
-use crate::config::{EdgeConfig, HomeConfig};
-use crate::network::Network;
 
 /// What the operator says beside the configuration.
 #[derive(Debug, Clone, Default)]
-pub struct Wishes {
+pub(crate) struct Wishes {
     /// From where ssh is let in; from nowhere when empty.
     pub ssh_from: Vec<Network>,
     /// The port of ssh.
@@ -29,7 +31,7 @@ pub struct Wishes {
 
 /// Whether mail for the world leaves Edge's host.
 #[derive(Debug, Clone)]
-pub enum Sending {
+pub(crate) enum Sending {
     /// A home sends.
     On,
     /// None does. Homes that are other programs take their mail at these addresses, all the same.
@@ -38,7 +40,7 @@ pub enum Sending {
 
 /// What Home's rules are made of beside its configuration.
 #[derive(Debug, Clone, Default)]
-pub struct Surroundings {
+pub(crate) struct Surroundings {
     /// The networks of the mail programs.
     pub lan: Vec<Network>,
     /// The edges' addresses.
@@ -55,7 +57,7 @@ pub struct Surroundings {
 
 /// A Home that is Postfix and Dovecot, as the page on standard hops has it: no file of ours says anything of it.
 #[derive(Debug, Clone, Default)]
-pub struct PostfixHome {
+pub(crate) struct PostfixHome {
     /// From where Edge hands mail in.
     pub edges: Vec<Network>,
     /// The port where it does.
@@ -81,12 +83,12 @@ const IMAPS: u16 = 993;
 const SUBMISSIONS: u16 = 465;
 
 /// What Edge's rules speak of, as networks: a tunnel may be what leads there.
-pub fn of_edge(config: &EdgeConfig, homes: &[SocketAddr]) -> Vec<Network> {
+pub(crate) fn of_edge(config: &EdgeConfig, homes: &[SocketAddr]) -> Vec<Network> {
     of_addresses(config.listen.smtp.iter().chain(&config.listen.link).chain(homes))
 }
 
 /// What Home's rules speak of.
-pub fn of_home(config: &HomeConfig, around: &Surroundings) -> Vec<Network> {
+pub(crate) fn of_home(config: &HomeConfig, around: &Surroundings) -> Vec<Network> {
     let edge = config.foreign_edge.iter();
     let own = edge.clone().flat_map(|edge| &edge.listen).chain(&config.listen.submission);
     let mut all = of_addresses(own.chain(&config.listen.imap).chain(&around.smarthost));
@@ -95,7 +97,7 @@ pub fn of_home(config: &HomeConfig, around: &Surroundings) -> Vec<Network> {
 }
 
 /// What the rules of a Home that is Postfix speak of.
-pub fn of_postfix_home(around: &PostfixHome) -> Vec<Network> {
+pub(crate) fn of_postfix_home(around: &PostfixHome) -> Vec<Network> {
     let mut all = of_addresses(&around.smarthost);
     all.extend(&around.edges);
     all
@@ -107,7 +109,7 @@ fn of_addresses<'a>(addresses: impl IntoIterator<Item = &'a SocketAddr>) -> Vec<
 }
 
 /// Edge's ruleset.
-pub fn edge(config: &EdgeConfig, wishes: &Wishes, sending: &Sending) -> String {
+pub(crate) fn edge(config: &EdgeConfig, wishes: &Wishes, sending: &Sending) -> String {
     let mut rules = Ruleset::default();
     rules.line("# Mail from the world. Who comes too often is dropped before he costs a process anything.");
     let per_minute = config.door.connections_per_minute.max(1);
@@ -138,7 +140,7 @@ fn mail_out(port: u16, sending: &Sending) -> Out {
 }
 
 /// Home's ruleset: in from its own network only, out to what it needs only.
-pub fn home(config: &HomeConfig, wishes: &Wishes, around: &Surroundings) -> String {
+pub(crate) fn home(config: &HomeConfig, wishes: &Wishes, around: &Surroundings) -> String {
     let mut rules = Ruleset::default();
     let imap = imap(config, around);
     rules.line("# Mail programs in the house. Nothing comes from outside: Home dials out.");
@@ -165,7 +167,7 @@ pub fn home(config: &HomeConfig, wishes: &Wishes, around: &Surroundings) -> Stri
 }
 
 /// The ruleset of a Home that is Postfix and Dovecot: Edge gets in, and so do mail programs; mail leaves by the smarthost only.
-pub fn postfix_home(wishes: &Wishes, around: &PostfixHome) -> String {
+pub(crate) fn postfix_home(wishes: &Wishes, around: &PostfixHome) -> String {
     let mut rules = Ruleset::default();
     rules.line("# Edge hands mail in; its certificate or login is asked for by Postfix.");
     for edge in &around.edges {

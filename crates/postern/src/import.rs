@@ -11,13 +11,14 @@ mod postfix;
 
 use std::path::{Path, PathBuf};
 
-use crate::config::{self, HomeConfig};
-use crate::files;
-use crate::problem::Problem;
+use daemon::config;
+use daemon::files;
+use daemon::problem::Problem;
+use home::config::HomeConfig;
 
 /// What an import makes.
 #[derive(Debug, Default)]
-pub struct Imported {
+pub(crate) struct Imported {
     /// The configuration of Home, without edges.
     pub home: String,
     /// Commands that add accounts and aliases.
@@ -44,7 +45,7 @@ fn make_open_dir(out: &Path) -> Result<(), Problem> {
 ///
 /// # Errors
 /// When the directory holds no `main.cf`, or a file is there already.
-pub fn import(dir: &Path, out: &Path) -> Result<Vec<PathBuf>, Problem> {
+pub(crate) fn import(dir: &Path, out: &Path) -> Result<Vec<PathBuf>, Problem> {
     let paths: Vec<PathBuf> = FILES.iter().map(|name| out.join(name)).collect();
     if let Some(there) = paths.iter().find(|path| path.exists()) {
         return Err(Problem::setup(

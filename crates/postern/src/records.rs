@@ -1,15 +1,14 @@
 //! The DNS records that a home's domains need, and what is to become of those they had. Nothing is asked here:
 //! [`ask`] does that.
 
-pub mod ask;
+pub(crate) mod ask;
 
 use std::collections::BTreeSet;
 
+use home::config::HomeConfig;
+use home::dkim::{DomainRecords, Published, Stage};
 use mail::UnixTime;
 use serde::Serialize;
-
-use crate::config::HomeConfig;
-use crate::home::dkim::{DomainRecords, Published, Stage};
 
 /// Octets of one string of a TXT record (RFC 1035 section 3.3).
 const STRING_OCTETS_MAX: usize = 255;
@@ -19,7 +18,7 @@ const TTL_SECS: u32 = 3600;
 /// The type of a record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "UPPERCASE")]
-pub enum Kind {
+pub(crate) enum Kind {
     /// A host's address, IPv4 or IPv6. Home does not know which: the value is empty.
     A,
     /// A host that takes mail.
@@ -31,7 +30,7 @@ pub enum Kind {
 /// What a record is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Purpose {
+pub(crate) enum Purpose {
     /// Where mail for the domain goes.
     Mx,
     /// The edge's address.
@@ -48,7 +47,7 @@ pub enum Purpose {
 
 /// A record.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Wanted {
+pub(crate) struct Wanted {
     /// Its name, without the last dot.
     pub name: String,
     /// Its type.
@@ -72,12 +71,12 @@ impl Wanted {
     }
 
     /// Whether it is to go.
-    pub fn is_to_go(&self) -> bool {
+    pub(crate) fn is_to_go(&self) -> bool {
         self.stage == Some(Stage::Remove)
     }
 
     /// What is to be done, for people.
-    pub fn action(&self) -> String {
+    pub(crate) fn action(&self) -> String {
         match (self.stage, self.until) {
             (Some(Stage::Next), _) => "publish, then 'postern dkim rotate'".to_owned(),
             (Some(Stage::Kept), Some(until)) => format!("keep until {until}"),
@@ -87,7 +86,7 @@ impl Wanted {
     }
 
     /// As lines of a zone file (RFC 1035 section 5). What is to go, and what only the operator knows, is a comment.
-    pub fn zone(&self) -> String {
+    pub(crate) fn zone(&self) -> String {
         let Self { name, value, .. } = self;
         match self.kind {
             Kind::A => format!("; {name}. needs an A or AAAA record with the edge's address"),
@@ -110,7 +109,7 @@ fn strings(text: &str) -> String {
 
 /// All records of a home: of its edges first, then domain by domain. Which hosts send for a smarthost only its owner
 /// knows: then no SPF record is made, since one that names the wrong hosts has mail refused.
-pub fn wanted(config: &HomeConfig, keys: &[DomainRecords]) -> Vec<Wanted> {
+pub(crate) fn wanted(config: &HomeConfig, keys: &[DomainRecords]) -> Vec<Wanted> {
     let edges: BTreeSet<&str> = config.edges.iter().map(|pin| pin.name.as_str()).collect();
     let mut all = Vec::new();
     for edge in &edges {
@@ -147,7 +146,7 @@ fn of_one(
 }
 
 /// The records that are to be there before the domain's next keys sign.
-pub fn next_keys(of: &DomainRecords) -> Vec<Wanted> {
+pub(crate) fn next_keys(of: &DomainRecords) -> Vec<Wanted> {
     let all = of_one(&of.domain, (&BTreeSet::new(), None), &of.keys);
     all.into_iter().filter(|record| record.stage == Some(Stage::Next)).collect()
 }

@@ -3,26 +3,28 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+use daemon::config;
+use daemon::print;
+use daemon::problem::Problem;
+use edge::config::EdgeConfig;
+use edge::route::{Destination, Heard, Located, Map};
 use mail::{Domain, Outcome};
 use net::dns::Dns;
 use serde_json::{Value, json};
 use tlspolicy::{Dane, Demand, Refusal};
 
-use super::{print_json, print_text, printable};
-use crate::config::{self, EdgeConfig};
-use crate::edge::route::{Destination, Heard, Located, Map};
-use crate::problem::Problem;
+use super::{print_json, printable};
 
 /// Arguments of `check destination`.
 #[derive(Debug, Clone, clap::Args)]
-pub struct DestinationArguments {
+pub(crate) struct DestinationArguments {
     /// Where the mail would go
     domain: String,
     /// The configuration file of Edge; without it the defaults hold
     #[arg(long)]
     config: Option<PathBuf>,
     /// Ask this name server instead of the configured ones
-    #[arg(long, value_name = "ADDR:PORT", value_parser = crate::network::address_and_port)]
+    #[arg(long, value_name = "ADDR:PORT", value_parser = daemon::network::address_and_port)]
     resolver: Vec<SocketAddr>,
     /// Print JSON
     #[arg(long)]
@@ -43,7 +45,7 @@ impl DestinationArguments {
 }
 
 /// `postern check destination`.
-pub async fn check_destination(arguments: &DestinationArguments) -> Result<(), Problem> {
+pub(crate) async fn check_destination(arguments: &DestinationArguments) -> Result<(), Problem> {
     let domain = Domain::parse(&arguments.domain)
         .map_err(|error| Problem::setup(format!("'{}': {error}", arguments.domain), "name a domain"))?;
     let config = arguments.config()?;
@@ -76,7 +78,7 @@ fn nowhere(domain: &Domain, outcome: &Outcome, json: bool) {
     if json {
         print_json(&json!({ "domain": domain, "hosts": [], "warnings": [warning] }));
     } else {
-        print_text(&format!("{domain}\n  warning: {}", printable(&warning)));
+        print::text(&format!("{domain}\n  warning: {}", printable(&warning)));
     }
 }
 
@@ -159,20 +161,20 @@ fn policy_line(heard: &Heard) -> String {
 
 fn print_readable(domain: &Domain, destination: &Destination, hosts: &[Located]) {
     let signed = if destination.secure { "signed" } else { "not signed" };
-    print_text(&format!("{domain}, mail hosts {signed}"));
-    print_text(&format!("  MTA-STS {}", printable(&policy_line(&destination.heard))));
+    print::text(&format!("{domain}, mail hosts {signed}"));
+    print::text(&format!("  MTA-STS {}", printable(&policy_line(&destination.heard))));
     for one in hosts {
-        print_text(&format!("  {:>5} {}", one.host.preference, printable(&one.host.name)));
+        print::text(&format!("  {:>5} {}", one.host.preference, printable(&one.host.name)));
         let addresses = one.addresses.as_deref().unwrap_or_default();
-        addresses.iter().for_each(|address| print_text(&format!("          {}", address.ip())));
+        addresses.iter().for_each(|address| print::text(&format!("          {}", address.ip())));
         let (_, records) = records_of(&one.dane);
         if !records.is_empty() && one.tlsa_base != one.host.name {
-            print_text(&format!("          alias of {}", printable(&one.tlsa_base)));
+            print::text(&format!("          alias of {}", printable(&one.tlsa_base)));
         }
-        records.iter().for_each(|record| print_text(&format!("          TLSA {record}")));
-        print_text(&format!("          TLS: {}", demand_of(one)));
+        records.iter().for_each(|record| print::text(&format!("          TLSA {record}")));
+        print::text(&format!("          TLS: {}", demand_of(one)));
     }
     for warning in warnings(destination, hosts) {
-        print_text(&format!("  warning: {}", printable(&warning)));
+        print::text(&format!("  warning: {}", printable(&warning)));
     }
 }

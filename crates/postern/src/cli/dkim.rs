@@ -3,15 +3,16 @@
 use std::net::SocketAddr;
 
 use clap::Subcommand;
+use daemon::control::Request;
+use daemon::print;
+use daemon::problem::Problem;
+use daemon::process;
+use home::config::HomeConfig;
 
-use super::{Common, at_home, dns, print};
-use crate::config::HomeConfig;
-use crate::control::Request;
-use crate::problem::Problem;
-use crate::{daemon, home};
+use super::{Common, at_home, dns};
 
 #[derive(Debug, Subcommand)]
-pub enum DkimCommand {
+pub(super) enum DkimCommand {
     /// The keys of each domain and what is to be done with their DNS records
     Status {
         #[command(flatten)]
@@ -25,7 +26,7 @@ pub enum DkimCommand {
         #[arg(long)]
         force: bool,
         /// Ask this name server for the new keys' records instead of the system's
-        #[arg(long, value_name = "ADDR:PORT", value_parser = crate::network::address_and_port)]
+        #[arg(long, value_name = "ADDR:PORT", value_parser = daemon::network::address_and_port)]
         resolver: Vec<SocketAddr>,
         #[command(flatten)]
         common: Common,
@@ -33,19 +34,19 @@ pub enum DkimCommand {
 }
 
 /// Carries it out.
-pub fn run(command: DkimCommand) -> Result<(), Problem> {
+pub(super) fn run(command: DkimCommand) -> Result<(), Problem> {
     let (request, common) = match command {
         DkimCommand::Status { common } => (Request::new("dkim status", []), common),
         DkimCommand::Rotate { domain, force, resolver, common } => {
             if !force {
                 at_home(&common.config, |config| {
-                    daemon::block_on(check_published(&domain, &resolver, config))?
+                    process::block_on(check_published(&domain, &resolver, config))?
                 })?;
             }
             (Request::new("dkim rotate", [&domain]), common)
         }
     };
-    let value = at_home(&common.config, |config| daemon::block_on(home::dkim::command(config, &request))?)?;
+    let value = at_home(&common.config, |config| process::block_on(home::dkim::command(config, &request))?)?;
     print::value(&value, common.json);
     Ok(())
 }

@@ -5,18 +5,19 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use clap::ValueEnum;
+use daemon::print;
+use daemon::problem::Problem;
+use daemon::process;
+use home::config::HomeConfig;
 use mail::Domain;
 use net::dns::{Dns, Questions};
 use serde_json::json;
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
-use super::{HOME_CONFIG, at_home, print};
-use crate::config::HomeConfig;
-use crate::problem::Problem;
+use super::{HOME_CONFIG, at_home};
 use crate::records::ask::{Found, State, ask};
 use crate::records::{self, Purpose, Wanted};
-use crate::{daemon, home};
 
 /// How long an operator waits for all answers together.
 const PATIENCE: Duration = Duration::from_secs(8);
@@ -25,7 +26,7 @@ const AT_ONE_TIME: usize = 32;
 
 /// Arguments of `postern dns`.
 #[derive(Debug, clap::Args)]
-pub struct DnsArguments {
+pub(super) struct DnsArguments {
     /// Only what these domains of the home need
     domain: Vec<Domain>,
     /// Ask DNS which are there; exit code 1 when one is missing, wrong or can't be asked for
@@ -38,7 +39,7 @@ pub struct DnsArguments {
     #[arg(long)]
     json: bool,
     /// Ask this name server instead of the system's
-    #[arg(long, value_name = "ADDR:PORT", value_parser = crate::network::address_and_port)]
+    #[arg(long, value_name = "ADDR:PORT", value_parser = daemon::network::address_and_port)]
     resolver: Vec<SocketAddr>,
     /// The configuration file of Home
     #[arg(long, default_value = HOME_CONFIG)]
@@ -56,8 +57,8 @@ enum Format {
 }
 
 /// Carries it out.
-pub fn run(arguments: &DnsArguments) -> Result<(), Problem> {
-    at_home(&arguments.config, |config| daemon::block_on(show(config.clone(), arguments))?)
+pub(super) fn run(arguments: &DnsArguments) -> Result<(), Problem> {
+    at_home(&arguments.config, |config| process::block_on(show(config.clone(), arguments))?)
 }
 
 async fn show(mut config: HomeConfig, arguments: &DnsArguments) -> Result<(), Problem> {
@@ -89,7 +90,7 @@ async fn show(mut config: HomeConfig, arguments: &DnsArguments) -> Result<(), Pr
 }
 
 /// Those of a domain's records that are to be there before its next keys sign, and are not.
-pub async fn unpublished(
+pub(super) async fn unpublished(
     domain: &str,
     keys: &[home::dkim::DomainRecords],
     resolver: &[SocketAddr],

@@ -5,22 +5,25 @@ use std::path::PathBuf;
 use std::str::FromStr;
 
 use clap::{Subcommand, ValueEnum};
+use daemon::config;
+use daemon::network::Network;
+use daemon::print::{self, Output};
+use daemon::problem::Problem;
+use edge::anybody_sends;
+use edge::config::EdgeConfig;
+use home::config::HomeConfig;
 use net::endpoint::Endpoint;
 
-use super::{EDGE_CONFIG, HOME_CONFIG, Output, print};
-use crate::config::{self, EdgeConfig, HomeConfig};
-use crate::edge::anybody_sends;
+use super::{EDGE_CONFIG, HOME_CONFIG};
 use crate::firewall::tunnel::{Tunnel, not_on_a_wire};
 use crate::firewall::{self, PostfixHome, Sending, Surroundings, Wishes, apply, host};
-use crate::network::Network;
-use crate::problem::Problem;
 
 /// Networks that houses have.
 const PRIVATE: [&str; 5] = ["10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "fd00::/8", "fe80::/10"];
 const RESOLV_CONF: &str = "/etc/resolv.conf";
 
 #[derive(Debug, Subcommand)]
-pub enum FirewallCommand {
+pub(super) enum FirewallCommand {
     /// The rules of Edge's host
     Edge {
         #[command(flatten)]
@@ -54,7 +57,7 @@ pub enum FirewallCommand {
 }
 
 #[derive(Debug, clap::Args)]
-pub struct HomeArguments {
+pub(super) struct HomeArguments {
     #[command(flatten)]
     how: How,
     /// Which program is the home on this host
@@ -72,7 +75,7 @@ pub struct HomeArguments {
     #[arg(long, default_value_t = 4465, value_parser = clap::value_parser!(u16).range(1..))]
     port: u16,
     /// With --home postfix: the smarthost, such as 192.0.2.7:465; without one no mail leaves this host
-    #[arg(long, value_name = "ADDRESS:PORT", value_parser = crate::network::address_and_port)]
+    #[arg(long, value_name = "ADDRESS:PORT", value_parser = daemon::network::address_and_port)]
     smarthost: Vec<SocketAddr>,
     /// The configuration file; --home postfix reads none
     #[arg(long, default_value = HOME_CONFIG)]
@@ -106,7 +109,7 @@ impl FromStr for EdgeAt {
 }
 
 #[derive(Debug, clap::Args)]
-pub struct How {
+pub(super) struct How {
     /// What carries a tunnel that ends on this host, such as udp/51820 for WireGuard; may be given several times
     #[arg(long, value_name = "PROTOCOL/PORT")]
     tunnel: Vec<Tunnel>,
@@ -125,7 +128,7 @@ pub struct How {
 }
 
 /// Prints or loads.
-pub fn run(command: FirewallCommand) -> Result<(), Problem> {
+pub(super) fn run(command: FirewallCommand) -> Result<(), Problem> {
     match command {
         FirewallCommand::Edge { how, sends, config } => {
             let config: EdgeConfig = config::load(&config)?;

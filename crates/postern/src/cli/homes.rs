@@ -3,16 +3,18 @@
 use std::path::PathBuf;
 
 use clap::Subcommand;
+use daemon::config;
+use daemon::control::{self, Request};
+use daemon::print;
+use daemon::problem::Problem;
+use daemon::process;
+use edge::config::EdgeConfig;
 use mail::Domain;
 
-use super::{EDGE_CONFIG, print};
-use crate::config::{self, EdgeConfig};
-use crate::control::{self, Request};
-use crate::daemon;
-use crate::problem::Problem;
+use super::EDGE_CONFIG;
 
 #[derive(Debug, Clone, clap::Args)]
-pub struct OfEdge {
+pub(super) struct OfEdge {
     /// The configuration file of Edge
     #[arg(long, default_value = EDGE_CONFIG)]
     config: PathBuf,
@@ -22,7 +24,7 @@ pub struct OfEdge {
 }
 
 #[derive(Debug, Subcommand)]
-pub enum HomesCommand {
+pub(super) enum HomesCommand {
     /// Each home: its domains, when it was last here, and what waits for it
     List {
         #[command(flatten)]
@@ -50,7 +52,7 @@ pub enum HomesCommand {
 }
 
 /// Carries it out.
-pub fn run(command: HomesCommand) -> Result<(), Problem> {
+pub(super) fn run(command: HomesCommand) -> Result<(), Problem> {
     let (request, of) = match command {
         HomesCommand::List { of } => (Request::new("homes list", []), of),
         HomesCommand::Replace { old, new, domain, of } => {
@@ -60,7 +62,7 @@ pub fn run(command: HomesCommand) -> Result<(), Problem> {
         HomesCommand::Remove { home, of } => (Request::new("homes remove", [&home]), of),
     };
     let config: EdgeConfig = config::load(&of.config)?;
-    let value = daemon::block_on(control::demand(&config.data, &request))??;
+    let value = process::block_on(control::demand(&config.data, &request))??;
     print::value(&value, of.json);
     Ok(())
 }

@@ -1,16 +1,17 @@
 //! `postern user` and `postern alias`: who has a mailbox here, and which addresses lead where.
 
 use clap::Subcommand;
+use daemon::control::Request;
+use daemon::print;
+use daemon::problem::{self, Problem};
+use daemon::process;
 use mail::Address;
 use serde_json::{Value, json};
 
-use super::{Common, at_home, print};
-use crate::control::Request;
-use crate::problem::{self, Problem};
-use crate::{daemon, home};
+use super::{Common, at_home};
 
 #[derive(Debug, Subcommand)]
-pub enum UserCommand {
+pub(super) enum UserCommand {
     /// Add an account and its mailbox
     Add {
         /// name@domain
@@ -62,7 +63,7 @@ pub enum UserCommand {
 }
 
 #[derive(Debug, Subcommand)]
-pub enum AliasCommand {
+pub(super) enum AliasCommand {
     /// Let an address lead to others, here or elsewhere; '*@domain' takes every unknown address of the domain
     Add {
         /// name@domain or *@domain
@@ -88,7 +89,7 @@ pub enum AliasCommand {
 }
 
 /// Carries out `postern user`.
-pub fn user(command: UserCommand) -> Result<(), Problem> {
+pub(super) fn user(command: UserCommand) -> Result<(), Problem> {
     let (request, common) = match command {
         UserCommand::Add { address, if_missing: true, common, .. } if is_account(&address, &common)? => {
             let done = json!({ "address": address, "there_already": true });
@@ -112,7 +113,7 @@ pub fn user(command: UserCommand) -> Result<(), Problem> {
 }
 
 /// Carries out `postern alias`.
-pub fn alias(command: AliasCommand) -> Result<(), Problem> {
+pub(super) fn alias(command: AliasCommand) -> Result<(), Problem> {
     let (request, common) = match command {
         AliasCommand::Add { alias, targets, common } => {
             let arguments = std::iter::once(alias).chain(targets).collect();
@@ -127,7 +128,7 @@ pub fn alias(command: AliasCommand) -> Result<(), Problem> {
 fn is_account(address: &str, common: &Common) -> Result<bool, Problem> {
     let request = Request::new("user list", []);
     let users =
-        at_home(&common.config, |config| daemon::block_on(home::accounts::command(config, &request))?)?;
+        at_home(&common.config, |config| process::block_on(home::accounts::command(config, &request))?)?;
     let Ok(address) = Address::parse(address) else { return Ok(false) };
     let is_same = |user: &Value| {
         let listed = user["address"].as_str().and_then(|listed| Address::parse(listed).ok());
@@ -138,7 +139,7 @@ fn is_account(address: &str, common: &Common) -> Result<bool, Problem> {
 
 fn directory_command(request: &Request, common: &Common) -> Result<(), Problem> {
     let value =
-        at_home(&common.config, |config| daemon::block_on(home::accounts::command(config, request))?)?;
+        at_home(&common.config, |config| process::block_on(home::accounts::command(config, request))?)?;
     print::value(&value, common.json);
     Ok(())
 }

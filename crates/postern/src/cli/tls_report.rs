@@ -1,13 +1,14 @@
 //! `postern tls-report`: what other domains are told of TLS with their mail hosts.
 
 use clap::Subcommand;
+use daemon::control::Request;
+use daemon::print;
+use daemon::problem::Problem;
 
-use super::{Common, ask_home, print};
-use crate::control::Request;
-use crate::problem::Problem;
+use super::{Common, ask_home};
 
 #[derive(Debug, Subcommand)]
-pub enum TlsReportCommand {
+pub(super) enum TlsReportCommand {
     /// List the reports of the last days: sessions, and how far each report is
     List {
         #[command(flatten)]
@@ -28,7 +29,7 @@ pub enum TlsReportCommand {
 }
 
 /// Asks the running daemon.
-pub fn run(command: TlsReportCommand) -> Result<(), Problem> {
+pub(super) fn run(command: TlsReportCommand) -> Result<(), Problem> {
     let (request, common, as_it_is) = match command {
         TlsReportCommand::List { common } => (Request::new("tls-report list", []), common, false),
         TlsReportCommand::Show { domain, common } => {

@@ -4,16 +4,15 @@ use std::net::SocketAddr;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
+use daemon::problem::Problem;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::TcpStream;
-
-use crate::problem::Problem;
 
 trait Duplex: AsyncRead + AsyncWrite + Send + Unpin {}
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> Duplex for T {}
 
 /// A conversation in lines.
-pub struct Dialogue {
+pub(super) struct Dialogue {
     stream: Box<dyn Duplex>,
     heard: Vec<u8>,
 }
@@ -24,13 +23,13 @@ fn broke(error: &dyn std::fmt::Display) -> Problem {
 
 impl Dialogue {
     /// Plain text.
-    pub async fn plain(address: SocketAddr) -> Result<Self, Problem> {
+    pub(super) async fn plain(address: SocketAddr) -> Result<Self, Problem> {
         let stream = TcpStream::connect(address).await.map_err(|error| broke(&error))?;
         Ok(Self { stream: Box::new(stream), heard: Vec::new() })
     }
 
     /// TLS first. The demo's certificate is self-made, so any is taken.
-    pub async fn tls(address: SocketAddr) -> Result<Self, Problem> {
+    pub(super) async fn tls(address: SocketAddr) -> Result<Self, Problem> {
         let connector = net::tls::opportunistic_connector().map_err(|error| broke(&error))?;
         let stream = TcpStream::connect(address).await.map_err(|error| broke(&error))?;
         let stream = net::tls::connect(&connector, address, stream).await.map_err(|error| broke(&error))?;
@@ -76,7 +75,7 @@ impl Dialogue {
     }
 
     /// Sends one message; `login` is a name and a password. Gives the last reply.
-    pub async fn send(
+    pub(super) async fn send(
         &mut self,
         login: Option<(&str, &str)>,
         from: &str,
@@ -99,7 +98,11 @@ impl Dialogue {
     }
 
     /// Reads the newest message of INBOX whose subject has `word`, as IMAP gives it; `None` when there is none.
-    pub async fn newest(&mut self, login: (&str, &str), word: &str) -> Result<Option<Vec<u8>>, Problem> {
+    pub(super) async fn newest(
+        &mut self,
+        login: (&str, &str),
+        word: &str,
+    ) -> Result<Option<Vec<u8>>, Problem> {
         self.line().await?;
         self.imap(&format!("LOGIN {} {}", login.0, login.1)).await?;
         self.imap("SELECT INBOX").await?;

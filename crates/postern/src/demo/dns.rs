@@ -10,25 +10,25 @@ const TYPE_MX: u16 = 15;
 const NO_SUCH_NAME: u16 = 3;
 
 /// Answers for one domain: its MX is `mx.<domain>`, whose address is 127.0.0.1. All else does not exist.
-pub struct NameServer {
+pub(super) struct NameServer {
     socket: UdpSocket,
     domain: String,
 }
 
 impl NameServer {
     /// Opens it on a free port.
-    pub async fn bind(domain: &str) -> io::Result<Self> {
+    pub(super) async fn bind(domain: &str) -> io::Result<Self> {
         let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).await?;
         Ok(Self { socket, domain: domain.to_owned() })
     }
 
     /// Where it is.
-    pub fn address(&self) -> io::Result<SocketAddr> {
+    pub(super) fn address(&self) -> io::Result<SocketAddr> {
         self.socket.local_addr()
     }
 
     /// Answers until it is dropped.
-    pub async fn run(self) {
+    pub(super) async fn run(self) {
         let mut query = [0; 512];
         while let Ok((octets, from)) = self.socket.recv_from(&mut query).await {
             if let Some(answer) = query.get(..octets).and_then(|query| self.answer(query)) {

@@ -13,7 +13,7 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 /// A host named `mx.<domain>`.
-pub struct RemoteMta {
+pub(super) struct RemoteMta {
     listener: TcpListener,
     port: Port,
     messages: mpsc::UnboundedSender<Vec<u8>>,
@@ -21,7 +21,7 @@ pub struct RemoteMta {
 
 impl RemoteMta {
     /// Opens it on a free port. Messages come out of the receiver.
-    pub async fn bind(hostname: &str) -> io::Result<(Self, mpsc::UnboundedReceiver<Vec<u8>>)> {
+    pub(super) async fn bind(hostname: &str) -> io::Result<(Self, mpsc::UnboundedReceiver<Vec<u8>>)> {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
         let settings = Settings {
             hostname: hostname.to_owned(),
@@ -40,12 +40,12 @@ impl RemoteMta {
     }
 
     /// Where it is.
-    pub fn address(&self) -> io::Result<SocketAddr> {
+    pub(super) fn address(&self) -> io::Result<SocketAddr> {
         self.listener.local_addr()
     }
 
     /// Serves until it is dropped.
-    pub async fn run(self) {
+    pub(super) async fn run(self) {
         loop {
             let (stream, peer) = net::listen::accept(&self.listener).await;
             let taking = Taking { message: Vec::new(), messages: self.messages.clone() };

@@ -12,10 +12,11 @@ use std::os::unix::process::CommandExt as _;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
+use daemon::files;
+use daemon::problem::Problem;
+use daemon::system::random_u64;
+
 use self::waiting::WaitingRoom;
-use crate::files;
-use crate::problem::Problem;
-use crate::system::random_u64;
 
 /// Takes the table away, if it is there.
 const NO_TABLE: &str = "table inet postern\ndelete table inet postern\n";
@@ -28,7 +29,7 @@ const LOOKS_EVERY: Duration = Duration::from_millis(500);
 ///
 /// # Errors
 /// When nothing was changed: another one waits to be confirmed, or nft refuses.
-pub fn load(ruleset: &str, seconds: u64) -> Result<(), Problem> {
+pub(crate) fn load(ruleset: &str, seconds: u64) -> Result<(), Problem> {
     let room = WaitingRoom::open()?;
     let _alone = room.lock()?;
     room.clear()?;
@@ -48,7 +49,7 @@ pub fn load(ruleset: &str, seconds: u64) -> Result<(), Problem> {
 ///
 /// # Errors
 /// When nothing waits to be confirmed.
-pub fn confirm() -> Result<(), Problem> {
+pub(crate) fn confirm() -> Result<(), Problem> {
     let room = WaitingRoom::open()?;
     // Not before what is being loaded is there.
     let _alone = room.lock()?;
@@ -75,7 +76,7 @@ pub fn confirm() -> Result<(), Problem> {
 ///
 /// # Errors
 /// When nft refuses them. Then our table is taken away: nobody is locked out by rules that nobody wanted.
-pub fn guard(load: u64, seconds: u64) -> Result<(), Problem> {
+pub(crate) fn guard(load: u64, seconds: u64) -> Result<(), Problem> {
     let room = WaitingRoom::open()?;
     let begun = Instant::now();
     let whole = Duration::from_secs(seconds);

@@ -2,11 +2,12 @@
 
 use std::process::{Command, Stdio};
 
+use daemon::network::Network;
+
 use super::tunnel;
-use crate::network::Network;
 
 /// The networks that this host is in by a wire; `None` when nobody can say, for want of `ip` for example.
-pub fn wired() -> Option<Vec<Network>> {
+pub(crate) fn wired() -> Option<Vec<Network>> {
     let mut command = Command::new("ip");
     command.args(["-json", "address"]).env("LC_ALL", "C").stdin(Stdio::null()).stderr(Stdio::null());
     let output = command.output().ok().filter(|output| output.status.success())?;

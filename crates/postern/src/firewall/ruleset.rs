@@ -3,9 +3,10 @@
 use std::fmt::Write as _;
 use std::net::{IpAddr, SocketAddr};
 
+use daemon::network::Network;
+
 use super::Wishes;
 use super::tunnel::Tunnel;
-use crate::network::Network;
 
 /// Connections that one address may begin at one time, on top of the rate.
 const BURST: u32 = 20;

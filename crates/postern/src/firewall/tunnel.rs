@@ -7,9 +7,8 @@ use std::fmt;
 use std::net::IpAddr;
 use std::str::FromStr;
 
+use daemon::network::Network;
 use serde::Deserialize;
-
-use crate::network::Network;
 
 /// Networks that houses and tunnels have, and the internet has not.
 const PRIVATE: [&str; 6] =
@@ -19,7 +18,7 @@ const WIRES: [&str; 2] = ["ether", "loopback"];
 
 /// What carries a tunnel: `udp/51820`, for WireGuard.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Tunnel {
+pub(crate) struct Tunnel {
     /// `udp` or `tcp`.
     pub protocol: Protocol,
     /// The port of the end that is dialled.
@@ -28,7 +27,7 @@ pub struct Tunnel {
 
 /// What a tunnel runs over.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Protocol {
+pub(crate) enum Protocol {
     /// UDP, as WireGuard and OpenVPN.
     Udp,
     /// TCP, as a tunnel of ssh or OpenVPN.
@@ -38,7 +37,7 @@ pub enum Protocol {
 /// Why a text is no tunnel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("write what carries it, such as udp/51820")]
-pub struct TunnelError;
+pub(crate) struct TunnelError;
 
 impl FromStr for Tunnel {
     type Err = TunnelError;
@@ -80,7 +79,7 @@ struct AddressOf {
 }
 
 /// The networks that this host is in by a wire, from what `ip -json address` prints; `None` when that is something else.
-pub fn wired(printed: &str) -> Option<Vec<Network>> {
+pub(crate) fn wired(printed: &str) -> Option<Vec<Network>> {
     let interfaces: Vec<Interface> = serde_json::from_str(printed).ok()?;
     let wires = interfaces.iter().filter(|interface| WIRES.contains(&interface.link_type.as_str()));
     let all = wires.flat_map(|wire| &wire.addr_info);
@@ -88,7 +87,7 @@ pub fn wired(printed: &str) -> Option<Vec<Network>> {
 }
 
 /// Of these networks, those that are private and that this host has no wire to. Public ones come by the internet.
-pub fn not_on_a_wire(networks: impl IntoIterator<Item = Network>, wired: &[Network]) -> Vec<Network> {
+pub(crate) fn not_on_a_wire(networks: impl IntoIterator<Item = Network>, wired: &[Network]) -> Vec<Network> {
     let private: Vec<Network> = PRIVATE.iter().filter_map(|text| text.parse().ok()).collect();
     let meet =
         |one: &Network, other: &Network| one.contains(other.address()) || other.contains(one.address());

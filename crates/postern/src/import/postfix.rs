@@ -10,9 +10,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::path::Path;
 
+use daemon::config;
+use home::config::HomeConfig;
 use mail::Domain;
-
-use crate::config::{self, HomeConfig};
 
 use self::settled::{Known, People, Settled};
 use super::Imported;

@@ -3,13 +3,13 @@
 
 use std::net::IpAddr;
 
+use daemon::system;
 use mailauth::dkim::sign;
 use mailauth::dns::{LookupError, Record, RecordType, Resolver};
 use mailauth::spf::{self, SpfResult};
 use serde::Serialize;
 
 use super::{Purpose, Wanted};
-use crate::system;
 
 /// Records at one name that are shown.
 const SHOWN_MAX: usize = 10;
@@ -17,7 +17,7 @@ const SHOWN_MAX: usize = 10;
 /// What DNS says of a record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
-pub enum State {
+pub(crate) enum State {
     /// As it is to be: there, or gone.
     Good,
     /// Something else is there.
@@ -32,12 +32,12 @@ pub enum State {
 
 impl State {
     /// Whether a script has something to do.
-    pub const fn is_fault(self) -> bool {
+    pub(crate) const fn is_fault(self) -> bool {
         !matches!(self, Self::Good | Self::Remove)
     }
 
     /// For people.
-    pub const fn as_str(self) -> &'static str {
+    pub(crate) const fn as_str(self) -> &'static str {
         match self {
             Self::Good => "good",
             Self::Wrong => "wrong",
@@ -50,7 +50,7 @@ impl State {
 
 /// A record and what DNS says of it.
 #[derive(Debug, Clone, Serialize)]
-pub struct Found {
+pub(crate) struct Found {
     /// The record.
     #[serde(flatten)]
     pub wanted: Wanted,
@@ -61,7 +61,7 @@ pub struct Found {
 }
 
 /// Asks for one record.
-pub async fn ask(resolver: &impl Resolver, wanted: Wanted) -> Found {
+pub(crate) async fn ask(resolver: &impl Resolver, wanted: Wanted) -> Found {
     let (state, found) = match wanted.purpose {
         Purpose::EdgeAddress => address(resolver, &wanted.name).await,
         Purpose::Mx => {
@@ -197,8 +197,8 @@ mod tests {
     use mailauth::dns::Answer;
 
     use super::*;
-    use crate::home::dkim::Stage;
     use crate::records::Kind;
+    use home::dkim::Stage;
 
     const KEY: &str = "v=DKIM1; k=ed25519; p=11qYAYKxCrfVS/7TyWQHOg7hcvPapiMlrwIaaPcHURo=";
 

@@ -11,10 +11,9 @@ use std::io::{self, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
+use daemon::files;
+use daemon::problem::Problem;
 use rustix::fs::{FlockOperation, OFlags, flock};
-
-use crate::files;
-use crate::problem::Problem;
 
 const DIR: &str = "/run/postern-firewall";
 /// The guard takes it back, or will.

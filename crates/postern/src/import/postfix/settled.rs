@@ -3,9 +3,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use home::directory::{AccountId, TARGETS_MAX};
 use mail::Address;
-
-use crate::home::directory::{AccountId, TARGETS_MAX};
 
 /// Users that a system has for itself (Debian's base-passwd). Nobody reads their mail unless an alias says who.
 const SYSTEM_USERS: [&str; 19] = [

@@ -2,8 +2,10 @@
 
 use std::path::Path;
 
+use daemon::config;
+use home::config::{HomeConfig, OnFailure, TlsStart};
+
 use super::*;
-use crate::config::{self, HomeConfig, OnFailure, TlsStart};
 
 fn import(files: &[(&str, &str)]) -> Imported {
     let dir = tempfile::tempdir().unwrap();

@@ -1,0 +1,20 @@
+//! A role as a process: what both daemons, and the commands that speak to them, have in common.
+//!
+//! How it starts, becomes its data's owner, listens, is told things and stops ([`process`], [`owner`], [`data_dir`],
+//! [`descriptors`], [`new_role`]); how its configuration is read ([`config`]); its files ([`files`]), its journal
+//! ([`trace`]), its control socket ([`control`]); the clock and the machine's randomness ([`system`]), which nobody else
+//! asks; and how a failure is told and an answer printed ([`problem`], [`print`]). Nothing here knows mail, or which role it serves.
+
+pub mod config;
+pub mod control;
+pub mod data_dir;
+pub mod descriptors;
+pub mod files;
+pub mod network;
+pub mod new_role;
+pub mod owner;
+pub mod print;
+pub mod problem;
+pub mod process;
+pub mod system;
+pub mod trace;

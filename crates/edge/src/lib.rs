@@ -1,0 +1,394 @@
+//! Edge: the external MTA. What it is made of, and how it starts and stops.
+
+mod budget;
+pub mod config;
+mod deliver;
+mod door;
+mod draft;
+mod drain;
+mod errands;
+mod feed;
+mod foreign;
+mod greylist;
+mod handoff;
+mod homes;
+mod incoming;
+mod judge;
+mod lane;
+mod lists;
+mod pairing;
+mod receive;
+pub mod route;
+mod score;
+mod session;
+pub mod setup;
+mod strangers;
+mod visitor;
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use budget::Budget;
+use config::EdgeConfig;
+use daemon::control::{self, Handler, Refusal, Request};
+use daemon::descriptors;
+use daemon::files;
+use daemon::problem::Problem;
+use daemon::process::{self, Signals, Wanted};
+use daemon::trace::Trace;
+use deliver::Deliveries;
+use door::Door;
+use errands::Errands;
+use foreign::ForeignHomes;
+use greylist::Greylist;
+use handoff::HandOffs;
+use homes::{Away, Homes, Watch};
+use judge::Judges;
+use lane::Lanes;
+use lists::Lists;
+use net::dns::Dns;
+use net::link_key::LinkKey;
+use net::link_session::LinkFault;
+use net::link_transport::{LinkListener, LinkStream, LinkTransportError};
+use net::smtp_server::Port;
+use net::tls::{ServerIdentity, TlsAcceptor};
+use pairing::Pairing;
+use receive::{Receive, Reception};
+use route::{Map, Router};
+use score::Table;
+use serde_json::{Value, json};
+use session::LinkContext;
+use smtp::server::{Limits, Mode, Settings};
+use strangers::Strangers;
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use visitor::Visitors;
+
+pub use homes::anybody_sends;
+pub use score::is_row as is_score_row;
+
+/// How often the greylist is written. What is lost in a crash costs strangers a second wait.
+const GREYLIST_SAVED_EVERY: Duration = Duration::from_secs(300);
+
+/// Everything that is shared while Edge runs.
+struct Edge {
+    config: EdgeConfig,
+    config_path: std::path::PathBuf,
+    homes: Arc<Homes>,
+    foreign: Arc<ForeignHomes>,
+    reception: Arc<Reception>,
+    deliveries: Arc<Deliveries>,
+    errands: Arc<Errands>,
+    map: Arc<Map>,
+    pairing: Pairing,
+    strangers: Strangers,
+    identity: ServerIdentity,
+    sessions: TaskTracker,
+    stop: CancellationToken,
+}
+
+/// Runs Edge until it is told to stop.
+pub async fn run(config_path: &Path) -> Result<(), Problem> {
+    let config = load(config_path)?;
+    files::make_private_dir(&config.data)?;
+    let key = setup::load_key(&config.data)?;
+    let mut signals = Signals::new()?;
+    let control::Listening { socket, lock: _lock } = control::listen(&config.data).await?;
+    let (edge, trace) = build(config, config_path, &key)?;
+    let smtp = process::listen(&edge.config.listen.smtp, "SMTP", "[listen] smtp in edge.toml")?;
+    let links = listen_links(&edge.config, &key).await?;
+    let acceptor = edge.acceptor()?;
+    for listener in smtp {
+        tokio::spawn(accept_smtp(Arc::clone(&edge), listener, acceptor.clone()));
+    }
+    let links = tokio::spawn(accept_links(Arc::clone(&edge), links));
+    tokio::spawn(control::serve(socket, Arc::clone(&edge), edge.stop.clone()));
+    let (map, stop) = (Arc::clone(&edge.map), edge.stop.clone());
+    tokio::spawn(async move { route::refresh_policies(&map, stop).await });
+    tokio::spawn(watch_homes(Arc::clone(&edge)));
+    tokio::spawn(save_greylist(Arc::clone(&edge.reception.greylist), edge.stop.clone()));
+    trace.event(None, "started", format!("edge {}", edge.config.hostname));
+    tracing::info!(hostname = %edge.config.hostname, homes = edge.homes.list().len(), "edge runs");
+    process::notify_ready();
+    while signals.next().await == Wanted::Reload {
+        edge.reload().await;
+    }
+    tracing::info!("edge stops: sessions may end within {} s", process::DRAIN_MAX.as_secs());
+    process::drain(&edge.sessions, &edge.stop).await;
+    let _ = tokio::time::timeout(Duration::from_secs(2), links).await;
+    edge.reception.greylist.save();
+    Ok(())
+}
+
+/// The configuration, with as many sessions as there are descriptors for.
+fn load(path: &Path) -> Result<EdgeConfig, Problem> {
+    let mut config: EdgeConfig = daemon::config::load(path)?;
+    config.limits.sessions = descriptors::sessions_here(config.limits.sessions, 1);
+    Ok(config)
+}
+
+/// Notes which homes are here, and says which are away for too long while mail waits for them.
+async fn watch_homes(edge: Arc<Edge>) {
+    let limit = edge.config.homes.away_warning.0;
+    let mut watch = Watch::default();
+    loop {
+        tokio::select! {
+            () = edge.stop.cancelled() => return,
+            () = tokio::time::sleep(Watch::pause(limit)) => {}
+        }
+        let now = daemon::system::now();
+        let here = edge.homes.list().into_iter().filter(|home| home.live().is_some());
+        tokio::task::block_in_place(|| here.for_each(|home| home.was_here(now)));
+        for away in watch.due(edge.homes.away(now, limit), now) {
+            tracing::warn!("{}", away.warning());
+        }
+    }
+}
+
+/// Writes the greylist now and then.
+async fn save_greylist(greylist: Arc<Greylist>, stop: CancellationToken) {
+    loop {
+        tokio::select! {
+            () = stop.cancelled() => return,
+            () = tokio::time::sleep(GREYLIST_SAVED_EVERY) => {}
+        }
+        let greylist = Arc::clone(&greylist);
+        let _ = tokio::task::spawn_blocking(move || greylist.save()).await;
+    }
+}
+
+fn build(config: EdgeConfig, config_path: &Path, key: &LinkKey) -> Result<(Arc<Edge>, Trace), Problem> {
+    let trace = Trace::open(&config.data.join("trace"), link::Role::Edge)?;
+    let (own_octets, foreign_octets) = memory(&config);
+    let foreign = Arc::new(ForeignHomes::open(&config, Budget::of_octets(foreign_octets), &trace)?);
+    let homes = Homes::open(&config.data.join("homes"), config.limits.spool.0)?;
+    let homes = Arc::new(homes.without(foreign.domains().cloned().collect()));
+    let deadline = Duration::from_secs(config.limits.hand_off.0);
+    let hand_offs = Arc::new(HandOffs::new(own_octets, deadline, trace.clone()));
+    let dns = Dns::new(&config.dns.servers).map_err(|error| {
+        Problem::setup(error, "name the servers in [dns] servers of edge.toml, or mend /etc/resolv.conf")
+    })?;
+    let questions = dns.questions();
+    let errands = Errands::new(dns.clone(), route::public_roots(&config)?, config.outbound.ipv6);
+    let map = Arc::new(Map::new(&config, dns, Some(&config.data))?);
+    let router = router(&config, Arc::clone(&map), Arc::clone(&homes))?;
+    let lanes = Lanes::new(router, config.outbound.connections_per_domain);
+    let greylist = Arc::new(Greylist::open(&config.data)?);
+    let deliveries = Deliveries::new(Arc::clone(&homes), lanes, trace.clone(), Arc::clone(&greylist));
+    let visitors = Visitors {
+        questions,
+        lists: Lists::new(&config.lists),
+        table: Arc::new(Table::new(&config.score)),
+        hostname: config.hostname.to_ascii_lowercase(),
+    };
+    let reception = Reception {
+        homes: Arc::clone(&homes),
+        foreign: Arc::clone(&foreign),
+        hand_offs,
+        door: Door::new(config.door.clone(), config.limits.sessions),
+        judges: Judges { visitors: Arc::new(visitors), policy: config.policy.clone() },
+        greylist,
+        trace: trace.clone(),
+        greet_pause: Duration::from_secs(config.door.greet_pause.0),
+    };
+    let certificate = config.tls.files(&config.data);
+    if config.tls.is_self_made() {
+        net::tls::ensure_self_signed(&certificate, &config.hostname).map_err(certificate_problem)?;
+    }
+    let identity = ServerIdentity::load(&certificate).map_err(certificate_problem)?;
+    let edge = Edge {
+        pairing: Pairing::new(&config.data, &config.hostname, key, Arc::clone(&homes)),
+        strangers: Strangers::default(),
+        config_path: config_path.to_owned(),
+        sessions: TaskTracker::new(),
+        stop: CancellationToken::new(),
+        config,
+        homes,
+        foreign,
+        reception: Arc::new(reception),
+        deliveries,
+        errands,
+        map,
+        identity,
+    };
+    Ok((Arc::new(edge), trace))
+}
+
+/// Memory for messages to paired homes and to those that are other programs. The latter is held until such a home has
+/// answered, and must not keep mail from the former.
+fn memory(config: &EdgeConfig) -> (u64, u64) {
+    let all = config.limits.body_memory.0;
+    if config.foreign_homes.is_empty() { (all, 0) } else { (all - all / 2, all / 2) }
+}
+
+fn router(config: &EdgeConfig, map: Arc<Map>, homes: Arc<Homes>) -> Result<Router, Problem> {
+    let impossible = |error| Problem::failed(format!("TLS can't be set up: {error}"), "");
+    Ok(Router {
+        map,
+        any_certificate: net::tls::opportunistic_connector().map_err(impossible)?,
+        public_roots: route::public_roots(config)?,
+        roots: route::roots(config)?,
+        settings: smtp::client::Settings::new(&config.hostname),
+        homes,
+        short_hellos: net::tls::ShortHellos::default(),
+        providers: route::Providers::new(config.outbound.connections_per_provider),
+    })
+}
+
+fn certificate_problem(error: net::tls::TlsError) -> Problem {
+    Problem::setup(error, "correct [tls] certificate and key, or remove both for a self-made certificate")
+}
+
+async fn listen_links(config: &EdgeConfig, key: &LinkKey) -> Result<LinkListener, Problem> {
+    let has_ipv6 = process::has_ipv6();
+    let addresses: Vec<_> = config.listen.link.iter().copied().filter(|a| has_ipv6 || !a.is_ipv6()).collect();
+    let opened = LinkListener::bind(&addresses, key, &[link::ALPN, link::ALPN_PAIRING]).await;
+    opened.map_err(|error| match error {
+        LinkTransportError::Listen { address, cause } => {
+            process::listen_problem(address, "the link", "[listen] link in edge.toml", &cause)
+        }
+        other => Problem::setup(other, "restore the key file, or set Edge up anew"),
+    })
+}
+
+impl Edge {
+    fn acceptor(&self) -> Result<TlsAcceptor, Problem> {
+        let acceptor = self.identity.acceptor();
+        acceptor.map_err(|error| Problem::failed(format!("TLS can't be set up: {error}"), ""))
+    }
+
+    /// What a new session works with. `SIZE` is what the most generous home allows; each home's own limit is
+    /// checked as well.
+    fn smtp_port(&self, tls: TlsAcceptor) -> Port {
+        let offered = self.reception.message_octets_max();
+        let limits = Limits::default();
+        let settings = Settings {
+            hostname: self.config.hostname.clone(),
+            mode: Mode::Mx,
+            starttls: true,
+            limits: Limits { message_octets: offered.unwrap_or(limits.message_octets), ..limits },
+        };
+        Port { settings: Arc::new(settings), tls: Some(tls), implicit_tls: false, stop: self.stop.clone() }
+    }
+
+    /// Reads the configuration and the certificate again. What needs a restart is said.
+    async fn reload(&self) {
+        self.foreign.reload().await;
+        let loaded = load(&self.config_path);
+        let config = match loaded {
+            Ok(config) => config,
+            Err(problem) => return tracing::error!(%problem, "not reloaded: the old configuration stays"),
+        };
+        match self.identity.reload(&config.tls.files(&self.config.data)) {
+            Ok(()) => tracing::info!("certificate reloaded"),
+            Err(error) => tracing::error!(%error, "not reloaded: the old certificate stays"),
+        }
+        let same = EdgeConfig { tls: self.config.tls.clone(), ..config } == self.config;
+        if !same {
+            tracing::warn!("other changes of edge.toml take effect after a restart");
+        }
+    }
+
+    fn status(&self) -> Value {
+        let now = daemon::system::now();
+        let mut status = json!({
+            "role": "edge",
+            "hostname": self.config.hostname,
+            "sessions": self.sessions.len(),
+            "sessions_max": self.config.limits.sessions,
+            "smtp": self.reception.door.count().shown(),
+            "homes": self.homes.status(now),
+        });
+        let away = self.homes.away(now, self.config.homes.away_warning.0);
+        if !away.is_empty() {
+            status["warnings"] = away.iter().map(Away::warning).collect();
+        }
+        let foreign = self.foreign.status();
+        if !foreign.is_empty() {
+            status["foreign_homes"] = foreign.into();
+        }
+        status
+    }
+}
+
+impl Handler for Edge {
+    async fn handle(&self, request: Request) -> Result<Value, Refusal> {
+        if request.command == "status" {
+            return Ok(self.status());
+        }
+        let carry_out = || self.homes.command(&request.command, &request.arguments, daemon::system::now());
+        tokio::task::block_in_place(carry_out).unwrap_or_else(|| {
+            Err((
+                format!("Edge knows no command '{}'", request.command),
+                "ask Home, with --config home.toml".to_owned(),
+            ))
+        })
+    }
+}
+
+async fn accept_smtp(edge: Arc<Edge>, listener: TcpListener, acceptor: TlsAcceptor) {
+    loop {
+        let (stream, peer) = tokio::select! {
+            () = edge.stop.cancelled() => return,
+            accepted = net::listen::accept(&listener) => accepted,
+        };
+        let admission = match edge.reception.admit(peer.ip()) {
+            Ok(admission) => admission,
+            Err(reply) => {
+                edge.sessions.spawn(net::smtp_server::turn_away(stream, reply));
+                continue;
+            }
+        };
+        let service = Receive::new(Arc::clone(&edge.reception), admission);
+        let port = edge.smtp_port(acceptor.clone());
+        edge.sessions.spawn(async move {
+            if let Err(error) = net::smtp_server::serve(stream, peer.ip(), &port, service).await {
+                tracing::debug!(%peer, %error, "session broke off");
+            }
+        });
+    }
+}
+
+async fn accept_links(edge: Arc<Edge>, mut listener: LinkListener) {
+    let context = LinkContext {
+        hostname: edge.config.hostname.clone(),
+        homes: Arc::clone(&edge.homes),
+        deliveries: Arc::clone(&edge.deliveries),
+        errands: Arc::clone(&edge.errands),
+        stop: edge.stop.clone(),
+    };
+    let tasks = TaskTracker::new();
+    loop {
+        let stream = tokio::select! {
+            () = edge.stop.cancelled() => break,
+            stream = listener.accept() => stream,
+        };
+        let Some(stream) = stream else { break };
+        let (edge, context) = (Arc::clone(&edge), context.clone());
+        tasks.spawn(async move { serve_link(&edge, stream, context).await });
+    }
+    tasks.close();
+    let _ = tokio::time::timeout(Duration::from_secs(1), tasks.wait()).await;
+    listener.close().await;
+}
+
+/// Who may speak: a pinned key the link, any key the pairing exchange.
+async fn serve_link(edge: &Edge, stream: LinkStream, context: LinkContext) {
+    let key = link::key_fingerprint(&stream.peer_spki);
+    let ended = if stream.alpn == link::ALPN_PAIRING {
+        edge.pairing.serve(stream).await
+    } else if let Some(home) = edge.homes.by_key(&key) {
+        let ended = session::serve(stream, Arc::clone(&home), context).await;
+        let cause = ended.as_ref().err().map_or_else(|| "closed here".to_owned(), LinkFault::to_string);
+        tracing::info!(home = %home.name, %cause, "link down");
+        return;
+    } else {
+        edge.strangers.turned_away(&key, std::time::Instant::now());
+        return;
+    };
+    if let Err(fault) = ended {
+        tracing::debug!(%fault, "pairing connection ended");
+    }
+}

@@ -1,0 +1,36 @@
+//! The fields that go above a message that arrived.
+
+use mail::received::{self, Hop, Readers};
+use mail::{Address, ReversePath};
+
+use super::deliver::Arrival;
+use super::plan::Planned;
+use crate::filters::Judgement;
+
+/// The trace fields that go before the message: `Return-Path` and `Received` (RFC 5321 section 4.4) and
+/// `Delivered-To` (RFC 9228), and those of the filters.
+pub(super) fn above(arrival: &Arrival, planned: &Planned, judgement: &Judgement) -> Vec<u8> {
+    let path = path(&arrival.open.envelope.reverse_path);
+    let mut head = format!("Return-Path: <{path}>\r\nDelivered-To: {}\r\n", planned.recipient).into_bytes();
+    // What was found out here stands above the last hop, so that it can be told from what came with the message.
+    judgement.fields.iter().for_each(|field| head.extend_from_slice(field.octets()));
+    let verdict = &arrival.verdict;
+    if !verdict.authserv_id.is_empty() {
+        let results = mailauth::results::write(&verdict.authserv_id, &verdict.findings);
+        head.extend_from_slice(results.as_bytes());
+    }
+    head.extend_from_slice(received(arrival, &planned.recipient, Readers::House).as_bytes());
+    head
+}
+
+/// The trace field of the hop from the client to Edge (RFC 5321 section 4.4), with its line end.
+pub(super) fn received(arrival: &Arrival, recipient: &Address, readers: Readers) -> String {
+    let open = &arrival.open;
+    let hop = Hop { envelope: &open.envelope, by: &arrival.edge, item: open.item, accepted: open.accepted };
+    received::received(&hop, Some(recipient), readers)
+}
+
+/// The reverse-path without its brackets.
+pub(super) fn path(path: &ReversePath) -> String {
+    path.address().map_or_else(String::new, ToString::to_string)
+}

@@ -1,0 +1,175 @@
+//! The end of a round: what the sender is told, and what the item waits for.
+
+use daemon::system;
+use mail::UnixTime;
+
+use super::super::schedule::Rest;
+use super::super::{Accounts, Outbound};
+use super::{Abroad, Ending, Round};
+use crate::bounce::{self, Mailboxes};
+use crate::queue::{RecipientState, Turn};
+
+impl<O: Outbound, A: Accounts> Round<O, A> {
+    /// The round is over: settles the item, or says when it is due.
+    pub(super) async fn conclude(mut self, abroad: &Abroad) -> Ending {
+        let now = system::now();
+        let deadline = self.shared.settings.deadline(self.state.submitted);
+        if now >= deadline && !self.state.held {
+            self.say_why_it_waited();
+            self.state.expire();
+        }
+        if self.state.is_settled() {
+            return self.finish().await;
+        }
+        self.tell_of_a_delay(now, deadline).await;
+        let rest = self.rest(abroad, now, deadline);
+        if self.unsaved
+            && let Err(error) = self.shared.queue.update(&self.state).await
+        {
+            return self.rest_a_while("record a round", &error);
+        }
+        Ending::Rests(rest, self.state.turn())
+    }
+
+    /// What it waits for: whatever comes first of the next try, the report on a delay, and the end.
+    fn rest(&mut self, abroad: &Abroad, now: UnixTime, deadline: UnixTime) -> Rest {
+        if self.state.held {
+            return Rest::Held;
+        }
+        let delay = self.shared.settings.delay(self.state.submitted);
+        let latest = if self.state.delay_told || delay <= now { deadline } else { deadline.min(delay) };
+        if matches!(abroad, Abroad::NoEdge) {
+            return Rest::EdgeOrUntil(latest);
+        }
+        let waiting = self.state.waiting_by_domain();
+        let full = waiting.keys().find(|domain| self.full.contains(*domain)).cloned();
+        let nothing_tried = waiting.keys().all(|domain| self.full.contains(domain));
+        if nothing_tried && let Some(until) = self.cold {
+            let until = until.min(latest);
+            let until_text = until.rfc5322();
+            self.trace(
+                "held back",
+                format!("the edge is new and has sent its share of today; until {until_text}"),
+            );
+            self.state.next_due = until;
+            self.unsaved = true;
+            return Rest::Until(until);
+        }
+        if nothing_tried && let Some(domain) = full {
+            // The operator wanted it tried before its time: so it is due when there is room.
+            if !self.early && self.state.next_due > now {
+                self.state.next_due = now;
+                self.unsaved = true;
+            }
+            return Rest::RoomOrUntil(domain, latest);
+        }
+        if !self.early {
+            self.state.next_due = UnixTime(now.0.saturating_add(self.backoff())).min(deadline);
+            self.unsaved = true;
+        }
+        match full {
+            // Room would not help what a new edge may not send today.
+            Some(domain) if self.cold.is_none() => Rest::RoomOrUntil(domain, self.state.next_due),
+            _ => Rest::Until(self.state.next_due),
+        }
+    }
+
+    /// Recipients that had no attempt of their own, since their domain rested: why it did.
+    fn say_why_it_waited(&mut self) {
+        for queued in &mut self.state.recipients {
+            if queued.state == RecipientState::Pending && queued.last.is_none() {
+                queued.last = self.shared.rooms.why(queued.recipient.address.domain());
+            }
+        }
+    }
+
+    /// Tells the sender once that a message is late.
+    async fn tell_of_a_delay(&mut self, now: UnixTime, deadline: UnixTime) {
+        if self.state.held || self.state.delay_told || now < self.shared.settings.delay(self.state.submitted)
+        {
+            return;
+        }
+        self.say_why_it_waited();
+        let Some(submitted) = self.state.submitted() else { return };
+        let told = match self.shared.queue.body(self.state.item) {
+            Ok(original) => bounce::report_delay(submitted, original, deadline, &self.mailboxes()).await,
+            Err(error) => Err(error.to_string()),
+        };
+        match told {
+            Ok(told) => {
+                if told {
+                    self.trace("delayed", format!("reported to {}", self.state.envelope.reverse_path));
+                }
+                self.state.delay_told = true;
+                self.unsaved = true;
+            }
+            Err(error) => {
+                tracing::error!(item = %self.state.item, %error, "a sender could not be told of a delay; he is in the next round");
+            }
+        }
+    }
+
+    /// Nothing is owed to any recipient: tells the sender, then removes the item.
+    async fn finish(self) -> Ending {
+        let told = self.report().await;
+        let item = self.state.item;
+        match told {
+            Ok(Some(action)) => {
+                self.trace("bounced", format!("{action:?} reported to {}", self.told()));
+            }
+            Ok(None) => {}
+            Err(cause) => return self.keep(&cause).await,
+        }
+        match self.shared.queue.erase(item).await {
+            Ok(_) => {
+                let delivered = |state| self.state.recipients.iter().filter(|r| r.state == state).count();
+                let count = delivered(RecipientState::Delivered);
+                self.trace("settled", format!("{count} of {} delivered", self.state.recipients.len()));
+                Ending::Gone
+            }
+            Err(error) => self.rest_a_while("remove a settled message", &error),
+        }
+    }
+
+    async fn report(&self) -> Result<Option<mail::dsn::Action>, String> {
+        let original = || self.shared.queue.body(self.state.item).map_err(|error| error.to_string());
+        if let Some(forwarded) = &self.state.forwarded {
+            let forwarder = &self.shared.forwarder;
+            return forwarder.conclude(&self.state, forwarded, original()?, &self.mailboxes()).await;
+        }
+        let Some(submitted) = self.state.submitted() else { return Ok(None) };
+        let original = original()?;
+        bounce::report(submitted, original, &self.mailboxes()).await
+    }
+
+    /// Who is told of a failure.
+    fn told(&self) -> String {
+        match &self.state.forwarded {
+            Some(forwarded) => forwarded.told().map_or("the postmaster".to_owned(), ToString::to_string),
+            None => self.state.envelope.reverse_path.to_string(),
+        }
+    }
+
+    fn mailboxes(&self) -> Mailboxes<'_> {
+        Mailboxes {
+            keeper: &self.shared.keeper,
+            postmaster: self.shared.accounts.postmaster(),
+            is_anothers: self.shared.accounts.was_anothers(&self.state.account, self.state.submitted),
+            is_local: Box::new(|address| self.shared.accounts.is_local(address.domain())),
+        }
+    }
+
+    /// A report could not be committed: the original stays, with all that is known of it.
+    async fn keep(self, cause: &str) -> Ending {
+        let saved = self.shared.queue.update(&self.state).await;
+        if let Err(error) = saved {
+            tracing::error!(item = %self.state.item, %error, "a settled message could not be recorded");
+        }
+        self.rest_a_while("commit a report to its sender", &cause)
+    }
+
+    pub(super) fn rest_a_while(&self, what: &str, error: &dyn std::fmt::Display) -> Ending {
+        tracing::error!(item = %self.state.item, %error, "could not {what}; the message stays and is tried again");
+        Ending::Rests(Rest::Until(self.shared.after_pause()), Turn::Patient)
+    }
+}

@@ -1,0 +1,800 @@
+//! The dispatcher between a real spool and store on one side and pretended edges on the other.
+
+use mail::{EnhancedCode, Envelope, Notify, Outcome, Recipient, Reply, ReversePath};
+use spool::{RealDisk, Spool};
+use store::Mailboxes;
+use store_memory::MemoryMailboxes;
+use tempfile::TempDir;
+use tokio::task::JoinHandle;
+
+use super::*;
+use crate::queue::{Content, QueueState, RecipientState};
+
+const ALICE: &str = "alice--example.org";
+const PATIENCE: Duration = Duration::from_secs(10);
+/// Long enough for what must not happen to happen.
+const QUIET: Duration = Duration::from_millis(150);
+
+/// What an edge is told, and whether the queue's record said so at that moment.
+#[derive(Debug)]
+enum Told {
+    Started { edge: String, attempt: Box<link::Attempt>, recorded: bool },
+    Asked { edge: String, attempt: ItemId },
+    Settled { edge: String, attempt: ItemId, recorded: bool },
+}
+
+struct FakeEdges {
+    up: Arc<Mutex<Vec<String>>>,
+    told: mpsc::UnboundedSender<Told>,
+    queue: Queue,
+}
+
+impl FakeEdges {
+    fn is_up(&self, edge: &str) -> bool {
+        self.up.lock().unwrap().iter().any(|name| name == edge)
+    }
+
+    fn is_recorded(&self, attempt: ItemId) -> bool {
+        // Another item may leave meanwhile.
+        let states = self.queue.ids(None, 100).into_iter().filter_map(|id| self.queue.read(id).ok());
+        states.flat_map(|state| state.running).any(|running| running.attempt == attempt)
+    }
+}
+
+impl Outbound for FakeEdges {
+    fn up(&self) -> Vec<String> {
+        self.up.lock().unwrap().clone()
+    }
+
+    fn start(&self, edge: &str, attempt: link::Attempt, _body: spool::Body) -> bool {
+        let recorded = self.is_recorded(attempt.attempt);
+        let attempt = Box::new(attempt);
+        self.is_up(edge) && self.told.send(Told::Started { edge: edge.to_owned(), attempt, recorded }).is_ok()
+    }
+
+    fn ask(&self, edge: &str, attempt: ItemId) -> bool {
+        self.is_up(edge) && self.told.send(Told::Asked { edge: edge.to_owned(), attempt }).is_ok()
+    }
+
+    fn settled(&self, edge: &str, attempt: ItemId) -> bool {
+        let recorded = !self.is_recorded(attempt);
+        self.told.send(Told::Settled { edge: edge.to_owned(), attempt, recorded }).is_ok()
+    }
+}
+
+struct FakeAccounts;
+
+impl Accounts for FakeAccounts {
+    fn is_local(&self, domain: &Domain) -> bool {
+        domain.as_str() == "example.org"
+    }
+
+    fn was_anothers(&self, _: &str, _: UnixTime) -> bool {
+        false
+    }
+
+    fn resolve(&self, address: &Address, _: UnixTime) -> Option<Reached> {
+        let outside = vec![Address::parse("al@elsewhere.example").unwrap()];
+        match address.local() {
+            "alice" => Some(Reached { accounts: vec![ALICE.to_owned()], outside: Vec::new() }),
+            "sales" => Some(Reached { accounts: vec![ALICE.to_owned()], outside }),
+            _ => None,
+        }
+    }
+
+    fn postmaster(&self) -> Option<String> {
+        Some(ALICE.to_owned())
+    }
+}
+
+fn signed(path: ReversePath) -> ReversePath {
+    let signed =
+        path.address().map(|address| Address::at(&format!("signed={}", address.local()), address.domain()));
+    signed.map_or(path, |signed| ReversePath::Address(signed.unwrap()))
+}
+
+fn forwarder(dir: &TempDir, queue: &Queue, store: &Arc<dyn Mailboxes>) -> Arc<Forwarder> {
+    use crate::{dkim::DomainKeys, forward, notices::Notices};
+    let data = dir.path().display().to_string();
+    let config = format!("domains = [\"example.org\"]\noutbound = \"on\"\ndata = {data:?}\n");
+    let directory = Directory::open(&toml::from_str(&config).unwrap()).unwrap();
+    let parts = forward::Parts {
+        queue: queue.clone(),
+        directory: directory.clone(),
+        keys: DomainKeys::open(dir.path(), &[], system::now()).unwrap(),
+        srs: forward::Srs::open(dir.path()).unwrap(),
+        notices: Notices::new(directory, Keeper::new(Arc::clone(store), None)),
+        trace: Trace::open(&dir.path().join("forward-trace"), link::Role::Home).unwrap(),
+    };
+    Forwarder::open(dir.path(), parts).unwrap()
+}
+
+struct Bench {
+    dir: TempDir,
+    queue: Queue,
+    store: Arc<dyn Mailboxes>,
+    up: Arc<Mutex<Vec<String>>>,
+    edges: mpsc::UnboundedSender<FromEdge>,
+    told: mpsc::UnboundedReceiver<Told>,
+    stop: CancellationToken,
+    task: JoinHandle<Result<(), Problem>>,
+}
+
+impl Bench {
+    fn new() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Arc::new(MemoryMailboxes::default());
+        store.create_account(ALICE, system::now()).unwrap();
+        Self::start(dir, store, Settings::expiring(Duration::from_secs(100)), &["one", "two"])
+    }
+
+    fn start(dir: TempDir, store: Arc<dyn Mailboxes>, settings: Settings, up: &[&str]) -> Self {
+        let spool =
+            Spool::open(&dir.path().join("queue"), spool::Options::default(), Arc::new(RealDisk)).unwrap();
+        let (queue, commands) = Queue::new(spool);
+        let up = Arc::new(Mutex::new(up.iter().map(|edge| (*edge).to_owned()).collect()));
+        let (tell, told) = mpsc::unbounded_channel();
+        let (edges, from_edges) = mpsc::unbounded_channel();
+        let parts = Parts {
+            queue: queue.clone(),
+            commands,
+            outbound: FakeEdges { up: Arc::clone(&up), told: tell, queue: queue.clone() },
+            from_edges,
+            accounts: FakeAccounts,
+            sign: Box::new(signed),
+            forwarder: forwarder(&dir, &queue, &store),
+            count_tls: Box::new(|_, _| {}),
+            keeper: Keeper::new(Arc::clone(&store), None),
+            trace: Trace::open(&dir.path().join("trace"), link::Role::Home).unwrap(),
+            settings: Settings { scratch: dir.path().to_owned(), ..settings },
+        };
+        let stop = CancellationToken::new();
+        let task = tokio::spawn(run(parts, stop.clone()));
+        Self { dir, queue, store, up, edges, told, stop, task }
+    }
+
+    /// Ends this run and begins another on the same files.
+    async fn restart(self, settings: Settings, up: &[&str]) -> Self {
+        let Self { dir, store, stop, task, queue, .. } = self;
+        stop.cancel();
+        task.await.unwrap().unwrap();
+        drop(queue);
+        Self::start(dir, store, settings, up)
+    }
+
+    async fn send(&self, recipients: &[&str]) -> ItemId {
+        self.send_as(
+            recipients.iter().map(|text| Address::parse(text).unwrap().into()).collect(),
+            "alice@example.org",
+        )
+        .await
+    }
+
+    async fn send_as(&self, recipients: Vec<Recipient>, from: &str) -> ItemId {
+        let item = system::new_item_id();
+        let state = new_state(item, recipients, from);
+        let content = Content::Memory(vec!["body\r\n".into()]);
+        self.queue.append(state, b"Subject: hi\r\n\r\n".to_vec(), content).await.unwrap();
+        item
+    }
+
+    async fn next(&mut self) -> Told {
+        tokio::time::timeout(PATIENCE, self.told.recv()).await.expect("an edge is told").unwrap()
+    }
+
+    async fn started(&mut self) -> (String, link::Attempt) {
+        match self.next().await {
+            Told::Started { edge, attempt, recorded } => {
+                assert!(recorded, "an attempt was ordered before it was recorded");
+                (edge, *attempt)
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+
+    async fn asked(&mut self) -> (String, ItemId) {
+        match self.next().await {
+            Told::Asked { edge, attempt } => (edge, attempt),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    async fn settled(&mut self) -> (String, ItemId) {
+        match self.next().await {
+            Told::Settled { edge, attempt, recorded } => {
+                assert!(recorded, "an outcome was forgotten before it was recorded");
+                (edge, attempt)
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// One attempt has ended and another message's began, told in either order: what the first took up is free as soon as its
+    /// outcome has come, and Edge may forget that when it is recorded.
+    async fn settled_and_started(&mut self) -> link::Attempt {
+        let (mut settled, mut started) = (false, None);
+        for _ in 0..2 {
+            match self.next().await {
+                Told::Settled { recorded: true, .. } => settled = true,
+                Told::Started { attempt, recorded: true, .. } => started = Some(*attempt),
+                other => panic!("{other:?}"),
+            }
+        }
+        assert!(settled, "twice begun");
+        started.expect("another began")
+    }
+
+    async fn quiet(&mut self) {
+        let told = tokio::time::timeout(QUIET, self.told.recv()).await;
+        assert!(told.is_err(), "{told:?}");
+    }
+
+    fn outcomes(&self, edge: &str, attempt: ItemId, outcomes: Vec<Outcome>) {
+        let outcomes = link::Outcomes { attempt, outcomes, tls: Default::default() };
+        self.edges.send(FromEdge::Outcomes { edge: edge.to_owned(), outcomes }).unwrap();
+    }
+
+    fn known(&self, edge: &str, attempt: ItemId, state: link::AttemptState) {
+        self.edges.send(FromEdge::Known { edge: edge.to_owned(), attempt, state }).unwrap();
+    }
+
+    fn link_down(&self, edge: &str) {
+        self.up.lock().unwrap().retain(|name| name != edge);
+        self.edges.send(FromEdge::Down(edge.to_owned())).unwrap();
+    }
+
+    fn link_up(&self, edge: &str) {
+        self.up.lock().unwrap().push(edge.to_owned());
+        self.edges.send(FromEdge::Up(edge.to_owned())).unwrap();
+    }
+
+    async fn gone(&self, item: ItemId) {
+        for _ in 0..1000 {
+            if self.queue.read(item).is_err() {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        panic!("{:?}", self.queue.read(item));
+    }
+
+    /// The messages in an account's INBOX.
+    fn inbox(&self) -> Vec<String> {
+        let reader = self.store.reader(ALICE).unwrap();
+        let inbox = reader.mailbox("INBOX").unwrap().unwrap().id;
+        let mut messages = Vec::new();
+        reader.each_message(inbox, 1..=u32::MAX, &mut |message| messages.push(message)).unwrap();
+        let octets = |uid, octets: u64| {
+            let length = usize::try_from(octets).unwrap();
+            let mut out = Vec::new();
+            assert!(reader.read_body(inbox, uid, 0, length, &mut out).unwrap());
+            out
+        };
+        messages
+            .iter()
+            .map(|message| String::from_utf8(octets(message.uid, message.octets)).unwrap())
+            .collect()
+    }
+}
+
+impl Settings {
+    fn expiring(expire: Duration) -> Self {
+        Self {
+            retry: vec![Duration::from_millis(30)],
+            expire,
+            warn_after: expire,
+            edge_gone: expire,
+            attempts: 3,
+            per_domain: 3,
+            sending: SendingConfig::default(),
+            warm_up_file: PathBuf::new(),
+            pause: Duration::from_millis(50),
+            scratch: PathBuf::new(),
+        }
+    }
+}
+
+fn new_state(item: ItemId, recipients: Vec<Recipient>, from: &str) -> QueueState {
+    let reverse_path = ReversePath::try_from(from.to_owned()).unwrap();
+    let envelope = Envelope {
+        reverse_path,
+        recipients,
+        body: mail::BodyType::SevenBit,
+        smtputf8: false,
+        require_tls: false,
+        ret: None,
+        envid: None,
+        client: None,
+    };
+    QueueState::new(item, ALICE.to_owned(), envelope, system::now())
+}
+
+fn reply(code: u16, class: u16) -> Outcome {
+    let class = u8::try_from(class).unwrap();
+    Outcome::from_reply(Some("mx.example.net".to_owned()), &Reply::new(code, (class, 0, 0), "words"))
+}
+
+fn delivered() -> Outcome {
+    reply(250, 2)
+}
+
+fn deferred() -> Outcome {
+    reply(450, 4)
+}
+
+fn failed() -> Outcome {
+    reply(550, 5)
+}
+
+mod left_over;
+
+#[tokio::test]
+async fn a_delivered_message_leaves_the_queue_and_nobody_is_told() {
+    let mut bench = Bench::new();
+    let item = bench.send(&["bob@example.net"]).await;
+    let (edge, attempt) = bench.started().await;
+    assert_eq!((edge.as_str(), attempt.item, attempt.domain.as_str()), ("one", item, "example.net"));
+    bench.outcomes("one", attempt.attempt, vec![delivered()]);
+    assert_eq!(bench.settled().await, (edge, attempt.attempt));
+    bench.gone(item).await;
+    assert!(bench.inbox().is_empty());
+}
+
+/// Only the world sees the tag: what comes of it here goes by the plain address.
+#[tokio::test]
+async fn the_reverse_path_is_signed_for_the_attempt_and_plain_in_the_queue_and_the_report() {
+    let mut bench = Bench::new();
+    let item = bench.send(&["bob@example.net", "alice@example.org"]).await;
+    let (_, attempt) = bench.started().await;
+    assert_eq!(attempt.envelope.reverse_path.to_string(), "signed=alice@example.org");
+    let state = bench.queue.read(item).unwrap();
+    assert_eq!(state.envelope.reverse_path.to_string(), "alice@example.org");
+    bench.outcomes("one", attempt.attempt, vec![failed()]);
+    bench.settled().await;
+    bench.gone(item).await;
+    let inbox = bench.inbox();
+    assert_eq!(inbox.len(), 2, "the message and the report");
+    assert!(inbox[0].contains("Return-Path: <alice@example.org>"), "{}", inbox[0]);
+    assert!(inbox[1].contains("To: alice@example.org"), "{}", inbox[1]);
+    assert!(inbox.iter().all(|message| !message.contains("signed=")), "{inbox:?}");
+}
+
+#[tokio::test]
+async fn a_deferred_message_is_tried_again_under_a_new_id() {
+    let mut bench = Bench::new();
+    let item = bench.send(&["bob@example.net"]).await;
+    let (_, first) = bench.started().await;
+    bench.outcomes("one", first.attempt, vec![deferred()]);
+    bench.settled().await;
+    let (_, second) = bench.started().await;
+    assert_ne!(first.attempt, second.attempt);
+    assert_eq!(bench.queue.read(item).unwrap().recipients[0].attempts, 1);
+    bench.outcomes("one", second.attempt, vec![delivered()]);
+    bench.settled().await;
+    bench.gone(item).await;
+}
+
+#[tokio::test]
+async fn recipients_of_one_domain_share_an_attempt_and_keep_their_own_outcomes() {
+    let mut bench = Bench::new();
+    let item = bench.send(&["b@example.net", "c@example.net", "d@example.com"]).await;
+    let (_, x) = bench.started().await;
+    let (_, y) = bench.started().await;
+    let (com, net) = if x.domain.as_str() == "example.com" { (x, y) } else { (y, x) };
+    assert_eq!((com.envelope.recipients.len(), net.envelope.recipients.len()), (1, 2));
+    bench.outcomes("one", net.attempt, vec![failed(), deferred()]);
+    bench.settled().await;
+    bench.outcomes("one", com.attempt, vec![delivered()]);
+    bench.settled().await;
+    let (_, again) = bench.started().await;
+    assert_eq!(again.envelope.recipients[0].address.local(), "c");
+    assert!(bench.inbox().is_empty(), "the report waits until all is known");
+    bench.outcomes("one", again.attempt, vec![delivered()]);
+    bench.settled().await;
+    bench.gone(item).await;
+    let inbox = bench.inbox();
+    assert_eq!(inbox.len(), 1);
+    assert!(inbox[0].contains("Final-Recipient: rfc822; b@example.net\r\nAction: failed"), "{}", inbox[0]);
+    assert!(!inbox[0].contains("c@example.net") && !inbox[0].contains("d@example.com"));
+}
+
+#[tokio::test]
+async fn the_original_stays_until_the_report_is_committed() {
+    let mut bench = Bench::new();
+    bench.store.remove_account(ALICE).unwrap();
+    let item = bench.send(&["bob@example.net"]).await;
+    let (_, attempt) = bench.started().await;
+    bench.outcomes("one", attempt.attempt, vec![failed()]);
+    bench.settled().await;
+    tokio::time::sleep(QUIET).await;
+    assert_eq!(bench.queue.read(item).unwrap().recipients[0].state, RecipientState::Failed);
+    bench.store.create_account(ALICE, system::now()).unwrap();
+    bench.gone(item).await;
+    assert_eq!(bench.inbox().len(), 1);
+}
+
+#[tokio::test]
+async fn who_wants_no_report_or_has_no_address_gets_none() {
+    let mut bench = Bench::new();
+    let mut never = Recipient::from(Address::parse("b@example.net").unwrap());
+    never.notify = Some(Notify::NEVER);
+    for (recipient, from) in [(never.clone(), "alice@example.org"), (Recipient { notify: None, ..never }, "")]
+    {
+        let item = bench.send_as(vec![recipient], from).await;
+        let (_, attempt) = bench.started().await;
+        bench.outcomes("one", attempt.attempt, vec![failed()]);
+        bench.settled().await;
+        bench.gone(item).await;
+    }
+    assert!(bench.inbox().is_empty());
+}
+
+#[tokio::test]
+async fn a_message_without_a_login_behind_it_never_makes_a_report() {
+    let mut bench = Bench::new();
+    for from in ["alice@example.org", "stranger@example.net"] {
+        let item = system::new_item_id();
+        let to = Address::parse("b@example.com").unwrap().into();
+        let state = QueueState { account: String::new(), ..new_state(item, vec![to], from) };
+        let content = Content::Memory(vec!["body\r\n".into()]);
+        bench.queue.append(state, b"Subject: hi\r\n\r\n".to_vec(), content).await.unwrap();
+        let (_, attempt) = bench.started().await;
+        bench.outcomes("one", attempt.attempt, vec![failed()]);
+        bench.settled().await;
+        bench.gone(item).await;
+    }
+    bench.quiet().await;
+    assert!(bench.inbox().is_empty() && bench.queue.list().await.is_empty());
+}
+
+#[tokio::test]
+async fn an_attempt_in_doubt_is_asked_about_on_its_edge_and_tried_nowhere_else() {
+    let mut bench = Bench::new();
+    let item = bench.send(&["bob@example.net"]).await;
+    let (_, attempt) = bench.started().await;
+    bench.link_down("one");
+    bench.quiet().await;
+    bench.link_down("two");
+    bench.link_up("two");
+    bench.quiet().await;
+    bench.link_up("one");
+    assert_eq!(bench.asked().await, ("one".to_owned(), attempt.attempt));
+    bench.known("two", attempt.attempt, link::AttemptState::Unknown);
+    bench.known("one", attempt.attempt, link::AttemptState::Running);
+    bench.quiet().await;
+    bench.outcomes("one", attempt.attempt, vec![delivered()]);
+    bench.settled().await;
+    bench.gone(item).await;
+}
+
+#[tokio::test]
+async fn an_attempt_that_its_edge_does_not_know_counts_as_not_tried_and_is_due_at_once() {
+    let mut bench = Bench::new();
+    let item = bench.send(&["bob@example.net"]).await;
+    let (_, lost) = bench.started().await;
+    bench.link_down("one");
+    bench.link_up("one");
+    assert_eq!(bench.asked().await.1, lost.attempt);
+    bench.known("one", lost.attempt, link::AttemptState::Unknown);
+    let (edge, attempt) = bench.started().await;
+    assert_ne!(attempt.attempt, lost.attempt);
+    assert_eq!(bench.queue.read(item).unwrap().recipients[0].attempts, 0);
+    bench.outcomes(&edge, attempt.attempt, vec![delivered()]);
+    bench.settled().await;
+    bench.gone(item).await;
+}
+
+#[tokio::test]
+async fn outcomes_that_come_twice_or_for_nobody_are_settled_and_change_nothing() {
+    let mut bench = Bench::new();
+    let item = bench.send(&["bob@example.net"]).await;
+    let (_, attempt) = bench.started().await;
+    bench.outcomes("two", attempt.attempt, vec![failed()]);
+    bench.quiet().await;
+    for _ in 0..3 {
+        bench.outcomes("one", attempt.attempt, vec![deferred()]);
+    }
+    let mut settled = 0;
+    let again = loop {
+        match bench.next().await {
+            Told::Settled { recorded, .. } => {
+                assert!(recorded);
+                settled += 1;
+            }
+            Told::Started { attempt, .. } => break *attempt,
+            Told::Asked { .. } => panic!("nothing is in doubt"),
+        }
+    };
+    assert!(settled >= 1);
+    assert_eq!(bench.queue.read(item).unwrap().recipients[0].attempts, 1);
+    bench.outcomes("one", again.attempt, vec![delivered()]);
+    bench.settled().await;
+    bench.gone(item).await;
+    bench.outcomes("one", again.attempt, vec![failed()]);
+    assert_eq!(bench.settled().await.1, again.attempt);
+    assert!(bench.inbox().is_empty());
+}
+
+#[tokio::test]
+async fn after_a_restart_a_recorded_attempt_is_asked_about_before_anything_is_tried() {
+    let mut bench = Bench::new();
+    let item = bench.send(&["bob@example.net"]).await;
+    let (_, attempt) = bench.started().await;
+    let mut bench = bench.restart(Settings::expiring(Duration::from_secs(100)), &["two"]).await;
+    bench.quiet().await;
+    bench.link_up("one");
+    assert_eq!(bench.asked().await, ("one".to_owned(), attempt.attempt));
+    bench.outcomes("one", attempt.attempt, vec![delivered()]);
+    bench.settled().await;
+    bench.gone(item).await;
+}
+
+#[tokio::test]
+async fn outcomes_that_are_there_before_the_answer_of_a_restart_are_recorded() {
+    let mut bench = Bench::new();
+    let item = bench.send(&["bob@example.net"]).await;
+    let (_, attempt) = bench.started().await;
+    let mut bench = bench.restart(Settings::expiring(Duration::from_secs(100)), &["one"]).await;
+    bench.outcomes("one", attempt.attempt, vec![delivered()]);
+    loop {
+        match bench.next().await {
+            Told::Settled { recorded, .. } => break assert!(recorded),
+            Told::Asked { .. } => {}
+            Told::Started { .. } => panic!("tried again although it was delivered"),
+        }
+    }
+    bench.gone(item).await;
+}
+
+#[tokio::test]
+async fn without_an_edge_a_message_waits_and_no_attempt_counts() {
+    let mut bench = Bench::new();
+    bench.link_down("one");
+    bench.link_down("two");
+    let item = bench.send(&["bob@example.net"]).await;
+    bench.quiet().await;
+    bench.link_up("two");
+    let (edge, _) = bench.started().await;
+    assert_eq!(edge, "two");
+    assert_eq!(bench.queue.read(item).unwrap().recipients[0].attempts, 0);
+}
+
+#[tokio::test]
+async fn what_takes_too_long_goes_back_to_its_sender() {
+    let bench = Bench::new();
+    let mut bench = bench.restart(Settings::expiring(Duration::from_millis(10)), &["one"]).await;
+    let item = bench.send(&["bob@example.net"]).await;
+    let (_, attempt) = bench.started().await;
+    tokio::time::sleep(Duration::from_millis(20)).await;
+    bench.outcomes("one", attempt.attempt, vec![deferred()]);
+    bench.settled().await;
+    bench.gone(item).await;
+    let inbox = bench.inbox();
+    assert!(inbox[0].contains("Status: 4.4.7") && inbox[0].contains("450 4.0.0 words"), "{}", inbox[0]);
+}
+
+#[tokio::test]
+async fn mail_for_this_home_goes_into_its_mailbox_and_never_over_the_link() {
+    let mut bench = Bench::new();
+    let item = bench.send(&["alice@example.org", "nobody@example.org"]).await;
+    bench.gone(item).await;
+    bench.quiet().await;
+    let inbox = bench.inbox();
+    assert_eq!(inbox.len(), 2);
+    let head = "Return-Path: <alice@example.org>\r\nDelivered-To: alice@example.org\r\nSubject: hi\r\n";
+    assert!(inbox[0].starts_with(head), "{}", inbox[0]);
+    assert!(inbox[1].contains("nobody@example.org") && inbox[1].contains("Status: 5.1.1"));
+}
+
+#[tokio::test]
+async fn a_report_asked_for_tells_of_success() {
+    let mut bench = Bench::new();
+    let mut bob = Recipient::from(Address::parse("bob@example.net").unwrap());
+    bob.notify = Some(Notify { success: true, ..Notify::NEVER });
+    let item = bench.send_as(vec![bob], "alice@example.org").await;
+    let (_, attempt) = bench.started().await;
+    bench.outcomes("one", attempt.attempt, vec![delivered()]);
+    bench.settled().await;
+    bench.gone(item).await;
+    assert!(bench.inbox()[0].contains("Action: relayed"));
+}
+
+#[tokio::test]
+async fn a_report_that_a_crash_repeats_is_in_the_mailbox_once() {
+    let mut bench = Bench::new();
+    bench.up.lock().unwrap().clear();
+    let item = bench.send(&["bob@example.net"]).await;
+    bench.quiet().await;
+    let mut state = bench.queue.read(item).unwrap();
+    state.apply(0, failed());
+    for _ in 0..2 {
+        let mailboxes = crate::bounce::Mailboxes {
+            keeper: &Keeper::new(Arc::clone(&bench.store), None),
+            postmaster: None,
+            is_anothers: false,
+            is_local: Box::new(|_| false),
+        };
+        let body = bench.queue.body(item).unwrap();
+        crate::bounce::report(state.submitted().unwrap(), body, &mailboxes).await.unwrap();
+    }
+    assert_eq!(bench.inbox().len(), 1);
+}
+
+#[tokio::test]
+async fn no_more_attempts_are_under_way_than_there_are_slots() {
+    let mut bench = Bench::new();
+    for n in 0..5 {
+        bench.send(&[&format!("bob@d{n}.example.net")]).await;
+    }
+    let mut running = Vec::new();
+    for _ in 0..3 {
+        running.push(bench.started().await.1.attempt);
+    }
+    bench.quiet().await;
+    bench.outcomes("one", running[0], vec![delivered()]);
+    bench.settled_and_started().await;
+    bench.quiet().await;
+}
+
+#[tokio::test]
+async fn one_message_to_more_domains_than_slots_reaches_them_all() {
+    let mut bench = Bench::new();
+    let recipients: Vec<String> = (0..10).map(|n| format!("bob@d{n}.example.net")).collect();
+    let recipients: Vec<&str> = recipients.iter().map(String::as_str).collect();
+    let item = bench.send(&recipients).await;
+    for _ in 0..20 {
+        if let Told::Started { attempt, recorded, .. } = bench.next().await {
+            assert!(recorded);
+            bench.outcomes("one", attempt.attempt, vec![delivered()]);
+        }
+    }
+    bench.gone(item).await;
+    assert!(bench.inbox().is_empty());
+}
+
+#[tokio::test]
+async fn the_operator_can_try_now_and_can_remove() {
+    let bench = Bench::new();
+    let patient =
+        Settings { retry: vec![Duration::from_secs(1000)], ..Settings::expiring(Duration::from_secs(9999)) };
+    let mut bench = bench.restart(patient, &["one"]).await;
+    let item = bench.send(&["bob@example.net"]).await;
+    let (_, attempt) = bench.started().await;
+    assert_eq!(bench.queue.retry(Some(item)).await.unwrap(), 0, "it is under way");
+    bench.outcomes("one", attempt.attempt, vec![deferred()]);
+    bench.settled().await;
+    bench.quiet().await;
+    let listed = bench.queue.list().await;
+    assert_eq!((listed.len(), listed[0].last.as_str()), (1, "450 4.0.0 words"));
+    assert_eq!(bench.queue.retry(None).await.unwrap(), 1);
+    let (_, attempt) = bench.started().await;
+    bench.queue.remove(item).await.unwrap();
+    assert!(bench.queue.remove(item).await.is_err());
+    bench.outcomes("one", attempt.attempt, vec![failed()]);
+    assert_eq!(bench.settled().await.1, attempt.attempt);
+    assert!(bench.inbox().is_empty());
+}
+
+#[tokio::test]
+async fn a_message_in_doubt_does_not_hold_up_its_other_domains() {
+    let mut bench = Bench::new();
+    bench.send(&["b@example.com", "c@example.net"]).await;
+    let (_, com) = bench.started().await;
+    let (_, net) = bench.started().await;
+    bench.outcomes("one", com.attempt, vec![deferred()]);
+    bench.settled().await;
+    bench.link_down("one");
+    let (edge, again) = bench.started().await;
+    assert_eq!((edge.as_str(), &again.domain), ("two", &com.domain));
+    assert_ne!(again.attempt, net.attempt);
+}
+
+#[test]
+fn waits_grow_as_configured_and_vary_by_a_fifth() {
+    let retry = [1, 2, 5].map(Duration::from_secs).to_vec();
+    let settings = Settings { retry, ..Settings::expiring(Duration::from_secs(1)) };
+    for (attempts, secs) in [(0, 1), (1, 1), (2, 2), (3, 5), (99, 5)] {
+        assert_eq!(settings.backoff(attempts, 0), secs * 800_000);
+        assert_eq!(settings.backoff(attempts, 400), secs * 1_200_000);
+        assert_eq!(settings.backoff(attempts, 401), secs * 800_000);
+    }
+}
+
+#[tokio::test]
+async fn a_body_that_was_kept_in_a_file_arrives_whole() {
+    let mut bench = Bench::new();
+    let mut file = tempfile::tempfile().unwrap();
+    std::io::Write::write_all(&mut file, &[b'x'; 600_000]).unwrap();
+    let item = system::new_item_id();
+    let to = vec![Address::parse("alice@example.org").unwrap().into()];
+    let state = new_state(item, to, "alice@example.org");
+    bench.queue.append(state, b"A: b\r\n\r\n".to_vec(), Content::File(file, 0)).await.unwrap();
+    bench.gone(item).await;
+    bench.quiet().await;
+    assert!(bench.inbox()[0].ends_with(&"x".repeat(600_000)));
+}
+
+mod former;
+mod pace;
+
+#[tokio::test]
+async fn what_a_user_sends_to_an_alias_goes_to_its_mailboxes_and_to_where_it_leads() {
+    let mut bench = Bench::new();
+    let item = bench.send(&["sales@example.org", "al@elsewhere.example"]).await;
+    let (edge, attempt) = bench.started().await;
+    let to: Vec<String> =
+        attempt.envelope.recipients.iter().map(|recipient| recipient.address.to_string()).collect();
+    assert_eq!(to, ["al@elsewhere.example"], "who is named twice gets it once");
+    assert_eq!(attempt.envelope.reverse_path.to_string(), "signed=alice@example.org");
+    bench.outcomes(&edge, attempt.attempt, vec![delivered()]);
+    bench.settled().await;
+    bench.gone(item).await;
+    assert_eq!(bench.inbox().len(), 1);
+}
+
+/// A message that is forwarded for `sales`.
+async fn forward(bench: &Bench, proven: bool) -> ItemId {
+    let item = system::new_item_id();
+    let mut state =
+        new_state(item, vec![Address::parse("al@elsewhere.example").unwrap().into()], "x@example.org");
+    state.account = String::new();
+    let address = |text: &str| Address::parse(text).unwrap();
+    state.forwarded = Some(crate::queue::Forwarded {
+        alias: address("sales@example.org"),
+        sender: ReversePath::Address(address("a@example.net")),
+        proven,
+    });
+    let content = Content::Memory(vec!["body\r\n".into()]);
+    bench.queue.append(state, b"Subject: hi\r\n\r\n".to_vec(), content).await.unwrap();
+    item
+}
+
+#[tokio::test]
+async fn a_forwarded_message_that_fails_is_reported_to_its_proven_sender_under_the_alias() {
+    let mut bench = Bench::new();
+    forward(&bench, true).await;
+    let (edge, attempt) = bench.started().await;
+    assert_eq!(attempt.envelope.reverse_path.to_string(), "x@example.org", "it is rewritten, not signed");
+    let full = Outcome::failed(EnhancedCode(5, 2, 2), "al's mailbox is full");
+    bench.outcomes(&edge, attempt.attempt, vec![full]);
+    bench.settled().await;
+    let report = loop {
+        if let [item] = bench.queue.ids(None, 10)[..]
+            && bench.queue.read(item).unwrap().forwarded.is_none()
+        {
+            break item;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    };
+    let state = bench.queue.read(report).unwrap();
+    assert_eq!(state.envelope.reverse_path, ReversePath::Null);
+    assert_eq!(state.recipients[0].recipient.address.to_string(), "a@example.net");
+    let text = bench.queue.body(report).unwrap().read(0, usize::MAX).unwrap();
+    let text = String::from_utf8(text.to_vec()).unwrap();
+    assert!(text.contains("sales@example.org") && text.contains("5.2.2"), "{text}");
+    assert!(!text.contains("elsewhere") && !text.contains("al's"), "where it leads is told: {text}");
+    assert!(bench.inbox().is_empty());
+}
+
+#[tokio::test]
+async fn a_forwarded_message_of_nobody_known_is_reported_to_the_operator() {
+    let mut bench = Bench::new();
+    let item = forward(&bench, false).await;
+    let (edge, attempt) = bench.started().await;
+    bench.outcomes(&edge, attempt.attempt, vec![Outcome::failed(EnhancedCode(5, 1, 1), "no such user")]);
+    bench.settled().await;
+    bench.gone(item).await;
+    let inbox = bench.inbox();
+    assert_eq!(inbox.len(), 1);
+    assert!(inbox[0].contains("al@elsewhere.example"), "{}", inbox[0]);
+}
+
+#[test]
+fn what_was_recorded_while_the_clock_was_ahead_is_due_at_once() {
+    let retry = vec![Duration::from_secs(60), Duration::from_secs(3600)];
+    let settings = Settings { retry, ..Settings::expiring(Duration::from_secs(1)) };
+    let now = UnixTime::from_secs(1_000_000);
+    for (recorded, due) in [(0, 0), (999_999, 999_999), (1_004_320, 1_004_320), (1_004_321, 1_000_000)] {
+        assert_eq!(settings.due(UnixTime::from_secs(recorded), now), UnixTime::from_secs(due), "{recorded}");
+    }
+}

@@ -1,0 +1,415 @@
+//! The edges of this home: one link to each, kept up, dialled out.
+
+mod errands;
+mod served;
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use link::{
+    Attempt, AttemptState, BODY_FRAME_MAX, ErrandResult, Frame, Hello, Outcomes, ServedDomains, WINDOW_OCTETS,
+};
+use mail::ItemId;
+use net::link_key::LinkKey;
+use net::link_transport::{Dialer, LinkStream, Transport};
+use serde_json::{Value, json};
+use tokio::io::AsyncRead;
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+use self::errands::Errands;
+pub(crate) use self::errands::NoEdge;
+pub(crate) use self::served::withheld_words;
+use super::arrive::{Arrivals, LinkArrivals};
+use super::snapshot::SnapshotSource;
+use crate::config::EdgePin;
+use daemon::system;
+use net::link_session::live::Live;
+use net::link_session::{self, FrameReader, FrameSender, LinkFault, PING_AFTER, Silence};
+
+/// First wait before a link is dialled again.
+const BACKOFF_MIN: Duration = Duration::from_millis(500);
+/// Longest wait.
+const BACKOFF_MAX: Duration = Duration::from_secs(60);
+/// A link that was up for so long was a good one: the next wait is short again.
+const GOOD_AFTER: Duration = Duration::from_secs(30);
+
+/// What the dispatcher hears of edges.
+#[derive(Debug)]
+pub(crate) enum FromEdge {
+    /// The link is up.
+    Up(String),
+    /// The link is down.
+    Down(String),
+    /// Outcomes of an attempt.
+    Outcomes {
+        /// The edge that made it.
+        edge: String,
+        /// One per recipient.
+        outcomes: Outcomes,
+    },
+    /// The answer to a question about an attempt.
+    Known {
+        /// The edge that was asked.
+        edge: String,
+        /// The attempt.
+        attempt: ItemId,
+        /// What it knows.
+        state: AttemptState,
+    },
+}
+
+/// All edges. Cloning shares them.
+#[derive(Clone)]
+pub(crate) struct Edges(Arc<Inner>);
+
+struct Inner {
+    pins: Vec<EdgePin>,
+    fallback_name: String,
+    key: LinkKey,
+    dialer: Dialer,
+    links: Mutex<HashMap<String, Link>>,
+    /// Home's address as each edge sees it. In memory only.
+    seen_at: Mutex<HashMap<String, IpAddr>>,
+    events: mpsc::UnboundedSender<FromEdge>,
+    arrivals: Arc<Arrivals>,
+    snapshots: SnapshotSource,
+    stop: CancellationToken,
+}
+
+struct Link {
+    live: Arc<Live>,
+    transport: Transport,
+    snapshot_kept: u64,
+    /// What the edge says of our domains; `None` until it does, and from an older one.
+    served: Option<ServedDomains>,
+    /// None with an edge that runs none.
+    errands: Option<Arc<Errands>>,
+}
+
+impl Edges {
+    /// The edges that `pins` name. `events` goes to the dispatcher.
+    pub(crate) fn new(
+        pins: Vec<EdgePin>,
+        fallback_name: String,
+        key: LinkKey,
+        dialer: Dialer,
+        arrivals: Arc<Arrivals>,
+        snapshots: SnapshotSource,
+        stop: CancellationToken,
+    ) -> (Self, mpsc::UnboundedReceiver<FromEdge>) {
+        let (events, receiver) = mpsc::unbounded_channel();
+        let (links, seen_at) = (Mutex::default(), Mutex::default());
+        let inner =
+            Inner { pins, fallback_name, key, dialer, links, seen_at, events, arrivals, snapshots, stop };
+        (Self(Arc::new(inner)), receiver)
+    }
+
+    fn links(&self) -> MutexGuard<'_, HashMap<String, Link>> {
+        self.0.links.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Names of the edges whose link is up, in the order of the configuration.
+    pub(crate) fn up(&self) -> Vec<String> {
+        let links = self.links();
+        self.0.pins.iter().map(|pin| &pin.name).filter(|name| links.contains_key(*name)).cloned().collect()
+    }
+
+    /// The name that trace fields show: the first edge's.
+    pub(crate) fn hostname(&self) -> String {
+        self.0.pins.first().map_or_else(|| self.0.fallback_name.clone(), |pin| pin.name.clone())
+    }
+
+    /// Where the edges see this home, as they last said: with them down as well, for a router keeps its address.
+    pub(crate) fn seen_at(&self) -> Vec<IpAddr> {
+        self.0.seen_at.lock().unwrap_or_else(PoisonError::into_inner).values().copied().collect()
+    }
+
+    /// Where the dispatcher hears of attempts, for whoever else carries them out.
+    pub(crate) fn events(&self) -> mpsc::UnboundedSender<FromEdge> {
+        self.0.events.clone()
+    }
+
+    fn live(&self, edge: &str) -> Option<Arc<Live>> {
+        self.links().get(edge).map(|link| Arc::clone(&link.live))
+    }
+
+    /// Orders an attempt. `false` when the link is down now. The outcome comes as [`FromEdge`].
+    pub(crate) fn start(&self, edge: &str, attempt: Attempt, body: spool::Body) -> bool {
+        let Some(live) = self.live(edge) else { return false };
+        let id = attempt.attempt;
+        let Ok(item) = live.begin(id) else { return false };
+        item.send(Frame::Attempt(Box::new(attempt)));
+        if body.octets() <= WINDOW_OCTETS {
+            return send_small(&live, id, &body);
+        }
+        tokio::spawn(async move {
+            let mut at = 0;
+            while at < body.octets() {
+                let Ok(piece) = body.read(at, BODY_FRAME_MAX) else {
+                    item.send(Frame::Abort(id));
+                    return;
+                };
+                at += piece.len() as u64;
+                // The link is gone, or the attempt has ended without the rest of its body.
+                if item.body(piece, None).await.is_err() {
+                    return;
+                }
+            }
+        });
+        true
+    }
+
+    /// Asks what an edge knows of an attempt. `false` when the link is down now.
+    pub(crate) fn ask(&self, edge: &str, attempt: ItemId) -> bool {
+        self.live(edge).map(|live| live.frames.send(Frame::Ask(attempt))).is_some()
+    }
+
+    /// Tells an edge to forget an attempt's outcomes. `false` when the link is down now.
+    pub(crate) fn settled(&self, edge: &str, attempt: ItemId) -> bool {
+        self.live(edge).map(|live| live.frames.send(Frame::Settled(attempt))).is_some()
+    }
+
+    /// The first edge that is up and runs errands.
+    fn errand_runner(&self) -> Option<(FrameSender, Arc<Errands>)> {
+        let links = self.links();
+        let up = self.0.pins.iter().filter_map(|pin| links.get(&pin.name));
+        up.filter_map(|link| Some((link.live.frames.clone(), Arc::clone(link.errands.as_ref()?)))).next()
+    }
+
+    fn errand_done(&self, edge: &str, id: ItemId, result: ErrandResult) {
+        let errands = self.links().get(edge).and_then(|link| link.errands.clone());
+        if let Some(errands) = errands {
+            errands.done(id, result);
+        }
+    }
+
+    /// For `status`.
+    pub(crate) fn status(&self) -> Value {
+        let links = self.links();
+        let all = self.0.pins.iter().map(|pin| match links.get(&pin.name) {
+            Some(link) => {
+                let mut up = json!({
+                    "name": pin.name, "address": pin.address, "link": "up",
+                    "transport": link.transport.as_str(), "snapshot": link.snapshot_kept,
+                });
+                if let Some(served) = &link.served {
+                    let (here, withheld) = served::for_status(served);
+                    up["serves"] = here;
+                    if !withheld.is_empty() {
+                        up["withheld"] = withheld.into();
+                    }
+                }
+                up
+            }
+            None => json!({ "name": pin.name, "address": pin.address, "link": "down" }),
+        });
+        all.collect()
+    }
+
+    /// Keeps all links up until `stop`.
+    pub(crate) async fn run(self) {
+        let mut tasks = tokio::task::JoinSet::new();
+        for pin in self.0.pins.clone() {
+            tasks.spawn(self.clone().keep_up(pin));
+        }
+        while tasks.join_next().await.is_some() {}
+    }
+
+    async fn keep_up(self, pin: EdgePin) {
+        let mut backoff = BACKOFF_MIN;
+        loop {
+            let begun = Instant::now();
+            let ended = tokio::select! {
+                () = self.0.stop.cancelled() => return,
+                ended = self.connect(&pin) => ended,
+            };
+            if begun.elapsed() > GOOD_AFTER {
+                backoff = BACKOFF_MIN;
+            }
+            let wait = jittered(backoff);
+            tracing::warn!(edge = %pin.name, cause = %ended, again_in_ms = wait.as_millis(), "no link");
+            tokio::select! {
+                () = self.0.stop.cancelled() => return,
+                () = tokio::time::sleep(wait) => {}
+            }
+            backoff = (backoff * 2).min(BACKOFF_MAX);
+        }
+    }
+
+    /// One link from dialling to its end. Gives the reason for the end.
+    async fn connect(&self, pin: &EdgePin) -> String {
+        let Some(pinned) = pin.fingerprint() else { return "its pinned key is malformed".to_owned() };
+        match self.0.dialer.dial(&pin.address, &self.0.key, pinned, link::ALPN).await {
+            Ok(stream) => match self.serve(stream, pin).await {
+                Ok(()) => "closed".to_owned(),
+                Err(fault) => fault.to_string(),
+            },
+            Err(error) => error.to_string(),
+        }
+    }
+
+    async fn serve(&self, stream: LinkStream, pin: &EdgePin) -> Result<(), LinkFault> {
+        let LinkStream { reader, writer, transport, remote, .. } = stream;
+        let (frames, queue) = link_session::frame_queue();
+        let mut writing = tokio::spawn(link_session::write_frames(writer, queue));
+        let mut reader = FrameReader::new(reader);
+        let ours = Hello::ours(None);
+        frames.send(Frame::Hello(ours.clone()));
+        let theirs = reader.expect_hello(&ours).await?;
+        let runs_errands = theirs.capabilities.iter().any(|ability| ability == link::TLS_REPORTS);
+        let mut changes = self.0.snapshots.changes();
+        frames.send(Frame::Snapshot(Box::new(self.0.snapshots.snapshot(&pin.key, system::now()))));
+        let live = Live::new(frames.clone());
+        let errands = runs_errands.then(Arc::default);
+        let link = Link { live: Arc::clone(&live), transport, snapshot_kept: 0, served: None, errands };
+        self.links().insert(pin.name.clone(), link);
+        tracing::info!(edge = %pin.name, %remote, transport = transport.as_str(), "link up");
+        let _ = self.0.events.send(FromEdge::Up(pin.name.clone()));
+        let mut session = Session {
+            edges: self,
+            pin,
+            live: &live,
+            arrivals: LinkArrivals::new(Arc::clone(&self.0.arrivals), frames.clone(), pin.name.clone()),
+        };
+        let ended = tokio::select! {
+            ended = session.run(&mut reader, &mut changes) => ended,
+            written = &mut writing => written.unwrap_or(Ok(())),
+        };
+        self.links().remove(&pin.name);
+        live.close();
+        let _ = self.0.events.send(FromEdge::Down(pin.name.clone()));
+        writing.abort();
+        ended
+    }
+}
+
+fn send_small(live: &Live, id: ItemId, body: &spool::Body) -> bool {
+    let mut at = 0;
+    while at < body.octets() {
+        let Ok(piece) = body.read(at, BODY_FRAME_MAX) else {
+            live.frames.send(Frame::Abort(id));
+            return true;
+        };
+        at += piece.len() as u64;
+        live.frames.send(Frame::Body(id, piece));
+    }
+    true
+}
+
+/// A wait between half and whole, so that many homes do not dial in step.
+fn jittered(wait: Duration) -> Duration {
+    let half = wait / 2;
+    let spread = u64::try_from(half.as_millis()).unwrap_or(u64::MAX).max(1);
+    half + Duration::from_millis(system::random_u64() % spread)
+}
+
+struct Session<'a> {
+    edges: &'a Edges,
+    pin: &'a EdgePin,
+    live: &'a Arc<Live>,
+    arrivals: LinkArrivals,
+}
+
+impl Session<'_> {
+    async fn run(
+        &mut self,
+        reader: &mut FrameReader<Box<dyn AsyncRead + Send + Unpin>>,
+        changes: &mut tokio::sync::watch::Receiver<u64>,
+    ) -> Result<(), LinkFault> {
+        let mut silence = Silence::default();
+        loop {
+            let frame = tokio::select! {
+                frame = reader.next(PING_AFTER) => frame?,
+                Ok(()) = changes.changed() => {
+                    self.push_snapshot();
+                    continue;
+                }
+            };
+            let Some(frame) = frame else {
+                silence.lasts(&self.live.frames)?;
+                continue;
+            };
+            silence.broken();
+            self.take(frame)?;
+        }
+    }
+
+    fn push_snapshot(&self) {
+        let snapshot = self.edges.0.snapshots.snapshot(&self.pin.key, system::now());
+        self.live.frames.send(Frame::Snapshot(Box::new(snapshot)));
+    }
+
+    fn take(&mut self, frame: Frame) -> Result<(), LinkFault> {
+        match frame {
+            Frame::Ping => self.live.frames.send(Frame::Pong),
+            Frame::Pong => {}
+            Frame::Goodbye(reason) => return Err(LinkFault::Goodbye(reason)),
+            Frame::Open(open) => self.arrivals.open(open)?,
+            Frame::OpenSealed(open) => self.arrivals.open_sealed(&open)?,
+            Frame::Body(item, piece) => self.arrivals.body(item, piece)?,
+            Frame::End(item, verdict) => self.arrivals.end(item, &verdict),
+            Frame::Abort(item) => self.arrivals.abort(item),
+            Frame::Unheard(item) => self.arrivals.unheard(item),
+            Frame::Credit(attempt, octets) => self.live.credited(attempt, octets),
+            Frame::SnapshotKept(generation) => self.snapshot_kept(generation),
+            Frame::Served(served) => self.served(served),
+            Frame::SeenAt(ip) => self.seen_at(ip),
+            Frame::Trace(sequence, events) => self.keep_trace(sequence, events),
+            Frame::Outcomes(outcomes) => self.outcomes(outcomes),
+            Frame::OutcomesSealed(attempt, sealed) => self.outcomes_sealed(attempt, &sealed),
+            Frame::ErrandDone(id, result) => self.edges.errand_done(&self.pin.name, id, result),
+            Frame::Known(attempt, state) => {
+                let edge = self.pin.name.clone();
+                let _ = self.edges.0.events.send(FromEdge::Known { edge, attempt, state });
+            }
+            _ => return Err(LinkFault::Protocol("a frame that only Home sends")),
+        }
+        Ok(())
+    }
+
+    fn snapshot_kept(&self, generation: u64) {
+        if let Some(link) = self.edges.links().get_mut(&self.pin.name) {
+            link.snapshot_kept = generation;
+        }
+    }
+
+    fn served(&self, served: ServedDomains) {
+        served::warn(&self.pin.name, &served);
+        if let Some(link) = self.edges.links().get_mut(&self.pin.name) {
+            link.served = Some(served);
+        }
+    }
+
+    /// What an edge says is believed no further than that mail which names the address does not leave.
+    fn seen_at(&self, ip: IpAddr) {
+        let mut all = self.edges.0.seen_at.lock().unwrap_or_else(PoisonError::into_inner);
+        all.insert(self.pin.name.clone(), ip.to_canonical());
+    }
+
+    fn keep_trace(&self, sequence: u64, events: Vec<link::Event>) {
+        for event in events {
+            let edge = Some(self.pin.name.clone());
+            self.edges.0.arrivals.trace.write(link::Event { edge, role: link::Role::Edge, ..event });
+        }
+        self.live.frames.send(Frame::TraceKept(sequence));
+    }
+
+    fn outcomes(&self, outcomes: Outcomes) {
+        self.live.over(outcomes.attempt);
+        let edge = self.pin.name.clone();
+        let _ = self.edges.0.events.send(FromEdge::Outcomes { edge, outcomes });
+    }
+
+    fn outcomes_sealed(&self, attempt: ItemId, sealed: &[u8]) {
+        let opened = self.edges.0.arrivals.unseal.unseal(sealed);
+        let parsed = opened.and_then(|octets| Ok(serde_json::from_slice::<Outcomes>(&octets)?));
+        match parsed {
+            Ok(outcomes) if outcomes.attempt == attempt => self.outcomes(outcomes),
+            Ok(_) => tracing::error!(%attempt, "Edge's journal holds the outcome of another attempt"),
+            Err(error) => tracing::error!(%attempt, %error, "an outcome in Edge's journal can't be opened"),
+        }
+    }
+}

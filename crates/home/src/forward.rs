@@ -1,0 +1,291 @@
+//! Forwarding: mail to an alias that leads to an address elsewhere goes out again, under a reverse-path of ours.
+//!
+//! It is queued while its sender waits, under an id that follows from its own: in the queue, or remembered as gone,
+//! it is not queued twice however often Edge hands it in. What is signed stays as it came, so that the author's DKIM
+//! signature holds; a trace field, `Delivered-To` and an ARC set come above it. Whether it is tried, and when, is the
+//! dispatcher's; what is told when it fails is in `report`.
+
+mod fields;
+mod report;
+mod srs;
+#[cfg(test)]
+pub(super) mod tests;
+
+use std::collections::HashSet;
+use std::fs::File;
+use std::path::Path;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use bytes::Bytes;
+use daemon::problem::Problem;
+use daemon::system;
+use daemon::trace::Trace;
+use mail::require_tls;
+use mail::{Address, Envelope, ItemId, Recipient, Verdict};
+use mailauth::dkim::FinishedHashes;
+use mailauth::dkim::sign;
+use tokio::runtime::Handle;
+
+use super::allowance::{Allowance, Exceeded};
+use super::directory::Directory;
+use super::dkim::DomainKeys;
+use super::filters::Contents;
+use super::notices::Notices;
+use super::outgoing_header;
+use super::queue::{Content, Forwarded, Queue, QueueState, derived_id, readdressed};
+use super::remembered::Remembered;
+use crate::config::Switch;
+
+pub(crate) use fields::loops;
+pub(crate) use srs::Srs;
+
+/// Characters of a `Message-ID` that are traced.
+const TRACED_CHARS_MAX: usize = 256;
+
+/// A message that arrived for an alias.
+pub(crate) struct Forwarding {
+    /// Its id.
+    pub item: ItemId,
+    /// The recipient, with its parameters, that leads elsewhere.
+    pub recipient: Recipient,
+    /// Where to.
+    pub targets: Vec<Address>,
+    /// As it came.
+    pub envelope: Envelope,
+    /// What Edge found out.
+    pub verdict: Verdict,
+    /// The trace field of the hop that brought it, with its line end.
+    pub received: String,
+    /// The message.
+    pub contents: Contents,
+}
+
+/// Forwards.
+pub(crate) struct Forwarder {
+    parts: Parts,
+    remembered: Remembered,
+    allowance: Allowance,
+    under_way: Mutex<HashSet<ItemId>>,
+    runtime: Handle,
+}
+
+/// What it is made of.
+pub(crate) struct Parts {
+    /// The outbound queue.
+    pub queue: Queue,
+    /// Accounts, aliases, policy.
+    pub directory: Directory,
+    /// What seals, and signs reports.
+    pub keys: DomainKeys,
+    /// What rewrites reverse-paths.
+    pub srs: Srs,
+    /// For what the operator should know.
+    pub notices: Notices,
+    /// The trace.
+    pub trace: Trace,
+}
+
+/// What the message is like, and what goes above it.
+struct Composed {
+    head: Vec<u8>,
+    /// Octets of the message that `head` replaces: none, or the header section.
+    replaced: u64,
+    eight_bit: bool,
+    utf8_header: bool,
+    tls_optional: bool,
+    /// For the trace.
+    message_id: String,
+}
+
+impl Forwarder {
+    /// Opens or makes `forwarded.db`. Has to be called on the runtime.
+    pub(crate) fn open(data: &Path, parts: Parts) -> Result<Arc<Self>, Problem> {
+        Ok(Arc::new(Self {
+            parts,
+            remembered: Remembered::open(data, "forwarded.db")?,
+            allowance: Allowance::default(),
+            under_way: Mutex::default(),
+            runtime: Handle::current(),
+        }))
+    }
+
+    /// Whom a rewritten reverse-path stands for; `None` when it is none, or none that is good.
+    pub(crate) fn original_of(&self, address: &Address) -> Option<Address> {
+        self.parts.srs.open_path(address, system::now())?.ok()
+    }
+
+    /// Queues a message for where its alias leads, beside whoever calls, then calls `done`. An error is temporary:
+    /// nothing is queued, and the same message may come again.
+    pub(crate) fn forward(
+        self: &Arc<Self>,
+        forwarding: Forwarding,
+        done: impl FnOnce(Result<(), String>) + Send + 'static,
+    ) {
+        let forwarder = Arc::clone(self);
+        self.runtime.spawn(async move {
+            let id =
+                derived_id(&format!("postern forward {}", forwarding.recipient.address), forwarding.item);
+            let result = match forwarder.enter(id) {
+                Some(_under_way) => forwarder.take(id, forwarding).await,
+                None => Err("the same message is being forwarded just now".to_owned()),
+            };
+            done(result);
+        });
+    }
+
+    fn under_way(&self) -> MutexGuard<'_, HashSet<ItemId>> {
+        self.under_way.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn enter(&self, id: ItemId) -> Option<UnderWay<'_>> {
+        let is_first = self.under_way().insert(id);
+        // Not `then_some`: what is made for a second one would be dropped, and take the first one's name off.
+        is_first.then(|| UnderWay { forwarder: self, id })
+    }
+
+    async fn take(&self, id: ItemId, forwarding: Forwarding) -> Result<(), String> {
+        let (item, alias) = (forwarding.item, forwarding.recipient.address.clone());
+        if self.is_known(id).await? {
+            let detail = format!("{alias}: it is queued, or was sent, as {id}");
+            self.parts.trace.event(Some(item), "already-here", detail);
+            return Ok(());
+        }
+        if self.parts.directory.policy().outbound == Switch::Off {
+            return Err(format!(
+                "{alias} leads elsewhere, and sending is off: set outbound = \"on\" in home.toml"
+            ));
+        }
+        let many = u32::try_from(forwarding.targets.len()).unwrap_or(u32::MAX);
+        let limits = self.parts.directory.policy();
+        if let Err(exceeded) = self.allowance.spend(&limits.sending, &alias.canonical(), many, system::now())
+        {
+            return Err(self.too_much(&alias, &exceeded).await);
+        }
+        let queued = self.queue(id, forwarding).await;
+        match &queued {
+            Ok(detail) => {
+                self.parts.trace.event(Some(item), "forwarded", format!("{alias} as {id} {detail}"));
+            }
+            Err(_) => self.allowance.give_back(&alias.canonical(), many),
+        }
+        queued.map(drop)
+    }
+
+    /// In the queue, or gone from it. In this order: what leaves the queue is remembered before.
+    async fn is_known(&self, id: ItemId) -> Result<bool, String> {
+        if self.parts.queue.has(id) {
+            return Ok(true);
+        }
+        let remembered = self.remembered.clone();
+        let known = tokio::task::spawn_blocking(move || remembered.has(id)).await;
+        known.map_err(|error| error.to_string())?.map_err(|error| error.to_string())
+    }
+
+    /// Tells what was queued.
+    async fn queue(&self, id: ItemId, forwarding: Forwarding) -> Result<String, String> {
+        let alias = forwarding.recipient.address.clone();
+        let sender = forwarding.envelope.reverse_path.clone();
+        let proven = sender.address().is_some_and(|path| fields::is_proven(path, &forwarding.verdict));
+        let reverse_path = self.parts.srs.rewrite(&sender, proven, alias.domain(), system::now());
+        let recipients = forwarding.targets.iter();
+        let envelope = Envelope {
+            recipients: recipients.map(|to| readdressed(&forwarding.recipient, to)).collect(),
+            reverse_path: reverse_path.clone(),
+            client: None,
+            ..forwarding.envelope.clone()
+        };
+        let mut state = QueueState::new(id, String::new(), envelope, system::now());
+        let targets: Vec<String> = forwarding.targets.iter().map(ToString::to_string).collect();
+        let contents = forwarding.contents.clone();
+        let keys = self.parts.keys.clone();
+        let composing = tokio::task::spawn_blocking(move || compose(&keys, &forwarding));
+        let composed =
+            composing.await.map_err(|error| error.to_string())?.map_err(|error| error.to_string())?;
+        let content = content(&contents, composed.replaced).map_err(|error| error.to_string())?;
+        state.eight_bit = composed.eight_bit;
+        state.utf8_header = composed.utf8_header;
+        state.tls_optional = composed.tls_optional && !state.envelope.require_tls;
+        state.forwarded = Some(Forwarded { alias, sender, proven });
+        self.parts.queue.append(state, composed.head, content).await.map_err(|error| error.to_string())?;
+        let message_id = composed.message_id;
+        Ok(format!("to {} under <{reverse_path}>, message-id {message_id}", targets.join(", ")))
+    }
+
+    async fn too_much(&self, alias: &Address, exceeded: &Exceeded) -> String {
+        let Exceeded { limit, hours, until, news } = exceeded;
+        let until = until.rfc5322();
+        let span = if *hours == 1 { "an hour".to_owned() } else { format!("{hours} hours") };
+        let what = format!("mail for {alias} was forwarded to {limit} addresses in {span}");
+        if *news {
+            let text = format!(
+                "{what}, which is the limit.\nWhat comes for it now is put off: its senders keep it and come again. It \
+                 goes on at {until}.\n\nIf so much mail is right: raise [sending] in home.toml and send SIGHUP.\nIf \
+                 not, look with 'postern trace {alias}' at who sends it."
+            );
+            self.parts.notices.tell(&format!("{alias} reached the forwarding limit"), &text).await;
+        }
+        format!("{what}: the next ones from {until} on")
+    }
+}
+
+/// A message whose forwarding has begun.
+struct UnderWay<'a> {
+    forwarder: &'a Forwarder,
+    id: ItemId,
+}
+
+impl Drop for UnderWay<'_> {
+    fn drop(&mut self) {
+        self.forwarder.under_way().remove(&self.id);
+    }
+}
+
+/// The message from this octet on.
+fn content(contents: &Contents, from: u64) -> std::io::Result<Content> {
+    Ok(match contents {
+        Contents::Memory(pieces) => {
+            let mut skip = usize::try_from(from).unwrap_or(usize::MAX);
+            let rest = pieces.iter().map(|piece| {
+                let here = skip.min(piece.len());
+                skip -= here;
+                piece.slice(here..)
+            });
+            Content::Memory(rest.filter(|piece| !piece.is_empty()).collect())
+        }
+        Contents::File(file, _) => Content::File(File::try_clone(file)?, from),
+    })
+}
+
+/// Reads the message once and makes what goes above it. Blocks.
+fn compose(keys: &DomainKeys, forwarding: &Forwarding) -> std::io::Result<Composed> {
+    let header = forwarding.contents.header()?;
+    let (hashes, eight_bit_body) = hash_body(&forwarding.contents, header.len() as u64)?;
+    let utf8_header = !header.is_ascii();
+    let eight_bit = utf8_header || eight_bit_body;
+    let message_id =
+        mail::header::find(&header, "Message-ID").map(|field| field.unfolded()).unwrap_or_default();
+    let message_id = message_id.chars().filter(|c| !c.is_control()).take(TRACED_CHARS_MAX).collect();
+    let tls_optional = outgoing_header::is_tls_optional(&header);
+    let mut head = require_tls::above(&forwarding.envelope).to_vec();
+    head.extend(fields::above(keys, forwarding, &header, &hashes));
+    let mut replaced = 0;
+    if require_tls::is_in(&header) {
+        head.extend_from_slice(&require_tls::without(&header));
+        replaced = header.len() as u64;
+    }
+    Ok(Composed { head, replaced, eight_bit, utf8_header, tls_optional, message_id })
+}
+
+fn hash_body(contents: &Contents, mut at: u64) -> std::io::Result<(FinishedHashes, bool)> {
+    let mut hashes = sign::body_hashes();
+    let mut eight_bit = false;
+    loop {
+        let piece: Bytes = contents.read(at)?;
+        if piece.is_empty() {
+            return Ok((hashes.finish(), eight_bit));
+        }
+        eight_bit |= !piece.is_ascii();
+        hashes.update(&piece);
+        at += piece.len() as u64;
+    }
+}

@@ -1,0 +1,489 @@
+//! Home: the home MTA. What it is made of, and how it starts and stops.
+
+pub mod accounts;
+mod allowance;
+mod arrive;
+mod bounce;
+pub mod config;
+mod databases;
+pub mod directory;
+mod dispatch;
+pub mod dkim;
+mod edges;
+mod filters;
+mod foreign_edge;
+mod forward;
+mod keeper;
+mod listeners;
+mod logins;
+mod mailboxes;
+mod notices;
+mod outgoing_header;
+mod own_host;
+mod passes;
+mod password;
+mod quarantine;
+mod queue;
+mod remembered;
+mod return_path;
+mod reused;
+mod service;
+pub mod setup;
+mod smarthost;
+mod snapshot;
+mod submit;
+mod tls_reports;
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+use std::time::Duration;
+
+use arrive::{Arrivals, Repeats, Unsealers};
+use config::HomeConfig;
+use daemon::control::{self, Handler, Refusal, Request};
+use daemon::descriptors;
+use daemon::files;
+use daemon::problem::Problem;
+use daemon::process::{self, Signals, Wanted};
+use daemon::system;
+use daemon::trace::Trace;
+use directory::Directory;
+use dkim::DomainKeys;
+use edges::{Edges, FromEdge};
+use filters::{Filters, Trainer};
+use foreign_edge::ForeignEdge;
+use forward::{Forwarder, Srs};
+use keeper::{Keeper, Lmtp};
+use listeners::Ports;
+use logins::Logins;
+use mail::ItemId;
+use net::link_transport::Dialer;
+use net::tls::ServerIdentity;
+use notices::Notices;
+use quarantine::Quarantine;
+use queue::{Queue, QueueError};
+use return_path::Signer;
+use serde_json::{Value, json};
+use setup::Secrets;
+use smarthost::{Carriers, Smarthost};
+use snapshot::SnapshotSource;
+use spool::{RealDisk, Spool};
+use store::Mailboxes;
+use submit::Submit;
+use tls_reports::TlsReports;
+use tokio::sync::Semaphore;
+use tokio::sync::mpsc::UnboundedReceiver;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+/// Everything that is shared while Home runs.
+struct Home {
+    config: HomeConfig,
+    config_path: PathBuf,
+    directory: Directory,
+    logins: Logins,
+    ports: Ports,
+    keeper: Keeper,
+    queue: Queue,
+    edges: Edges,
+    signer: Signer,
+    keys: DomainKeys,
+    notices: Notices,
+    forwarder: Arc<Forwarder>,
+    quarantine: Quarantine,
+    filters: Option<Arc<Filters>>,
+    trainer: Option<Trainer>,
+    tls_reports: TlsReports,
+    trace: Trace,
+    identity: ServerIdentity,
+    sessions: TaskTracker,
+    stop: CancellationToken,
+}
+
+/// Runs Home until it is told to stop.
+pub async fn run(config_path: &Path) -> Result<(), Problem> {
+    // First of all: its buffers take no memory as long as they lie where nothing lay before.
+    let dialer = Dialer::new();
+    let config = load(config_path)?;
+    let secrets = Secrets::load(&config.data)?;
+    let mut signals = Signals::new()?;
+    let control::Listening { socket, lock: _lock } = control::listen(&config.data).await?;
+    let trace = Trace::open(&config.data.join("trace"), link::Role::Home)?;
+    let stop = CancellationToken::new();
+    let directory = Directory::open(&config)?;
+    let store = accounts::open_store(&config, &directory)?;
+    let keeper = open_keeper(&config, &directory, &store)?;
+    let quarantine = Quarantine::open(&config.data)?;
+    let filters = Filters::new(&config.filters, &trace);
+    let trainer = Trainer::start(filters::teachable(&config.filters)?, &store, &stop);
+    let signer = Signer::open(&config.data, directory.clone(), system::now())?;
+    let keys = DomainKeys::open(&config.data, &config.domains, system::now())?;
+    let (queue, commands) = Queue::new(open_queue(&config)?);
+    let srs = Srs::open(&config.data)?;
+    let notices = Notices::new(directory.clone(), keeper.clone());
+    let forwarding = forward::Parts {
+        queue: queue.clone(),
+        directory: directory.clone(),
+        keys: keys.clone(),
+        srs: srs.clone(),
+        notices: notices.clone(),
+        trace: trace.clone(),
+    };
+    let forwarder = Forwarder::open(&config.data, forwarding)?;
+    let arrivals = arrivals(ArrivalParts {
+        config: &config,
+        secrets: &secrets,
+        directory: &directory,
+        keeper: &keeper,
+        trace: &trace,
+        filters: filters.clone(),
+        quarantine: &quarantine,
+        forwarder: &forwarder,
+    })?;
+    let snapshots = SnapshotSource {
+        directory: directory.clone(),
+        signer: signer.clone(),
+        srs,
+        hash_secret: secrets.hash_secret,
+        sealing_key: secrets.unseal.public(),
+    };
+    let logins = Logins::new(directory.clone());
+    let foreign_edge = open_foreign_edge(&config, &arrivals, &snapshots, &logins)?;
+    let name = config.hostname();
+    let pins = config.edges.clone();
+    let (edges, from_edges) =
+        Edges::new(pins, name, secrets.link_key, dialer, arrivals, snapshots, stop.clone());
+    let reported_with = tls_reports::Parts {
+        directory: directory.clone(),
+        queue: queue.clone(),
+        run_errand: errand_runner(&edges),
+        keys: keys.clone(),
+        trace: trace.clone(),
+    };
+    let tls_reports = TlsReports::open(&config.data, reported_with)?;
+    let identity = certificate(&config)?;
+    let home = Arc::new(Home {
+        config_path: config_path.to_owned(),
+        sessions: TaskTracker::new(),
+        ports: Ports::new(&config.limits),
+        config,
+        directory,
+        logins,
+        keeper,
+        queue,
+        edges,
+        signer,
+        keys,
+        notices,
+        forwarder,
+        quarantine,
+        filters,
+        trainer,
+        tls_reports,
+        trace: trace.clone(),
+        identity,
+        stop,
+    });
+    home.serve_imap()?;
+    home.serve_foreign_edge(foreign_edge)?;
+    let dispatching = home.start_sending(commands, from_edges, &trace)?;
+    let links = tokio::spawn(home.edges.clone().run());
+    tokio::spawn(home.tls_reports.clone().run(home.stop.clone()));
+    tokio::spawn(control::serve(socket, Arc::clone(&home), home.stop.clone()));
+    trace.event(None, "started", "home");
+    tracing::info!(accounts = home.directory.accounts().len(), edges = home.config.edges.len(), "home runs");
+    process::notify_ready();
+    while signals.next().await == Wanted::Reload {
+        home.reload();
+    }
+    home.end(links, dispatching).await
+}
+
+/// Submission, IMAP, a foreign edge: each has as many sessions as the configuration says.
+const PORTS: u64 = 3;
+
+/// The configuration, with as many sessions as there are descriptors for.
+fn load(path: &Path) -> Result<HomeConfig, Problem> {
+    let mut config: HomeConfig = daemon::config::load(path)?;
+    config.limits.sessions = descriptors::sessions_here(config.limits.sessions, PORTS);
+    Ok(config)
+}
+
+/// Arrivals and submissions share the memory for bodies half and half.
+fn half_in_kib(octets: u64) -> usize {
+    usize::try_from(octets / 2048).unwrap_or(Semaphore::MAX_PERMITS).min(Semaphore::MAX_PERMITS)
+}
+
+/// The edges, as reports need them.
+fn errand_runner(edges: &Edges) -> tls_reports::RunErrand {
+    let edges = edges.clone();
+    Box::new(move |errand| {
+        let edges = edges.clone();
+        Box::pin(async move { edges.run_errand(errand).await })
+    })
+}
+
+fn open_queue(config: &HomeConfig) -> Result<Spool, Problem> {
+    let options = spool::Options { octets_max: config.limits.queue.0, ..spool::Options::default() };
+    let dir = config.data.join("queue");
+    Spool::open(&dir, options, Arc::new(RealDisk)).map_err(|error| {
+        Problem::setup(format!("the queue {}: {error}", dir.display()), "see the line above")
+    })
+}
+
+fn open_keeper(
+    config: &HomeConfig,
+    directory: &Directory,
+    store: &Arc<dyn Mailboxes>,
+) -> Result<Keeper, Problem> {
+    let open = |deliver| Lmtp::open(deliver, config.hostname(), &config.data, directory.clone());
+    Ok(Keeper::new(Arc::clone(store), config.deliver.as_ref().map(open).transpose()?))
+}
+
+fn open_foreign_edge(
+    config: &HomeConfig,
+    arrivals: &Arc<Arrivals>,
+    snapshots: &SnapshotSource,
+    logins: &Logins,
+) -> Result<Option<Arc<ForeignEdge>>, Problem> {
+    let open = |foreign: &config::ForeignEdgeConfig| {
+        let (arrivals, snapshots) = (Arc::clone(arrivals), snapshots.clone());
+        ForeignEdge::open(foreign, config.hostname(), arrivals, snapshots, logins.clone())
+    };
+    config.foreign_edge.as_ref().map(open).transpose()
+}
+
+/// What arrivals are made of.
+struct ArrivalParts<'a> {
+    config: &'a HomeConfig,
+    secrets: &'a Secrets,
+    directory: &'a Directory,
+    keeper: &'a Keeper,
+    trace: &'a Trace,
+    filters: Option<Arc<Filters>>,
+    quarantine: &'a Quarantine,
+    forwarder: &'a Arc<Forwarder>,
+}
+
+fn arrivals(parts: ArrivalParts<'_>) -> Result<Arc<Arrivals>, Problem> {
+    let drafts = parts.config.data.join("drafts");
+    files::make_private_dir(&drafts)?;
+    let unsealers = Unsealers::start().map_err(|error| {
+        Problem::failed(format!("can't start threads: {error}"), "see the system's limits")
+    })?;
+    let limits = &parts.config.limits;
+    Ok(Arc::new(Arrivals {
+        keeper: parts.keeper.clone(),
+        directory: parts.directory.clone(),
+        trace: parts.trace.clone(),
+        filters: parts.filters,
+        quarantine: parts.quarantine.clone(),
+        forwarder: Arc::clone(parts.forwarder),
+        unseal: parts.secrets.unseal.clone(),
+        unsealers,
+        drafts,
+        memory_octets_max: limits.body_memory.0 / 2,
+        memory_octets: AtomicU64::new(0),
+        message_octets_max: limits.message.0,
+        repeats: Repeats::new(system::random()),
+    }))
+}
+
+/// The certificate for mail programs: the configured one, or one made for the first domain.
+fn certificate(config: &HomeConfig) -> Result<ServerIdentity, Problem> {
+    let files = config.tls.files(&config.data);
+    let problem = |error| {
+        Problem::setup(error, "correct [tls] certificate and key, or remove both for a self-made certificate")
+    };
+    if config.tls.is_self_made() {
+        net::tls::ensure_self_signed(&files, &config.hostname()).map_err(problem)?;
+    }
+    ServerIdentity::load(&files).map_err(problem)
+}
+
+impl Home {
+    fn carriers(&self) -> Result<Carriers, Problem> {
+        let open = |config| Smarthost::open(config, self.config.hostname(), self.edges.events());
+        let smarthost = self.config.smarthost.as_ref().map(open).transpose()?;
+        Ok(Carriers { edges: self.edges.clone(), smarthost })
+    }
+
+    /// Opens submission and starts the dispatcher.
+    fn start_sending(
+        self: &Arc<Self>,
+        commands: UnboundedReceiver<queue::Command>,
+        from_edges: UnboundedReceiver<FromEdge>,
+        trace: &Trace,
+    ) -> Result<JoinHandle<Result<(), Problem>>, Problem> {
+        let scratch = self.config.data.join("drafts");
+        self.serve_submission(Submit::new(submit::Parts {
+            directory: self.directory.clone(),
+            logins: self.logins.clone(),
+            queue: self.queue.clone(),
+            edges: self.edges.clone(),
+            keys: self.keys.clone(),
+            trace: trace.clone(),
+            notices: self.notices.clone(),
+            scratch: scratch.clone(),
+            memory: Arc::new(Semaphore::new(half_in_kib(self.config.limits.body_memory.0))),
+        }))?;
+        let (signer, tls_reports) = (self.signer.clone(), self.tls_reports.clone());
+        let outbound = self.carriers()?;
+        let parts = dispatch::Parts {
+            queue: self.queue.clone(),
+            commands,
+            outbound,
+            from_edges,
+            accounts: self.directory.clone(),
+            sign: Box::new(move |path| signer.sign(path, system::now())),
+            forwarder: Arc::clone(&self.forwarder),
+            count_tls: Box::new(move |domain, results| tls_reports.count(domain, results)),
+            keeper: self.keeper.clone(),
+            trace: trace.clone(),
+            settings: dispatch::Settings::new(
+                &self.config.queue,
+                &self.config.sending,
+                &self.config.data,
+                scratch,
+            ),
+        };
+        Ok(tokio::spawn(dispatch::run(parts, self.stop.clone())))
+    }
+
+    /// Reads the configuration and the certificate again. What needs a restart is said.
+    fn reload(&self) {
+        let config = match load(&self.config_path) {
+            Ok(config) => config,
+            Err(problem) => return tracing::error!(%problem, "not reloaded: the old configuration stays"),
+        };
+        if let Err(problem) = self.keys.adopt(&config.domains, system::now()) {
+            return tracing::error!(%problem, "not reloaded: the old configuration stays");
+        }
+        match self.identity.reload(&config.tls.files(&self.config.data)) {
+            Ok(()) => tracing::info!("certificate reloaded"),
+            Err(error) => tracing::error!(%error, "not reloaded: the old certificate stays"),
+        }
+        let fixed = |config: &HomeConfig| {
+            let HomeConfig { data, listen, limits, queue, sending, filters, edges, .. } = config.clone();
+            let others = (config.deliver.clone(), config.foreign_edge.clone(), config.smarthost.clone());
+            let foreign = (config.hostname.clone(), others);
+            let limits = config::Limits { message: self.config.limits.message, ..limits };
+            let warm_up = (sending.warm_up, sending.warm_up_growth);
+            (data, listen, limits, queue, warm_up, filters, edges, foreign)
+        };
+        if fixed(&config) != fixed(&self.config) {
+            tracing::warn!(
+                "changes of hostname, data, listen, limits, queue, warm_up, filters, deliver, foreign_edge, smarthost and edges take effect after a restart"
+            );
+        }
+        self.signer.adopt(&config, system::now());
+        self.directory.adopt(config);
+        tracing::info!("configuration reloaded; Edge is told");
+    }
+
+    /// Lets sessions end, then everything else; tells how the dispatcher ended.
+    async fn end(
+        &self,
+        links: JoinHandle<()>,
+        dispatching: JoinHandle<Result<(), Problem>>,
+    ) -> Result<(), Problem> {
+        tracing::info!("home stops: sessions may end within {} s", process::DRAIN_MAX.as_secs());
+        process::drain(&self.sessions, &self.stop).await;
+        if let Some(filters) = &self.filters {
+            filters.stop().await;
+        }
+        let _ = tokio::time::timeout(Duration::from_secs(2), links).await;
+        let ended = tokio::time::timeout(Duration::from_secs(2), dispatching).await;
+        tokio::task::block_in_place(|| self.tls_reports.save());
+        match ended {
+            Ok(Ok(ended)) => ended,
+            _ => Ok(()),
+        }
+    }
+
+    fn quarantine(&self, command: &str, arguments: &[&str]) -> Result<Value, Refusal> {
+        let drafts = self.config.data.join("drafts");
+        let parts = quarantine::Parts {
+            keeper: &self.keeper,
+            directory: &self.directory,
+            trace: &self.trace,
+            forwarder: &self.forwarder,
+            drafts: &drafts,
+        };
+        tokio::task::block_in_place(|| self.quarantine.command(&parts, command, arguments))
+    }
+
+    fn status(&self) -> Value {
+        json!({
+            "role": "home",
+            "domains": self.config.domains,
+            "accounts": self.directory.accounts().len(),
+            "sessions": self.sessions.len(),
+            "ports": self.ports.as_json(&self.config),
+            "logins": self.logins.as_json(),
+            "queue": self.queue.count(),
+            "filters": self.config.filters.iter().map(config::FilterConfig::name).collect::<Vec<_>>(),
+            "edges": self.edges.status(),
+            "deliver": self.config.deliver.as_ref().map(|deliver| deliver.lmtp.to_string()),
+            "smarthost": self.config.smarthost.as_ref().map(|smarthost| &smarthost.address),
+            "foreign_edge": self.config.foreign_edge.as_ref().map(|edge| &edge.listen),
+        })
+    }
+}
+
+impl Handler for Home {
+    async fn handle(&self, request: Request) -> Result<Value, Refusal> {
+        let arguments: Vec<&str> = request.arguments.iter().map(String::as_str).collect();
+        match (request.command.as_str(), &arguments[..]) {
+            ("status", []) => Ok(self.status()),
+            ("queue list", []) => Ok(json!(self.queue.list().await)),
+            ("queue show", [id]) => {
+                let state = self.queue.show(item(id)?).await.map_err(|error| queue_refusal(&error))?;
+                Ok(json!(state))
+            }
+            ("queue retry", [id]) => {
+                let which = if *id == "all" { None } else { Some(item(id)?) };
+                let tried = self.queue.retry(which).await.map_err(|error| queue_refusal(&error))?;
+                Ok(json!({ "tried": tried }))
+            }
+            ("queue hold", [id]) => {
+                self.queue.hold(item(id)?, true).await.map_err(|error| queue_refusal(&error))?;
+                Ok(json!({ "held": id }))
+            }
+            ("queue release", [id]) => {
+                self.queue.hold(item(id)?, false).await.map_err(|error| queue_refusal(&error))?;
+                Ok(json!({ "released": id }))
+            }
+            ("queue remove", [id]) => {
+                self.queue.remove(item(id)?).await.map_err(|error| queue_refusal(&error))?;
+                Ok(json!({}))
+            }
+            (command, arguments) if command.starts_with("dkim ") => {
+                tokio::task::block_in_place(|| dkim::answer(&self.keys, &self.config, command, arguments))
+            }
+            (command, arguments) if command.starts_with("tls-report ") => {
+                self.tls_reports.command(command, arguments).await
+            }
+            (command, arguments) if command.starts_with("quarantine ") => self.quarantine(command, arguments),
+            (command, arguments) if command.starts_with("user ") || command.starts_with("alias ") => {
+                tokio::task::block_in_place(|| {
+                    accounts::change(&self.directory, &**self.keeper.store(), command, arguments)
+                })
+            }
+            (other, _) => Err((
+                format!("Home knows no command '{other}'"),
+                "update the older one of program and daemon".to_owned(),
+            )),
+        }
+    }
+}
+
+fn item(text: &str) -> Result<ItemId, Refusal> {
+    text.parse().map_err(|error| (format!("{text}: {error}"), "see 'postern queue list'".to_owned()))
+}
+
+fn queue_refusal(error: &QueueError) -> Refusal {
+    (error.to_string(), "see 'postern queue list'".to_owned())
+}

@@ -1,0 +1,231 @@
+//! The quarantine against a real store: released once, deleted, forgotten with its message.
+
+use daemon::system;
+use mail::Address;
+use store::{Body, Delivery, FlagList};
+
+use super::*;
+use crate::config::HomeConfig;
+use crate::forward::tests::forwarder;
+use crate::keeper::Keeper;
+use crate::queue::Queue;
+
+struct Home {
+    dir: tempfile::TempDir,
+    store: Arc<dyn Mailboxes>,
+    directory: Directory,
+    trace: Trace,
+    quarantine: Quarantine,
+    forwarder: Arc<Forwarder>,
+    outbound: Queue,
+}
+
+/// A home with alice, who is postmaster, and bob.
+fn home() -> Home {
+    let dir = tempfile::tempdir().unwrap();
+    let data = dir.path().display().to_string();
+    let config: HomeConfig =
+        toml::from_str(&format!("domains = [\"example.org\"]\ndata = {data:?}\noutbound = \"on\"\n"))
+            .unwrap();
+    let directory = Directory::open(&config).unwrap();
+    for name in ["alice", "bob"] {
+        let address = Address::parse(&format!("{name}@example.org")).unwrap();
+        directory.add_account(&address, "correct horse").unwrap();
+    }
+    let store = crate::accounts::open_store(&config, &directory).unwrap();
+    let (forwarder, outbound) = forwarder(dir.path(), &directory, &store, &[]);
+    Home {
+        store,
+        forwarder,
+        outbound,
+        trace: Trace::open(&dir.path().join("trace"), link::Role::Home).unwrap(),
+        quarantine: Quarantine::open(dir.path()).unwrap(),
+        directory,
+        dir,
+    }
+}
+
+impl Home {
+    fn keep(&self, item: ItemId, recipients: &[&str], body: &[u8]) {
+        let head =
+            b"Return-Path: <a@sender.test>\r\nDelivered-To: x@example.org\r\nReceived: here\r\n".to_vec();
+        let delivery = Delivery {
+            item: Some(item),
+            mailbox: QUARANTINE.to_owned(),
+            head,
+            body: Body::from(body.to_vec()),
+            flags: FlagList::default(),
+            internal_date: system::now(),
+        };
+        let receipt = self.store.deliver_and_wait("alice--example.org", delivery).unwrap();
+        let entry = Entry {
+            item,
+            at: system::now(),
+            account: "alice--example.org".to_owned(),
+            uidvalidity: receipt.uidvalidity,
+            uid: receipt.uid,
+            reverse_path: "a@sender.test".to_owned(),
+            recipients: recipients.iter().map(|to| format!("{to}@example.org")).collect(),
+            reason: "rspamd: reject".to_owned(),
+            score: Some(15.0),
+        };
+        self.quarantine.insert(&entry).unwrap();
+    }
+
+    fn command(&self, command: &str, arguments: &[&str]) -> Result<Value, Refusal> {
+        let parts = Parts {
+            keeper: &Keeper::new(Arc::clone(&self.store), None),
+            directory: &self.directory,
+            trace: &self.trace,
+            forwarder: &self.forwarder,
+            drafts: self.dir.path(),
+        };
+        self.quarantine.command(&parts, &format!("quarantine {command}"), arguments)
+    }
+
+    fn listed(&self) -> usize {
+        self.command("list", &[]).unwrap().as_array().unwrap().len()
+    }
+
+    fn messages(&self, account: &str, mailbox: &str) -> Vec<Vec<u8>> {
+        let reader = self.store.reader(&format!("{account}--example.org")).unwrap();
+        let Some(mailbox) = reader.mailbox(mailbox).unwrap() else { return Vec::new() };
+        let mut uids = Vec::new();
+        reader.each_message(mailbox.id, 1..=u32::MAX, &mut |message| uids.push(message.uid)).unwrap();
+        let read = |uid| {
+            let mut message = Vec::new();
+            assert!(reader.read_body(mailbox.id, uid, 0, usize::MAX, &mut message).unwrap());
+            message
+        };
+        uids.into_iter().map(read).collect()
+    }
+}
+
+const BODY: &[u8] = b"Subject: x\x1b[2J\r\n\r\nbody\r\n";
+
+#[tokio::test]
+async fn a_released_message_is_in_its_recipients_inboxes_once_and_in_quarantine_no_more() {
+    for octets in [0, 300_000] {
+        let (home, item) = (home(), system::new_item_id());
+        let body = [BODY, &vec![b'x'; octets]].concat();
+        home.keep(item, &["alice", "bob", "bob+x", "eve"], &body);
+        let id = item.to_string();
+        let shown = home.command("show", &[&id]).unwrap();
+        assert_eq!(shown["to"][1], "bob@example.org");
+        assert!(shown["header"].as_str().unwrap().contains("Subject: x[2J"), "{shown}");
+        // A release that broke off after the first delivery.
+        let entry = home.quarantine.entry(item).unwrap();
+        let done = home.command("release", &[&id]).unwrap();
+        assert_eq!(done["unknown"][0], "eve@example.org");
+        home.quarantine.insert(&entry).unwrap();
+        assert!(home.command("release", &[&id]).is_err());
+        for account in ["alice", "bob"] {
+            let head = format!(
+                "Return-Path: <a@sender.test>\r\nDelivered-To: {account}@example.org\r\nReceived: here\r\n"
+            );
+            assert!(home.messages(account, "INBOX") == [[head.as_bytes(), &body].concat()], "{account}");
+        }
+        assert_eq!((home.messages("alice", QUARANTINE).len(), home.listed()), (0, 0));
+    }
+}
+
+#[tokio::test]
+async fn a_release_that_is_done_again_after_half_of_it_delivers_nothing_twice() {
+    let (home, item) = (home(), system::new_item_id());
+    home.keep(item, &["bob"], BODY);
+    let id = item.to_string();
+    let entry = home.quarantine.entry(item).unwrap();
+    home.command("release", &[&id]).unwrap();
+    // As if the process had ended before the message left the quarantine.
+    let again = Delivery {
+        item: None,
+        mailbox: QUARANTINE.to_owned(),
+        head: Vec::new(),
+        body: Body::from(BODY.to_vec()),
+        flags: FlagList::default(),
+        internal_date: system::now(),
+    };
+    let receipt = home.store.deliver_and_wait("alice--example.org", again).unwrap();
+    home.quarantine.insert(&Entry { uid: receipt.uid, ..entry }).unwrap();
+    home.command("release", &[&id]).unwrap();
+    assert_eq!((home.messages("bob", "INBOX").len(), home.listed()), (1, 0));
+}
+
+#[tokio::test]
+async fn a_message_for_nobody_is_released_to_somebody_who_is_named() {
+    let (home, item) = (home(), system::new_item_id());
+    home.keep(item, &["eve"], BODY);
+    let id = item.to_string();
+    let (what, advice) = home.command("release", &[&id]).unwrap_err();
+    assert!(what.contains("eve@example.org") && advice.contains("--to"), "{what} {advice}");
+    assert!(home.command("release", &[&id, "mallory@example.org"]).is_err());
+    assert_eq!(home.listed(), 1);
+    home.command("release", &[&id, "bob@example.org"]).unwrap();
+    assert_eq!((home.messages("bob", "INBOX").len(), home.listed()), (1, 0));
+}
+
+#[tokio::test]
+async fn what_the_operator_deletes_here_or_in_the_mailbox_is_gone() {
+    let home = home();
+    let (one, two) = (system::new_item_id(), system::new_item_id());
+    home.keep(one, &["bob"], BODY);
+    home.keep(two, &["bob"], BODY);
+    assert_eq!(home.listed(), 2);
+    home.command("delete", &[&one.to_string()]).unwrap();
+    assert_eq!((home.listed(), home.messages("alice", QUARANTINE).len()), (1, 1));
+    home.store.delete_mailbox("alice--example.org", QUARANTINE).unwrap();
+    assert_eq!(home.listed(), 0);
+    assert!(home.quarantine.entries().unwrap().is_empty(), "it is forgotten");
+    assert!(home.command("show", &[&two.to_string()]).is_err());
+    assert!(home.command("show", &["nonsense"]).is_err());
+    assert!(home.messages("bob", "INBOX").is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_message_for_an_alias_that_leads_elsewhere_is_forwarded_when_it_is_released() {
+    let home = home();
+    let outside = Address::parse("al@elsewhere.example").unwrap();
+    home.directory.add_alias("sales@example.org", &[outside]).unwrap();
+    let item = system::new_item_id();
+    home.keep(item, &["sales"], b"Subject: x\r\n\r\nbody\r\n");
+    let released = home.command("release", &[&item.to_string()]).unwrap();
+    assert_eq!(released["delivered"], serde_json::json!(["sales@example.org"]));
+    assert_eq!(home.listed(), 0);
+    let queued = home.outbound.ids(None, 10);
+    assert_eq!(queued.len(), 1);
+    let body = home.outbound.body(queued[0]).unwrap().read(0, usize::MAX).unwrap();
+    assert_eq!(body, "Delivered-To: sales@example.org\r\nReceived: here\r\nSubject: x\r\n\r\nbody\r\n");
+    let state = home.outbound.read(queued[0]).unwrap();
+    assert!(!state.forwarded.unwrap().proven, "who sent it is not known any more");
+}
+
+/// Symptom: what was kept for an account that was removed was released to the next who got its name.
+#[tokio::test]
+async fn what_was_kept_for_a_removed_account_is_released_to_the_next_of_its_name_only_when_the_operator_says_so()
+ {
+    let (home, item) = (home(), system::new_item_id());
+    home.keep(item, &["bob"], BODY);
+    let bob = Address::parse("bob@example.org").unwrap();
+    home.directory.remove_account(&bob, system::now()).unwrap();
+    home.directory.add_account(&bob, "correct horse").unwrap();
+    let (what, advice) = home.command("release", &[&item.to_string()]).unwrap_err();
+    assert!(what.contains("had it when this came") && advice.contains("--to"), "{what}");
+    assert!(home.messages("bob", "INBOX").is_empty());
+    home.command("release", &[&item.to_string(), "bob@example.org"]).unwrap();
+    assert_eq!(home.messages("bob", "INBOX").len(), 1);
+}
+
+/// The quarantine is a mailbox of the postmaster's account, and goes and comes with it.
+#[tokio::test]
+async fn what_is_in_quarantine_is_there_again_when_the_postmasters_mailbox_is() {
+    let (home, item) = (home(), system::new_item_id());
+    home.keep(item, &["bob"], BODY);
+    let aside = home.store.set_aside("alice--example.org", system::now()).unwrap();
+    assert_eq!(home.listed(), 0);
+    home.store.create_account("alice--example.org", system::now()).unwrap();
+    assert_eq!(home.listed(), 0);
+    home.store.set_aside("alice--example.org", system::now()).unwrap();
+    home.store.bring_back(&aside).unwrap();
+    home.command("release", &[&item.to_string()]).unwrap();
+    assert_eq!(home.messages("bob", "INBOX").len(), 1);
+}

@@ -1,0 +1,179 @@
+//! The smarthost: one MTA that carries out the attempts of the dispatcher, by SMTP within TLS.
+//!
+//! An attempt is carried out once and its outcomes are told at once; nothing is kept here. What was under way when
+//! Home stopped is not known afterwards, and the dispatcher tries it again.
+
+mod connections;
+#[cfg(test)]
+mod tests;
+
+use std::collections::HashSet;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use bytes::Bytes;
+use daemon::problem::Problem;
+use link::{Attempt, AttemptState, BODY_FRAME_MAX, Outcomes};
+use mail::ItemId;
+use net::smtp_client::{BodyLost, BodySource};
+use smtp::client::{Quorum, Transaction};
+use tlspolicy::report::Results;
+use tokio::sync::{Semaphore, mpsc};
+
+use self::connections::Connections;
+use super::dispatch::Outbound;
+use super::edges::{Edges, FromEdge};
+use super::reused::Body;
+use crate::config::SmarthostConfig;
+
+/// Cloning shares it.
+#[derive(Clone)]
+pub(crate) struct Smarthost(Arc<Inner>);
+
+struct Inner {
+    /// Its address, which is its name in queue and trace.
+    name: String,
+    connections: Connections,
+    /// One for each connection.
+    slots: Semaphore,
+    running: Mutex<HashSet<ItemId>>,
+    events: mpsc::UnboundedSender<FromEdge>,
+}
+
+impl Smarthost {
+    /// Reads certificates and passwords. `ehlo_name` is what Home calls itself; outcomes go to `events`.
+    pub(crate) fn open(
+        config: &SmarthostConfig,
+        ehlo_name: String,
+        events: mpsc::UnboundedSender<FromEdge>,
+    ) -> Result<Self, Problem> {
+        Ok(Self(Arc::new(Inner {
+            name: config.address.clone(),
+            connections: Connections::new(config, ehlo_name)?,
+            slots: Semaphore::new(config.connections),
+            running: Mutex::default(),
+            events,
+        })))
+    }
+
+    fn running(&self) -> MutexGuard<'_, HashSet<ItemId>> {
+        self.0.running.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn begin(&self, attempt: Attempt, body: spool::Body) {
+        let (smarthost, id) = (self.clone(), attempt.attempt);
+        self.running().insert(id);
+        tokio::spawn(async move {
+            let outcomes = smarthost.carry_out(attempt, body).await;
+            smarthost.running().remove(&id);
+            let outcomes = Outcomes { attempt: id, outcomes, tls: Results::default() };
+            smarthost.tell(FromEdge::Outcomes { edge: smarthost.0.name.clone(), outcomes });
+        });
+    }
+
+    async fn carry_out(&self, attempt: Attempt, body: spool::Body) -> Vec<mail::Outcome> {
+        // Never closed.
+        let _slot = self.0.slots.acquire().await;
+        let (octets, has_8bit, needs_smtputf8) =
+            (attempt.octets, attempt.eight_bit, attempt.needs_smtputf8());
+        let transaction = Transaction {
+            recipients: attempt.envelope.recipients.clone(),
+            envelope: Arc::new(attempt.envelope),
+            octets,
+            has_8bit,
+            needs_smtputf8,
+            quorum: Quorum::One,
+        };
+        self.0.connections.send(transaction, Queued { body, at: 0 }).await
+    }
+
+    fn tell(&self, event: FromEdge) {
+        // The dispatcher is gone only when Home stops.
+        let _ = self.0.events.send(event);
+    }
+
+    fn ask(&self, attempt: ItemId) {
+        let is_running = self.running().contains(&attempt);
+        let state = if is_running { AttemptState::Running } else { AttemptState::Unknown };
+        self.tell(FromEdge::Known { edge: self.0.name.clone(), attempt, state });
+    }
+}
+
+/// A message, as it is read from the queue.
+struct Queued {
+    body: spool::Body,
+    at: u64,
+}
+
+impl BodySource for Queued {
+    async fn next(&mut self) -> Result<Option<Bytes>, BodyLost> {
+        let piece = self.body.read(self.at, BODY_FRAME_MAX).map_err(|error| {
+            tracing::error!(%error, "a queued message can't be read; it stays and is tried again");
+            BodyLost
+        })?;
+        self.at += piece.len() as u64;
+        Ok(Some(piece).filter(|piece| !piece.is_empty()))
+    }
+}
+
+impl Body for Queued {
+    fn has_begun(&self) -> bool {
+        self.at > 0
+    }
+}
+
+/// Who carries out attempts: the smarthost if there is one, else the edges. Of attempts that were ordered before the
+/// configuration changed, whoever got them is asked.
+pub(crate) struct Carriers {
+    /// Edges of ours.
+    pub edges: Edges,
+    /// The smarthost.
+    pub smarthost: Option<Smarthost>,
+}
+
+impl Carriers {
+    fn smarthost(&self, name: &str) -> Option<&Smarthost> {
+        self.smarthost.as_ref().filter(|smarthost| smarthost.0.name == name)
+    }
+}
+
+impl Outbound for Carriers {
+    fn up(&self) -> Vec<String> {
+        self.smarthost.as_ref().map_or_else(|| self.edges.up(), |smarthost| vec![smarthost.0.name.clone()])
+    }
+
+    fn start(&self, name: &str, attempt: Attempt, body: spool::Body) -> bool {
+        match self.smarthost(name) {
+            Some(smarthost) => {
+                smarthost.begin(attempt, body);
+                true
+            }
+            None => self.edges.start(name, attempt, body),
+        }
+    }
+
+    fn ask(&self, name: &str, attempt: ItemId) -> bool {
+        match self.smarthost(name) {
+            Some(smarthost) => {
+                smarthost.ask(attempt);
+                true
+            }
+            None if is_of_a_smarthost(name) => {
+                // What an earlier one was given ended with the Home that gave it. The dispatcher is gone only when
+                // Home stops.
+                let (edge, state) = (name.to_owned(), AttemptState::Unknown);
+                let _ = self.edges.events().send(FromEdge::Known { edge, attempt, state });
+                true
+            }
+            None => self.edges.ask(name, attempt),
+        }
+    }
+
+    fn settled(&self, name: &str, attempt: ItemId) -> bool {
+        self.smarthost(name).is_some() || self.edges.settled(name, attempt)
+    }
+}
+
+/// A smarthost's name is its address and port; an edge's is a host name.
+fn is_of_a_smarthost(name: &str) -> bool {
+    name.contains(':')
+}
