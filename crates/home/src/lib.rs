@@ -24,6 +24,7 @@ mod passes;
 mod password;
 mod quarantine;
 mod queue;
+mod reaping;
 mod remembered;
 mod return_path;
 mod reused;
@@ -191,6 +192,8 @@ pub async fn run(config_path: &Path) -> Result<(), Problem> {
     let dispatching = home.start_sending(commands, from_edges, &trace)?;
     let links = tokio::spawn(home.edges.clone().run());
     tokio::spawn(home.tls_reports.clone().run(home.stop.clone()));
+    let store = Arc::clone(home.keeper.store());
+    tokio::spawn(reaping::run(store, system::now, home.stop.clone()));
     tokio::spawn(control::serve(socket, Arc::clone(&home), home.stop.clone()));
     trace.event(None, "started", "home");
     tracing::info!(accounts = home.directory.accounts().len(), edges = home.config.edges.len(), "home runs");

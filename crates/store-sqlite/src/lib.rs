@@ -16,6 +16,7 @@ mod reader;
 mod schema;
 mod set_aside;
 mod sqlite_mailboxes;
+mod version;
 mod writer;
 
 pub use options::Options;

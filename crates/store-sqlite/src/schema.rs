@@ -4,9 +4,10 @@ use std::path::Path;
 use std::time::Duration;
 
 use rusqlite::{Connection, OpenFlags};
-use store::{SPECIAL_MAILBOXES, StoreError};
+use store::SPECIAL_MAILBOXES;
 
 use crate::fault::Fault;
+use crate::version;
 
 /// `user_version` of the files this version writes. A later step is another arm in [`migrate`].
 const VERSION: i64 = 2;
@@ -51,10 +52,7 @@ pub(crate) fn open_writer(path: &Path) -> Result<Connection, Fault> {
     connection.pragma_update(None, "foreign_keys", true)?;
     // The writer checkpoints between batches, after all of one are answered; the next one waits for it.
     connection.pragma_update(None, "wal_autocheckpoint", 0)?;
-    let version: i64 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
-    if version > VERSION {
-        return Err(StoreError::Newer(path.display().to_string()).into());
-    }
+    let version = version::of(&connection, path, VERSION)?;
     if version < VERSION {
         let transaction = connection.transaction()?;
         migrate(&transaction, version)?;
@@ -66,8 +64,7 @@ pub(crate) fn open_writer(path: &Path) -> Result<Connection, Fault> {
 /// Opens a connection that only reads.
 pub(crate) fn open_reader(path: &Path) -> Result<Connection, Fault> {
     let connection = open(path, READER_CACHE_KIB)?;
-    let version: i64 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
-    if version < VERSION {
+    if version::of(&connection, path, VERSION)? < VERSION {
         // Nothing was written since the program was replaced by this version.
         drop(open_writer(path)?);
     }
@@ -92,6 +89,5 @@ fn migrate(connection: &Connection, from: i64) -> Result<(), Fault> {
     if from < 2 {
         connection.execute_batch(include_str!("schema_2.sql"))?;
     }
-    connection.pragma_update(None, "user_version", VERSION)?;
-    Ok(())
+    version::set(connection, VERSION)
 }

@@ -302,7 +302,10 @@ fn a_file_of_a_newer_version_or_a_damaged_one_is_left_alone() {
     rusqlite::Connection::open(&file).unwrap().pragma_update(None, "user_version", 99).unwrap();
     let store = SqliteMailboxes::open(home.directory.path(), Options::default()).unwrap();
     let outcome = store.deliver_and_wait("bob", delivery(None, b"x"));
-    assert!(matches!(outcome, Err(StoreError::Newer(_))), "{outcome:?}");
+    let told = outcome.unwrap_err();
+    assert!(matches!(told, StoreError::Newer(_)), "{told:?}");
+    assert!(told.to_string().contains("install that version again, or restore an older backup"), "{told}");
+    assert_eq!(store.reader("bob").err(), Some(told), "who reads it could misread it");
     std::fs::write(home.directory.path().join("bad.db"), [7; 8192]).unwrap();
     let outcome = store.deliver_and_wait("bad", delivery(None, b"x"));
     assert!(matches!(outcome, Err(StoreError::Damaged(_))), "{outcome:?}");
