@@ -1,7 +1,7 @@
 //! What is promised by the traits of `store`, as tests that any backend runs: SQLite's and the one in memory do.
 //!
 //! A test of behaviour belongs here, and grows with each feature of the store. What is about files, crashes, batches or
-//! statements belongs to the backend. `mailboxes!` makes a `#[test]` of each promise.
+//! statements belongs to the backend. `mailboxes!` and `tables!` make a `#[test]` of each promise.
 
 #![allow(
     clippy::unwrap_used,
@@ -11,6 +11,7 @@
 )]
 
 pub mod mailboxes;
+pub mod tables;
 
 use std::any::Any;
 use std::fs::File;

@@ -1,10 +1,11 @@
-//! Mailboxes in memory, for tests of those who need some: what [`store::Mailboxes`] promises, but for being there after
+//! Mailboxes and small tables in memory, for tests of those who need some: what [`store`] promises, but for being there after
 //! the process has ended.
 //!
 //! Bodies are shared by copies. Nothing is bounded but by the limits of the words themselves.
 
 mod account;
 mod contents;
+mod tables;
 
 use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
@@ -21,6 +22,8 @@ use store::{
 };
 
 use crate::account::Account;
+
+pub use tables::{MemoryPeople, MemoryQuarantine, MemoryRemembered, MemoryReports};
 
 /// All accounts, for as long as it lives.
 #[derive(Debug, Default)]
@@ -260,10 +263,24 @@ mod tests {
     use std::sync::Arc;
 
     use store_conformance::Home;
+    use store_conformance::tables::Tables;
+
+    use super::{MemoryPeople, MemoryQuarantine, MemoryRemembered, MemoryReports};
 
     fn home() -> Home {
         Home::new(Arc::new(super::MemoryMailboxes::default()), ())
     }
 
+    fn tables() -> Tables {
+        Tables {
+            people: Arc::new(MemoryPeople::default()),
+            quarantine: Arc::new(MemoryQuarantine::default()),
+            remembered: Arc::new(MemoryRemembered::default()),
+            reports: Arc::new(MemoryReports::default()),
+            kept: Box::new(()),
+        }
+    }
+
     store_conformance::mailboxes!(home);
+    store_conformance::tables!(tables);
 }

@@ -11,6 +11,7 @@ mod error;
 mod mailboxes;
 pub mod name;
 mod set_aside;
+pub mod tables;
 mod watch;
 
 pub use body::Body;
