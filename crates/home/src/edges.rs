@@ -8,12 +8,11 @@ use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use link::{
-    Attempt, AttemptState, BODY_FRAME_MAX, ErrandResult, Frame, Hello, Outcomes, ServedDomains, WINDOW_OCTETS,
-};
+use link::{Attempt, BODY_FRAME_MAX, ErrandResult, Frame, Hello, Outcomes, ServedDomains, WINDOW_OCTETS};
 use mail::ItemId;
 use net::link_key::LinkKey;
 use net::link_transport::{Dialer, LinkStream, Transport};
+use outbound::CarrierEvent;
 use serde_json::{Value, json};
 use tokio::io::AsyncRead;
 use tokio::sync::mpsc;
@@ -36,31 +35,6 @@ const BACKOFF_MAX: Duration = Duration::from_secs(60);
 /// A link that was up for so long was a good one: the next wait is short again.
 const GOOD_AFTER: Duration = Duration::from_secs(30);
 
-/// What the dispatcher hears of edges.
-#[derive(Debug)]
-pub(crate) enum FromEdge {
-    /// The link is up.
-    Up(String),
-    /// The link is down.
-    Down(String),
-    /// Outcomes of an attempt.
-    Outcomes {
-        /// The edge that made it.
-        edge: String,
-        /// One per recipient.
-        outcomes: Outcomes,
-    },
-    /// The answer to a question about an attempt.
-    Known {
-        /// The edge that was asked.
-        edge: String,
-        /// The attempt.
-        attempt: ItemId,
-        /// What it knows.
-        state: AttemptState,
-    },
-}
-
 /// All edges. Cloning shares them.
 #[derive(Clone)]
 pub(crate) struct Edges(Arc<Inner>);
@@ -73,7 +47,7 @@ struct Inner {
     links: Mutex<HashMap<String, Link>>,
     /// Home's address as each edge sees it. In memory only.
     seen_at: Mutex<HashMap<String, IpAddr>>,
-    events: mpsc::UnboundedSender<FromEdge>,
+    events: mpsc::UnboundedSender<CarrierEvent>,
     arrivals: Arc<Arrivals>,
     snapshots: SnapshotSource,
     stop: CancellationToken,
@@ -99,7 +73,7 @@ impl Edges {
         arrivals: Arc<Arrivals>,
         snapshots: SnapshotSource,
         stop: CancellationToken,
-    ) -> (Self, mpsc::UnboundedReceiver<FromEdge>) {
+    ) -> (Self, mpsc::UnboundedReceiver<CarrierEvent>) {
         let (events, receiver) = mpsc::unbounded_channel();
         let (links, seen_at) = (Mutex::default(), Mutex::default());
         let inner =
@@ -128,7 +102,7 @@ impl Edges {
     }
 
     /// Where the dispatcher hears of attempts, for whoever else carries them out.
-    pub(crate) fn events(&self) -> mpsc::UnboundedSender<FromEdge> {
+    pub(crate) fn events(&self) -> mpsc::UnboundedSender<CarrierEvent> {
         self.0.events.clone()
     }
 
@@ -136,7 +110,7 @@ impl Edges {
         self.links().get(edge).map(|link| Arc::clone(&link.live))
     }
 
-    /// Orders an attempt. `false` when the link is down now. The outcome comes as [`FromEdge`].
+    /// Orders an attempt. `false` when the link is down now. The outcome comes as [`CarrierEvent`].
     pub(crate) fn start(&self, edge: &str, attempt: Attempt, body: spool::Body) -> bool {
         let Some(live) = self.live(edge) else { return false };
         let id = attempt.attempt;
@@ -267,7 +241,7 @@ impl Edges {
         let link = Link { live: Arc::clone(&live), transport, snapshot_kept: 0, served: None, errands };
         self.links().insert(pin.name.clone(), link);
         tracing::info!(edge = %pin.name, %remote, transport = transport.as_str(), "link up");
-        let _ = self.0.events.send(FromEdge::Up(pin.name.clone()));
+        let _ = self.0.events.send(CarrierEvent::Up(pin.name.clone()));
         let mut session = Session {
             edges: self,
             pin,
@@ -280,7 +254,7 @@ impl Edges {
         };
         self.links().remove(&pin.name);
         live.close();
-        let _ = self.0.events.send(FromEdge::Down(pin.name.clone()));
+        let _ = self.0.events.send(CarrierEvent::Down(pin.name.clone()));
         writing.abort();
         ended
     }
@@ -362,8 +336,8 @@ impl Session<'_> {
             Frame::OutcomesSealed(attempt, sealed) => self.outcomes_sealed(attempt, &sealed),
             Frame::ErrandDone(id, result) => self.edges.errand_done(&self.pin.name, id, result),
             Frame::Known(attempt, state) => {
-                let edge = self.pin.name.clone();
-                let _ = self.edges.0.events.send(FromEdge::Known { edge, attempt, state });
+                let carrier = self.pin.name.clone();
+                let _ = self.edges.0.events.send(CarrierEvent::Known { carrier, attempt, state });
             }
             _ => return Err(LinkFault::Protocol("a frame that only Home sends")),
         }
@@ -399,8 +373,8 @@ impl Session<'_> {
 
     fn outcomes(&self, outcomes: Outcomes) {
         self.live.over(outcomes.attempt);
-        let edge = self.pin.name.clone();
-        let _ = self.edges.0.events.send(FromEdge::Outcomes { edge, outcomes });
+        let carrier = self.pin.name.clone();
+        let _ = self.edges.0.events.send(CarrierEvent::Outcomes { carrier, outcomes });
     }
 
     fn outcomes_sealed(&self, attempt: ItemId, sealed: &[u8]) {

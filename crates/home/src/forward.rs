@@ -24,17 +24,17 @@ use mail::require_tls;
 use mail::{Address, Envelope, ItemId, Recipient, Verdict};
 use mailauth::dkim::FinishedHashes;
 use mailauth::dkim::sign;
+use outbound::queue::{Content, Forwarded, Queue, QueueState, derived_id, readdressed};
 use tokio::runtime::Handle;
 
 use super::allowance::{Allowance, Exceeded};
 use super::directory::Directory;
 use super::dkim::DomainKeys;
 use super::filters::Contents;
-use super::notices::Notices;
 use super::outgoing_header;
-use super::queue::{Content, Forwarded, Queue, QueueState, derived_id, readdressed};
 use super::remembered::Remembered;
 use crate::config::Switch;
+use crate::reports::Notices;
 
 pub(crate) use fields::loops;
 pub(crate) use srs::Srs;

@@ -5,6 +5,7 @@
 
 mod letter;
 mod lmtp;
+mod local;
 #[cfg(test)]
 mod tests;
 
@@ -14,6 +15,7 @@ use mail::Outcome;
 use store::{Delivery, Mailboxes, Receipt, StoreError};
 
 pub(crate) use self::lmtp::Lmtp;
+pub(crate) use self::local::{LocalMessage, Octets};
 use super::quarantine::QUARANTINE;
 
 /// Cloning shares it.

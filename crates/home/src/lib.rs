@@ -3,31 +3,32 @@
 pub mod accounts;
 mod allowance;
 mod arrive;
-mod bounce;
+mod carriers;
 pub mod config;
 mod databases;
 pub mod directory;
-mod dispatch;
 pub mod dkim;
 mod edges;
 mod filters;
 mod foreign_edge;
 mod forward;
+mod house;
 mod keeper;
 mod listeners;
 mod logins;
 mod mailboxes;
-mod notices;
 mod outgoing_header;
 mod own_host;
 mod passes;
 mod password;
 mod quarantine;
-mod queue;
 mod reaping;
 mod remembered;
+mod reports;
 mod return_path;
 mod reused;
+#[cfg(test)]
+mod sending;
 mod service;
 pub mod setup;
 mod smarthost;
@@ -41,7 +42,10 @@ use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use arrive::{Arrivals, Repeats, Unsealers};
+use carriers::OwnCarriers;
 use config::HomeConfig;
+use daemon::clock::SystemClock;
+use daemon::config::Seconds;
 use daemon::control::{self, Handler, Refusal, Request};
 use daemon::descriptors;
 use daemon::files;
@@ -51,23 +55,25 @@ use daemon::system;
 use daemon::trace::Trace;
 use directory::Directory;
 use dkim::DomainKeys;
-use edges::{Edges, FromEdge};
+use edges::Edges;
 use filters::{Filters, Trainer};
 use foreign_edge::ForeignEdge;
 use forward::{Forwarder, Srs};
+use house::OwnHouse;
 use keeper::{Keeper, Lmtp};
 use listeners::Ports;
 use logins::Logins;
 use mail::ItemId;
 use net::link_transport::Dialer;
 use net::tls::ServerIdentity;
-use notices::Notices;
+use outbound::CarrierEvent;
+use outbound::queue::{self, Queue, QueueError};
 use quarantine::Quarantine;
-use queue::{Queue, QueueError};
+use reports::{Notices, SenderReports};
 use return_path::Signer;
 use serde_json::{Value, json};
 use setup::Secrets;
-use smarthost::{Carriers, Smarthost};
+use smarthost::Smarthost;
 use snapshot::SnapshotSource;
 use spool::{RealDisk, Spool};
 use store::Mailboxes;
@@ -219,6 +225,25 @@ fn half_in_kib(octets: u64) -> usize {
     usize::try_from(octets / 2048).unwrap_or(Semaphore::MAX_PERMITS).min(Semaphore::MAX_PERMITS)
 }
 
+fn sending_settings(config: &HomeConfig) -> outbound::Settings {
+    let (queue, sending) = (&config.queue, &config.sending);
+    let time = |seconds: Seconds| Duration::from_secs(seconds.0);
+    outbound::Settings {
+        retry: queue.retry.iter().copied().map(time).collect(),
+        expire: time(queue.expire),
+        warn_after: time(queue.warn_after),
+        edge_gone: time(queue.edge_gone),
+        attempts: queue.attempts,
+        per_domain: queue.per_domain,
+        warm_up: outbound::WarmUpSettings {
+            first_day: sending.warm_up,
+            growth: sending.warm_up_growth,
+            file: config.data.join("warm_up.json"),
+        },
+        pause: outbound::PAUSE,
+    }
+}
+
 /// The edges, as reports need them.
 fn errand_runner(edges: &Edges) -> tls_reports::RunErrand {
     let edges = edges.clone();
@@ -307,17 +332,17 @@ fn certificate(config: &HomeConfig) -> Result<ServerIdentity, Problem> {
 }
 
 impl Home {
-    fn carriers(&self) -> Result<Carriers, Problem> {
+    fn carriers(&self) -> Result<OwnCarriers, Problem> {
         let open = |config| Smarthost::open(config, self.config.hostname(), self.edges.events());
         let smarthost = self.config.smarthost.as_ref().map(open).transpose()?;
-        Ok(Carriers { edges: self.edges.clone(), smarthost })
+        Ok(OwnCarriers { edges: self.edges.clone(), smarthost })
     }
 
     /// Opens submission and starts the dispatcher.
     fn start_sending(
         self: &Arc<Self>,
         commands: UnboundedReceiver<queue::Command>,
-        from_edges: UnboundedReceiver<FromEdge>,
+        events: UnboundedReceiver<CarrierEvent>,
         trace: &Trace,
     ) -> Result<JoinHandle<Result<(), Problem>>, Problem> {
         let scratch = self.config.data.join("drafts");
@@ -333,26 +358,24 @@ impl Home {
             memory: Arc::new(Semaphore::new(half_in_kib(self.config.limits.body_memory.0))),
         }))?;
         let (signer, tls_reports) = (self.signer.clone(), self.tls_reports.clone());
-        let outbound = self.carriers()?;
-        let parts = dispatch::Parts {
+        let parts = outbound::Parts {
             queue: self.queue.clone(),
             commands,
-            outbound,
-            from_edges,
-            accounts: self.directory.clone(),
+            carriers: self.carriers()?,
+            events,
+            house: OwnHouse { directory: self.directory.clone(), keeper: self.keeper.clone(), scratch },
+            reporter: SenderReports {
+                directory: self.directory.clone(),
+                keeper: self.keeper.clone(),
+                forwarder: Arc::clone(&self.forwarder),
+            },
+            clock: SystemClock::shared(),
             sign: Box::new(move |path| signer.sign(path, system::now())),
-            forwarder: Arc::clone(&self.forwarder),
             count_tls: Box::new(move |domain, results| tls_reports.count(domain, results)),
-            keeper: self.keeper.clone(),
             trace: trace.clone(),
-            settings: dispatch::Settings::new(
-                &self.config.queue,
-                &self.config.sending,
-                &self.config.data,
-                scratch,
-            ),
+            settings: sending_settings(&self.config),
         };
-        Ok(tokio::spawn(dispatch::run(parts, self.stop.clone())))
+        Ok(tokio::spawn(outbound::run(parts, self.stop.clone())))
     }
 
     /// Reads the configuration and the certificate again. What needs a restart is said.

@@ -15,13 +15,12 @@ use daemon::problem::Problem;
 use link::{Attempt, AttemptState, BODY_FRAME_MAX, Outcomes};
 use mail::ItemId;
 use net::smtp_client::{BodyLost, BodySource};
+use outbound::CarrierEvent;
 use smtp::client::{Quorum, Transaction};
 use tlspolicy::report::Results;
 use tokio::sync::{Semaphore, mpsc};
 
 use self::connections::Connections;
-use super::dispatch::Outbound;
-use super::edges::{Edges, FromEdge};
 use super::reused::Body;
 use crate::config::SmarthostConfig;
 
@@ -36,7 +35,7 @@ struct Inner {
     /// One for each connection.
     slots: Semaphore,
     running: Mutex<HashSet<ItemId>>,
-    events: mpsc::UnboundedSender<FromEdge>,
+    events: mpsc::UnboundedSender<CarrierEvent>,
 }
 
 impl Smarthost {
@@ -44,7 +43,7 @@ impl Smarthost {
     pub(crate) fn open(
         config: &SmarthostConfig,
         ehlo_name: String,
-        events: mpsc::UnboundedSender<FromEdge>,
+        events: mpsc::UnboundedSender<CarrierEvent>,
     ) -> Result<Self, Problem> {
         Ok(Self(Arc::new(Inner {
             name: config.address.clone(),
@@ -59,14 +58,20 @@ impl Smarthost {
         self.0.running.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn begin(&self, attempt: Attempt, body: spool::Body) {
+    /// Its address: its name in queue and trace.
+    pub(crate) fn name(&self) -> &str {
+        &self.0.name
+    }
+
+    /// Carries out an attempt, and tells what came of it.
+    pub(crate) fn begin(&self, attempt: Attempt, body: spool::Body) {
         let (smarthost, id) = (self.clone(), attempt.attempt);
         self.running().insert(id);
         tokio::spawn(async move {
             let outcomes = smarthost.carry_out(attempt, body).await;
             smarthost.running().remove(&id);
             let outcomes = Outcomes { attempt: id, outcomes, tls: Results::default() };
-            smarthost.tell(FromEdge::Outcomes { edge: smarthost.0.name.clone(), outcomes });
+            smarthost.tell(CarrierEvent::Outcomes { carrier: smarthost.0.name.clone(), outcomes });
         });
     }
 
@@ -86,15 +91,16 @@ impl Smarthost {
         self.0.connections.send(transaction, Queued { body, at: 0 }).await
     }
 
-    fn tell(&self, event: FromEdge) {
+    fn tell(&self, event: CarrierEvent) {
         // The dispatcher is gone only when Home stops.
         let _ = self.0.events.send(event);
     }
 
-    fn ask(&self, attempt: ItemId) {
+    /// Tells whether an attempt is under way.
+    pub(crate) fn ask(&self, attempt: ItemId) {
         let is_running = self.running().contains(&attempt);
         let state = if is_running { AttemptState::Running } else { AttemptState::Unknown };
-        self.tell(FromEdge::Known { edge: self.0.name.clone(), attempt, state });
+        self.tell(CarrierEvent::Known { carrier: self.0.name.clone(), attempt, state });
     }
 }
 
@@ -119,61 +125,4 @@ impl Body for Queued {
     fn has_begun(&self) -> bool {
         self.at > 0
     }
-}
-
-/// Who carries out attempts: the smarthost if there is one, else the edges. Of attempts that were ordered before the
-/// configuration changed, whoever got them is asked.
-pub(crate) struct Carriers {
-    /// Edges of ours.
-    pub edges: Edges,
-    /// The smarthost.
-    pub smarthost: Option<Smarthost>,
-}
-
-impl Carriers {
-    fn smarthost(&self, name: &str) -> Option<&Smarthost> {
-        self.smarthost.as_ref().filter(|smarthost| smarthost.0.name == name)
-    }
-}
-
-impl Outbound for Carriers {
-    fn up(&self) -> Vec<String> {
-        self.smarthost.as_ref().map_or_else(|| self.edges.up(), |smarthost| vec![smarthost.0.name.clone()])
-    }
-
-    fn start(&self, name: &str, attempt: Attempt, body: spool::Body) -> bool {
-        match self.smarthost(name) {
-            Some(smarthost) => {
-                smarthost.begin(attempt, body);
-                true
-            }
-            None => self.edges.start(name, attempt, body),
-        }
-    }
-
-    fn ask(&self, name: &str, attempt: ItemId) -> bool {
-        match self.smarthost(name) {
-            Some(smarthost) => {
-                smarthost.ask(attempt);
-                true
-            }
-            None if is_of_a_smarthost(name) => {
-                // What an earlier one was given ended with the Home that gave it. The dispatcher is gone only when
-                // Home stops.
-                let (edge, state) = (name.to_owned(), AttemptState::Unknown);
-                let _ = self.edges.events().send(FromEdge::Known { edge, attempt, state });
-                true
-            }
-            None => self.edges.ask(name, attempt),
-        }
-    }
-
-    fn settled(&self, name: &str, attempt: ItemId) -> bool {
-        self.smarthost(name).is_some() || self.edges.settled(name, attempt)
-    }
-}
-
-/// A smarthost's name is its address and port; an edge's is a host name.
-fn is_of_a_smarthost(name: &str) -> bool {
-    name.contains(':')
 }

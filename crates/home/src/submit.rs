@@ -20,6 +20,7 @@ use mail::{Client, Envelope, Recipient, Reply, ReversePath};
 use net::patience::Patience;
 use net::port_places::Place;
 use net::smtp_server::{Answers, Service};
+use outbound::queue::{Queue, QueueError, QueueState};
 use smtp::server::{Cause, MailFrom, Secret};
 use spool::SpoolError;
 use tokio::sync::Semaphore;
@@ -31,12 +32,11 @@ use super::directory::{AccountId, Directory};
 use super::dkim::DomainKeys;
 use super::edges::Edges;
 use super::logins::{Client as Caller, Logins, Refused};
-use super::notices::Notices;
 use super::outgoing_header::{self, Facts, Rewritten};
 use super::own_host;
 use super::passes::Pass;
-use super::queue::{Queue, QueueError, QueueState};
 use crate::config::{OnLeak, Switch};
+use crate::reports::Notices;
 
 /// The port's name in the log; fail2ban reads it.
 pub(crate) const SERVICE: &str = "submission";

@@ -22,6 +22,7 @@ use daemon::system;
 use daemon::trace::Trace;
 use link::{Errand, ErrandResult};
 use mail::{Domain, UnixTime};
+use outbound::queue::Queue;
 use serde_json::{Value, json};
 use tlspolicy::report::Results;
 use tokio_util::sync::CancellationToken;
@@ -31,7 +32,6 @@ use self::letter::Submitter;
 use super::directory::Directory;
 use super::dkim::DomainKeys;
 use super::edges::NoEdge;
-use super::queue::Queue;
 use crate::config::{HomeConfig, Switch};
 
 /// How long counts may be in memory only. A crash loses them; at midnight so much may count for the next day.

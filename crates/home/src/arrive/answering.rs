@@ -4,6 +4,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use daemon::system;
 use mail::{EnhancedCode, ItemId, Reply, Why};
+use outbound::queue::derived_id;
 use store::{Receipt, StoreError};
 
 use super::buffer::Buffer;
@@ -16,7 +17,6 @@ use super::{Arrivals, not_now};
 use crate::filters::{Contents, Judgement};
 use crate::keeper::{Failure, Kept};
 use crate::quarantine::{Entry, QUARANTINE};
-use crate::queue::derived_id;
 
 pub(super) struct Answering {
     shared: Arc<Arrivals>,

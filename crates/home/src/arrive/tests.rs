@@ -19,7 +19,7 @@ struct Fixture {
     _dir: tempfile::TempDir,
     shared: Arc<Arrivals>,
     arrivals: LinkArrivals,
-    outbound: crate::queue::Queue,
+    outbound: outbound::queue::Queue,
     queue: Option<UnboundedReceiver<Outgoing>>,
 }
 

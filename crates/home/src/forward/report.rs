@@ -3,10 +3,10 @@
 use daemon::system;
 use mail::dsn::{Action, ReportedRecipient};
 use mail::{Address, BodyType, Envelope, ReversePath, header};
+use outbound::queue::{Content, Forwarded, QueueState};
 
 use super::Forwarder;
-use crate::bounce::{self, Mailboxes, Reported};
-use crate::queue::{Content, Forwarded, QueueState};
+use crate::reports::bounce::{self, Mailboxes, Reported};
 
 impl Forwarder {
     /// A forwarded message is settled: whoever is to know of a failure is told, durably, then the message is

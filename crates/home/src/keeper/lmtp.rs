@@ -13,6 +13,7 @@ use daemon::system;
 use mail::{EnhancedCode, ItemId, Outcome, Why};
 use net::endpoint::Endpoint;
 use net::smtp_client::{Connection, OpenError};
+use outbound::queue::derived_id;
 use smtp::client::{Chunking, Closed, Protocol, Settings};
 use store::{Delivery, StoreError};
 use tokio::runtime::Handle;
@@ -22,7 +23,6 @@ use super::letter::Letter;
 use super::{Failure, Kept};
 use crate::config::DeliverConfig;
 use crate::directory::Directory;
-use crate::queue::derived_id;
 use crate::remembered::Remembered;
 use crate::reused::Reused;
 

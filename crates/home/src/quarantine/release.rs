@@ -12,6 +12,7 @@ use std::sync::Arc;
 use daemon::control::Refusal;
 use daemon::system;
 use mail::{Address, BodyType, Envelope, ItemId, Recipient, ReversePath, Verdict};
+use outbound::queue::derived_id;
 use serde_json::{Value, json};
 use store::{Body, Delivery, FlagList, StoreError};
 
@@ -20,7 +21,6 @@ use crate::directory::AccountId;
 use crate::filters::Contents;
 use crate::forward::Forwarding;
 use crate::keeper::{Failure, Keeper, Kept};
-use crate::queue::derived_id;
 
 /// Octets of a message up to which it is kept in memory.
 const MEMORY_OCTETS_MAX: u64 = 256 * 1024;

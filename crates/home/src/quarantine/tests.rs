@@ -2,13 +2,13 @@
 
 use daemon::system;
 use mail::Address;
+use outbound::queue::Queue;
 use store::{Body, Delivery, FlagList};
 
 use super::*;
 use crate::config::HomeConfig;
 use crate::forward::tests::forwarder;
 use crate::keeper::Keeper;
-use crate::queue::Queue;
 
 struct Home {
     dir: tempfile::TempDir,

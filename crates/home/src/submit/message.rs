@@ -10,11 +10,10 @@ use bytes::Bytes;
 use mail::Reply;
 use mailauth::dkim::sign;
 use mailauth::dkim::{BodyHashes, FinishedHashes};
+use outbound::queue::Content;
 use tokio::fs::File;
 use tokio::io::AsyncWriteExt as _;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-
-use crate::queue::Content;
 
 /// Longest header section in octets.
 pub(super) const HEADER_OCTETS_MAX: usize = 1024 * 1024;

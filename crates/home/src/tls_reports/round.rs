@@ -6,6 +6,7 @@
 use daemon::system;
 use link::{Errand, ErrandResult};
 use mail::{Address, BodyType, Envelope, ItemId, Recipient, ReversePath, UnixTime};
+use outbound::queue::{Content, QueueState};
 use sha2::{Digest as _, Sha256};
 use tlspolicy::reporting::{ReportUri, report_uris};
 use tokio::task::JoinSet;
@@ -14,7 +15,6 @@ use super::ledger::{Entry, State};
 use super::letter::{self, Letter, Submitter};
 use super::{Names, TlsReports};
 use crate::edges::NoEdge;
-use crate::queue::{Content, QueueState};
 
 /// Waits before what failed is tried again, in seconds; after the last one the report is dropped.
 const RETRY_SECS: [u64; 4] = [600, 3600, 3 * 3600, 8 * 3600];

@@ -1,7 +1,8 @@
 //! Mail for aliases that lead elsewhere.
 
+use outbound::queue::QueueState;
+
 use super::*;
-use crate::queue::QueueState;
 
 const LOOPING: &[u8] = b"Delivered-To: sales@example.org\r\nSubject: x\r\n\r\nbody\r\n";
 const BOB: &str = "bob--example.org";

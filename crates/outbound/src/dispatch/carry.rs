@@ -11,19 +11,22 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use daemon::system;
 use link::{AttemptState, Outcomes};
 use mail::{Domain, EnhancedCode, ItemId, Outcome, UnixTime, Why};
+use tlspolicy::report::Results;
 use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
 use tokio::time::Instant;
 
 use self::left_over::LeftOver;
+use super::Shared;
 use super::destinations::Sign;
-use super::local::{LocalMessage, Octets};
 use super::room::Room;
 use super::schedule::Rest;
-use super::{Accounts, Outbound, Shared};
+use crate::carriers::Carriers;
+use crate::house::{House, Leaving};
 use crate::queue::{QueueError, QueueState, RunningAttempt, Turn, readdressed};
+use crate::reporter::Reporter;
+use crate::settings::micros;
 
 /// How long a round that goes on leaves a domain without room alone.
 const FULL_PAUSE: Duration = Duration::from_secs(2);
@@ -36,9 +39,9 @@ pub(super) enum Note {
     /// A link went down.
     Down(String),
     /// An edge tells what came of an attempt.
-    Outcomes { edge: String, outcomes: Outcomes },
+    Outcomes { carrier: String, outcomes: Outcomes },
     /// An edge answers a question.
-    Known { edge: String, attempt: ItemId, state: AttemptState },
+    Known { carrier: String, attempt: ItemId, state: AttemptState },
     /// There is room for what had no attempt yet; the rest is not due.
     Room,
     /// The operator keeps the item back, or lets it go.
@@ -62,8 +65,8 @@ enum Abroad {
     NoEdge,
 }
 
-pub(super) struct Round<O, A> {
-    shared: Arc<Shared<O, A>>,
+pub(super) struct Round<C, H, R> {
+    shared: Arc<Shared<C, H, R>>,
     state: QueueState,
     notes: mpsc::UnboundedReceiver<Note>,
     /// The slot that the round began with, until an attempt takes it.
@@ -86,12 +89,22 @@ pub(super) struct Round<O, A> {
     deaf: HashSet<String>,
     /// Whether the state says more than its record.
     unsaved: bool,
+    /// Attempts whose outcomes are not in the record yet.
+    unrecorded: Vec<Unrecorded>,
+}
+
+/// An attempt that is over, of which the record does not say so yet: its carrier has to keep the outcomes.
+struct Unrecorded {
+    carrier: String,
+    attempt: ItemId,
+    domain: Option<Domain>,
+    tls: Results,
 }
 
 /// Carries an item through one round, which reads its record unless that is `fresh`. `slot` is missing for an item
 /// that is in doubt at start.
-pub(super) async fn carry<O: Outbound, A: Accounts>(
-    shared: Arc<Shared<O, A>>,
+pub(super) async fn carry<C: Carriers, H: House, R: Reporter>(
+    shared: Arc<Shared<C, H, R>>,
     item: ItemId,
     fresh: Option<Box<QueueState>>,
     slot: Option<OwnedSemaphorePermit>,
@@ -111,9 +124,9 @@ pub(super) async fn carry<O: Outbound, A: Accounts>(
     }
 }
 
-impl<O: Outbound, A: Accounts> Round<O, A> {
+impl<C: Carriers, H: House, R: Reporter> Round<C, H, R> {
     fn new(
-        shared: Arc<Shared<O, A>>,
+        shared: Arc<Shared<C, H, R>>,
         state: QueueState,
         slot: Option<OwnedSemaphorePermit>,
         notes: mpsc::UnboundedReceiver<Note>,
@@ -133,6 +146,7 @@ impl<O: Outbound, A: Accounts> Round<O, A> {
             cold: None,
             deaf: HashSet::new(),
             unsaved: false,
+            unrecorded: Vec::new(),
         }
     }
 
@@ -140,7 +154,7 @@ impl<O: Outbound, A: Accounts> Round<O, A> {
         for running in &self.state.running {
             self.shared.owners().insert(running.attempt, self.state.item);
             self.tried.extend(self.domain_of(running));
-            self.shared.outbound.ask(&running.edge, running.attempt);
+            self.shared.carriers.ask(&running.edge, running.attempt);
         }
         // What the operator wants comes before anything is tried.
         while let Ok(note) = self.notes.try_recv() {
@@ -166,43 +180,49 @@ impl<O: Outbound, A: Accounts> Round<O, A> {
         let waiting = self.state.waiting_by_domain();
         let here: Vec<usize> = waiting
             .into_iter()
-            .filter(|(domain, _)| self.shared.accounts.is_local(domain))
+            .filter(|(domain, _)| self.shared.house.is_local(domain))
             .flat_map(|(_, places)| places)
             .collect();
         if here.is_empty() {
             return;
         }
-        let message = self.read_message().await;
+        let (mut places, mut recipients) = (Vec::new(), Vec::new());
         for place in here {
             let Some(queued) = self.state.recipients.get(place) else { continue };
-            let address = queued.recipient.address.clone();
             let recipient = queued.recipient.clone();
-            let reached = self.shared.accounts.resolve(&address, self.state.submitted);
-            let outcome = match (&message, reached) {
-                (Ok(message), Some(reached)) => {
+            match self.shared.house.resolve(&recipient.address, self.state.submitted) {
+                None => {
+                    let none = Outcome::failed(EnhancedCode(5, 1, 1), "there is no such address here");
+                    self.settle(place, none, "here");
+                }
+                Some(reached) => {
                     // The message is its sender's own: it goes on under his reverse-path, with nothing changed.
                     let outside = reached.outside.iter().map(|to| readdressed(&recipient, to));
                     self.state.add_recipients(outside);
                     if reached.accounts.is_empty() {
-                        handed_on()
+                        self.settle(place, handed_on(), "here");
                     } else {
-                        message.deliver(&self.shared.keeper, &address, &reached.accounts).await
+                        places.push(place);
+                        recipients.push((recipient.address, reached.accounts));
                     }
                 }
-                (Ok(_), None) => Outcome::failed(EnhancedCode(5, 1, 1), "there is no such address here"),
-                (Err(cause), _) => Outcome::deferred(EnhancedCode(4, 3, 0), cause.clone()),
-            };
+            }
+        }
+        if places.is_empty() {
+            return;
+        }
+        let outcomes = match self.leaving() {
+            Ok(message) => self.shared.house.deliver(message, recipients).await,
+            Err(error) => vec![Outcome::deferred(EnhancedCode(4, 3, 0), error.to_string()); places.len()],
+        };
+        for (place, outcome) in places.into_iter().zip(outcomes) {
             self.settle(place, outcome, "here");
         }
     }
 
-    async fn read_message(&self) -> Result<LocalMessage, String> {
-        let body = self.shared.queue.body(self.state.item).map_err(|error| error.to_string())?;
-        let scratch = self.shared.settings.scratch.clone();
-        let octets = tokio::task::spawn_blocking(move || Octets::read(&body, &scratch));
-        let octets = octets.await.map_err(|error| error.to_string())??;
-        let reverse_path = self.state.envelope.reverse_path.clone();
-        Ok(LocalMessage { item: self.state.item, reverse_path, octets })
+    fn leaving(&self) -> Result<Leaving, QueueError> {
+        let (item, reverse_path) = (self.state.item, self.state.envelope.reverse_path.clone());
+        Ok(Leaving { item, reverse_path, body: self.shared.queue.body(item)? })
     }
 
     /// Orders an attempt per domain, as slots and edges allow, and waits until none is running.
@@ -255,19 +275,19 @@ impl<O: Outbound, A: Accounts> Round<O, A> {
         if self.in_doubt.is_empty() {
             return None;
         }
-        let up = self.shared.outbound.up();
+        let up = self.shared.carriers.up();
         let gone = self.state.running.iter().filter(|running| self.in_doubt.contains(&running.attempt));
         let first =
             gone.filter(|running| !up.contains(&running.edge)).map(|running| running.started).min()?;
-        let at = first.0.saturating_add(super::micros(self.shared.settings.edge_gone));
-        Some(Duration::from_micros(at.saturating_sub(system::now().0)))
+        let at = first.0.saturating_add(micros(self.shared.settings.edge_gone));
+        Some(Duration::from_micros(at.saturating_sub(self.shared.clock.now().0)))
     }
 
     /// Gives up the attempts in doubt whose edge is away and that are at least this old: their recipients are
     /// tried again, and may get the message twice.
     fn give_up_on_gone_edges(&mut self, age: Duration) {
-        let (up, now) = (self.shared.outbound.up(), system::now());
-        let old = |started: UnixTime| now.0.saturating_sub(started.0) >= super::micros(age);
+        let (up, now) = (self.shared.carriers.up(), self.shared.clock.now());
+        let old = |started: UnixTime| now.0.saturating_sub(started.0) >= micros(age);
         let running = self.state.running.iter().filter(|running| self.in_doubt.contains(&running.attempt));
         let gone = running.filter(|running| !up.contains(&running.edge) && old(running.started));
         let gone: Vec<(ItemId, String)> =
@@ -292,7 +312,7 @@ impl<O: Outbound, A: Accounts> Round<O, A> {
             .state
             .waiting_by_domain()
             .into_keys()
-            .any(|domain| self.tried.contains(&domain) || self.shared.accounts.is_local(&domain));
+            .any(|domain| self.tried.contains(&domain) || self.shared.house.is_local(&domain));
         (all_in_doubt && tried).then(|| Instant::now() + Duration::from_micros(self.backoff()))
     }
 
@@ -302,11 +322,11 @@ impl<O: Outbound, A: Accounts> Round<O, A> {
     }
 
     fn backoff(&self) -> u64 {
-        self.shared.settings.backoff(self.state.attempts_max(), system::random_u64())
+        self.shared.settings.backoff(self.state.attempts_max(), self.shared.clock.random_u64())
     }
 
     fn edge(&self) -> Option<String> {
-        let up = self.shared.health().order(self.shared.outbound.up(), system::now());
+        let up = self.shared.health().order(self.shared.carriers.up(), self.shared.clock.now());
         up.into_iter().find(|edge| !self.deaf.contains(edge))
     }
 
@@ -322,15 +342,25 @@ impl<O: Outbound, A: Accounts> Round<O, A> {
                 continue;
             };
             // Last, for it counts what is sent.
-            if let Err(until) = self.shared.warm_up.take(edge, recipients.len(), system::now()) {
+            if let Err(until) = self.shared.warm_up.take(
+                edge,
+                recipients.len(),
+                self.shared.clock.now(),
+                self.shared.clock.random_u64(),
+            ) {
                 self.cold = Some(until);
                 self.full.insert(domain);
                 self.slot = Some(slot);
                 continue;
             }
-            let attempt = system::new_item_id();
+            let attempt = self.shared.clock.new_item_id();
             let edge = edge.to_owned();
-            self.state.running.push(RunningAttempt { attempt, edge, recipients, started: system::now() });
+            self.state.running.push(RunningAttempt {
+                attempt,
+                edge,
+                recipients,
+                started: self.shared.clock.now(),
+            });
             self.slots.insert(attempt, (slot, room));
             begun.push((attempt, domain));
         }
@@ -373,7 +403,7 @@ impl<O: Outbound, A: Accounts> Round<O, A> {
             tls_optional: self.state.tls_optional,
         };
         self.shared.owners().insert(attempt, item);
-        let started = self.shared.outbound.start(edge, order, body);
+        let started = self.shared.carriers.start(edge, order, body);
         if started {
             self.trace("attempted", format!("{domain} by {edge}, attempt {attempt}"));
         }
@@ -396,7 +426,7 @@ impl<O: Outbound, A: Accounts> Round<O, A> {
                 let in_doubt = self.running_on(&edge).filter(|attempt| self.in_doubt.contains(attempt));
                 in_doubt.for_each(|attempt| {
                     // A link that is down again comes up once more.
-                    self.shared.outbound.ask(&edge, attempt);
+                    self.shared.carriers.ask(&edge, attempt);
                 });
             }
             Note::Down(edge) => {
@@ -406,10 +436,10 @@ impl<O: Outbound, A: Accounts> Round<O, A> {
                     self.in_doubt.insert(attempt);
                 }
             }
-            Note::Outcomes { edge, outcomes } => self.handle_outcomes(&edge, outcomes).await,
-            Note::Known { edge, attempt, state } => self.handle_known(&edge, attempt, state),
+            Note::Outcomes { carrier, outcomes } => self.handle_outcomes(&carrier, outcomes).await,
+            Note::Known { carrier, attempt, state } => self.handle_known(&carrier, attempt, state),
             Note::Room => {
-                self.early = system::now() < self.state.next_due;
+                self.early = self.shared.clock.now() < self.state.next_due;
                 if self.early {
                     self.tried.extend(self.state.tried_domains());
                 }
@@ -441,7 +471,7 @@ impl<O: Outbound, A: Accounts> Round<O, A> {
         }
         if let Some(running) = self.state.take_running(attempt) {
             if let Some(sign) = Sign::of(&outcomes.outcomes) {
-                self.shared.health().learn(edge, sign, system::now());
+                self.shared.health().learn(edge, sign, self.shared.clock.now());
             }
             if let Some((_slot, room)) = &mut self.slots.remove(&attempt) {
                 room.learn(&outcomes.outcomes);
@@ -449,13 +479,32 @@ impl<O: Outbound, A: Accounts> Round<O, A> {
             self.in_doubt.remove(&attempt);
             let domain = self.domain_of(&running);
             self.settle_all(edge, &running, &outcomes);
-            self.save_in_the_end().await;
+            let (carrier, tls) = (edge.to_owned(), outcomes.tls);
+            self.unrecorded.push(Unrecorded { carrier, attempt, domain, tls });
+            // What ends the message, and owes nobody a word, is recorded by its removal.
+            if !self.is_over() {
+                self.save_in_the_end().await;
+            }
+            return;
+        }
+        self.shared.carriers.settled(edge, attempt);
+    }
+
+    /// Whether all that is left is to remove the message.
+    fn is_over(&self) -> bool {
+        self.state.is_settled() && self.state.running.is_empty() && !self.shared.reporter.owes(&self.state)
+    }
+
+    /// The outcomes are on the disk, or the message is gone from it: carriers may forget them.
+    fn recorded(&mut self) {
+        self.unsaved = false;
+        for Unrecorded { carrier, attempt, domain, tls } in self.unrecorded.drain(..) {
             if let Some(domain) = domain {
-                (self.shared.count_tls)(&domain, outcomes.tls);
+                (self.shared.count_tls)(&domain, tls);
             }
             self.shared.owners().remove(&attempt);
+            self.shared.carriers.settled(&carrier, attempt);
         }
-        self.shared.outbound.settled(edge, attempt);
     }
 
     fn handle_known(&mut self, edge: &str, attempt: ItemId, known: AttemptState) {
@@ -504,7 +553,7 @@ impl<O: Outbound, A: Accounts> Round<O, A> {
             tracing::error!(item = %self.state.item, %error, "an outcome could not be recorded; trying again");
             tokio::time::sleep(self.shared.settings.pause).await;
         }
-        self.unsaved = false;
+        self.recorded();
     }
 }
 

@@ -3,9 +3,8 @@
 use daemon::system;
 use mail::{Domain, ReversePath, UnixTime};
 
-use super::directory::Directory;
-use super::dispatch::{LocalMessage, Octets};
-use super::keeper::Keeper;
+use crate::directory::Directory;
+use crate::keeper::{Keeper, LocalMessage, Octets};
 
 /// Writes notices.
 #[derive(Clone)]

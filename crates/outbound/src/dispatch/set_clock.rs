@@ -1,9 +1,10 @@
 //! Whether somebody has set the clock. Times of the schedule are times of day: they outlive the program. When the clock
 //! jumps, they say nothing any more, and what waits for one that is far away now would wait for ever.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use mail::UnixTime;
+use tokio::time::Instant;
 
 /// How often the clock is looked at.
 pub(super) const LOOKED_AT_EVERY: Duration = Duration::from_secs(15);
@@ -12,12 +13,12 @@ const STEP_MIN_SECS: u64 = 30;
 
 /// The time of day beside a clock that nobody can set.
 #[derive(Debug)]
-pub(super) struct Clock {
+pub(super) struct SetClock {
     day: UnixTime,
     steady: Instant,
 }
 
-impl Clock {
+impl SetClock {
     /// As the two are now.
     pub(super) const fn new(day: UnixTime, steady: Instant) -> Self {
         Self { day, steady }
@@ -42,7 +43,7 @@ mod tests {
     #[test]
     fn a_clock_that_was_set_is_noticed_once_and_one_that_drifts_is_not() {
         let (day, steady) = (UnixTime::from_secs(1_000_000), Instant::now());
-        let mut clock = Clock::new(day, steady);
+        let mut clock = SetClock::new(day, steady);
         let at = |secs| steady + Duration::from_secs(secs);
         assert_eq!(clock.look(day.plus_secs(10), at(10)), None);
         assert_eq!(clock.look(day.plus_secs(40), at(20)), None, "20 seconds are a drift");

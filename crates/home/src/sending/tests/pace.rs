@@ -11,7 +11,7 @@ fn with(settings: impl FnOnce(&mut Settings)) -> Bench {
     let dir = tempfile::tempdir().unwrap();
     let store = Arc::new(MemoryMailboxes::default());
     store.create_account(ALICE, system::now()).unwrap();
-    let mut chosen = Settings::expiring(Duration::from_secs(1000));
+    let mut chosen = expiring(Duration::from_secs(1000));
     chosen.retry = vec![Duration::from_secs(500)];
     settings(&mut chosen);
     Bench::start(dir, store, chosen, &["one", "two"])
@@ -32,7 +32,7 @@ async fn what_is_held_is_not_tried_until_it_is_released() {
     bench.quiet().await;
     assert_eq!(bench.queue.retry(Some(item)).await.unwrap(), 0);
     bench.quiet().await;
-    let mut bench = bench.restart(Settings::expiring(Duration::ZERO), &["one"]).await;
+    let mut bench = bench.restart(expiring(Duration::ZERO), &["one"]).await;
     bench.quiet().await;
     assert!(bench.queue.list().await[0].held, "it does not expire either");
     bench.queue.hold(item, false).await.unwrap();
@@ -76,7 +76,7 @@ async fn the_sender_is_told_although_no_edge_ever_came() {
     let dir = tempfile::tempdir().unwrap();
     let store = Arc::new(MemoryMailboxes::default());
     store.create_account(ALICE, system::now()).unwrap();
-    let mut settings = Settings::expiring(Duration::from_secs(1000));
+    let mut settings = expiring(Duration::from_secs(1000));
     settings.warn_after = Duration::from_millis(100);
     let bench = Bench::start(dir, store, settings, &[]);
     let item = bench.send(&["bob@example.net"]).await;
@@ -186,8 +186,8 @@ async fn a_new_edge_sends_no_more_than_its_share_of_the_day() {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("warm_up.json");
     let mut bench = with(|settings| {
-        settings.sending.warm_up = 3;
-        settings.warm_up_file = file.clone();
+        settings.warm_up.first_day = 3;
+        settings.warm_up.file = file.clone();
     });
     for number in 0..5 {
         bench.send(&[&format!("bob@d{number}.test")]).await;

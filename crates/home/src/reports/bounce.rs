@@ -1,17 +1,16 @@
 //! Reports to senders: from what the queue remembers to a message in the sender's own INBOX.
 //!
 //! What was handed in with a login is reported on here, and never leaves this Home; what becomes of forwarded mail is
-//! told by [`super::forward`]. Its id is derived from the
+//! told by [`super::forwarded`]. Its id is derived from the
 //! original's: the same report written again after a crash is dropped by the store.
 
 use daemon::system;
 use mail::dsn::{Action, Original, Report, ReportedRecipient};
 use mail::{Address, Domain, EnhancedCode, ItemId, Notify, Outcome, Ret, UnixTime};
+use outbound::queue::{QueueState, QueuedRecipient, RecipientState, Submitted, derived_id};
 use store::StoreError;
 
-use super::dispatch::{LocalMessage, Octets};
-use super::keeper::{Failure, Keeper};
-use super::queue::{QueueState, QueuedRecipient, RecipientState, Submitted, derived_id};
+use crate::keeper::{Failure, Keeper, LocalMessage, Octets};
 
 /// Longest message that a report carries whole when the sender asked for that (`RET=FULL`).
 const FULL_OCTETS_MAX: u64 = 256 * 1024;
@@ -30,6 +29,13 @@ pub(crate) struct Mailboxes<'a> {
     pub is_anothers: bool,
     /// Whether a domain's recipients are here.
     pub is_local: Box<dyn Fn(&Address) -> bool + Send + Sync + 'a>,
+}
+
+/// Whether a report is owed on a message whose recipients are all settled.
+pub(crate) fn is_owed(submitted: Submitted<'_>, is_local: &dyn Fn(&Address) -> bool) -> bool {
+    let state = submitted.state();
+    let is_told = |queued| reported(queued, is_local).is_some();
+    state.envelope.reverse_path.address().is_some() && state.recipients.iter().any(is_told)
 }
 
 /// Commits the report on a message whose recipients are all settled, if one is owed. Only after this may

@@ -1,14 +1,28 @@
 //! The dispatcher between a real spool and store on one side and pretended edges on the other.
 
-use mail::{EnhancedCode, Envelope, Notify, Outcome, Recipient, Reply, ReversePath};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use daemon::clock::SystemClock;
+use daemon::problem::Problem;
+use daemon::system;
+use daemon::trace::Trace;
+use mail::{Address, EnhancedCode, Envelope, ItemId, Notify, Outcome, Recipient, Reply, ReversePath};
+use outbound::queue::{Content, Queue, QueueError, QueueState, RecipientState};
+use outbound::{CarrierEvent, Carriers, Parts, Settings, WarmUpSettings, run};
 use spool::{RealDisk, Spool};
 use store::Mailboxes;
 use store_memory::MemoryMailboxes;
 use tempfile::TempDir;
+use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
 
-use super::*;
-use crate::queue::{Content, QueueState, RecipientState};
+use crate::directory::Directory;
+use crate::forward::Forwarder;
+use crate::house::OwnHouse;
+use crate::keeper::Keeper;
+use crate::reports::SenderReports;
 
 const ALICE: &str = "alice--example.org";
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -41,7 +55,7 @@ impl FakeEdges {
     }
 }
 
-impl Outbound for FakeEdges {
+impl Carriers for FakeEdges {
     fn up(&self) -> Vec<String> {
         self.up.lock().unwrap().clone()
     }
@@ -62,29 +76,18 @@ impl Outbound for FakeEdges {
     }
 }
 
-struct FakeAccounts;
-
-impl Accounts for FakeAccounts {
-    fn is_local(&self, domain: &Domain) -> bool {
-        domain.as_str() == "example.org"
+/// Alice, and an alias that leads to her and abroad.
+fn directory(dir: &TempDir) -> Directory {
+    let data = dir.path().display().to_string();
+    let config = format!("domains = [\"example.org\"]\noutbound = \"on\"\ndata = {data:?}\n");
+    let directory = Directory::open(&toml::from_str(&config).unwrap()).unwrap();
+    if directory.accounts().is_empty() {
+        let address = |text: &str| Address::parse(text).unwrap();
+        directory.add_account(&address("alice@example.org"), "correct horse").unwrap();
+        let targets = ["alice@example.org", "al@elsewhere.example"].map(address);
+        directory.add_alias("sales@example.org", &targets).unwrap();
     }
-
-    fn was_anothers(&self, _: &str, _: UnixTime) -> bool {
-        false
-    }
-
-    fn resolve(&self, address: &Address, _: UnixTime) -> Option<Reached> {
-        let outside = vec![Address::parse("al@elsewhere.example").unwrap()];
-        match address.local() {
-            "alice" => Some(Reached { accounts: vec![ALICE.to_owned()], outside: Vec::new() }),
-            "sales" => Some(Reached { accounts: vec![ALICE.to_owned()], outside }),
-            _ => None,
-        }
-    }
-
-    fn postmaster(&self) -> Option<String> {
-        Some(ALICE.to_owned())
-    }
+    directory
 }
 
 fn signed(path: ReversePath) -> ReversePath {
@@ -93,17 +96,14 @@ fn signed(path: ReversePath) -> ReversePath {
     signed.map_or(path, |signed| ReversePath::Address(signed.unwrap()))
 }
 
-fn forwarder(dir: &TempDir, queue: &Queue, store: &Arc<dyn Mailboxes>) -> Arc<Forwarder> {
-    use crate::{dkim::DomainKeys, forward, notices::Notices};
-    let data = dir.path().display().to_string();
-    let config = format!("domains = [\"example.org\"]\noutbound = \"on\"\ndata = {data:?}\n");
-    let directory = Directory::open(&toml::from_str(&config).unwrap()).unwrap();
+fn forwarder(dir: &TempDir, queue: &Queue, keeper: &Keeper, directory: &Directory) -> Arc<Forwarder> {
+    use crate::{dkim::DomainKeys, forward, reports::Notices};
     let parts = forward::Parts {
         queue: queue.clone(),
         directory: directory.clone(),
         keys: DomainKeys::open(dir.path(), &[], system::now()).unwrap(),
         srs: forward::Srs::open(dir.path()).unwrap(),
-        notices: Notices::new(directory, Keeper::new(Arc::clone(store), None)),
+        notices: Notices::new(directory.clone(), keeper.clone()),
         trace: Trace::open(&dir.path().join("forward-trace"), link::Role::Home).unwrap(),
     };
     Forwarder::open(dir.path(), parts).unwrap()
@@ -114,7 +114,7 @@ struct Bench {
     queue: Queue,
     store: Arc<dyn Mailboxes>,
     up: Arc<Mutex<Vec<String>>>,
-    edges: mpsc::UnboundedSender<FromEdge>,
+    edges: mpsc::UnboundedSender<CarrierEvent>,
     told: mpsc::UnboundedReceiver<Told>,
     stop: CancellationToken,
     task: JoinHandle<Result<(), Problem>>,
@@ -125,7 +125,7 @@ impl Bench {
         let dir = tempfile::tempdir().unwrap();
         let store = Arc::new(MemoryMailboxes::default());
         store.create_account(ALICE, system::now()).unwrap();
-        Self::start(dir, store, Settings::expiring(Duration::from_secs(100)), &["one", "two"])
+        Self::start(dir, store, expiring(Duration::from_secs(100)), &["one", "two"])
     }
 
     fn start(dir: TempDir, store: Arc<dyn Mailboxes>, settings: Settings, up: &[&str]) -> Self {
@@ -134,19 +134,23 @@ impl Bench {
         let (queue, commands) = Queue::new(spool);
         let up = Arc::new(Mutex::new(up.iter().map(|edge| (*edge).to_owned()).collect()));
         let (tell, told) = mpsc::unbounded_channel();
-        let (edges, from_edges) = mpsc::unbounded_channel();
+        let (edges, events) = mpsc::unbounded_channel();
+        let directory = directory(&dir);
+        let keeper = Keeper::new(Arc::clone(&store), None);
+        let forwarder = forwarder(&dir, &queue, &keeper, &directory);
+        let scratch = dir.path().to_owned();
         let parts = Parts {
             queue: queue.clone(),
             commands,
-            outbound: FakeEdges { up: Arc::clone(&up), told: tell, queue: queue.clone() },
-            from_edges,
-            accounts: FakeAccounts,
+            carriers: FakeEdges { up: Arc::clone(&up), told: tell, queue: queue.clone() },
+            events,
+            house: OwnHouse { directory: directory.clone(), keeper: keeper.clone(), scratch },
+            reporter: SenderReports { directory, keeper, forwarder },
+            clock: SystemClock::shared(),
             sign: Box::new(signed),
-            forwarder: forwarder(&dir, &queue, &store),
             count_tls: Box::new(|_, _| {}),
-            keeper: Keeper::new(Arc::clone(&store), None),
             trace: Trace::open(&dir.path().join("trace"), link::Role::Home).unwrap(),
-            settings: Settings { scratch: dir.path().to_owned(), ..settings },
+            settings,
         };
         let stop = CancellationToken::new();
         let task = tokio::spawn(run(parts, stop.clone()));
@@ -231,21 +235,21 @@ impl Bench {
 
     fn outcomes(&self, edge: &str, attempt: ItemId, outcomes: Vec<Outcome>) {
         let outcomes = link::Outcomes { attempt, outcomes, tls: Default::default() };
-        self.edges.send(FromEdge::Outcomes { edge: edge.to_owned(), outcomes }).unwrap();
+        self.edges.send(CarrierEvent::Outcomes { carrier: edge.to_owned(), outcomes }).unwrap();
     }
 
     fn known(&self, edge: &str, attempt: ItemId, state: link::AttemptState) {
-        self.edges.send(FromEdge::Known { edge: edge.to_owned(), attempt, state }).unwrap();
+        self.edges.send(CarrierEvent::Known { carrier: edge.to_owned(), attempt, state }).unwrap();
     }
 
     fn link_down(&self, edge: &str) {
         self.up.lock().unwrap().retain(|name| name != edge);
-        self.edges.send(FromEdge::Down(edge.to_owned())).unwrap();
+        self.edges.send(CarrierEvent::Down(edge.to_owned())).unwrap();
     }
 
     fn link_up(&self, edge: &str) {
         self.up.lock().unwrap().push(edge.to_owned());
-        self.edges.send(FromEdge::Up(edge.to_owned())).unwrap();
+        self.edges.send(CarrierEvent::Up(edge.to_owned())).unwrap();
     }
 
     async fn gone(&self, item: ItemId) {
@@ -277,20 +281,16 @@ impl Bench {
     }
 }
 
-impl Settings {
-    fn expiring(expire: Duration) -> Self {
-        Self {
-            retry: vec![Duration::from_millis(30)],
-            expire,
-            warn_after: expire,
-            edge_gone: expire,
-            attempts: 3,
-            per_domain: 3,
-            sending: SendingConfig::default(),
-            warm_up_file: PathBuf::new(),
-            pause: Duration::from_millis(50),
-            scratch: PathBuf::new(),
-        }
+fn expiring(expire: Duration) -> Settings {
+    Settings {
+        retry: vec![Duration::from_millis(30)],
+        expire,
+        warn_after: expire,
+        edge_gone: expire,
+        attempts: 3,
+        per_domain: 3,
+        warm_up: WarmUpSettings { first_day: 0, growth: 1.5, file: "/dev/null".into() },
+        pause: Duration::from_millis(50),
     }
 }
 
@@ -520,7 +520,7 @@ async fn after_a_restart_a_recorded_attempt_is_asked_about_before_anything_is_tr
     let mut bench = Bench::new();
     let item = bench.send(&["bob@example.net"]).await;
     let (_, attempt) = bench.started().await;
-    let mut bench = bench.restart(Settings::expiring(Duration::from_secs(100)), &["two"]).await;
+    let mut bench = bench.restart(expiring(Duration::from_secs(100)), &["two"]).await;
     bench.quiet().await;
     bench.link_up("one");
     assert_eq!(bench.asked().await, ("one".to_owned(), attempt.attempt));
@@ -534,7 +534,7 @@ async fn outcomes_that_are_there_before_the_answer_of_a_restart_are_recorded() {
     let mut bench = Bench::new();
     let item = bench.send(&["bob@example.net"]).await;
     let (_, attempt) = bench.started().await;
-    let mut bench = bench.restart(Settings::expiring(Duration::from_secs(100)), &["one"]).await;
+    let mut bench = bench.restart(expiring(Duration::from_secs(100)), &["one"]).await;
     bench.outcomes("one", attempt.attempt, vec![delivered()]);
     loop {
         match bench.next().await {
@@ -562,7 +562,7 @@ async fn without_an_edge_a_message_waits_and_no_attempt_counts() {
 #[tokio::test]
 async fn what_takes_too_long_goes_back_to_its_sender() {
     let bench = Bench::new();
-    let mut bench = bench.restart(Settings::expiring(Duration::from_millis(10)), &["one"]).await;
+    let mut bench = bench.restart(expiring(Duration::from_millis(10)), &["one"]).await;
     let item = bench.send(&["bob@example.net"]).await;
     let (_, attempt) = bench.started().await;
     tokio::time::sleep(Duration::from_millis(20)).await;
@@ -608,14 +608,14 @@ async fn a_report_that_a_crash_repeats_is_in_the_mailbox_once() {
     let mut state = bench.queue.read(item).unwrap();
     state.apply(0, failed());
     for _ in 0..2 {
-        let mailboxes = crate::bounce::Mailboxes {
+        let mailboxes = crate::reports::bounce::Mailboxes {
             keeper: &Keeper::new(Arc::clone(&bench.store), None),
             postmaster: None,
             is_anothers: false,
             is_local: Box::new(|_| false),
         };
         let body = bench.queue.body(item).unwrap();
-        crate::bounce::report(state.submitted().unwrap(), body, &mailboxes).await.unwrap();
+        crate::reports::bounce::report(state.submitted().unwrap(), body, &mailboxes).await.unwrap();
     }
     assert_eq!(bench.inbox().len(), 1);
 }
@@ -655,8 +655,7 @@ async fn one_message_to_more_domains_than_slots_reaches_them_all() {
 #[tokio::test]
 async fn the_operator_can_try_now_and_can_remove() {
     let bench = Bench::new();
-    let patient =
-        Settings { retry: vec![Duration::from_secs(1000)], ..Settings::expiring(Duration::from_secs(9999)) };
+    let patient = Settings { retry: vec![Duration::from_secs(1000)], ..expiring(Duration::from_secs(9999)) };
     let mut bench = bench.restart(patient, &["one"]).await;
     let item = bench.send(&["bob@example.net"]).await;
     let (_, attempt) = bench.started().await;
@@ -687,17 +686,6 @@ async fn a_message_in_doubt_does_not_hold_up_its_other_domains() {
     let (edge, again) = bench.started().await;
     assert_eq!((edge.as_str(), &again.domain), ("two", &com.domain));
     assert_ne!(again.attempt, net.attempt);
-}
-
-#[test]
-fn waits_grow_as_configured_and_vary_by_a_fifth() {
-    let retry = [1, 2, 5].map(Duration::from_secs).to_vec();
-    let settings = Settings { retry, ..Settings::expiring(Duration::from_secs(1)) };
-    for (attempts, secs) in [(0, 1), (1, 1), (2, 2), (3, 5), (99, 5)] {
-        assert_eq!(settings.backoff(attempts, 0), secs * 800_000);
-        assert_eq!(settings.backoff(attempts, 400), secs * 1_200_000);
-        assert_eq!(settings.backoff(attempts, 401), secs * 800_000);
-    }
 }
 
 #[tokio::test]
@@ -739,7 +727,7 @@ async fn forward(bench: &Bench, proven: bool) -> ItemId {
         new_state(item, vec![Address::parse("al@elsewhere.example").unwrap().into()], "x@example.org");
     state.account = String::new();
     let address = |text: &str| Address::parse(text).unwrap();
-    state.forwarded = Some(crate::queue::Forwarded {
+    state.forwarded = Some(outbound::queue::Forwarded {
         alias: address("sales@example.org"),
         sender: ReversePath::Address(address("a@example.net")),
         proven,
@@ -787,14 +775,4 @@ async fn a_forwarded_message_of_nobody_known_is_reported_to_the_operator() {
     let inbox = bench.inbox();
     assert_eq!(inbox.len(), 1);
     assert!(inbox[0].contains("al@elsewhere.example"), "{}", inbox[0]);
-}
-
-#[test]
-fn what_was_recorded_while_the_clock_was_ahead_is_due_at_once() {
-    let retry = vec![Duration::from_secs(60), Duration::from_secs(3600)];
-    let settings = Settings { retry, ..Settings::expiring(Duration::from_secs(1)) };
-    let now = UnixTime::from_secs(1_000_000);
-    for (recorded, due) in [(0, 0), (999_999, 999_999), (1_004_320, 1_004_320), (1_004_321, 1_000_000)] {
-        assert_eq!(settings.due(UnixTime::from_secs(recorded), now), UnixTime::from_secs(due), "{recorded}");
-    }
 }

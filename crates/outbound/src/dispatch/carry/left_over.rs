@@ -6,9 +6,11 @@ use std::collections::HashMap;
 use link::Outcomes;
 use mail::{Domain, EnhancedCode, Outcome};
 
-use super::super::{Accounts, Outbound};
 use super::Round;
+use crate::carriers::Carriers;
+use crate::house::House;
 use crate::queue::RunningAttempt;
+use crate::reporter::Reporter;
 
 /// Places of such recipients, by domain, until an attempt has them.
 #[derive(Debug, Default)]
@@ -27,7 +29,7 @@ impl LeftOver {
     }
 }
 
-impl<O: Outbound, A: Accounts> Round<O, A> {
+impl<C: Carriers, H: House, R: Reporter> Round<C, H, R> {
     /// Domains with recipients for an attempt of this round.
     pub(super) fn domains_to_try(&self) -> Vec<(Domain, Vec<usize>)> {
         let waiting = self.state.waiting_by_domain().into_iter();
@@ -38,7 +40,7 @@ impl<O: Outbound, A: Accounts> Round<O, A> {
         });
         wanted
             .filter(|(_, places)| !self.state.held && !places.is_empty())
-            .filter(|(domain, _)| !self.full.contains(domain) && !self.shared.accounts.is_local(domain))
+            .filter(|(domain, _)| !self.full.contains(domain) && !self.shared.house.is_local(domain))
             .collect()
     }
 

@@ -12,14 +12,14 @@ async fn a_report_on_what_a_removed_account_sent_is_the_operators_and_not_the_ne
     let mut state = bench.queue.read(item).unwrap();
     state.apply(0, failed());
     bench.store.create_account("post--example.org", system::now()).unwrap();
-    let mailboxes = crate::bounce::Mailboxes {
+    let mailboxes = crate::reports::bounce::Mailboxes {
         keeper: &Keeper::new(Arc::clone(&bench.store), None),
         postmaster: Some("post--example.org".to_owned()),
         is_anothers: true,
         is_local: Box::new(|_| false),
     };
     let body = bench.queue.body(item).unwrap();
-    crate::bounce::report(state.submitted().unwrap(), body, &mailboxes).await.unwrap();
+    crate::reports::bounce::report(state.submitted().unwrap(), body, &mailboxes).await.unwrap();
     assert!(bench.inbox().is_empty());
     let reader = bench.store.reader("post--example.org").unwrap();
     let inbox = reader.mailbox("INBOX").unwrap().unwrap().id;

@@ -9,11 +9,10 @@ use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};
 
 use daemon::files;
-use daemon::system;
 use mail::UnixTime;
 use serde::{Deserialize, Serialize};
 
-use crate::config::SendingConfig;
+use crate::settings::WarmUpSettings;
 
 const DAY: u64 = 86_400;
 /// A day's limit from which on there is none.
@@ -47,7 +46,8 @@ struct Edge {
 
 impl WarmUp {
     /// As configured; `file` says how far the edges are. A file that can't be read counts as none.
-    pub(super) fn new(config: &SendingConfig, file: PathBuf) -> Self {
+    pub(super) fn new(settings: &WarmUpSettings) -> Self {
+        let file = settings.file.clone();
         let by_name = match std::fs::read(&file) {
             Ok(octets) => serde_json::from_slice(&octets).unwrap_or_else(|error| {
                 tracing::warn!(file = %file.display(), %error, "can't be read: the warm-up begins again");
@@ -56,14 +56,20 @@ impl WarmUp {
             Err(_) => HashMap::new(),
         };
         let edges = Mutex::new(Edges { by_name, written: 0 });
-        Self { first_day: config.warm_up, growth: config.warm_up_growth, file, edges }
+        Self { first_day: settings.first_day, growth: settings.growth, file, edges }
     }
 
-    /// Counts an attempt for so many recipients.
+    /// Counts an attempt for so many recipients. `random` spreads those that wait.
     ///
     /// # Errors
     /// When it may be made: today's share of the edge is used up. A day's first attempt is always made.
-    pub(super) fn take(&self, edge: &str, recipients: usize, now: UnixTime) -> Result<(), UnixTime> {
+    pub(super) fn take(
+        &self,
+        edge: &str,
+        recipients: usize,
+        now: UnixTime,
+        random: u64,
+    ) -> Result<(), UnixTime> {
         if self.first_day == 0 {
             return Ok(());
         }
@@ -77,7 +83,7 @@ impl WarmUp {
         let after = known.sent.saturating_add(u32::try_from(recipients).unwrap_or(u32::MAX));
         if known.sent > 0 && self.limit(today.saturating_sub(known.first)).is_some_and(|limit| after > limit)
         {
-            return Err(UnixTime::from_secs((today + 1) * DAY + system::random_u64() % SPREAD));
+            return Err(UnixTime::from_secs((today + 1) * DAY + random % SPREAD));
         }
         known.sent = after;
         if edges.written != now.as_secs() {
@@ -117,22 +123,26 @@ mod tests {
     #[test]
     fn a_new_edge_sends_more_every_day_and_a_restart_changes_nothing() {
         let dir = tempfile::tempdir().unwrap();
-        let config = SendingConfig { warm_up: 10, warm_up_growth: 2.0, ..SendingConfig::default() };
-        let open = || WarmUp::new(&config, dir.path().join("warm_up.json"));
+        let settings = WarmUpSettings { first_day: 10, growth: 2.0, file: dir.path().join("warm_up.json") };
+        let open = || WarmUp::new(&settings);
         let warm_up = open();
-        assert_eq!(next(warm_up.take("one", 8, at(0, 0))), None);
-        assert_eq!(next(warm_up.take("one", 3, at(0, 1))), Some(1));
-        assert_eq!(next(warm_up.take("one", 2, at(0, 2))), None);
-        assert_eq!(next(warm_up.take("two", 10, at(0, 3))), None, "each edge has its own");
+        assert_eq!(next(warm_up.take("one", 8, at(0, 0), 7)), None);
+        assert_eq!(next(warm_up.take("one", 3, at(0, 1), 7)), Some(1));
+        assert_eq!(next(warm_up.take("one", 2, at(0, 2), 7)), None);
+        assert_eq!(next(warm_up.take("two", 10, at(0, 3), 7)), None, "each edge has its own");
         let warm_up = open();
-        assert_eq!(next(warm_up.take("one", 1, at(0, 4))), Some(1));
-        assert_eq!(next(warm_up.take("one", 500, at(1, 0))), None, "one message is never too large for ever");
-        assert_eq!(next(warm_up.take("one", 1, at(1, 1))), Some(2));
-        assert_eq!(next(warm_up.take("one", 79, at(3, 0))), None);
-        assert_eq!(next(warm_up.take("one", 1, at(3, 1))), None);
-        assert_eq!(next(warm_up.take("one", 1, at(3, 2))), Some(4));
+        assert_eq!(next(warm_up.take("one", 1, at(0, 4), 7)), Some(1));
+        assert_eq!(
+            next(warm_up.take("one", 500, at(1, 0), 7)),
+            None,
+            "one message is never too large for ever"
+        );
+        assert_eq!(next(warm_up.take("one", 1, at(1, 1), 7)), Some(2));
+        assert_eq!(next(warm_up.take("one", 79, at(3, 0), 7)), None);
+        assert_eq!(next(warm_up.take("one", 1, at(3, 1), 7)), None);
+        assert_eq!(next(warm_up.take("one", 1, at(3, 2), 7)), Some(4));
         for _ in 0..10 {
-            assert_eq!(next(warm_up.take("one", 100_000, at(13, 0))), None, "warm");
+            assert_eq!(next(warm_up.take("one", 100_000, at(13, 0), 7)), None, "warm");
         }
     }
 
@@ -140,8 +150,8 @@ mod tests {
     fn without_a_schedule_nothing_is_counted() {
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join("warm_up.json");
-        let warm_up = WarmUp::new(&SendingConfig::default(), file.clone());
-        assert!((0..10).all(|_| warm_up.take("one", 1_000_000, at(0, 0)).is_ok()));
+        let warm_up = WarmUp::new(&WarmUpSettings { first_day: 0, growth: 1.5, file: file.clone() });
+        assert!((0..10).all(|_| warm_up.take("one", 1_000_000, at(0, 0), 7).is_ok()));
         assert!(!file.exists());
     }
 }

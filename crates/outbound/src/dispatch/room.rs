@@ -3,12 +3,12 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use daemon::system;
+use daemon::clock::Clock;
 use mail::{Domain, Outcome, UnixTime};
 use tokio::sync::mpsc;
 
-use super::Settings;
 use super::destinations::{Destinations, Entry, Sign};
+use crate::settings::Settings;
 
 /// There is, or will be, room for so many attempts to a domain.
 #[derive(Debug)]
@@ -28,14 +28,15 @@ pub(super) struct Rooms(Arc<Inner>);
 struct Inner {
     destinations: Mutex<Destinations>,
     settings: Settings,
+    clock: Arc<dyn Clock>,
     freed: mpsc::UnboundedSender<Freed>,
 }
 
 impl Rooms {
-    pub(super) fn new(settings: Settings) -> (Self, mpsc::UnboundedReceiver<Freed>) {
+    pub(super) fn new(settings: Settings, clock: Arc<dyn Clock>) -> (Self, mpsc::UnboundedReceiver<Freed>) {
         let (freed, receiver) = mpsc::unbounded_channel();
         let destinations = Mutex::new(Destinations::new(settings.per_domain));
-        (Self(Arc::new(Inner { destinations, settings, freed })), receiver)
+        (Self(Arc::new(Inner { destinations, settings, clock, freed })), receiver)
     }
 
     fn destinations(&self) -> MutexGuard<'_, Destinations> {
@@ -47,7 +48,7 @@ impl Rooms {
     /// # Errors
     /// There is none now.
     pub(super) fn enter(&self, domain: &Domain) -> Result<Room, Full> {
-        match self.destinations().enter(domain, system::now()) {
+        match self.destinations().enter(domain, self.0.clock.now()) {
             Entry::Go => Ok(Room { rooms: self.clone(), domain: domain.clone(), sign: None }),
             Entry::Full | Entry::Rests(_) => Err(Full),
         }
@@ -55,7 +56,7 @@ impl Rooms {
 
     /// When there is room, and for how many.
     pub(super) fn next(&self, domain: &Domain) -> Freed {
-        let (at, count) = self.destinations().next(domain, system::now());
+        let (at, count) = self.destinations().next(domain, self.0.clock.now());
         Freed { domain: domain.clone(), at, count }
     }
 
@@ -86,9 +87,9 @@ impl Room {
 
 impl Drop for Room {
     fn drop(&mut self) {
-        let settings = &self.rooms.0.settings;
-        let wait = |failures| Duration::from_micros(settings.backoff(failures, system::random_u64()));
-        let now = system::now();
+        let (settings, clock) = (&self.rooms.0.settings, &self.rooms.0.clock);
+        let wait = |failures| Duration::from_micros(settings.backoff(failures, clock.random_u64()));
+        let now = clock.now();
         let (at, count) = self.rooms.destinations().leave(&self.domain, self.sign.take(), now, wait);
         // Fails when the dispatcher has ended.
         let _ = self.rooms.0.freed.send(Freed { domain: self.domain.clone(), at, count });

@@ -1,18 +1,18 @@
 //! The end of a round: what the sender is told, and what the item waits for.
 
-use daemon::system;
 use mail::UnixTime;
 
 use super::super::schedule::Rest;
-use super::super::{Accounts, Outbound};
 use super::{Abroad, Ending, Round};
-use crate::bounce::{self, Mailboxes};
+use crate::carriers::Carriers;
+use crate::house::House;
 use crate::queue::{RecipientState, Turn};
+use crate::reporter::{Reporter, Told};
 
-impl<O: Outbound, A: Accounts> Round<O, A> {
+impl<C: Carriers, H: House, R: Reporter> Round<C, H, R> {
     /// The round is over: settles the item, or says when it is due.
     pub(super) async fn conclude(mut self, abroad: &Abroad) -> Ending {
-        let now = system::now();
+        let now = self.shared.clock.now();
         let deadline = self.shared.settings.deadline(self.state.submitted);
         if now >= deadline && !self.state.held {
             self.say_why_it_waited();
@@ -90,15 +90,17 @@ impl<O: Outbound, A: Accounts> Round<O, A> {
             return;
         }
         self.say_why_it_waited();
-        let Some(submitted) = self.state.submitted() else { return };
+        if self.state.submitted().is_none() {
+            return;
+        }
         let told = match self.shared.queue.body(self.state.item) {
-            Ok(original) => bounce::report_delay(submitted, original, deadline, &self.mailboxes()).await,
+            Ok(original) => self.shared.reporter.report_delay(&self.state, original, deadline).await,
             Err(error) => Err(error.to_string()),
         };
         match told {
             Ok(told) => {
-                if told {
-                    self.trace("delayed", format!("reported to {}", self.state.envelope.reverse_path));
+                if let Some(whom) = told {
+                    self.trace("delayed", format!("reported to {whom}"));
                 }
                 self.state.delay_told = true;
                 self.unsaved = true;
@@ -110,53 +112,35 @@ impl<O: Outbound, A: Accounts> Round<O, A> {
     }
 
     /// Nothing is owed to any recipient: tells the sender, then removes the item.
-    async fn finish(self) -> Ending {
-        let told = self.report().await;
-        let item = self.state.item;
-        match told {
-            Ok(Some(action)) => {
-                self.trace("bounced", format!("{action:?} reported to {}", self.told()));
+    async fn finish(mut self) -> Ending {
+        match self.report().await {
+            Ok(Some(Told { action, whom })) => {
+                self.trace("bounced", format!("{action:?} reported to {whom}"))
             }
             Ok(None) => {}
             Err(cause) => return self.keep(&cause).await,
         }
-        match self.shared.queue.erase(item).await {
-            Ok(_) => {
-                let delivered = |state| self.state.recipients.iter().filter(|r| r.state == state).count();
-                let count = delivered(RecipientState::Delivered);
-                self.trace("settled", format!("{count} of {} delivered", self.state.recipients.len()));
-                Ending::Gone
+        if let Err(error) = self.shared.queue.erase(self.state.item).await {
+            if !self.unrecorded.is_empty() {
+                // Nobody may be asked twice to carry what was delivered.
+                self.save_in_the_end().await;
             }
-            Err(error) => self.rest_a_while("remove a settled message", &error),
+            return self.rest_a_while("remove a settled message", &error);
         }
+        self.recorded();
+        let delivered =
+            self.state.recipients.iter().filter(|queued| queued.state == RecipientState::Delivered);
+        let count = delivered.count();
+        self.trace("settled", format!("{count} of {} delivered", self.state.recipients.len()));
+        Ending::Gone
     }
 
-    async fn report(&self) -> Result<Option<mail::dsn::Action>, String> {
-        let original = || self.shared.queue.body(self.state.item).map_err(|error| error.to_string());
-        if let Some(forwarded) = &self.state.forwarded {
-            let forwarder = &self.shared.forwarder;
-            return forwarder.conclude(&self.state, forwarded, original()?, &self.mailboxes()).await;
+    async fn report(&self) -> Result<Option<Told>, String> {
+        if !self.shared.reporter.owes(&self.state) {
+            return Ok(None);
         }
-        let Some(submitted) = self.state.submitted() else { return Ok(None) };
-        let original = original()?;
-        bounce::report(submitted, original, &self.mailboxes()).await
-    }
-
-    /// Who is told of a failure.
-    fn told(&self) -> String {
-        match &self.state.forwarded {
-            Some(forwarded) => forwarded.told().map_or("the postmaster".to_owned(), ToString::to_string),
-            None => self.state.envelope.reverse_path.to_string(),
-        }
-    }
-
-    fn mailboxes(&self) -> Mailboxes<'_> {
-        Mailboxes {
-            keeper: &self.shared.keeper,
-            postmaster: self.shared.accounts.postmaster(),
-            is_anothers: self.shared.accounts.was_anothers(&self.state.account, self.state.submitted),
-            is_local: Box::new(|address| self.shared.accounts.is_local(address.domain())),
-        }
+        let original = self.shared.queue.body(self.state.item).map_err(|error| error.to_string())?;
+        self.shared.reporter.report(&self.state, original).await
     }
 
     /// A report could not be committed: the original stays, with all that is known of it.

@@ -15,24 +15,24 @@ use serde::Serialize;
 use spool::{Done, Receipt, Spool, SpoolError};
 use tokio::sync::{mpsc, oneshot};
 
-pub(crate) use state::{
+pub use state::{
     Forwarded, QueueState, QueuedRecipient, RecipientState, RunningAttempt, Submitted, Turn, derived_id,
     readdressed,
 };
 
 /// Most entries that [`Queue::list`] gives, oldest first.
-pub(crate) const LISTED_MAX: usize = 10_000;
+pub const LISTED_MAX: usize = 10_000;
 /// Octets copied at one time from a file into a draft.
 const COPY_OCTETS: usize = 256 * 1024;
 
 /// Why the queue did not do what it was asked.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum QueueError {
+pub enum QueueError {
     /// The spool's word: full, a disk that fails, no such item.
     #[error(transparent)]
     Spool(#[from] SpoolError),
     /// A record that was written can't be understood: the operator looks, nothing is removed.
-    #[error("the record of item {item} can't be read: {cause}")]
+    #[error("the record of item {item} can't be read or written: {cause}")]
     Record {
         /// The item.
         item: ItemId,
@@ -52,7 +52,7 @@ pub(crate) enum QueueError {
 
 /// The octets after the header section.
 #[derive(Debug)]
-pub(crate) enum Content {
+pub enum Content {
     /// In memory.
     Memory(Vec<Bytes>),
     /// A file, from this octet to its end.
@@ -61,7 +61,7 @@ pub(crate) enum Content {
 
 /// What the dispatcher is told.
 #[derive(Debug)]
-pub(crate) enum Command {
+pub enum Command {
     /// An item is in the spool. With what its record says when it is one that is tried at once, most likely.
     Added(ItemId, Turn, Option<Box<QueueState>>),
     /// The operator wants one item, or all that wait, tried now. The answer is how many that were.
@@ -74,7 +74,7 @@ pub(crate) enum Command {
 
 /// One line of `postern queue list`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub(crate) struct QueueEntry {
+pub struct QueueEntry {
     /// The item.
     pub item: ItemId,
     /// Who sent it, as its reverse-path; empty for the null path.
@@ -116,30 +116,30 @@ impl QueueEntry {
 
 /// A handle to the queue. Cloning shares it.
 #[derive(Clone)]
-pub(crate) struct Queue {
+pub struct Queue {
     spool: Spool,
     commands: mpsc::UnboundedSender<Command>,
 }
 
 impl Queue {
     /// The queue in this spool, and what the dispatcher listens to.
-    pub(crate) fn new(spool: Spool) -> (Self, mpsc::UnboundedReceiver<Command>) {
+    pub fn new(spool: Spool) -> (Self, mpsc::UnboundedReceiver<Command>) {
         let (commands, receiver) = mpsc::unbounded_channel();
         (Self { spool, commands }, receiver)
     }
 
     /// Whether a message of this size would be taken now.
-    pub(crate) fn has_room_for(&self, octets: u64) -> bool {
+    pub fn has_room_for(&self, octets: u64) -> bool {
         self.spool.has_room_for(octets)
     }
 
     /// Whether it has this item.
-    pub(crate) fn has(&self, item: ItemId) -> bool {
+    pub fn has(&self, item: ItemId) -> bool {
         self.spool.has(item)
     }
 
     /// How many messages are in the queue.
-    pub(crate) fn count(&self) -> usize {
+    pub fn count(&self) -> usize {
         self.spool.count()
     }
 
@@ -147,7 +147,7 @@ impl Queue {
     ///
     /// # Errors
     /// [`QueueError`]; the message then counts as not taken.
-    pub(crate) async fn append(
+    pub async fn append(
         &self,
         mut state: QueueState,
         header: Vec<u8>,
@@ -158,8 +158,8 @@ impl Queue {
             Content::Memory(mut pieces) => {
                 pieces.insert(0, header.into());
                 state.octets = pieces.iter().map(|piece| piece.len() as u64).sum();
-                let receipt =
-                    self.when_durable(|done| self.spool.append(item, state.to_json(), pieces, done)).await?;
+                let record = record_of(&state)?;
+                let receipt = self.when_durable(|done| self.spool.append(item, record, pieces, done)).await?;
                 // What is forwarded may have been there before, and its record then says more.
                 let fresh = turn == Turn::Prompt && state.forwarded.is_none();
                 (receipt, fresh.then(|| Box::new(state)))
@@ -183,7 +183,7 @@ impl Queue {
             let copied = draft.write_all(&header).and_then(|()| copy(&file, from, &mut draft));
             copied.map_err(|error| copy_error(&error, &spool))?;
             state.octets = draft.octets();
-            spool.append_draft(draft, state.to_json(), done);
+            spool.append_draft(draft, record_of(&state)?, done);
             Ok(())
         });
         written.await.map_err(|error| QueueError::Source(error.to_string()))??;
@@ -194,20 +194,21 @@ impl Queue {
     ///
     /// # Errors
     /// [`QueueError::Spool`].
-    pub(crate) async fn update(&self, state: &QueueState) -> Result<Receipt, QueueError> {
-        self.when_durable(|done| self.spool.update(state.item, state.to_json(), done)).await
+    pub async fn update(&self, state: &QueueState) -> Result<Receipt, QueueError> {
+        let record = record_of(state)?;
+        self.when_durable(|done| self.spool.update(state.item, record, done)).await
     }
 
     /// Removes an item for which nothing is owed any more.
     ///
     /// # Errors
     /// [`QueueError::Spool`].
-    pub(crate) async fn erase(&self, item: ItemId) -> Result<Receipt, QueueError> {
+    pub async fn erase(&self, item: ItemId) -> Result<Receipt, QueueError> {
         self.when_durable(|done| self.spool.remove(item, done)).await
     }
 
     /// [`Queue::erase`] for the operator; the answer goes to whoever asked.
-    pub(crate) fn erase_for(&self, item: ItemId, answer: oneshot::Sender<Result<(), SpoolError>>) {
+    pub fn erase_for(&self, item: ItemId, answer: oneshot::Sender<Result<(), SpoolError>>) {
         let done: Done = Box::new(move |result| {
             // Whoever asked may have gone.
             let _ = answer.send(result.map(drop));
@@ -219,7 +220,7 @@ impl Queue {
     ///
     /// # Errors
     /// [`QueueError::Spool`] or [`QueueError::Record`].
-    pub(crate) fn read(&self, item: ItemId) -> Result<QueueState, QueueError> {
+    pub fn read(&self, item: ItemId) -> Result<QueueState, QueueError> {
         let meta = self.spool.meta(item)?;
         QueueState::from_json(&meta).map_err(|error| QueueError::Record { item, cause: error.to_string() })
     }
@@ -228,17 +229,17 @@ impl Queue {
     ///
     /// # Errors
     /// [`QueueError::Spool`].
-    pub(crate) fn body(&self, item: ItemId) -> Result<spool::Body, QueueError> {
+    pub fn body(&self, item: ItemId) -> Result<spool::Body, QueueError> {
         Ok(self.spool.body(item)?)
     }
 
     /// Ids in order of age, after `after`, at most `most`.
-    pub(crate) fn ids(&self, after: Option<ItemId>, most: usize) -> Vec<ItemId> {
+    pub fn ids(&self, after: Option<ItemId>, most: usize) -> Vec<ItemId> {
         self.spool.list(after, most).into_iter().map(|listed| listed.id).collect()
     }
 
     /// The oldest [`LISTED_MAX`] messages. One that leaves meanwhile, or whose record is bad, is not in it.
-    pub(crate) async fn list(&self) -> Vec<QueueEntry> {
+    pub async fn list(&self) -> Vec<QueueEntry> {
         let queue = self.clone();
         let listed = tokio::task::spawn_blocking(move || {
             let ids = queue.ids(None, LISTED_MAX).into_iter();
@@ -251,7 +252,7 @@ impl Queue {
     ///
     /// # Errors
     /// [`QueueError`].
-    pub(crate) async fn show(&self, item: ItemId) -> Result<QueueState, QueueError> {
+    pub async fn show(&self, item: ItemId) -> Result<QueueState, QueueError> {
         let queue = self.clone();
         tokio::task::spawn_blocking(move || queue.read(item)).await.map_err(|_| QueueError::Closed)?
     }
@@ -260,7 +261,7 @@ impl Queue {
     ///
     /// # Errors
     /// [`QueueError::Closed`].
-    pub(crate) async fn retry(&self, which: Option<ItemId>) -> Result<usize, QueueError> {
+    pub async fn retry(&self, which: Option<ItemId>) -> Result<usize, QueueError> {
         let (answer, answered) = oneshot::channel();
         self.tell(Command::Retry(which, answer));
         answered.await.map_err(|_| QueueError::Closed)
@@ -273,7 +274,7 @@ impl Queue {
     /// # Errors
     /// [`QueueError::Spool`] with [`SpoolError::NoItem`] when there is none, [`QueueError::Busy`], or the disk's
     /// word.
-    pub(crate) async fn hold(&self, item: ItemId, held: bool) -> Result<(), QueueError> {
+    pub async fn hold(&self, item: ItemId, held: bool) -> Result<(), QueueError> {
         if !self.spool.has(item) {
             return Err(SpoolError::NoItem(item).into());
         }
@@ -287,7 +288,7 @@ impl Queue {
     ///
     /// # Errors
     /// [`QueueError::Spool`] with [`SpoolError::NoItem`] when there is none, or the disk's word.
-    pub(crate) async fn remove(&self, item: ItemId) -> Result<(), QueueError> {
+    pub async fn remove(&self, item: ItemId) -> Result<(), QueueError> {
         if !self.spool.has(item) {
             return Err(SpoolError::NoItem(item).into());
         }
@@ -306,6 +307,11 @@ impl Queue {
         order(done);
         Ok(receipt.await.map_err(|_| QueueError::Closed)??)
     }
+}
+
+fn record_of(state: &QueueState) -> Result<Vec<u8>, QueueError> {
+    let item = state.item;
+    state.to_json().map_err(|error| QueueError::Record { item, cause: error.to_string() })
 }
 
 type Durable = oneshot::Receiver<Result<Receipt, SpoolError>>;

@@ -10,7 +10,7 @@ use sha2::{Digest as _, Sha256};
 
 /// One message on its way. Fields are added, never changed; older records are read with defaults.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct QueueState {
+pub struct QueueState {
     /// Its id.
     pub item: ItemId,
     /// The account that sent it: reports go to its INBOX.
@@ -55,7 +55,7 @@ pub(crate) struct QueueState {
 
 /// An id that follows from an item's and from what is made of it: its time, and octets of a hash. What is made twice
 /// has the same.
-pub(crate) fn derived_id(kind: &str, item: ItemId) -> ItemId {
+pub fn derived_id(kind: &str, item: ItemId) -> ItemId {
     let digest = Sha256::new().chain_update(kind).chain_update(item.as_bytes()).finalize();
     let mut octets = *item.as_bytes();
     for (octet, hashed) in octets.iter_mut().skip(6).zip(digest) {
@@ -66,7 +66,7 @@ pub(crate) fn derived_id(kind: &str, item: ItemId) -> ItemId {
 
 /// Who goes first of those that are due.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Turn {
+pub enum Turn {
     /// A message from one person to a few, not tried yet: somebody waits for it.
     Prompt,
     /// Everything else.
@@ -78,7 +78,7 @@ const PROMPT_RECIPIENTS_MAX: usize = 10;
 
 /// What the queue remembers of a message that is forwarded.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Forwarded {
+pub struct Forwarded {
     /// The recipient that it came for.
     pub alias: Address,
     /// The reverse-path that it came with.
@@ -90,14 +90,14 @@ pub(crate) struct Forwarded {
 impl Forwarded {
     /// Who is told of a failure; `None`: the operator. A sender whose address is too long for a recipient's was no
     /// person who waits to hear of it, but a list.
-    pub(crate) fn told(&self) -> Option<&Address> {
+    pub fn told(&self) -> Option<&Address> {
         self.sender.address().filter(|_| self.proven && !self.sender.is_long())
     }
 }
 
 /// One recipient.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct QueuedRecipient {
+pub struct QueuedRecipient {
     /// Address and parameters.
     pub recipient: Recipient,
     /// How far it is.
@@ -114,7 +114,7 @@ pub(crate) struct QueuedRecipient {
 /// How far a recipient is.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub(crate) enum RecipientState {
+pub enum RecipientState {
     /// To be tried.
     #[default]
     Pending,
@@ -128,7 +128,7 @@ pub(crate) enum RecipientState {
 
 /// An attempt that an edge was told of, or may have been.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct RunningAttempt {
+pub struct RunningAttempt {
     /// Its id.
     pub attempt: ItemId,
     /// The only edge that may be asked about it.
@@ -141,18 +141,18 @@ pub(crate) struct RunningAttempt {
 
 /// A message that an account handed in after a login: the only thing that a report is ever made of.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Submitted<'a>(&'a QueueState);
+pub struct Submitted<'a>(&'a QueueState);
 
 impl<'a> Submitted<'a> {
     /// What the queue remembers of it.
-    pub(crate) const fn state(self) -> &'a QueueState {
+    pub const fn state(self) -> &'a QueueState {
         self.0
     }
 }
 
 impl QueueState {
     /// A message that has just been taken. The envelope's recipients move to their own list, its client goes.
-    pub(crate) fn new(item: ItemId, account: String, mut envelope: Envelope, submitted: UnixTime) -> Self {
+    pub fn new(item: ItemId, account: String, mut envelope: Envelope, submitted: UnixTime) -> Self {
         envelope.client = None;
         let mut seen = HashSet::new();
         let recipients = std::mem::take(&mut envelope.recipients)
@@ -185,39 +185,41 @@ impl QueueState {
     }
 
     /// Whether it goes before others.
-    pub(crate) fn turn(&self) -> Turn {
+    pub fn turn(&self) -> Turn {
         let few = self.recipients.len() <= PROMPT_RECIPIENTS_MAX;
         let fresh = self.recipients.iter().all(|queued| queued.attempts == 0);
         if few && fresh && !self.bulk { Turn::Prompt } else { Turn::Patient }
     }
 
     /// The record as it lies in the spool.
-    pub(crate) fn to_json(&self) -> Vec<u8> {
-        // A value of strings, numbers and lists has no way to fail in JSON.
-        serde_json::to_vec(self).unwrap_or_default()
+    ///
+    /// # Errors
+    /// What can't be written as JSON. An empty record must never become durable in its place.
+    pub fn to_json(&self) -> Result<Vec<u8>, serde_json::Error> {
+        serde_json::to_vec(self)
     }
 
     /// Reads a record back.
     ///
     /// # Errors
     /// What is wrong with it.
-    pub(crate) fn from_json(json: &[u8]) -> Result<Self, serde_json::Error> {
+    pub fn from_json(json: &[u8]) -> Result<Self, serde_json::Error> {
         serde_json::from_slice(json)
     }
 
     /// The message as one that was handed in with a login. `None` when no account stands behind it: then
     /// nobody is told what becomes of it, least of all the reverse-path that it claims.
-    pub(crate) fn submitted(&self) -> Option<Submitted<'_>> {
+    pub fn submitted(&self) -> Option<Submitted<'_>> {
         (!self.account.is_empty()).then_some(Submitted(self))
     }
 
     /// Whether every recipient has its final state.
-    pub(crate) fn is_settled(&self) -> bool {
+    pub fn is_settled(&self) -> bool {
         self.recipients.iter().all(|recipient| recipient.state != RecipientState::Pending)
     }
 
     /// Places of the recipients that wait and are not part of a running attempt, by domain.
-    pub(crate) fn waiting_by_domain(&self) -> BTreeMap<Domain, Vec<usize>> {
+    pub fn waiting_by_domain(&self) -> BTreeMap<Domain, Vec<usize>> {
         let running: HashSet<usize> =
             self.running.iter().flat_map(|attempt| attempt.recipients.iter().copied()).collect();
         let mut domains: BTreeMap<Domain, Vec<usize>> = BTreeMap::new();
@@ -230,7 +232,7 @@ impl QueueState {
     }
 
     /// Domains whose recipients that wait have all had an attempt.
-    pub(crate) fn tried_domains(&self) -> Vec<Domain> {
+    pub fn tried_domains(&self) -> Vec<Domain> {
         let tried = |places: &[usize]| {
             places.iter().filter_map(|place| self.recipients.get(*place)).all(|queued| queued.attempts > 0)
         };
@@ -239,7 +241,7 @@ impl QueueState {
     }
 
     /// The envelope of an attempt for the recipients at these places.
-    pub(crate) fn envelope_for(&self, places: &[usize]) -> Envelope {
+    pub fn envelope_for(&self, places: &[usize]) -> Envelope {
         let recipients = places.iter().filter_map(|place| self.recipients.get(*place));
         Envelope {
             recipients: recipients.map(|queued| queued.recipient.clone()).collect(),
@@ -248,7 +250,7 @@ impl QueueState {
     }
 
     /// Adds recipients that one of them leads to; those that it has already are not added again.
-    pub(crate) fn add_recipients(&mut self, recipients: impl IntoIterator<Item = Recipient>) {
+    pub fn add_recipients(&mut self, recipients: impl IntoIterator<Item = Recipient>) {
         for recipient in recipients {
             if self.recipients.iter().all(|queued| queued.recipient.address != recipient.address) {
                 let state = RecipientState::Pending;
@@ -258,7 +260,7 @@ impl QueueState {
     }
 
     /// Notes what came of an attempt for one recipient.
-    pub(crate) fn apply(&mut self, place: usize, outcome: Outcome) {
+    pub fn apply(&mut self, place: usize, outcome: Outcome) {
         let Some(queued) = self.recipients.get_mut(place) else { return };
         queued.state = match outcome {
             Outcome::Delivered(_) => RecipientState::Delivered,
@@ -270,13 +272,13 @@ impl QueueState {
     }
 
     /// Takes a running attempt off the list.
-    pub(crate) fn take_running(&mut self, attempt: ItemId) -> Option<RunningAttempt> {
+    pub fn take_running(&mut self, attempt: ItemId) -> Option<RunningAttempt> {
         let place = self.running.iter().position(|running| running.attempt == attempt)?;
         Some(self.running.remove(place))
     }
 
     /// Gives up the recipients that still wait (RFC 3463: 4.4.7, delivery time expired).
-    pub(crate) fn expire(&mut self) {
+    pub fn expire(&mut self) {
         for queued in &mut self.recipients {
             if queued.state == RecipientState::Pending {
                 queued.state = RecipientState::Expired;
@@ -288,14 +290,14 @@ impl QueueState {
     }
 
     /// The most attempts that a waiting recipient has had.
-    pub(crate) fn attempts_max(&self) -> u32 {
+    pub fn attempts_max(&self) -> u32 {
         let waiting = self.recipients.iter().filter(|queued| queued.state == RecipientState::Pending);
         waiting.map(|queued| queued.attempts).max().unwrap_or(0)
     }
 }
 
 /// The recipient elsewhere: what the sender wants to know goes with it (RFC 3461 section 5.2.7).
-pub(crate) fn readdressed(recipient: &Recipient, to: &Address) -> Recipient {
+pub fn readdressed(recipient: &Recipient, to: &Address) -> Recipient {
     let original = || Orcpt { kind: "rfc822".to_owned(), address: recipient.address.to_string() };
     let orcpt = recipient.orcpt.clone().or_else(|| recipient.address.local().is_ascii().then(original));
     Recipient { address: to.clone(), orcpt, ..recipient.clone() }
@@ -357,7 +359,7 @@ mod tests {
             recipients: vec![1],
             started: UnixTime(9),
         });
-        let json = state.to_json();
+        let json = state.to_json().unwrap();
         assert_eq!(QueueState::from_json(&json).unwrap(), state);
         let text = String::from_utf8(json).unwrap();
         assert!(!text.contains("192.168") && !text.contains("laptop"), "{text}");

@@ -10,7 +10,7 @@ use mail::{Address, EnhancedCode, ItemId, Outcome, ReversePath, Why};
 use store::{Body, Delivery, FlagList, StoreError};
 use tokio::sync::oneshot;
 
-use crate::keeper::{Failure, Keeper, Kept};
+use super::{Failure, Keeper, Kept};
 
 /// Octets of a message up to which it is read into memory; a larger one goes through a file.
 const MEMORY_OCTETS_MAX: u64 = 256 * 1024;

@@ -1,0 +1,47 @@
+//! The mailboxes here, as the dispatcher of what leaves needs them.
+
+use std::path::PathBuf;
+
+use mail::{Address, Domain, EnhancedCode, Outcome, UnixTime};
+use outbound::{House, Leaving, Reached};
+
+use crate::directory::Directory;
+use crate::keeper::{Keeper, LocalMessage, Octets};
+
+/// The directory and the mailboxes.
+pub(crate) struct OwnHouse {
+    /// Who is here.
+    pub(crate) directory: Directory,
+    /// Their mailboxes.
+    pub(crate) keeper: Keeper,
+    /// A directory for files without a name.
+    pub(crate) scratch: PathBuf,
+}
+
+impl House for OwnHouse {
+    fn is_local(&self, domain: &Domain) -> bool {
+        self.directory.is_local_domain(domain)
+    }
+
+    fn resolve(&self, address: &Address, taken: UnixTime) -> Option<Reached> {
+        let found = self.directory.resolve_taken(address, taken)?;
+        let accounts = found.accounts.iter().map(|account| account.as_str().to_owned()).collect();
+        Some(Reached { accounts, outside: found.outside })
+    }
+
+    async fn deliver(&self, message: Leaving, recipients: Vec<(Address, Vec<String>)>) -> Vec<Outcome> {
+        let Leaving { item, reverse_path, body } = message;
+        let scratch = self.scratch.clone();
+        let read = tokio::task::spawn_blocking(move || Octets::read(&body, &scratch)).await;
+        let octets = match read.map_err(|error| error.to_string()).flatten() {
+            Ok(octets) => octets,
+            Err(cause) => return vec![Outcome::deferred(EnhancedCode(4, 3, 0), cause); recipients.len()],
+        };
+        let message = LocalMessage { item, reverse_path, octets };
+        let mut outcomes = Vec::with_capacity(recipients.len());
+        for (address, accounts) in &recipients {
+            outcomes.push(message.deliver(&self.keeper, address, accounts).await);
+        }
+        outcomes
+    }
+}

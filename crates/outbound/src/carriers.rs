@@ -1,0 +1,45 @@
+//! The port to those who carry out attempts.
+
+use link::{Attempt, AttemptState, Outcomes};
+use mail::ItemId;
+
+/// The edges, or a smarthost in their place. A carrier is in `up` before its [`CarrierEvent::Up`] is given, and one that
+/// is asked of an attempt that it was ordered on the same link says that it is running.
+pub trait Carriers: Send + Sync + 'static {
+    /// Names of those who are there, the preferred one first.
+    fn up(&self) -> Vec<String>;
+
+    /// Orders an attempt. `false`: it is not there, nothing has left.
+    fn start(&self, carrier: &str, attempt: Attempt, body: spool::Body) -> bool;
+
+    /// Asks what is known of an attempt. `false`: it is not there.
+    fn ask(&self, carrier: &str, attempt: ItemId) -> bool;
+
+    /// Lets a carrier forget an attempt's outcomes. `false`: it is not there; they come again when it is.
+    fn settled(&self, carrier: &str, attempt: ItemId) -> bool;
+}
+
+/// What the dispatcher hears of carriers.
+#[derive(Debug)]
+pub enum CarrierEvent {
+    /// It is there.
+    Up(String),
+    /// It is gone.
+    Down(String),
+    /// Outcomes of an attempt.
+    Outcomes {
+        /// Who made it.
+        carrier: String,
+        /// One per recipient.
+        outcomes: Outcomes,
+    },
+    /// The answer to a question about an attempt.
+    Known {
+        /// Who was asked.
+        carrier: String,
+        /// The attempt.
+        attempt: ItemId,
+        /// What it knows.
+        state: AttemptState,
+    },
+}

@@ -1,0 +1,42 @@
+//! The port to those who are told what became of a message.
+
+use mail::UnixTime;
+use mail::dsn::Action;
+
+use crate::queue::QueueState;
+
+/// Somebody was told.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Told {
+    /// The worst that was told.
+    pub action: Action,
+    /// Whom, for the trace.
+    pub whom: String,
+}
+
+/// Writes reports. Each has an id that follows from the message's, so that one written again after a crash is the same.
+pub trait Reporter: Send + Sync + 'static {
+    /// Whether something has to be done before a message whose recipients are all settled may leave the queue.
+    fn owes(&self, state: &QueueState) -> bool;
+
+    /// Does it, durably. Only after this may the message go.
+    ///
+    /// # Errors
+    /// Why it is not done; the message has to stay.
+    fn report(
+        &self,
+        state: &QueueState,
+        original: spool::Body,
+    ) -> impl Future<Output = Result<Option<Told>, String>> + Send;
+
+    /// Tells the sender, if he wants to know, that a message is late and is tried until `retry_until`. Gives whom.
+    ///
+    /// # Errors
+    /// Why he is not told.
+    fn report_delay(
+        &self,
+        state: &QueueState,
+        original: spool::Body,
+        retry_until: UnixTime,
+    ) -> impl Future<Output = Result<Option<String>, String>> + Send;
+}
