@@ -105,7 +105,7 @@ pub(crate) fn finish(store: &Path, account: Option<&str>) -> Result<(), StoreErr
 }
 
 fn go(store: &Path, aside: &SetAside) -> Result<(), StoreError> {
-    let place = path_with(&aside, store, GOING);
+    let place = path_with(aside, store, GOING);
     // It is made anew from the log.
     remove_if_there(&beside(&account_file(store, &aside.account), "-shm"))?;
     for (from, to) in files(aside, store, &place) {

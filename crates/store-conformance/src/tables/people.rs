@@ -48,7 +48,7 @@ pub fn who_takes_over_takes_nothing_of_the_others(tables: &Tables) {
     people.admit(&account("bob"), &leading, Past::Anothers(Some(NOW.plus_secs(9)))).unwrap();
     assert!(people.everybody().unwrap().aliases.is_empty());
     people.remove(&name, &[], NOW.plus_secs(5)).unwrap();
-    assert_eq!(people.everybody().unwrap().removed, [(name.clone(), NOW.plus_secs(9))]);
+    assert_eq!(people.everybody().unwrap().removed, [(name, NOW.plus_secs(9))]);
     people.admit(&account("bob"), &[], Past::Own).unwrap();
     assert!(people.everybody().unwrap().removed.is_empty());
     // A refused one changes nothing else.

@@ -61,7 +61,7 @@ pub fn what_is_due_is_open_over_and_not_too_old(tables: &Tables) {
     assert_eq!(due(early.due - 1, 0, 9), []);
     assert_eq!(due(first.due, 0, 9), [early.clone(), first.clone()]);
     assert_eq!(due(first.due, 0, 1), [early.clone()]);
-    assert_eq!(due(late.due, 11, 9), [late.clone()]);
+    assert_eq!(due(late.due, 11, 9), [late]);
     let progress = Progress {
         state: ReportState::Open,
         targets: Some(vec!["mailto:tls@b.example".into(), "https://b.example/, x".into()]),
@@ -69,7 +69,7 @@ pub fn what_is_due_is_open_over_and_not_too_old(tables: &Tables) {
     };
     tables.reports.update(early.id, &progress, first.due + 1).unwrap();
     let waits = ReportRow { progress, due: first.due + 1, ..early };
-    assert_eq!(due(first.due, 0, 9), [first.clone()]);
+    assert_eq!(due(first.due, 0, 9), std::slice::from_ref(&first));
     assert_eq!(due(first.due + 1, 0, 9), [first.clone(), waits]);
     let progress = Progress { state: ReportState::Unwanted, targets: Some(Vec::new()), tries: 1 };
     tables.reports.update(first.id, &progress, 0).unwrap();
@@ -82,7 +82,7 @@ pub fn a_report_that_is_cut_short_ends_but_not_before_it_has_begun(tables: &Tabl
     let mut begins = report(3, 10, "c.example");
     let now = 10 * DAY_SECS + 500;
     begins.begun = now;
-    write(tables, &[whole.clone(), sent.clone(), begins.clone()]);
+    write(tables, &[whole, sent.clone(), begins]);
     let progress = Progress { state: ReportState::Sent, ..sent.progress.clone() };
     tables.reports.update(sent.id, &progress, sent.due).unwrap();
     tables.reports.cut_short(now).unwrap();
