@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use mail::{Address, BodyType, Domain, Envelope, Finding, ItemId, ReversePath, Verdict};
 use spool::{RealDisk, Spool};
-use store::Store;
+use store::Mailboxes;
 
 use super::*;
 use crate::keeper::Keeper;
@@ -14,7 +14,7 @@ use crate::keeper::Keeper;
 pub(crate) fn forwarder(
     dir: &Path,
     directory: &Directory,
-    store: &Arc<Store>,
+    store: &Arc<dyn Mailboxes>,
     domains: &[Domain],
 ) -> (Arc<Forwarder>, Queue) {
     let spool = Spool::open(&dir.join("outbound"), spool::Options::default(), Arc::new(RealDisk)).unwrap();
@@ -33,7 +33,7 @@ pub(crate) fn forwarder(
 struct Fixture {
     dir: tempfile::TempDir,
     directory: Directory,
-    store: Arc<Store>,
+    store: Arc<dyn Mailboxes>,
     forwarder: Arc<Forwarder>,
     queue: Queue,
 }
@@ -44,7 +44,7 @@ fn fixture(more: &str) -> Fixture {
     let config = format!("domains = [\"example.org\"]\ndata = {data:?}\n{more}");
     let config: crate::config::HomeConfig = toml::from_str(&config).unwrap();
     let directory = Directory::open(&config).unwrap();
-    let store = Arc::new(crate::accounts::open_store(&config, &directory).unwrap());
+    let store = crate::accounts::open_store(&config, &directory).unwrap();
     let (forwarder, queue) = forwarder(dir.path(), &directory, &store, &[]);
     Fixture { dir, directory, store, forwarder, queue }
 }
@@ -200,7 +200,7 @@ async fn an_alias_forwards_as_much_in_an_hour_as_a_user_may_send() {
     let reader = home.store.reader("alice--example.org").unwrap();
     let inbox = reader.mailbox("INBOX").unwrap().unwrap();
     let mut notices = 0;
-    reader.each_message(inbox.id, 1..=u32::MAX, |_| notices += 1).unwrap();
+    reader.each_message(inbox.id, 1..=u32::MAX, &mut |_| notices += 1).unwrap();
     assert_eq!(notices, 1, "the operator is told once");
     assert!(home.dir.path().join("forwarded.db").exists());
 }

@@ -11,7 +11,8 @@ use mail::{Address, EnhancedCode, Envelope, ItemId, Notify, Outcome, Recipient, 
 use outbound::queue::{NewContent, Queue, QueueError, QueueState, RecipientState};
 use outbound::{CarrierEvent, Carriers, Parts, Settings, WarmUpSettings, run};
 use spool::{RealDisk, Spool};
-use store::Store;
+use store::Mailboxes;
+use store_memory::MemoryMailboxes;
 use tempfile::TempDir;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
@@ -111,7 +112,7 @@ fn forwarder(dir: &TempDir, queue: &Queue, keeper: &Keeper, directory: &Director
 struct Bench {
     dir: TempDir,
     queue: Queue,
-    store: Arc<Store>,
+    store: Arc<dyn Mailboxes>,
     up: Arc<Mutex<Vec<String>>>,
     edges: mpsc::UnboundedSender<CarrierEvent>,
     told: mpsc::UnboundedReceiver<Told>,
@@ -122,12 +123,12 @@ struct Bench {
 impl Bench {
     fn new() -> Self {
         let dir = tempfile::tempdir().unwrap();
-        let store = Arc::new(Store::open(&dir.path().join("store"), store::Options::default()).unwrap());
+        let store = Arc::new(MemoryMailboxes::default());
         store.create_account(ALICE, system::now()).unwrap();
         Self::start(dir, store, expiring(Duration::from_secs(100)), &["one", "two"])
     }
 
-    fn start(dir: TempDir, store: Arc<Store>, settings: Settings, up: &[&str]) -> Self {
+    fn start(dir: TempDir, store: Arc<dyn Mailboxes>, settings: Settings, up: &[&str]) -> Self {
         let spool =
             Spool::open(&dir.path().join("queue"), spool::Options::default(), Arc::new(RealDisk)).unwrap();
         let (queue, commands) = Queue::new(spool);
@@ -266,7 +267,7 @@ impl Bench {
         let reader = self.store.reader(ALICE).unwrap();
         let inbox = reader.mailbox("INBOX").unwrap().unwrap().id;
         let mut messages = Vec::new();
-        reader.each_message(inbox, 1..=u32::MAX, |message| messages.push(message)).unwrap();
+        reader.each_message(inbox, 1..=u32::MAX, &mut |message| messages.push(message)).unwrap();
         let octets = |uid, octets: u64| {
             let length = usize::try_from(octets).unwrap();
             let mut out = Vec::new();

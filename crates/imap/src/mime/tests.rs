@@ -1,3 +1,5 @@
+use std::ops::Range;
+
 use super::*;
 use crate::envelope::{Form, write_structure};
 use crate::fields::PARAMETERS_MAX;
