@@ -29,7 +29,9 @@ pub fn postern() -> &'static Path {
 #[must_use]
 pub fn store_crash() -> &'static Path {
     static BUILT: OnceLock<PathBuf> = OnceLock::new();
-    BUILT.get_or_init(|| build(&["--package", "store", "--example", "store_crash"], "examples/store_crash"))
+    BUILT.get_or_init(|| {
+        build(&["--package", "store-sqlite", "--example", "store_crash"], "examples/store_crash")
+    })
 }
 
 /// Builds it, which costs nothing when that is done, and gives its path. A stale program would test the past.

@@ -3,22 +3,25 @@
 //! The mailbox of an account that is removed is set aside, and nobody has it until the operator says so. A name is
 //! never in the directory while another's mailbox lies under it: the mailbox is made or brought back first.
 
+use std::sync::Arc;
+
 use daemon::control::{self, Refusal, Request};
 use daemon::data_dir;
 use daemon::problem::Problem;
 use daemon::system;
 use mail::Address;
 use serde_json::{Value, json};
-use store::{SetAside, Store, StoreError};
+use store::{Mailboxes, SetAside, StoreError};
 
+use super::databases;
 use super::directory::{AccountId, Directory, Past};
 use crate::config::HomeConfig;
 
 /// Opens the mailboxes; an account that the directory has and the store has not gets its mailbox.
-pub fn open_store(config: &HomeConfig, directory: &Directory) -> Result<Store, Problem> {
+pub fn open_store(config: &HomeConfig, directory: &Directory) -> Result<Arc<dyn Mailboxes>, Problem> {
     let dir = config.data.join("mailboxes");
     daemon::files::make_private_dir(&dir)?;
-    let store = Store::open(&dir, store::Options::default()).map_err(|error| store_problem(&error))?;
+    let store = databases::open_mailboxes(&dir).map_err(|error| store_problem(&error))?;
     for (account, _) in directory.accounts() {
         if !store.has_account(account.as_str()) {
             store.create_account(account.as_str(), system::now()).map_err(|error| store_problem(&error))?;
@@ -40,7 +43,7 @@ pub const NEWEST: &str = "newest";
 /// Carries out a command of `postern user` or `postern alias`.
 pub fn change(
     directory: &Directory,
-    store: &Store,
+    store: &dyn Mailboxes,
     command: &str,
     arguments: &[&str],
 ) -> Result<Value, Refusal> {
@@ -74,7 +77,7 @@ fn parse(address: &str) -> Result<Address, Problem> {
 
 fn add_user(
     directory: &Directory,
-    store: &Store,
+    store: &dyn Mailboxes,
     (address, password): (&str, &str),
     restored: Option<&str>,
 ) -> Result<Value, Problem> {
@@ -100,7 +103,7 @@ fn add_user(
         done["mailbox_restored"] = json!(aside.date);
     }
     if let Some(aside) = left.filter(|left| brought.as_ref() != Some(left)) {
-        done["older_mailbox_set_aside"] = json!(store.path_of(&aside).display().to_string());
+        done["older_mailbox_set_aside"] = json!(store.place_of(&aside));
         done["set_aside"] = json!(aside.date);
     }
     tell_aliases(&mut done, &aliases);
@@ -109,7 +112,7 @@ fn add_user(
 
 /// A mailbox that lies under the name of an account that nobody has: a version that did not set them aside left it, or
 /// the disk failed, or the process ended before the account was there. It is not the next one's.
-fn set_left_aside(store: &Store, account: &AccountId) -> Result<Option<SetAside>, Problem> {
+fn set_left_aside(store: &dyn Mailboxes, account: &AccountId) -> Result<Option<SetAside>, Problem> {
     if !store.has_account(account.as_str()) {
         return Ok(None);
     }
@@ -123,7 +126,7 @@ enum Age {
     Older,
 }
 
-fn find_removed(store: &Store, account: &AccountId, date: &str) -> Result<(SetAside, Age), Problem> {
+fn find_removed(store: &dyn Mailboxes, account: &AccountId, date: &str) -> Result<(SetAside, Age), Problem> {
     let all = store.list_set_aside().map_err(|error| store_problem(&error))?;
     let of_account = all.into_iter().filter(|aside| aside.account == account.as_str());
     let mut newest_first =
@@ -138,14 +141,14 @@ fn find_removed(store: &Store, account: &AccountId, date: &str) -> Result<(SetAs
 }
 
 /// From the directory first: from then on no mail is taken for it, and its sessions end.
-fn remove_user(directory: &Directory, store: &Store, address: &str) -> Result<Value, Problem> {
+fn remove_user(directory: &Directory, store: &dyn Mailboxes, address: &str) -> Result<Value, Problem> {
     let address = parse(address)?;
     let now = system::now();
     let removed = directory.remove_account(&address, now)?;
     let mut done = json!({ "account": removed.account.as_str() });
     match store.set_aside(removed.account.as_str(), now) {
         Ok(aside) => {
-            done["mailbox_set_aside"] = json!(store.path_of(&aside).display().to_string());
+            done["mailbox_set_aside"] = json!(store.place_of(&aside));
             done["set_aside"] = json!(aside.date);
             done["to_bring_it_back"] = json!(format!("postern user add {address} --restore={}", aside.date));
         }
@@ -167,12 +170,9 @@ fn tell_aliases(done: &mut Value, aliases: &[String]) {
     }
 }
 
-fn list_removed(store: &Store) -> Result<Value, Problem> {
+fn list_removed(store: &dyn Mailboxes) -> Result<Value, Problem> {
     let all = store.list_set_aside().map_err(|error| store_problem(&error))?;
-    let row = |aside: &SetAside| {
-        let path = store.path_of(aside).display().to_string();
-        json!({ "account": aside.account, "set_aside": aside.date, "path": path })
-    };
+    let row = |aside: &SetAside| json!({ "account": aside.account, "set_aside": aside.date, "path": store.place_of(aside) });
     Ok(all.iter().map(row).collect())
 }
 
@@ -219,7 +219,7 @@ pub async fn command(config: &HomeConfig, request: &Request) -> Result<Value, Pr
     let directory = Directory::open(config)?;
     let store = open_store(config, &directory)?;
     let arguments: Vec<&str> = request.arguments.iter().map(String::as_str).collect();
-    change(&directory, &store, &request.command, &arguments)
+    change(&directory, &*store, &request.command, &arguments)
         .map_err(|(what, advice)| Problem::setup(what, advice))
 }
 

@@ -1,23 +1,24 @@
 //! Accounts and aliases: who there is, who may log in, who may send as whom.
 //!
-//! Kept in a small SQLite file, changed in one transaction at a time, and held in memory as a whole. A
+//! Kept in small tables, changed one at a time, and held in memory as a whole. A
 //! password is kept as an argon2id hash only.
 
 mod people;
 
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
-use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use mail::{Address, Domain, UnixTime};
-pub use people::Past;
-use rusqlite::Connection;
 use sha2::{Digest as _, Sha256};
+use store::StoreError;
+pub(crate) use store::tables::Past;
+use store::tables::{AccountRow, AliasRow, Everybody, People};
 use subtle::ConstantTimeEq as _;
 use tokio::sync::watch;
 
 use crate::config::{HomeConfig, Switch};
+use crate::databases;
 use crate::passes::{Pass, Passes};
 use crate::password;
 use daemon::problem::Problem;
@@ -97,7 +98,7 @@ pub struct Directory(Arc<Inner>);
 
 struct Inner {
     policy: RwLock<Arc<HomeConfig>>,
-    database: Mutex<Connection>,
+    kept: Mutex<Arc<dyn People>>,
     view: RwLock<Arc<View>>,
     /// Digests of passwords that were found right since the start: argon2 is slow on purpose, and mail
     /// programs log in all the time.
@@ -127,6 +128,24 @@ struct FoundRight {
 }
 
 impl View {
+    /// What is kept, to be looked up. Rows with an address that is none are passed over.
+    fn of(everybody: Everybody) -> Self {
+        let mut view = Self::default();
+        for AccountRow { name, address, password } in everybody.accounts {
+            if let Ok(parsed) = Address::parse(&address) {
+                view.by_address.insert(address, AccountId(name.clone()));
+                view.accounts.insert(AccountId(name), Account { address: parsed, password });
+            }
+        }
+        for AliasRow { alias, target } in everybody.aliases {
+            if let Ok(target) = Address::parse(&target) {
+                view.aliases.entry(alias).or_default().push(target);
+            }
+        }
+        view.removed.extend(everybody.removed);
+        view
+    }
+
     /// The account with this login name.
     fn named(&self, user: &str) -> Option<(&AccountId, &Account)> {
         let address = Address::parse(user).ok()?;
@@ -145,11 +164,9 @@ struct Account {
     password: String,
 }
 
-fn database_problem(error: &rusqlite::Error) -> Problem {
-    Problem::failed(
-        format!("the directory of accounts: {error}"),
-        "check the disk, or restore directory.db from a backup",
-    )
+fn database_problem(error: &StoreError) -> Problem {
+    let advice = "check the disk, or restore directory.db from a backup";
+    databases::problem("the directory of accounts", error, advice)
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -159,12 +176,15 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 impl Directory {
     /// Opens or makes `directory.db`.
     pub fn open(config: &HomeConfig) -> Result<Self, Problem> {
-        let database =
-            open_database(&config.data.join("directory.db")).map_err(|error| database_problem(&error))?;
-        let view = read_view(&database).map_err(|error| database_problem(&error))?;
+        Self::new(config, databases::open_people(&config.data).map_err(|error| database_problem(&error))?)
+    }
+
+    /// Who there is, by what is kept of them.
+    fn new(config: &HomeConfig, kept: Arc<dyn People>) -> Result<Self, Problem> {
+        let view = View::of(kept.everybody().map_err(|error| database_problem(&error))?);
         Ok(Self(Arc::new(Inner {
             policy: RwLock::new(Arc::new(config.clone())),
-            database: Mutex::new(database),
+            kept: Mutex::new(kept),
             view: RwLock::new(Arc::new(view)),
             found_right: Mutex::default(),
             digest_key: system::random(),
@@ -195,17 +215,18 @@ impl Directory {
         self.0.changed.subscribe()
     }
 
-    fn change(&self, change: impl FnOnce(&Connection) -> rusqlite::Result<usize>) -> Result<usize, Problem> {
-        let database = lock(&self.0.database);
-        let rows = change(&database).map_err(|error| database_problem(&error))?;
-        let view = read_view(&database).map_err(|error| database_problem(&error))?;
+    /// Changes what is kept, and shows it.
+    fn change<T>(&self, change: impl FnOnce(&dyn People) -> Result<T, StoreError>) -> Result<T, Problem> {
+        let kept = lock(&self.0.kept);
+        let done = change(&**kept).map_err(|error| database_problem(&error))?;
+        let view = View::of(kept.everybody().map_err(|error| database_problem(&error))?);
         *self.0.view.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(view);
         let view = self.view();
         // Whose password is another one is not known any more; others are.
         lock(&self.0.found_right).retain(|id, known| view.is_current(id, &known.hash));
         self.0.passes.review(|id, hash| view.is_current(id, hash));
         self.0.changed.send_modify(|generation| *generation += 1);
-        Ok(rows)
+        Ok(done)
     }
 
     fn own(&self, address: &Address) -> Result<(), Problem> {
@@ -223,10 +244,8 @@ impl Directory {
     /// Sets a new password.
     pub fn set_password(&self, address: &Address, password: &str) -> Result<(), Problem> {
         let password = checked_password(password).and_then(password::hash)?;
-        let row = (address.canonical(), password);
-        let rows =
-            self.change(|db| db.execute("UPDATE account SET password = ?2 WHERE address = ?1", row))?;
-        if rows == 0 { Err(no_account(address)) } else { Ok(()) }
+        let is_there = self.change(|kept| kept.set_password(&address.canonical(), &password))?;
+        if is_there { Ok(()) } else { Err(no_account(address)) }
     }
 
     /// Addresses of all accounts.
@@ -259,22 +278,12 @@ impl Directory {
                 "use a mailing list manager for more",
             ));
         }
-        self.change(|db| {
-            let transaction = db.unchecked_transaction()?;
-            for target in targets {
-                let target = if self.is_local_domain(target.domain()) {
-                    target.canonical()
-                } else {
-                    // What the case of a local part means is for its own host to say.
-                    target.to_string()
-                };
-                let row = (&canonical, target);
-                transaction.execute("INSERT OR IGNORE INTO alias (address, target) VALUES (?1, ?2)", row)?;
-            }
-            transaction.commit()?;
-            Ok(targets.len())
-        })?;
-        Ok(())
+        let kept_as = |target: &Address| {
+            // What the case of a local part means elsewhere is for its own host to say.
+            if self.is_local_domain(target.domain()) { target.canonical() } else { target.to_string() }
+        };
+        let targets: Vec<String> = targets.iter().map(kept_as).collect();
+        self.change(|kept| kept.add_targets(&canonical, &targets))
     }
 
     fn check_target(&self, alias: &str, target: &Address) -> Result<(), Problem> {
@@ -340,8 +349,7 @@ impl Directory {
     /// Removes an alias whole.
     pub fn remove_alias(&self, alias: &str) -> Result<(), Problem> {
         let canonical = alias.to_lowercase();
-        let rows = self.change(|db| db.execute("DELETE FROM alias WHERE address = ?1", [&canonical]))?;
-        if rows == 0 {
+        if !self.change(|kept| kept.remove_alias(&canonical))? {
             return Err(Problem::setup(format!("there is no alias {alias}"), "see 'postern alias list'"));
         }
         Ok(())
@@ -534,49 +542,6 @@ fn checked_password(password: &str) -> Result<&str, Problem> {
         PASSWORD_OCTETS_MIN..=PASSWORD_OCTETS_MAX => Ok(password),
         _ => Err(Problem::setup("the password is longer than 1024 characters", "choose a shorter one")),
     }
-}
-
-fn open_database(path: &Path) -> rusqlite::Result<Connection> {
-    let database = Connection::open(path)?;
-    database.busy_timeout(std::time::Duration::from_secs(5))?;
-    database.execute_batch(
-        "PRAGMA journal_mode = WAL;
-         PRAGMA synchronous = FULL;
-         CREATE TABLE IF NOT EXISTS account (
-             name TEXT PRIMARY KEY, address TEXT NOT NULL UNIQUE, password TEXT NOT NULL) STRICT;
-         CREATE TABLE IF NOT EXISTS alias (
-             address TEXT NOT NULL, target TEXT NOT NULL, PRIMARY KEY (address, target)) STRICT;
-         CREATE TABLE IF NOT EXISTS removed (name TEXT PRIMARY KEY, at INTEGER NOT NULL) STRICT;",
-    )?;
-    Ok(database)
-}
-
-fn read_view(database: &Connection) -> rusqlite::Result<View> {
-    let mut view = View::default();
-    let mut rows = database.prepare("SELECT name, address, password FROM account")?;
-    let mut rows = rows.query([])?;
-    while let Some(row) = rows.next()? {
-        let (name, address, password): (String, String, String) = (row.get(0)?, row.get(1)?, row.get(2)?);
-        if let Ok(parsed) = Address::parse(&address) {
-            view.by_address.insert(address, AccountId(name.clone()));
-            view.accounts.insert(AccountId(name), Account { address: parsed, password });
-        }
-    }
-    let mut rows = database.prepare("SELECT address, target FROM alias ORDER BY address, target")?;
-    let mut rows = rows.query([])?;
-    while let Some(row) = rows.next()? {
-        let (address, target): (String, String) = (row.get(0)?, row.get(1)?);
-        if let Ok(target) = Address::parse(&target) {
-            view.aliases.entry(address).or_default().push(target);
-        }
-    }
-    let mut rows = database.prepare("SELECT name, at FROM removed")?;
-    let mut rows = rows.query([])?;
-    while let Some(row) = rows.next()? {
-        let (name, at): (String, i64) = (row.get(0)?, row.get(1)?);
-        view.removed.insert(name, UnixTime(u64::try_from(at).unwrap_or(0)));
-    }
-    Ok(view)
 }
 
 #[cfg(test)]

@@ -12,7 +12,7 @@ mod tests;
 use std::sync::Arc;
 
 use mail::Outcome;
-use store::{Delivery, Receipt, Store, StoreError};
+use store::{Delivery, Mailboxes, Receipt, StoreError};
 
 pub(crate) use self::lmtp::Lmtp;
 pub(crate) use self::local::{LocalMessage, Octets};
@@ -21,7 +21,7 @@ use super::quarantine::QUARANTINE;
 /// Cloning shares it.
 #[derive(Clone)]
 pub(crate) struct Keeper {
-    store: Arc<Store>,
+    store: Arc<dyn Mailboxes>,
     lmtp: Option<Lmtp>,
 }
 
@@ -59,12 +59,12 @@ impl Failure {
 
 impl Keeper {
     /// The store, and LMTP in its place for all but the quarantine.
-    pub(crate) const fn new(store: Arc<Store>, lmtp: Option<Lmtp>) -> Self {
+    pub(crate) const fn new(store: Arc<dyn Mailboxes>, lmtp: Option<Lmtp>) -> Self {
         Self { store, lmtp }
     }
 
     /// Our own mailboxes.
-    pub(crate) const fn store(&self) -> &Arc<Store> {
+    pub(crate) const fn store(&self) -> &Arc<dyn Mailboxes> {
         &self.store
     }
 
@@ -78,9 +78,12 @@ impl Keeper {
     ) {
         match self.lmtp.as_ref().filter(|_| delivery.mailbox != QUARANTINE) {
             Some(lmtp) => lmtp.deliver(account, delivery, done),
-            None => self.store.deliver(account, delivery, move |result| {
-                done(result.map(Kept::Stored).map_err(Failure::Store));
-            }),
+            None => {
+                let done = move |result: Result<Receipt, StoreError>| {
+                    done(result.map(Kept::Stored).map_err(Failure::Store));
+                };
+                self.store.deliver(account, delivery, Box::new(done));
+            }
         }
     }
 }

@@ -5,6 +5,7 @@ mod allowance;
 mod arrive;
 mod carriers;
 pub mod config;
+mod databases;
 pub mod directory;
 pub mod dkim;
 mod edges;
@@ -21,6 +22,7 @@ mod own_host;
 mod passes;
 mod password;
 mod quarantine;
+mod reaping;
 mod remembered;
 mod reports;
 mod return_path;
@@ -75,7 +77,7 @@ use setup::Secrets;
 use smarthost::Smarthost;
 use snapshot::SnapshotSource;
 use spool::{RealDisk, Spool};
-use store::Store;
+use store::Mailboxes;
 use submit::Submit;
 use tls_reports::TlsReports;
 use tokio::sync::Semaphore;
@@ -119,7 +121,7 @@ pub async fn run(config_path: &Path) -> Result<(), Problem> {
     let trace = Trace::open(&config.data.join("trace"), link::Role::Home)?;
     let stop = CancellationToken::new();
     let directory = Directory::open(&config)?;
-    let store = Arc::new(accounts::open_store(&config, &directory)?);
+    let store = accounts::open_store(&config, &directory)?;
     let keeper = open_keeper(&config, &directory, &store)?;
     let quarantine = Quarantine::open(&config.data)?;
     let filters = Filters::new(&config.filters, &trace);
@@ -197,6 +199,8 @@ pub async fn run(config_path: &Path) -> Result<(), Problem> {
     let dispatching = home.start_sending(commands, from_edges, &trace)?;
     let links = tokio::spawn(home.edges.clone().run());
     tokio::spawn(home.tls_reports.clone().run(home.stop.clone()));
+    let store = Arc::clone(home.keeper.store());
+    tokio::spawn(reaping::run(store, system::now, home.stop.clone()));
     tokio::spawn(control::serve(socket, Arc::clone(&home), home.stop.clone()));
     trace.event(None, TraceStep::Started, "home");
     tracing::info!(accounts = home.directory.accounts().len(), edges = home.config.edges.len(), "home runs");
@@ -258,7 +262,11 @@ fn open_queue(config: &HomeConfig) -> Result<Spool, Problem> {
     })
 }
 
-fn open_keeper(config: &HomeConfig, directory: &Directory, store: &Arc<Store>) -> Result<Keeper, Problem> {
+fn open_keeper(
+    config: &HomeConfig,
+    directory: &Directory,
+    store: &Arc<dyn Mailboxes>,
+) -> Result<Keeper, Problem> {
     let open = |deliver| Lmtp::open(deliver, config.hostname(), &config.data, directory.clone());
     Ok(Keeper::new(Arc::clone(store), config.deliver.as_ref().map(open).transpose()?))
 }
@@ -488,7 +496,7 @@ impl Handler for Home {
             (command, arguments) if command.starts_with("quarantine ") => self.quarantine(command, arguments),
             (command, arguments) if command.starts_with("user ") || command.starts_with("alias ") => {
                 tokio::task::block_in_place(|| {
-                    accounts::change(&self.directory, self.keeper.store(), command, arguments)
+                    accounts::change(&self.directory, &**self.keeper.store(), command, arguments)
                 })
             }
             (other, _) => Err((

@@ -8,14 +8,12 @@ use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use imap::{
-    Appended, Backend, BackendError, Changes, Copied, FlagList, FlagMode, Flags, FlagsChanged, Listed,
-    MailboxId, Message, NewMessage, Selected, Status, Uids, Wake,
-};
 use mail::UnixTime;
-use store::{
-    Append, Body, Expunge, FlagUpdate, Reader, Registration, Store, StoreError, Subscription, Watch,
+use mailbox::{
+    Account, AccountError, Appended, Changes, Copied, Expunge, FlagList, FlagMode, FlagUpdate, FlagsChanged,
+    Mailbox, MailboxId, Message, NewMessage, Subscription, Totals, Uids, Wake,
 };
+use store::{Append, Body, Mailboxes, Reader, Registration, StoreError, Watch};
 
 use super::filters::Trainer;
 
@@ -26,7 +24,7 @@ const APPEND_MEMORY_OCTETS: usize = 256 * 1024;
 #[derive(Clone)]
 pub(crate) struct Accounts {
     /// The mailboxes.
-    pub(crate) store: Arc<Store>,
+    pub(crate) store: Arc<dyn Mailboxes>,
     /// Where messages wait that are being appended; on the same disk as the store, as a rule.
     pub(crate) drafts: PathBuf,
     /// Tells the time.
@@ -36,7 +34,7 @@ pub(crate) struct Accounts {
 }
 
 /// The mailboxes of one session's account.
-pub(crate) struct Mailboxes {
+pub(crate) struct SessionMailboxes {
     accounts: Accounts,
     wake: Option<Wake>,
     login: Option<Login>,
@@ -59,7 +57,7 @@ struct Draft {
     file: Option<File>,
 }
 
-impl Mailboxes {
+impl SessionMailboxes {
     /// For a session that has not logged in.
     #[must_use]
     pub(crate) fn new(accounts: Accounts) -> Self {
@@ -67,47 +65,53 @@ impl Mailboxes {
     }
 
     /// Whose name is somebody else's by now has no account.
-    fn account(&self) -> Result<&str, BackendError> {
+    fn account(&self) -> Result<&str, AccountError> {
         let login = self.login.as_ref().filter(|login| !login.watch.has_ended());
-        login.map(|login| login.account.as_str()).ok_or(BackendError::Denied)
+        login.map(|login| login.account.as_str()).ok_or(AccountError::Denied)
     }
 
-    fn reader(&self) -> Result<Reader, BackendError> {
+    fn reader(&self) -> Result<Box<dyn Reader>, AccountError> {
         let reader = self.accounts.store.reader(self.account()?).map_err(|error| refusal(&error))?;
         // Asked again: as long as it has not ended, what was opened is the account that has logged in.
         self.account().map(|_| reader)
     }
 
     /// Does something with the store and the account's name.
-    fn change<T>(&self, work: impl FnOnce(&Store, &str) -> Result<T, StoreError>) -> Result<T, BackendError> {
-        work(&self.accounts.store, self.account()?).map_err(|error| refusal(&error))
+    fn change<T>(
+        &self,
+        work: impl FnOnce(&dyn Mailboxes, &str) -> Result<T, StoreError>,
+    ) -> Result<T, AccountError> {
+        work(&*self.accounts.store, self.account()?).map_err(|error| refusal(&error))
     }
 
-    fn read_with<T>(&self, work: impl FnOnce(&Reader) -> Result<T, StoreError>) -> Result<T, BackendError> {
-        work(&self.reader()?).map_err(|error| refusal(&error))
+    fn read_with<T>(
+        &self,
+        work: impl FnOnce(&dyn Reader) -> Result<T, StoreError>,
+    ) -> Result<T, AccountError> {
+        work(&*self.reader()?).map_err(|error| refusal(&error))
     }
 
     /// Has what was moved or copied learned, if the mailboxes say that it is spam or not. What can't be taught is
     /// no concern of the user's.
-    fn teach(&self, from: store::MailboxId, to: &str, done: &store::Copied) {
+    fn teach(&self, from: MailboxId, to: &str, done: &Copied) {
         if let (Some(trainer), Ok(account), Ok(reader)) =
             (&self.accounts.trainer, self.account(), self.reader())
         {
-            trainer.moved(&reader, account, from, to, done);
+            trainer.moved(&*reader, account, from, to, done);
         }
     }
 
-    fn mailbox(&self, reader: &Reader, name: &str) -> Result<store::Mailbox, BackendError> {
-        reader.mailbox(name).map_err(|error| refusal(&error))?.ok_or(BackendError::NoMailbox)
+    fn mailbox(&self, reader: &dyn Reader, name: &str) -> Result<Mailbox, AccountError> {
+        reader.mailbox(name).map_err(|error| refusal(&error))?.ok_or(AccountError::NoMailbox)
     }
 }
 
-impl Backend for Mailboxes {
+impl Account for SessionMailboxes {
     fn on_change(&mut self, wake: Wake) {
         self.wake = Some(wake);
     }
 
-    fn open(&mut self, account: &str) -> Result<(), BackendError> {
+    fn open(&mut self, account: &str) -> Result<(), AccountError> {
         let watch = self.accounts.store.watch(account).map_err(|error| refusal(&error))?;
         // An account that can't be opened is better told now than by each command.
         drop(self.accounts.store.reader(account).map_err(|error| refusal(&error))?);
@@ -119,89 +123,68 @@ impl Backend for Mailboxes {
         let (Some(login), Some(wake)) = (&mut self.login, &self.wake) else { return };
         login.registration = mailbox.map(|mailbox| {
             let wake = Arc::clone(wake);
-            login.watch.on_change_of(store::MailboxId(mailbox.0), move || wake())
+            login.watch.on_change_of(mailbox, move || wake())
         });
     }
 
-    fn mailboxes(&mut self) -> Result<Vec<Listed>, BackendError> {
-        let mailboxes = self.read_with(Reader::mailboxes)?;
-        let listed =
-            |mailbox: store::Mailbox| Listed { name: mailbox.name, special_use: mailbox.special_use };
-        Ok(mailboxes.into_iter().map(listed).collect())
+    fn mailboxes(&mut self) -> Result<Vec<Mailbox>, AccountError> {
+        self.read_with(|reader| reader.mailboxes())
     }
 
-    fn subscriptions(&mut self) -> Result<Vec<String>, BackendError> {
-        self.read_with(Reader::subscriptions)
+    fn subscriptions(&mut self) -> Result<Vec<String>, AccountError> {
+        self.read_with(|reader| reader.subscriptions())
     }
 
-    fn create(&mut self, mailbox: &str) -> Result<(), BackendError> {
+    fn create(&mut self, mailbox: &str) -> Result<(), AccountError> {
         self.change(|store, account| store.create_mailbox(account, mailbox, None)).map(|_| ())
     }
 
-    fn delete(&mut self, mailbox: &str) -> Result<(), BackendError> {
+    fn delete(&mut self, mailbox: &str) -> Result<(), AccountError> {
         self.change(|store, account| store.delete_mailbox(account, mailbox))
     }
 
-    fn rename(&mut self, from: &str, to: &str) -> Result<(), BackendError> {
+    fn rename(&mut self, from: &str, to: &str) -> Result<(), AccountError> {
         self.change(|store, account| store.rename_mailbox(account, from, to))
     }
 
-    fn subscribe(&mut self, mailbox: &str) -> Result<(), BackendError> {
+    fn subscribe(&mut self, mailbox: &str) -> Result<(), AccountError> {
         self.change(|store, account| store.subscribe(account, mailbox, Subscription::On))
     }
 
-    fn unsubscribe(&mut self, mailbox: &str) -> Result<(), BackendError> {
+    fn unsubscribe(&mut self, mailbox: &str) -> Result<(), AccountError> {
         self.change(|store, account| store.subscribe(account, mailbox, Subscription::Off))
     }
 
-    fn status(&mut self, mailbox: &str) -> Result<Status, BackendError> {
+    fn status(&mut self, mailbox: &str) -> Result<(Mailbox, Totals), AccountError> {
         let reader = self.reader()?;
-        let mailbox = self.mailbox(&reader, mailbox)?;
+        let mailbox = self.mailbox(&*reader, mailbox)?;
         let totals = reader.totals(mailbox.id).map_err(|error| refusal(&error))?;
-        Ok(Status {
-            messages: totals.messages,
-            unseen: totals.unseen,
-            deleted: totals.deleted,
-            octets: totals.octets,
-            uidnext: mailbox.uidnext,
-            uidvalidity: mailbox.uidvalidity,
-            modseq: mailbox.modseq,
-        })
+        Ok((mailbox, totals))
     }
 
-    fn select(&mut self, mailbox: &str, each: &mut dyn FnMut(Message)) -> Result<Selected, BackendError> {
+    fn select(&mut self, mailbox: &str, each: &mut dyn FnMut(Message)) -> Result<Mailbox, AccountError> {
         let reader = self.reader()?;
-        let mailbox = self.mailbox(&reader, mailbox)?;
-        let messages = reader.each_message(mailbox.id, 1..=u32::MAX, |message| each(entry(message)));
+        let mailbox = self.mailbox(&*reader, mailbox)?;
+        let messages = reader.each_message(mailbox.id, 1..=u32::MAX, each);
         messages.map_err(|error| refusal(&error))?;
-        Ok(Selected {
-            id: MailboxId(mailbox.id.0),
-            uidvalidity: mailbox.uidvalidity,
-            uidnext: mailbox.uidnext,
-            modseq: mailbox.modseq,
-        })
+        Ok(mailbox)
     }
 
-    fn changes(&mut self, mailbox: MailboxId, since: u64, uidnext: u32) -> Result<Changes, BackendError> {
-        let login = self.login.as_ref().ok_or(BackendError::Denied)?;
+    fn changes(&mut self, mailbox: MailboxId, since: u64, uidnext: u32) -> Result<Changes, AccountError> {
+        let login = self.login.as_ref().ok_or(AccountError::Denied)?;
         let generation = login.watch.generation();
         if login.quiet == Some((generation, mailbox, since)) {
             return Ok(Changes { modseq: since, uidnext, ..Changes::default() });
         }
-        let changes = self.read_with(|reader| reader.changes(store::MailboxId(mailbox.0), since, uidnext))?;
+        let changes = self.read_with(|reader| reader.changes(mailbox, since, uidnext))?;
         if let Some(login) = &mut self.login {
             login.quiet = Some((generation, mailbox, changes.modseq));
         }
-        Ok(Changes {
-            modseq: changes.modseq,
-            uidnext: changes.uidnext,
-            messages: changes.messages.into_iter().map(entry).collect(),
-            vanished: changes.vanished,
-        })
+        Ok(changes)
     }
 
-    fn keywords(&mut self) -> Result<Vec<String>, BackendError> {
-        self.read_with(Reader::keywords)
+    fn keywords(&mut self) -> Result<Vec<String>, AccountError> {
+        self.read_with(|reader| reader.keywords())
     }
 
     fn messages(
@@ -209,9 +192,8 @@ impl Backend for Mailboxes {
         mailbox: MailboxId,
         uids: RangeInclusive<u32>,
         each: &mut dyn FnMut(Message),
-    ) -> Result<(), BackendError> {
-        let mailbox = store::MailboxId(mailbox.0);
-        self.read_with(|reader| reader.each_message(mailbox, uids, |message| each(entry(message))))
+    ) -> Result<(), AccountError> {
+        self.read_with(|reader| reader.each_message(mailbox, uids, each))
     }
 
     fn read(
@@ -221,8 +203,8 @@ impl Backend for Mailboxes {
         offset: u64,
         length: usize,
         out: &mut Vec<u8>,
-    ) -> Result<bool, BackendError> {
-        self.read_with(|reader| reader.read_body(store::MailboxId(mailbox.0), uid, offset, length, out))
+    ) -> Result<bool, AccountError> {
+        self.read_with(|reader| reader.read_body(mailbox, uid, offset, length, out))
     }
 
     fn store(
@@ -231,41 +213,29 @@ impl Backend for Mailboxes {
         uids: &Uids,
         mode: FlagMode,
         flags: &FlagList,
-    ) -> Result<FlagsChanged, BackendError> {
-        let mode = match mode {
-            FlagMode::Add => store::FlagMode::Add,
-            FlagMode::Remove => store::FlagMode::Remove,
-            FlagMode::Replace => store::FlagMode::Replace,
-        };
-        let update = FlagUpdate { mode, flags: named(flags), unchanged_since: None };
-        let changed = self.change(|store, account| {
-            store.update_flags(account, store::MailboxId(mailbox.0), uids, update)
-        })?;
-        let uids = changed.changed.into_iter().map(|(uid, _)| uid).collect();
-        Ok(FlagsChanged { uids, modseq: changed.modseq })
+    ) -> Result<FlagsChanged, AccountError> {
+        let update = FlagUpdate { mode, flags: flags.clone(), unchanged_since: None };
+        self.change(|store, account| store.update_flags(account, mailbox, uids, update))
     }
 
-    fn copy(&mut self, from: MailboxId, uids: &Uids, to: &str) -> Result<Copied, BackendError> {
-        let from = store::MailboxId(from.0);
+    fn copy(&mut self, from: MailboxId, uids: &Uids, to: &str) -> Result<Copied, AccountError> {
         let done = self.change(|store, account| store.copy(account, from, to, uids))?;
         self.teach(from, to, &done);
-        Ok(copied(done))
+        Ok(done)
     }
 
-    fn relocate(&mut self, from: MailboxId, uids: &Uids, to: &str) -> Result<Copied, BackendError> {
-        let from = store::MailboxId(from.0);
+    fn relocate(&mut self, from: MailboxId, uids: &Uids, to: &str) -> Result<Copied, AccountError> {
         let done = self.change(|store, account| store.relocate(account, from, to, uids))?;
         self.teach(from, to, &done);
-        Ok(copied(done))
+        Ok(done)
     }
 
-    fn expunge(&mut self, mailbox: MailboxId, uids: &Uids) -> Result<(), BackendError> {
-        let mailbox = store::MailboxId(mailbox.0);
+    fn expunge(&mut self, mailbox: MailboxId, uids: &Uids) -> Result<(), AccountError> {
         self.change(|store, account| store.expunge(account, mailbox, uids, Expunge::Deleted)).map(|_| ())
     }
 
-    fn append_begin(&mut self, message: &NewMessage) -> Result<(), BackendError> {
-        self.mailbox(&self.reader()?, &message.mailbox)?;
+    fn append_begin(&mut self, message: &NewMessage) -> Result<(), AccountError> {
+        self.mailbox(&*self.reader()?, &message.mailbox)?;
         let file = if message.octets > APPEND_MEMORY_OCTETS as u64 {
             Some(tempfile::tempfile_in(&self.accounts.drafts).map_err(|error| draft_failed(&error))?)
         } else {
@@ -275,8 +245,8 @@ impl Backend for Mailboxes {
         Ok(())
     }
 
-    fn append_piece(&mut self, octets: &[u8]) -> Result<(), BackendError> {
-        let draft = self.draft.as_mut().ok_or(BackendError::Unavailable)?;
+    fn append_piece(&mut self, octets: &[u8]) -> Result<(), AccountError> {
+        let draft = self.draft.as_mut().ok_or(AccountError::Unavailable)?;
         match &mut draft.file {
             Some(file) => file.write_all(octets).map_err(|error| draft_failed(&error)),
             None => {
@@ -286,8 +256,8 @@ impl Backend for Mailboxes {
         }
     }
 
-    fn append_finish(&mut self) -> Result<Appended, BackendError> {
-        let Draft { message, memory, file } = self.draft.take().ok_or(BackendError::Unavailable)?;
+    fn append_finish(&mut self) -> Result<Appended, AccountError> {
+        let Draft { message, memory, file } = self.draft.take().ok_or(AccountError::Unavailable)?;
         let body = match file {
             Some(file) => Body::File(file, message.octets),
             None => Body::from(memory),
@@ -295,7 +265,7 @@ impl Backend for Mailboxes {
         let append = Append {
             mailbox: message.mailbox,
             body,
-            flags: named(&message.flags),
+            flags: message.flags,
             internal_date: message.internal_date.unwrap_or_else(self.accounts.now),
         };
         let receipt = self.change(|store, account| store.append(account, append))?;
@@ -308,40 +278,22 @@ impl Backend for Mailboxes {
 }
 
 /// What a client is told of an error, and the log of one that is not the client's.
-fn refusal(error: &StoreError) -> BackendError {
+fn refusal(error: &StoreError) -> AccountError {
     match error {
-        StoreError::NoMailbox => BackendError::NoMailbox,
-        StoreError::MailboxExists => BackendError::MailboxExists,
-        StoreError::MailboxName | StoreError::Inbox => BackendError::Refused(error.to_string()),
-        StoreError::Limit(_) => BackendError::Limit(error.to_string()),
+        StoreError::NoMailbox => AccountError::NoMailbox,
+        StoreError::MailboxExists => AccountError::MailboxExists,
+        StoreError::MailboxName | StoreError::Inbox => AccountError::Refused(error.to_string()),
+        StoreError::Limit(_) => AccountError::Limit(error.to_string()),
         _ => {
             tracing::error!(%error, "mailboxes");
-            BackendError::Unavailable
+            AccountError::Unavailable
         }
     }
 }
 
-fn draft_failed(error: &io::Error) -> BackendError {
+fn draft_failed(error: &io::Error) -> AccountError {
     tracing::error!(%error, "a message that is appended can't be kept: check the disk and the drafts directory");
-    BackendError::Unavailable
-}
-
-fn named(flags: &FlagList) -> store::FlagList {
-    store::FlagList { system: store::Flags(flags.system.0), keywords: flags.keywords.clone() }
-}
-
-fn entry(message: store::Message) -> Message {
-    Message {
-        uid: message.uid,
-        flags: Flags(message.flags.0),
-        modseq: message.modseq,
-        octets: message.octets,
-        internal_date: message.internal_date,
-    }
-}
-
-fn copied(copied: store::Copied) -> Copied {
-    Copied { uidvalidity: copied.uidvalidity, uids: copied.uids }
+    AccountError::Unavailable
 }
 
 #[cfg(test)]

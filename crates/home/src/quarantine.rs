@@ -1,7 +1,7 @@
 //! The quarantine: messages that wait for the operator's decision, and what is known of them.
 //!
 //! The messages are in the mailbox [`QUARANTINE`] of the postmaster's account, where any mail program shows
-//! them. Beside it a small SQLite file remembers for whom each was and why it is here, so that it can still be
+//! them. Beside it a small table remembers for whom each was and why it is here, so that it can still be
 //! delivered. A message that the postmaster moved or deleted is in the quarantine no more.
 
 mod release;
@@ -9,18 +9,20 @@ mod release;
 mod tests;
 
 use std::path::Path;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
 use daemon::control::Refusal;
 use daemon::problem::Problem;
 use daemon::trace::Trace;
 use link::TraceStep;
-use mail::{ItemId, UnixTime};
-use rusqlite::{Connection, OptionalExtension as _, Row, params};
+use mail::ItemId;
 use serde_json::{Value, json};
-use store::{Expunge, MailboxId, Reader, Store};
+use store::tables::QuarantineEntries;
+pub(crate) use store::tables::QuarantineEntry as Entry;
+use store::{Expunge, MailboxId, Mailboxes, Reader};
 use tokio::runtime::Handle;
 
+use super::databases;
 use super::directory::Directory;
 use super::forward::Forwarder;
 use super::keeper::Keeper;
@@ -30,33 +32,10 @@ pub(crate) const QUARANTINE: &str = "Quarantine";
 /// Octets of a header that `show` prints.
 const SHOWN_OCTETS_MAX: usize = 16 * 1024;
 
-/// A message in quarantine.
-#[derive(Debug, Clone, PartialEq)]
-pub(crate) struct Entry {
-    /// Its id.
-    pub item: ItemId,
-    /// When it came here.
-    pub at: UnixTime,
-    /// The account that has it.
-    pub account: String,
-    /// Its mailbox's uidvalidity.
-    pub uidvalidity: u32,
-    /// Its uid.
-    pub uid: u32,
-    /// The reverse-path, without its brackets.
-    pub reverse_path: String,
-    /// For whom it was.
-    pub recipients: Vec<String>,
-    /// Why it is here.
-    pub reason: String,
-    /// The filter's score, if that is why.
-    pub score: Option<f64>,
-}
-
 /// Cloning shares it.
 #[derive(Clone)]
 pub(crate) struct Quarantine {
-    database: Arc<Mutex<Connection>>,
+    table: Arc<dyn QuarantineEntries>,
     runtime: Handle,
 }
 
@@ -77,14 +56,7 @@ pub(crate) struct Parts<'a> {
 impl Quarantine {
     /// Opens or makes `quarantine.db`. Has to be called on the runtime.
     pub(crate) fn open(data: &Path) -> Result<Self, Problem> {
-        let database = open_database(&data.join("quarantine.db")).map_err(|error| {
-            Problem::failed(format!("the quarantine: {error}"), "check the disk, or restore quarantine.db")
-        })?;
-        Ok(Self { database: Arc::new(Mutex::new(database)), runtime: Handle::current() })
-    }
-
-    fn database(&self) -> MutexGuard<'_, Connection> {
-        self.database.lock().unwrap_or_else(PoisonError::into_inner)
+        Ok(Self { table: databases::open_quarantine(data)?, runtime: Handle::current() })
     }
 
     /// Remembers a message that is in its mailbox, on a thread that may block, then calls `done`. One that is
@@ -92,43 +64,11 @@ impl Quarantine {
     pub(crate) fn record(&self, entry: Entry, done: impl FnOnce(Result<(), String>) + Send + 'static) {
         let quarantine = self.clone();
         self.runtime
-            .spawn_blocking(move || done(quarantine.insert(&entry).map_err(|error| error.to_string())));
-    }
-
-    fn insert(&self, entry: &Entry) -> rusqlite::Result<()> {
-        let sql = "INSERT OR IGNORE INTO message
-                       (item, at, account, uidvalidity, uid, reverse_path, recipients, reason, score)
-                   VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)";
-        let values = params![
-            entry.item.to_string(),
-            i64::try_from(entry.at.0).unwrap_or(i64::MAX),
-            entry.account,
-            entry.uidvalidity,
-            entry.uid,
-            entry.reverse_path,
-            json!(entry.recipients).to_string(),
-            entry.reason,
-            entry.score,
-        ];
-        self.database().execute(sql, values).map(|_| ())
-    }
-
-    fn remove(&self, item: ItemId) -> rusqlite::Result<()> {
-        self.database().execute("DELETE FROM message WHERE item = ?1", [item.to_string()]).map(|_| ())
-    }
-
-    fn entries(&self) -> rusqlite::Result<Vec<Entry>> {
-        let database = self.database();
-        let mut select = database.prepare("SELECT * FROM message ORDER BY at, item")?;
-        let rows = select.query_map([], entry)?;
-        rows.collect()
+            .spawn_blocking(move || done(quarantine.table.insert(&entry).map_err(|error| error.to_string())));
     }
 
     fn entry(&self, item: ItemId) -> Result<Entry, Refusal> {
-        let database = self.database();
-        let sql = "SELECT * FROM message WHERE item = ?1";
-        let found = database.query_row(sql, [item.to_string()], entry).optional();
-        found.map_err(|error| failed(&error))?.ok_or_else(|| gone(item))
+        self.table.entry(item).map_err(|error| failed(&error))?.ok_or_else(|| gone(item))
     }
 
     /// Carries out a command of `postern quarantine`. Blocks.
@@ -139,8 +79,8 @@ impl Quarantine {
         arguments: &[&str],
     ) -> Result<Value, Refusal> {
         match (command, arguments) {
-            ("quarantine list", []) => self.list(parts.keeper.store()),
-            ("quarantine show", [id]) => self.show(parts.keeper.store(), item(id)?),
+            ("quarantine list", []) => self.list(&**parts.keeper.store()),
+            ("quarantine show", [id]) => self.show(&**parts.keeper.store(), item(id)?),
             ("quarantine release", [id]) => release::release(self, parts, item(id)?, None),
             ("quarantine release", [id, to]) => release::release(self, parts, item(id)?, Some(to)),
             ("quarantine delete", [id]) => self.delete(parts, item(id)?),
@@ -149,9 +89,9 @@ impl Quarantine {
     }
 
     /// Those whose message is still there. The others are forgotten: the postmaster has dealt with them.
-    fn list(&self, store: &Store) -> Result<Value, Refusal> {
+    fn list(&self, store: &dyn Mailboxes) -> Result<Value, Refusal> {
         let mut rows = Vec::new();
-        for entry in self.entries().map_err(|error| failed(&error))? {
+        for entry in self.table.entries().map_err(|error| failed(&error))? {
             match self.locate(store, &entry) {
                 Ok(_) => rows.push(described(&entry)),
                 Err(Missing::Gone) => {}
@@ -161,7 +101,7 @@ impl Quarantine {
         Ok(rows.into())
     }
 
-    fn show(&self, store: &Store, item: ItemId) -> Result<Value, Refusal> {
+    fn show(&self, store: &dyn Mailboxes, item: ItemId) -> Result<Value, Refusal> {
         let entry = self.entry(item)?;
         let found = self.located(store, &entry)?;
         let mut start = Vec::new();
@@ -182,20 +122,20 @@ impl Quarantine {
 
     fn delete(&self, parts: &Parts<'_>, item: ItemId) -> Result<Value, Refusal> {
         let entry = self.entry(item)?;
-        let found = self.located(parts.keeper.store(), &entry)?;
-        self.take_out(parts.keeper.store(), &entry, found.mailbox)?;
+        let found = self.located(&**parts.keeper.store(), &entry)?;
+        self.take_out(&**parts.keeper.store(), &entry, found.mailbox)?;
         parts.trace.event(Some(item), TraceStep::Removed, "from the quarantine, by the operator");
         Ok(json!({}))
     }
 
     /// Removes a message that has been dealt with: first itself, then what is known of it.
-    fn take_out(&self, store: &Store, entry: &Entry, mailbox: MailboxId) -> Result<(), Refusal> {
+    fn take_out(&self, store: &dyn Mailboxes, entry: &Entry, mailbox: MailboxId) -> Result<(), Refusal> {
         let uids = [entry.uid..=entry.uid];
         store.expunge(&entry.account, mailbox, &uids, Expunge::All).map_err(|error| failed(&error))?;
-        self.remove(entry.item).map_err(|error| failed(&error))
+        self.table.remove(entry.item).map_err(|error| failed(&error))
     }
 
-    fn located(&self, store: &Store, entry: &Entry) -> Result<Found, Refusal> {
+    fn located(&self, store: &dyn Mailboxes, entry: &Entry) -> Result<Found, Refusal> {
         self.locate(store, entry).map_err(|missing| match missing {
             Missing::Gone => gone(entry.item),
             Missing::Unknown(error) => failed(&error),
@@ -204,11 +144,11 @@ impl Quarantine {
 
     /// Where the message is. What is known of one that is gone for good is forgotten; with a mailbox that was set aside
     /// it may come back.
-    fn locate(&self, store: &Store, entry: &Entry) -> Result<Found, Missing> {
+    fn locate(&self, store: &dyn Mailboxes, entry: &Entry) -> Result<Found, Missing> {
         let found = find(store, entry);
         if matches!(found, Err(Missing::Gone))
             && !may_come_back(store, entry)
-            && let Err(error) = self.remove(entry.item)
+            && let Err(error) = self.table.remove(entry.item)
         {
             tracing::warn!(%error, item = %entry.item, "the quarantine could not forget a message that is gone");
         }
@@ -218,7 +158,7 @@ impl Quarantine {
 
 /// Where a message is.
 struct Found {
-    reader: Reader,
+    reader: Box<dyn Reader>,
     mailbox: MailboxId,
     octets: u64,
 }
@@ -230,7 +170,7 @@ enum Missing {
     Unknown(String),
 }
 
-fn find(store: &Store, entry: &Entry) -> Result<Found, Missing> {
+fn find(store: &dyn Mailboxes, entry: &Entry) -> Result<Found, Missing> {
     let unknown = |error: store::StoreError| match error {
         store::StoreError::NoAccount(_) => Missing::Gone,
         error => Missing::Unknown(error.to_string()),
@@ -242,7 +182,7 @@ fn find(store: &Store, entry: &Entry) -> Result<Found, Missing> {
     Ok(Found { reader, mailbox: mailbox.id, octets: message.octets })
 }
 
-fn may_come_back(store: &Store, entry: &Entry) -> bool {
+fn may_come_back(store: &dyn Mailboxes, entry: &Entry) -> bool {
     let aside = store.list_set_aside();
     aside.is_ok_and(|all| all.iter().any(|aside| aside.account == entry.account))
 }
@@ -268,36 +208,4 @@ fn gone(item: ItemId) -> Refusal {
 
 fn failed(error: &dyn std::fmt::Display) -> Refusal {
     (format!("the quarantine: {error}"), "see the log; nothing was changed that is not said".to_owned())
-}
-
-fn open_database(path: &Path) -> rusqlite::Result<Connection> {
-    let database = Connection::open(path)?;
-    database.busy_timeout(std::time::Duration::from_secs(5))?;
-    database.execute_batch(
-        "PRAGMA journal_mode = WAL;
-         PRAGMA synchronous = FULL;
-         CREATE TABLE IF NOT EXISTS message (
-             item TEXT PRIMARY KEY, at INTEGER NOT NULL, account TEXT NOT NULL,
-             uidvalidity INTEGER NOT NULL, uid INTEGER NOT NULL, reverse_path TEXT NOT NULL,
-             recipients TEXT NOT NULL, reason TEXT NOT NULL, score REAL) STRICT;",
-    )?;
-    Ok(database)
-}
-
-fn entry(row: &Row<'_>) -> rusqlite::Result<Entry> {
-    let bad = |column: usize| {
-        let error = "not as it was written".into();
-        rusqlite::Error::FromSqlConversionFailure(column, rusqlite::types::Type::Text, error)
-    };
-    Ok(Entry {
-        item: row.get::<_, String>(0)?.parse().map_err(|_| bad(0))?,
-        at: UnixTime(u64::try_from(row.get::<_, i64>(1)?).unwrap_or(0)),
-        account: row.get(2)?,
-        uidvalidity: row.get(3)?,
-        uid: row.get(4)?,
-        reverse_path: row.get(5)?,
-        recipients: serde_json::from_str(&row.get::<_, String>(6)?).map_err(|_| bad(6))?,
-        reason: row.get(7)?,
-        score: row.get(8)?,
-    })
 }

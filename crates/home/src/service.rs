@@ -5,7 +5,8 @@ use std::io;
 use std::sync::Arc;
 
 use daemon::system;
-use imap::{BackendError, Credentials};
+use imap::Credentials;
+use mailbox::AccountError;
 use net::patience::{Patience, Pressure};
 use net::port_places::{Place, Places, SeldomTold};
 use net::smtp_server::Port;
@@ -16,7 +17,7 @@ use tokio_util::task::TaskTracker;
 
 use super::foreign_edge::ForeignEdge;
 use super::logins::{Client, Logins, Refused};
-use super::mailboxes::{Accounts, Mailboxes};
+use super::mailboxes::{Accounts, SessionMailboxes};
 use super::passes::Pass;
 use super::submit::Submit;
 
@@ -95,7 +96,7 @@ impl Serve for ImapService {
         let stream = handshake.await.map_err(|_| io::ErrorKind::TimedOut)??;
         let options =
             imap::Options { append_octets_max: self.append_octets_max, greeting: "Postern ready".to_owned() };
-        let session = imap::Session::new(Mailboxes::new(self.accounts.clone()), options);
+        let session = imap::Session::new(SessionMailboxes::new(self.accounts.clone()), options);
         let door = ImapDoor { logins: self.logins.clone(), place, pass: None };
         net::imap_server::serve(stream, session, door, &self.service).await
     }
@@ -109,12 +110,12 @@ struct ImapDoor {
 }
 
 impl net::imap_server::Logins for ImapDoor {
-    async fn login(&mut self, credentials: Credentials) -> Result<String, BackendError> {
+    async fn login(&mut self, credentials: Credentials) -> Result<String, AccountError> {
         let client = Client { ip: self.place.ip(), service: ImapService::NAME };
         let pass = self.logins.check(&credentials.user, &credentials.password, client).await;
         let pass = pass.map_err(|refused| match refused {
-            Refused::Wrong => BackendError::Denied,
-            Refused::Later => BackendError::Unavailable,
+            Refused::Wrong => AccountError::Denied,
+            Refused::Later => AccountError::Unavailable,
         })?;
         self.place.know();
         Ok(self.pass.insert(pass).account().to_string())

@@ -24,6 +24,7 @@ use link::{Errand, ErrandResult};
 use mail::{Domain, UnixTime};
 use outbound::queue::Queue;
 use serde_json::{Value, json};
+use store::StoreError;
 use tlspolicy::report::Results;
 use tokio_util::sync::CancellationToken;
 
@@ -107,7 +108,7 @@ impl TlsReports {
         if counted.is_empty() {
             return;
         }
-        if let Err(error) = self.0.ledger.add(counted.into_iter().collect(), system::now()) {
+        if let Err(error) = self.0.ledger.add(counted, system::now()) {
             tracing::error!(%error, "what was counted for reports on TLS could not be written; it is lost");
         }
     }
@@ -185,7 +186,7 @@ impl TlsReports {
     }
 }
 
-fn failed(error: &rusqlite::Error) -> Refusal {
+fn failed(error: &StoreError) -> Refusal {
     (format!("tls_reports.db: {error}"), "check the disk".to_owned())
 }
 

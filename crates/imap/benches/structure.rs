@@ -11,7 +11,8 @@ mod memory;
 use bytes::BytesMut;
 use divan::Bencher;
 use divan::counter::BytesCount;
-use imap::{Flags, Options, Session, Step};
+use imap::{Options, Session, Step};
+use mailbox::Flags;
 use memory::Memory;
 
 fn main() {

@@ -2,19 +2,17 @@
 
 use mail::UnixTime;
 
-use crate::backend::{FlagList, FlagMode};
 use crate::cursor::{Cursor, Malformed, Parsed, is_atom};
 use crate::date;
-use crate::item::{self, Item};
+use crate::item::{self, Item, LIST_MAX};
 use crate::key::{self, Key};
 use crate::name::Names;
 use crate::set::{By, Set};
 use crate::write::system_flag;
+use mailbox::{FlagList, FlagMode};
 
 /// Longest tag.
 const TAG_MAX: usize = 64;
-/// Most elements of a list in a command.
-pub(crate) const LIST_MAX: usize = 256;
 
 /// A command without its tag.
 #[derive(Debug, Clone, PartialEq)]

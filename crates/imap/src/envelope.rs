@@ -4,7 +4,7 @@ use mail::address_list::{self, Entry, Mailbox};
 use mail::header;
 
 use crate::fields::{Parameter, unfold};
-use crate::mime::{Content, Part};
+use crate::part::{Content, Part};
 use crate::write::{nstring, string};
 
 /// The ENVELOPE of a message with this header section, as FETCH gives it: whom and what mail programs show in their lists.

@@ -1,10 +1,12 @@
 //! What FETCH is asked for (RFC 9051 section 6.4.5).
 
-use crate::command::LIST_MAX;
 use crate::cursor::{Cursor, Malformed, Parsed};
 use crate::envelope::Form;
 use crate::mime::DEPTH_MAX;
 use crate::write;
+
+/// Most elements of a list in a command.
+pub(crate) const LIST_MAX: usize = 256;
 
 /// Most items of one FETCH.
 const ITEMS_MAX: usize = 100;

@@ -1,9 +1,9 @@
 //! What SEARCH looks for (RFC 9051 section 6.4.4).
 
-use crate::backend::Flags;
 use crate::cursor::{Cursor, Malformed, Parsed};
 use crate::date::{self, Day};
 use crate::set::Set;
+use mailbox::Flags;
 
 /// Deepest nesting of keys.
 const DEPTH_MAX: usize = 32;

@@ -5,12 +5,11 @@
 //! part without a closing boundary, a boundary that is missing. Depth, parts, header octets and parameters
 //! are limited; what is beyond them is left as an opaque part.
 
-use std::ops::Range;
-
 use memchr::memchr;
 
 use crate::envelope;
 use crate::fields::{Fields, Unstated};
+use crate::part::{Content, Part};
 
 /// Deepest nesting of parts.
 pub(crate) const DEPTH_MAX: usize = 32;
@@ -24,33 +23,6 @@ const HEADERS_MAX: usize = 1024 * 1024;
 const BOUNDARY_MAX: usize = 256;
 /// Octets of a line that decide what it is: two hyphens on each side of a boundary, and some white space.
 const LINE_MAX: usize = BOUNDARY_MAX + 64;
-
-/// A part, or a whole message.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub(crate) struct Part {
-    /// Its header section with the empty line.
-    pub(crate) header: Range<u64>,
-    /// What follows, without the line end that belongs to the next boundary.
-    pub(crate) body: Range<u64>,
-    /// Line ends in the body.
-    pub(crate) lines: u64,
-    /// Its fields about content.
-    pub(crate) fields: Fields,
-    /// What is in the body.
-    pub(crate) content: Content,
-}
-
-/// What is in a part's body.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub(crate) enum Content {
-    /// Text, an image, or anything else.
-    #[default]
-    Leaf,
-    /// Parts; at least one.
-    Multipart(Vec<Part>),
-    /// A message, and its ENVELOPE as it is written.
-    Message(Box<Part>, Vec<u8>),
-}
 
 /// An entity whose end has not come yet.
 struct Open {
@@ -293,37 +265,6 @@ impl Open {
             }
         }
         (self.part, self.encapsulated, self.envelope)
-    }
-}
-
-impl Part {
-    /// Leaves nothing of the part beyond `end`.
-    fn limit(&mut self, end: u64) {
-        for range in [&mut self.header, &mut self.body] {
-            range.start = range.start.min(end);
-            range.end = range.end.min(end);
-        }
-    }
-
-    /// The part of a section number such as `1.2` (RFC 9051 section 6.4.5.1); `self` is the message.
-    pub(crate) fn at(&self, path: &[u32]) -> Option<&Self> {
-        let mut found: Option<&Self> = None;
-        for number in path {
-            let index = usize::try_from(*number).ok()?.checked_sub(1)?;
-            let around = match found.map(|part| (part, &part.content)) {
-                None => self,
-                Some((_, Content::Message(message, _))) => message,
-                Some((part, Content::Multipart(_))) => part,
-                Some((_, Content::Leaf)) => return None,
-            };
-            found = Some(match &around.content {
-                Content::Multipart(parts) => parts.get(index)?,
-                // The only part of a message that is no multipart is its body.
-                _ if index == 0 => around,
-                _ => return None,
-            });
-        }
-        found
     }
 }
 

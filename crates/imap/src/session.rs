@@ -1,6 +1,6 @@
 //! One client's session, from the greeting to BYE: octets in, octets out.
 //!
-//! The session owns what the client said and was told; what is in mailboxes it asks the backend, which may
+//! The session owns what the client said and was told; what is in mailboxes it asks the account, which may
 //! block. Whoever drives it reads and writes the socket, keeps the time, and calls [`Session::advance`].
 
 mod append;
@@ -13,13 +13,13 @@ mod view;
 
 use bytes::BytesMut;
 
-use crate::backend::{Backend, BackendError};
 use crate::command::{self, Command, Tagged};
 use crate::frame::{Frame, Framed, Waits, line};
 use crate::name::Names;
 use append::Appending;
 use fetch::{Fetch, Progress};
 pub use login::Credentials;
+use mailbox::{Account, AccountError};
 use search::Searching;
 use view::{Expunges, View};
 
@@ -56,10 +56,10 @@ pub enum Step {
     Read,
     /// Advance at once; there is more to say.
     Flush,
-    /// As [`Step::Read`], and call [`Session::handle_change`] when the backend's wake is called: the client idles.
+    /// As [`Step::Read`], and call [`Session::handle_change`] when the account's wake is called: the client idles.
     Idle,
     /// Check what [`Session::credentials`] gives, then call [`Session::answer_login`]. It takes its time on purpose,
-    /// so it is not the backend that does it, whose threads others wait for.
+    /// so it is not the account that does it, whose threads others wait for.
     Login,
     /// Close the connection.
     Close,
@@ -67,7 +67,7 @@ pub enum Step {
 
 /// See the module.
 pub struct Session<B> {
-    backend: B,
+    account: B,
     options: Options,
     state: State,
     mode: Mode,
@@ -105,12 +105,12 @@ enum Work {
     Search { searching: Searching, tag: String },
 }
 
-impl<B: Backend> Session<B> {
+impl<B: Account> Session<B> {
     /// A session that greets its client.
     #[must_use]
-    pub fn new(backend: B, options: Options) -> Self {
+    pub fn new(account: B, options: Options) -> Self {
         let mut session = Self {
-            backend,
+            account,
             options,
             state: State::NotAuthenticated,
             mode: Mode::Command,
@@ -138,12 +138,12 @@ impl<B: Backend> Session<B> {
         !matches!(self.state, State::NotAuthenticated)
     }
 
-    /// The backend, so that the driver can ask it for its wake.
-    pub fn backend(&mut self) -> &mut B {
-        &mut self.backend
+    /// The account, so that the driver can ask it for its wake.
+    pub fn account(&mut self) -> &mut B {
+        &mut self.account
     }
 
-    /// Takes octets from `input` and goes on as far as it can. May block as long as the backend does.
+    /// Takes octets from `input` and goes on as far as it can. May block as long as the account does.
     pub fn advance(&mut self, input: &mut BytesMut) -> Step {
         loop {
             if matches!(self.mode, Mode::Closed) {
@@ -195,7 +195,7 @@ impl<B: Backend> Session<B> {
 
     fn close(&mut self) {
         if matches!(self.mode, Mode::Append(_)) {
-            self.backend.append_abort();
+            self.account.append_abort();
         }
         self.work = None;
         self.mode = Mode::Closed;
@@ -303,7 +303,7 @@ impl<B: Backend> Session<B> {
         let State::Selected(view) = &mut self.state else { return };
         match work {
             Work::Fetch { mut fetch, tag, done } => {
-                match fetch.advance(view, &mut self.backend, &mut self.out) {
+                match fetch.advance(view, &mut self.account, &mut self.out) {
                     Ok(Progress::Full) => self.work = Some(Work::Fetch { fetch, tag, done }),
                     Ok(Progress::Done(true)) => self.finish(&tag, Expunges::Hold, done),
                     Ok(Progress::Done(false)) => {
@@ -314,7 +314,7 @@ impl<B: Backend> Session<B> {
                     Err(error) => self.refuse(&tag, &error),
                 }
             }
-            Work::Search { mut searching, tag } => match searching.advance(view, &mut self.backend) {
+            Work::Search { mut searching, tag } => match searching.advance(view, &mut self.account) {
                 Ok(true) => self.work = Some(Work::Search { searching, tag }),
                 Ok(false) => {
                     searching.write(&tag, &mut self.out);
@@ -332,7 +332,7 @@ impl<B: Backend> Session<B> {
             Err(_) => self.bye("the line is too long"),
             Ok(Some(line)) => {
                 let Mode::Idle(tag) = std::mem::replace(&mut self.mode, Mode::Command) else { return true };
-                self.backend.listen(None);
+                self.account.listen(None);
                 if line.eq_ignore_ascii_case(b"DONE") {
                     self.finish(&tag, Expunges::Send, "no longer idling");
                 } else {
@@ -348,15 +348,15 @@ impl<B: Backend> Session<B> {
             State::Selected(view) => Some(view.id),
             _ => None,
         };
-        self.backend.listen(selected);
+        self.account.listen(selected);
     }
 
     /// Tells what changed in the selected mailbox.
     fn sync(&mut self, expunges: Expunges) {
         let State::Selected(view) = &mut self.state else { return };
-        match view.sync(&mut self.backend, expunges, &mut self.out) {
+        match view.sync(&mut self.account, expunges, &mut self.out) {
             // What is new is told the next time.
-            Ok(()) | Err(BackendError::Unavailable) => {}
+            Ok(()) | Err(AccountError::Unavailable) => {}
             Err(_) => self.bye("the selected mailbox is gone"),
         }
     }
@@ -386,28 +386,28 @@ impl<B: Backend> Session<B> {
         }
     }
 
-    /// The backend said no.
-    fn refuse(&mut self, tag: &str, error: &BackendError) {
+    /// The account said no.
+    fn refuse(&mut self, tag: &str, error: &AccountError) {
         let code = match error {
-            BackendError::Denied => "AUTHENTICATIONFAILED",
-            BackendError::NoMailbox => "NONEXISTENT",
-            BackendError::MailboxExists => "ALREADYEXISTS",
-            BackendError::Refused(_) => "CANNOT",
-            BackendError::Limit(_) => "LIMIT",
-            BackendError::Unavailable => "UNAVAILABLE",
+            AccountError::Denied => "AUTHENTICATIONFAILED",
+            AccountError::NoMailbox => "NONEXISTENT",
+            AccountError::MailboxExists => "ALREADYEXISTS",
+            AccountError::Refused(_) => "CANNOT",
+            AccountError::Limit(_) => "LIMIT",
+            AccountError::Unavailable => "UNAVAILABLE",
         };
         self.no(tag, &format!("[{code}] {error}"));
     }
 
     /// As [`Session::refuse`], for commands that put messages into a mailbox that could be made first.
-    fn refuse_target(&mut self, tag: &str, error: &BackendError) {
+    fn refuse_target(&mut self, tag: &str, error: &AccountError) {
         match error {
-            BackendError::NoMailbox => self.no(tag, "[TRYCREATE] there is no such mailbox"),
+            AccountError::NoMailbox => self.no(tag, "[TRYCREATE] there is no such mailbox"),
             other => self.refuse(tag, other),
         }
     }
 
-    fn done(&mut self, tag: &str, outcome: Result<(), BackendError>, text: &str) {
+    fn done(&mut self, tag: &str, outcome: Result<(), AccountError>, text: &str) {
         match outcome {
             Ok(()) => self.finish(tag, Expunges::Send, text),
             Err(error) => self.refuse(tag, &error),

@@ -2,7 +2,7 @@
 
 use memchr::memchr;
 
-use crate::backend::Flags;
+use mailbox::Flags;
 
 /// Longest text that is written as a quoted string.
 const QUOTED_MAX: usize = 1024;

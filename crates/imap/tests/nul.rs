@@ -8,7 +8,8 @@
 mod memory;
 
 use bytes::BytesMut;
-use imap::{Flags, Options, Session, Step};
+use imap::{Options, Session, Step};
+use mailbox::Flags;
 use memory::Memory;
 
 const MAIL: &[u8] = b"From: \"P\0al\" <pal@friend.example>\r\nSubject: n\0l\r\nMIME-Version: 1.0\r\n\

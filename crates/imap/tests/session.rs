@@ -5,7 +5,8 @@
 mod memory;
 
 use bytes::BytesMut;
-use imap::{Flags, Options, Session, Step};
+use imap::{Options, Session, Step};
+use mailbox::Flags;
 use memory::Memory;
 use proptest::prelude::*;
 
@@ -55,7 +56,7 @@ impl Client {
             if self.step == Step::Login {
                 let given = self.session.credentials().unwrap();
                 let right = (given.user.as_str(), given.password.as_str()) == ("bob", "secret");
-                self.session.answer_login(right.then_some("bob").ok_or(imap::BackendError::Denied));
+                self.session.answer_login(right.then_some("bob").ok_or(mailbox::AccountError::Denied));
                 continue;
             }
             if self.step != Step::Flush {

@@ -13,7 +13,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::BytesMut;
-use imap::{Backend, BackendError, Credentials, Session, Step};
+use imap::{Credentials, Session, Step};
+use mailbox::{Account, AccountError};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::runtime::Runtime;
 use tokio::sync::Notify;
@@ -37,7 +38,7 @@ pub trait Logins: Send {
     fn login(
         &mut self,
         credentials: Credentials,
-    ) -> impl Future<Output = Result<String, BackendError>> + Send;
+    ) -> impl Future<Output = Result<String, AccountError>> + Send;
     /// How full the places are, for a client that has not logged in.
     fn pressure(&self) -> Pressure {
         Pressure::NONE
@@ -105,12 +106,12 @@ pub async fn serve<S, B, L>(
 ) -> io::Result<()>
 where
     S: AsyncRead + AsyncWrite + Unpin,
-    B: Backend + Send + 'static,
+    B: Account + Send + 'static,
     L: Logins,
 {
     let changed = Arc::new(Notify::new());
     let wake = Arc::clone(&changed);
-    session.backend().on_change(Arc::new(move || wake.notify_one()));
+    session.account().on_change(Arc::new(move || wake.notify_one()));
     let talk = Box::new(Talk { session, input: BytesMut::new() });
     let began = Instant::now();
     Driver { stream, logins, service, changed, began, news: News::None, gone: false }.run(talk).await
@@ -143,7 +144,7 @@ struct Driver<'a, S, L> {
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin, L: Logins> Driver<'_, S, L> {
-    async fn run<B: Backend + Send + 'static>(mut self, mut talk: Box<Talk<B>>) -> io::Result<()> {
+    async fn run<B: Account + Send + 'static>(mut self, mut talk: Box<Talk<B>>) -> io::Result<()> {
         while !self.gone {
             if self.is_revoked() {
                 talk.session.bye(REVOKED);
@@ -170,7 +171,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin, L: Logins> Driver<'_, S, L> {
     }
 
     /// Lets the session go on.
-    async fn advance<B: Backend + Send + 'static>(
+    async fn advance<B: Account + Send + 'static>(
         &mut self,
         mut talk: Box<Talk<B>>,
     ) -> io::Result<(Box<Talk<B>>, Step)> {
@@ -203,14 +204,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin, L: Logins> Driver<'_, S, L> {
     }
 
     /// Has the login checked. The end of the service does not wait for that.
-    async fn log_in<B: Backend + Send + 'static>(
+    async fn log_in<B: Account + Send + 'static>(
         &mut self,
         mut talk: Box<Talk<B>>,
     ) -> io::Result<Box<Talk<B>>> {
         let Some(credentials) = talk.session.credentials() else { return Ok(talk) };
         let outcome = tokio::select! {
             biased;
-            () = self.service.stop.cancelled() => Err(BackendError::Unavailable),
+            () = self.service.stop.cancelled() => Err(AccountError::Unavailable),
             outcome = self.logins.login(credentials) => outcome,
         };
         let answer =
@@ -220,7 +221,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin, L: Logins> Driver<'_, S, L> {
     }
 
     /// Waits for octets, and meanwhile for changes to tell.
-    async fn idle<B: Backend>(&mut self, talk: &mut Talk<B>) -> io::Result<()> {
+    async fn idle<B: Account>(&mut self, talk: &mut Talk<B>) -> io::Result<()> {
         let changed = Arc::clone(&self.changed);
         tokio::select! {
             biased;
@@ -234,7 +235,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin, L: Logins> Driver<'_, S, L> {
 
     /// Waits for octets. The end of the connection, of the service, of patience or of the right to be here ends the
     /// session. Nothing is lost when this is dropped before it is done.
-    async fn read<B: Backend>(&mut self, talk: &mut Talk<B>) -> io::Result<()> {
+    async fn read<B: Account>(&mut self, talk: &mut Talk<B>) -> io::Result<()> {
         if talk.input.is_empty() {
             // What a large message needed is given back.
             talk.input = BytesMut::new();

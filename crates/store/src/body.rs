@@ -1,22 +1,8 @@
-//! The octets of a message: where they come from, and how they lie in the file.
-//!
-//! A body is cut into rows of [`PIECE`] octets with consecutive ids, so that neither writing nor reading a
-//! large message needs more memory than one of them. Ids of bodies are never given out twice.
+//! The octets of a message that is to be stored: where they come from.
 
 use std::fs::File;
-use std::ops::Range;
-use std::os::unix::fs::FileExt;
 
 use bytes::Bytes;
-use rusqlite::{Connection, MAIN_DB, params};
-
-use crate::StoreError;
-use crate::large::{LARGE_OCTETS, LargeBodies};
-
-/// Octets of each row of a body, but its last.
-pub(crate) const PIECE: u64 = 256 * 1024;
-/// Rows up to this size are read whole, which is quicker than opening them as a stream.
-const WHOLE_MAX: u64 = 32 * 1024;
 
 /// The octets of a message that is to be stored.
 #[derive(Debug)]
@@ -24,7 +10,7 @@ pub enum Body {
     /// In memory, in pieces that follow each other.
     Memory(Vec<Bytes>),
     /// The first octets of a file, so many. It is read when the message is written, piece by piece. If it is
-    /// large, it is kept as it is: it must have no name, and nobody may write to it any more.
+    /// large, it may be kept as it is: it must have no name, and nobody may write to it any more.
     File(File, u64),
 }
 
@@ -39,7 +25,8 @@ impl Body {
     }
 
     /// What it costs to keep it waiting, in octets of memory.
-    pub(crate) fn held(&self) -> usize {
+    #[must_use]
+    pub fn held(&self) -> usize {
         match self {
             Self::Memory(chunks) => chunks.iter().map(Bytes::len).sum(),
             Self::File(..) => 0,
@@ -51,199 +38,4 @@ impl From<Vec<u8>> for Body {
     fn from(octets: Vec<u8>) -> Self {
         Self::Memory(vec![octets.into()])
     }
-}
-
-/// How many rows a body of `octets` takes.
-pub(crate) const fn rows(octets: u64) -> u64 {
-    octets.div_ceil(PIECE)
-}
-
-/// Whether this body comes in a file that is kept.
-pub(crate) fn keeps_file(body: &Body) -> bool {
-    matches!(body, Body::File(_, octets) if *octets >= LARGE_OCTETS)
-}
-
-/// Writes `head` and then `body` to rows from `id` on; a large body that comes in a file keeps it.
-pub(crate) fn write(
-    connection: &Connection,
-    large: &LargeBodies,
-    id: u64,
-    head: &[u8],
-    body: &Body,
-) -> Result<(), StoreError> {
-    let empty = Body::Memory(Vec::new());
-    let body = match body {
-        Body::File(file, octets) if keeps_file(body) => {
-            large.write(connection, id, head.len(), file, *octets)?;
-            &empty
-        }
-        body => body,
-    };
-    let mut insert = connection.prepare_cached("INSERT INTO body (id, data) VALUES (?1, ?2)")?;
-    let mut source = Source { head, body, at: 0, chunk: 0, chunk_at: 0 };
-    let mut left = head.len() as u64 + body.octets();
-    let mut piece = Vec::with_capacity(size(left.min(PIECE)));
-    let mut row = id;
-    while left > 0 {
-        piece.clear();
-        source.fill(&mut piece, size(left.min(PIECE)))?;
-        insert.execute(params![column(row), piece])?;
-        left -= piece.len() as u64;
-        row += 1;
-    }
-    Ok(())
-}
-
-/// Appends to `out` up to `length` octets from `offset` on of the body `id` that has `octets`. `None`: its
-/// file is not there.
-pub(crate) fn read(
-    connection: &Connection,
-    large: &LargeBodies,
-    (id, octets): (u64, u64),
-    offset: u64,
-    length: usize,
-    out: &mut Vec<u8>,
-) -> Result<Option<()>, StoreError> {
-    let end = offset.saturating_add(length as u64).min(octets);
-    let in_file = if octets >= LARGE_OCTETS { LargeBodies::head(connection, id)? } else { None };
-    let Some(head) = in_file else {
-        read_rows(connection, (id, octets), offset..end, out)?;
-        return Ok(Some(()));
-    };
-    if offset < head {
-        read_rows(connection, (id, head), offset..end.min(head), out)?;
-    }
-    let from = offset.max(head);
-    if from < end { large.read(id, from - head..end - head, out) } else { Ok(Some(())) }
-}
-
-fn read_rows(
-    connection: &Connection,
-    (id, octets): (u64, u64),
-    wanted: Range<u64>,
-    out: &mut Vec<u8>,
-) -> Result<(), StoreError> {
-    let Range { start: mut at, end } = wanted;
-    while at < end {
-        let row = at / PIECE;
-        let row_octets = PIECE.min(octets - row * PIECE);
-        let from = at - row * PIECE;
-        let to = row_octets.min(end - row * PIECE);
-        read_row(connection, id + row, row_octets, size(from)..size(to), out)?;
-        at = row * PIECE + to;
-    }
-    Ok(())
-}
-
-fn read_row(
-    connection: &Connection,
-    row: u64,
-    row_octets: u64,
-    range: Range<usize>,
-    out: &mut Vec<u8>,
-) -> Result<(), StoreError> {
-    if row_octets > WHOLE_MAX {
-        let blob = connection.blob_open(MAIN_DB, "body", "data", column(row), true)?;
-        let start = out.len();
-        out.resize(start + range.len(), 0);
-        blob.read_at_exact(&mut out[start..], range.start)?;
-        return Ok(());
-    }
-    let mut select = connection.prepare_cached("SELECT data FROM body WHERE id = ?1")?;
-    select.query_row([column(row)], |found| {
-        let data = found.get_ref(0)?.as_blob()?;
-        out.extend_from_slice(data.get(range).unwrap_or_default());
-        Ok(())
-    })?;
-    Ok(())
-}
-
-/// Removes one message's hold on the body `id`; the last one removes the body. True when its file, if the
-/// transaction is committed, is of no more use.
-pub(crate) fn release(connection: &Connection, id: u64, octets: u64) -> Result<bool, StoreError> {
-    let mut fewer = connection
-        .prepare_cached("UPDATE shared SET messages = messages - 1 WHERE body = ?1 RETURNING messages")?;
-    let left: Option<i64> = match fewer.query_row([column(id)], |row| row.get(0)) {
-        Ok(left) => Some(left),
-        Err(rusqlite::Error::QueryReturnedNoRows) => None,
-        Err(error) => return Err(error.into()),
-    };
-    match left {
-        Some(2..) => Ok(false),
-        Some(_) => {
-            connection.prepare_cached("DELETE FROM shared WHERE body = ?1")?.execute([column(id)])?;
-            Ok(false)
-        }
-        None => {
-            let mut delete = connection.prepare_cached("DELETE FROM body WHERE id BETWEEN ?1 AND ?2")?;
-            delete.execute([column(id), column(id + rows(octets)) - 1])?;
-            if octets >= LARGE_OCTETS { LargeBodies::release(connection, id) } else { Ok(false) }
-        }
-    }
-}
-
-/// Adds one message's hold on the body `id`. Bodies that only one message has are not listed.
-pub(crate) fn share(connection: &Connection, id: u64) -> Result<(), StoreError> {
-    let sql = "INSERT INTO shared (body, messages) VALUES (?1, 2)
-               ON CONFLICT (body) DO UPDATE SET messages = messages + 1";
-    connection.prepare_cached(sql)?.execute([column(id)])?;
-    Ok(())
-}
-
-struct Source<'a> {
-    head: &'a [u8],
-    body: &'a Body,
-    /// Octets taken so far.
-    at: u64,
-    chunk: usize,
-    chunk_at: usize,
-}
-
-impl Source<'_> {
-    /// Appends the next `wanted` octets to the empty `piece`.
-    fn fill(&mut self, piece: &mut Vec<u8>, wanted: usize) -> Result<(), StoreError> {
-        let head = self.head.get(size(self.at)..).unwrap_or_default();
-        piece.extend_from_slice(&head[..head.len().min(wanted)]);
-        let more = wanted - piece.len();
-        match self.body {
-            Body::Memory(chunks) => self.fill_from_memory(chunks, piece, more),
-            Body::File(file, _) => {
-                let start = piece.len();
-                let offset = self.at + start as u64 - self.head.len() as u64;
-                piece.resize(start + more, 0);
-                let read = file.read_exact_at(&mut piece[start..], offset);
-                read.map_err(|error| StoreError::Source(error.to_string()))?;
-            }
-        }
-        self.at += piece.len() as u64;
-        Ok(())
-    }
-
-    fn fill_from_memory(&mut self, chunks: &[Bytes], piece: &mut Vec<u8>, mut more: usize) {
-        while let Some(chunk) = chunks.get(self.chunk).filter(|_| more > 0) {
-            let rest = &chunk[self.chunk_at..];
-            let taken = rest.len().min(more);
-            piece.extend_from_slice(&rest[..taken]);
-            more -= taken;
-            self.chunk_at += taken;
-            if self.chunk_at == chunk.len() {
-                self.chunk += 1;
-                self.chunk_at = 0;
-            }
-        }
-    }
-}
-
-/// As SQLite's signed integer holds it. No count here comes near 2^63.
-pub(crate) fn column(value: u64) -> i64 {
-    i64::try_from(value).unwrap_or(i64::MAX)
-}
-
-/// Back from SQLite's signed integer.
-pub(crate) fn unsigned(column: i64) -> u64 {
-    u64::try_from(column).unwrap_or(0)
-}
-
-fn size(value: u64) -> usize {
-    usize::try_from(value).unwrap_or(usize::MAX)
 }

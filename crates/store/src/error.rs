@@ -1,7 +1,5 @@
 //! Why the store did not do what was asked.
 
-use rusqlite::ErrorCode;
-
 /// Variants by blame. The first group is the caller's (in the end a client's): say no and carry on. The
 /// second is the operator's: answer "try again later", log it, and tell what to do. The third is ours: answer
 /// "try again later" and log it. Every variant can be shared by all jobs of a failed batch.
@@ -59,29 +57,15 @@ pub enum StoreError {
     /// The store is shutting down.
     #[error("the store is closed")]
     Closed,
-    /// SQLite refused what we asked of it.
-    #[error("the mailbox database refused a statement: {0}")]
+    /// The database refused what we asked of it.
+    #[error("the database refused a statement: {0}")]
     Database(String),
 }
 
 impl StoreError {
-    /// What SQLite's `error` means for the database `file`.
-    pub(crate) fn from_sqlite(file: &str, error: &rusqlite::Error) -> Self {
-        match error.sqlite_error_code() {
-            Some(ErrorCode::DiskFull) => Self::DiskFull(file.to_owned()),
-            Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => Self::Damaged(file.to_owned()),
-            Some(
-                ErrorCode::CannotOpen
-                | ErrorCode::ReadOnly
-                | ErrorCode::PermissionDenied
-                | ErrorCode::SystemIoFailure,
-            ) => Self::Files { file: file.to_owned(), cause: error.to_string() },
-            _ => Self::Database(error.to_string()),
-        }
-    }
-
     /// What the system's `error` means for `file`.
-    pub(crate) fn from_io(file: &std::path::Path, error: &std::io::Error) -> Self {
+    #[must_use]
+    pub fn from_io(file: &std::path::Path, error: &std::io::Error) -> Self {
         let file = file.display().to_string();
         if error.kind() == std::io::ErrorKind::StorageFull {
             Self::DiskFull(file)
@@ -104,12 +88,5 @@ impl StoreError {
                 | Self::Inbox
                 | Self::Limit(_)
         )
-    }
-}
-
-/// Errors of statements carry no file name; the writer or reader that ran them adds it.
-impl From<rusqlite::Error> for StoreError {
-    fn from(error: rusqlite::Error) -> Self {
-        Self::from_sqlite("the mailbox database", &error)
     }
 }

@@ -1,34 +1,29 @@
-//! Mailboxes: one SQLite file per account, messages inside; large bodies are files beside it.
+//! What Home keeps, and how it is asked for: the seam between those who need mailboxes and those who keep them.
 //!
-//! Everything that changes an account goes through the writer thread it belongs to, which commits many
-//! changes with one fsync and answers only after it. Reading goes beside it, through a small pool of
-//! connections. What is told to be stored is durable; what is not told may be there or not. Protocols, users
-//! and passwords are not here.
+//! Types and traits. [`Mailboxes`] is all accounts of a Home, [`Reader`] reads one of them. What is told to be stored is
+//! durable; what is not told may be there or not. Whoever keeps them implements these traits (`store-sqlite` does, and
+//! `store-memory` for tests) and runs `store-conformance`. Protocols, users and passwords are not here, nor is SQL.
 
 mod body;
-mod change;
+mod delivering;
+mod delivery;
 mod error;
-mod flags;
-mod large;
-mod mailbox;
-mod message;
-mod name;
-mod queue;
-mod reader;
-mod schema;
+mod mailboxes;
+pub mod name;
 mod set_aside;
-mod store;
+pub mod tables;
 mod watch;
-mod writer;
 
 pub use body::Body;
-pub use change::{Append, Delivery, MAILBOXES_MAX, MESSAGE_OCTETS_MAX, Receipt};
+pub use delivering::Delivering;
+pub use delivery::{Append, Delivery, Done, MAILBOXES_MAX, MESSAGE_OCTETS_MAX, Receipt};
 pub use error::StoreError;
-pub use flags::{FlagList, Flags, KEYWORD_LENGTH_MAX, KEYWORDS_MAX};
-pub use mailbox::{Mailbox, MailboxId, Subscription, Totals};
-pub use message::{Copied, Expunge, FlagMode, FlagUpdate, FlagsChanged, Message, Uids};
+/// The words that everything here is asked in.
+pub use mailbox::{
+    Changes, Copied, Expunge, FlagList, FlagMode, FlagUpdate, Flags, FlagsChanged, KEYWORD_LENGTH_MAX,
+    KEYWORDS_MAX, Mailbox, MailboxId, Message, Subscription, Totals, Uids,
+};
+pub use mailboxes::{Mailboxes, Reader, SPECIAL_MAILBOXES};
 pub use name::{ACCOUNT_NAME_MAX, MAILBOX_DEPTH_MAX, MAILBOX_NAME_MAX};
-pub use reader::{Changes, Reader};
-pub use set_aside::SetAside;
-pub use store::{Options, Store};
-pub use watch::{Registration, Watch};
+pub use set_aside::{SetAside, date_after};
+pub use watch::{Registration, Watch, Watches};

@@ -10,7 +10,10 @@ pub const MAILBOX_NAME_MAX: usize = 512;
 pub const MAILBOX_DEPTH_MAX: usize = 32;
 
 /// An account name that is safe as a file name.
-pub(crate) fn account(name: &str) -> Result<&str, StoreError> {
+///
+/// # Errors
+/// [`StoreError::AccountName`].
+pub fn account(name: &str) -> Result<&str, StoreError> {
     let known = |c: u8| matches!(c, b'a'..=b'z' | b'0'..=b'9' | b'.' | b'_' | b'-');
     let valid =
         (1..=ACCOUNT_NAME_MAX).contains(&name.len()) && name.bytes().all(known) && !name.starts_with('.');
@@ -18,7 +21,10 @@ pub(crate) fn account(name: &str) -> Result<&str, StoreError> {
 }
 
 /// A mailbox name as it is stored: INBOX in capitals however it was written (RFC 9051 section 5.1).
-pub(crate) fn mailbox(name: &str) -> Result<String, StoreError> {
+///
+/// # Errors
+/// [`StoreError::MailboxName`].
+pub fn mailbox(name: &str) -> Result<String, StoreError> {
     let fits = name.len() <= MAILBOX_NAME_MAX
         && name.split('/').count() <= MAILBOX_DEPTH_MAX
         && name.split('/').all(|level| !level.is_empty())

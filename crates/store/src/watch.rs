@@ -5,13 +5,13 @@ use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
-use crate::MailboxId;
+use mailbox::MailboxId;
 
 type Callback = Arc<dyn Fn() + Send + Sync>;
 
-/// The accounts that somebody watches.
+/// The accounts that somebody watches: for whoever implements [`crate::Mailboxes`].
 #[derive(Default)]
-pub(crate) struct Watches {
+pub struct Watches {
     accounts: Mutex<HashMap<String, Weak<Account>>>,
 }
 
@@ -35,7 +35,9 @@ struct Listed {
 }
 
 impl Watches {
-    pub(crate) fn watch(&self, account: &str) -> Watch {
+    /// A view on the changes of an account whose name was checked.
+    #[must_use]
+    pub fn watch(&self, account: &str) -> Watch {
         let mut accounts = lock(&self.accounts);
         accounts.retain(|_, state| state.strong_count() > 0);
         let state = accounts.get(account).and_then(Weak::upgrade).unwrap_or_else(|| {
@@ -47,14 +49,14 @@ impl Watches {
     }
 
     /// The account is removed: one of the same name is another.
-    pub(crate) fn end(&self, account: &str) {
+    pub fn end(&self, account: &str) {
         if let Some(state) = lock(&self.accounts).remove(account).and_then(|state| state.upgrade()) {
             state.ended.store(true, Ordering::Release);
         }
     }
 
     /// A commit changed the account: tells those who wait for one of the mailboxes that it changed.
-    pub(crate) fn notify(&self, account: &str, changed: &[MailboxId]) {
+    pub fn notify(&self, account: &str, changed: &[MailboxId]) {
         let Some(state) = lock(&self.accounts).get(account).and_then(Weak::upgrade) else { return };
         state.generation.fetch_add(1, Ordering::Release);
         let waiting = |listed: &&Listed| changed.contains(&listed.mailbox);
@@ -89,7 +91,7 @@ impl Watch {
     }
 
     /// Calls `callback` after every commit that changes or deletes the mailbox, until the registration is dropped. It
-    /// runs on the writer's thread: it must be short and must not wait, as a channel's or a `Notify`'s wake is.
+    /// runs on a thread that writes: it must be short and must not wait, as a channel's or a `Notify`'s wake is.
     #[must_use]
     pub fn on_change_of(
         &self,
@@ -101,6 +103,12 @@ impl Watch {
         callbacks.next += 1;
         callbacks.listed.push(Listed { id, mailbox, callback: Arc::new(callback) });
         Registration { account: Arc::clone(&self.account), id }
+    }
+}
+
+impl fmt::Debug for Watches {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Watches").finish_non_exhaustive()
     }
 }
 

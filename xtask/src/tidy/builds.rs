@@ -5,7 +5,8 @@ use super::finding::{Finding, Rule};
 use super::house::{House, Package};
 
 /// Crates of words and protocols: no file, no socket, no clock, no runtime, no thread.
-pub(crate) const PROTOCOLS: [&str; 7] = ["imap", "link", "mail", "mailauth", "milter", "smtp", "tlspolicy"];
+pub(crate) const PROTOCOLS: [&str; 8] =
+    ["imap", "link", "mail", "mailauth", "mailbox", "milter", "smtp", "tlspolicy"];
 
 /// Crates whose sources do not have to be looked at to see that they reach the world.
 const WORLDLY: [&str; 9] =
@@ -15,14 +16,15 @@ const WORLDLY: [&str; 9] =
 const WITHOUT: &[(&str, &[&str], &str)] = &[
     (
         "edge",
-        &["argon2", "home", "imap", "libsqlite3-sys", "milter", "rusqlite", "store"],
+        &["argon2", "home", "imap", "libsqlite3-sys", "milter", "rusqlite", "store", "store-sqlite"],
         "a public host has no mailboxes, passwords or filters (ADR 2)",
     ),
     ("home", &["edge"], "each is of use without the other"),
-    ("outbound", &["edge", "home", "rusqlite", "store"], "the dispatcher has ports in their place"),
+    ("outbound", &["edge", "home", "rusqlite", "store-sqlite"], "the dispatcher has ports in their place"),
     ("spool", &["libsqlite3-sys", "tokio"], "segments are plain files, and threads write them"),
-    ("store", &["tokio", "rustls"], "mailboxes never see a socket"),
-    ("daemon", &["rusqlite", "store", "spool", "age", "argon2"], "a process is no role"),
+    ("store", &["rusqlite", "store-sqlite"], "the seam has no SQL behind it"),
+    ("store-sqlite", &["rustls", "net"], "mailboxes never see a socket"),
+    ("daemon", &["age", "argon2", "rusqlite", "spool", "store"], "a process is no role"),
 ];
 
 /// Who alone has a library among its dependencies.
@@ -31,7 +33,7 @@ const ONLY: &[(&str, &[&str])] = &[
     ("argon2", &["directory"]),
     ("hickory-resolver", &["net"]),
     ("quinn", &["net"]),
-    ("rusqlite", &["store"]),
+    ("rusqlite", &["store-sqlite"]),
     ("rustls", &["net"]),
     ("sd-notify", &["daemon"]),
 ];
@@ -110,7 +112,7 @@ mod tests {
     fn a_library_that_another_crate_owns_is_found_and_so_is_a_promise_of_no_crate() {
         let name = |package: &mut Package| package.libraries.insert("rusqlite".to_owned());
         assert_eq!(found("postern", name), ["postern = rusqlite"]);
-        assert_eq!(found("store", name), [""; 0]);
+        assert_eq!(found("store-sqlite", name), [""; 0]);
         assert_eq!(found("smtp", |smtp| "smpt".clone_into(&mut smtp.name)), ["smtp"]);
     }
 }

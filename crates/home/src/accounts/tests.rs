@@ -7,7 +7,7 @@ use super::*;
 struct Home {
     dir: tempfile::TempDir,
     directory: Directory,
-    store: Store,
+    store: Arc<dyn Mailboxes>,
 }
 
 const BOB: &str = "bob@example.org";
@@ -26,7 +26,7 @@ fn home() -> Home {
 
 impl Home {
     fn change(&self, command: &str, arguments: &[&str]) -> Result<Value, Refusal> {
-        change(&self.directory, &self.store, command, arguments)
+        change(&self.directory, &*self.store, command, arguments)
     }
 
     fn add(&self, restored: &[&str]) -> Value {
@@ -54,7 +54,7 @@ impl Home {
         let reader = self.store.reader(NAME).unwrap();
         let inbox = reader.mailbox("INBOX").unwrap().unwrap().id;
         let mut uids = Vec::new();
-        reader.each_message(inbox, 1..=u32::MAX, |message| uids.push(message.uid)).unwrap();
+        reader.each_message(inbox, 1..=u32::MAX, &mut |message| uids.push(message.uid)).unwrap();
         let subject = |uid| {
             let mut octets = Vec::new();
             assert!(reader.read_body(inbox, uid, 0, usize::MAX, &mut octets).unwrap());

@@ -37,7 +37,7 @@ fn fixture_with(memory_octets_max: u64, filters: Option<Arc<Filters>>) -> Fixtur
     for name in ["alice", "bob"] {
         directory.add_account(&at(name), "correct horse").unwrap();
     }
-    let store = Arc::new(crate::accounts::open_store(&config, &directory).unwrap());
+    let store = crate::accounts::open_store(&config, &directory).unwrap();
     let (forwarder, outbound) = forwarder(dir.path(), &directory, &store, &[]);
     let keeper = Keeper::new(store, None);
     let shared = Arc::new(Arrivals {
@@ -137,7 +137,7 @@ impl Fixture {
         let reader = self.shared.keeper.store().reader(account).unwrap();
         let Some(mailbox) = reader.mailbox(mailbox).unwrap() else { return 0 };
         let mut messages = 0;
-        reader.each_message(mailbox.id, 1..=u32::MAX, |_| messages += 1).unwrap();
+        reader.each_message(mailbox.id, 1..=u32::MAX, &mut |_| messages += 1).unwrap();
         messages
     }
 }

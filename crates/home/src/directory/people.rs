@@ -7,7 +7,7 @@ use std::sync::MutexGuard;
 
 use daemon::problem::Problem;
 use mail::{Address, UnixTime};
-use rusqlite::Connection;
+use store::tables::{AccountRow, AliasRow, Past};
 
 use super::{AccountId, Directory, checked_password, lock, no_account};
 use crate::password;
@@ -24,15 +24,6 @@ impl NewAccount {
     pub const fn account(&self) -> &AccountId {
         &self.account
     }
-}
-
-/// Whose the name was before.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Past {
-    /// The same one's, who is back.
-    Own,
-    /// Nobody's, or another's: until then, where that is not known already.
-    Anothers(Option<UnixTime>),
 }
 
 /// An account that was removed.
@@ -70,21 +61,8 @@ impl Directory {
     pub fn admit(&self, new: NewAccount, past: Past) -> Result<(AccountId, Vec<String>), Problem> {
         let NewAccount { account, address, password } = new;
         let (canonical, leading) = (address.canonical(), self.leading_to(&address));
-        self.change(|db| {
-            let transaction = db.unchecked_transaction()?;
-            let row = (account.as_str(), &canonical, &password);
-            transaction.execute("INSERT INTO account (name, address, password) VALUES (?1, ?2, ?3)", row)?;
-            remove_targets(&transaction, &leading)?;
-            match past {
-                Past::Own => {
-                    transaction.execute("DELETE FROM removed WHERE name = ?1", [account.as_str()])?;
-                }
-                Past::Anothers(Some(until)) => note_removed(&transaction, &account, until)?,
-                Past::Anothers(None) => {}
-            }
-            transaction.commit()?;
-            Ok(1)
-        })?;
+        let row = AccountRow { name: account.as_str().to_owned(), address: canonical, password };
+        self.change(|kept| kept.admit(&row, &leading, past))?;
         Ok((account, names_of(leading)))
     }
 
@@ -104,19 +82,12 @@ impl Directory {
             return Err(no_account(address));
         }
         let leading = self.leading_to(address);
-        self.change(|db| {
-            let transaction = db.unchecked_transaction()?;
-            transaction.execute("DELETE FROM account WHERE address = ?1", [&canonical])?;
-            remove_targets(&transaction, &leading)?;
-            note_removed(&transaction, &account, now)?;
-            transaction.commit()?;
-            Ok(1)
-        })?;
+        self.change(|kept| kept.remove(account.as_str(), &leading, now))?;
         Ok(Removed { account, aliases: names_of(leading) })
     }
 
     /// Aliases that lead to this address or one of its sub-addresses, and by which target.
-    fn leading_to(&self, address: &Address) -> Vec<(String, String)> {
+    fn leading_to(&self, address: &Address) -> Vec<AliasRow> {
         let (view, local) = (self.view(), address.canonical_local());
         let leads = |target: &Address| {
             let (named, its) = (target.canonical(), target.canonical_local());
@@ -126,27 +97,15 @@ impl Directory {
         let mut leading = Vec::new();
         for (alias, targets) in &view.aliases {
             let theirs = targets.iter().filter(|target| leads(target));
-            leading.extend(theirs.map(|target| (alias.clone(), target.canonical())));
+            leading
+                .extend(theirs.map(|target| AliasRow { alias: alias.clone(), target: target.canonical() }));
         }
         leading
     }
 }
 
-fn names_of(leading: Vec<(String, String)>) -> Vec<String> {
-    let mut names: Vec<String> = leading.into_iter().map(|(alias, _)| alias).collect();
+fn names_of(leading: Vec<AliasRow>) -> Vec<String> {
+    let mut names: Vec<String> = leading.into_iter().map(|row| row.alias).collect();
     names.dedup();
     names
-}
-
-fn remove_targets(db: &Connection, leading: &[(String, String)]) -> rusqlite::Result<()> {
-    for row in leading {
-        db.execute("DELETE FROM alias WHERE address = ?1 AND target = ?2", (&row.0, &row.1))?;
-    }
-    Ok(())
-}
-
-fn note_removed(db: &Connection, account: &AccountId, at: UnixTime) -> rusqlite::Result<()> {
-    let sql =
-        "INSERT INTO removed (name, at) VALUES (?1, ?2) ON CONFLICT (name) DO UPDATE SET at = max(at, ?2)";
-    db.execute(sql, (account.as_str(), i64::try_from(at.0).unwrap_or(i64::MAX))).map(drop)
 }

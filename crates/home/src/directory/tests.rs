@@ -240,8 +240,8 @@ fn who_has_an_address_anew_has_neither_its_aliases_nor_what_was_taken_before() {
 #[test]
 fn an_alias_that_led_to_a_removed_account_does_not_lead_to_the_next_of_its_name() {
     let (_dir, directory) = directory();
-    let row = "INSERT INTO alias (address, target) VALUES ('old@example.org', 'carol@example.org')";
-    directory.change(|db| db.execute(row, [])).unwrap();
+    let left = ["carol@example.org".to_owned()];
+    directory.change(|kept| kept.add_targets("old@example.org", &left)).unwrap();
     let new = directory.prepare_account(&at("carol@example.org"), "correct horse").unwrap();
     let (_, aliases) = directory.admit(new, Past::Anothers(Some(NOW))).unwrap();
     assert_eq!(aliases, ["old@example.org"]);

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use net::smtp_client::{BodyLost, BodySource};
-use store::{Copied, MailboxId, Reader, Store, StoreError};
+use store::{Copied, MailboxId, Mailboxes, Reader, StoreError};
 use tokio::sync::mpsc::{self, Receiver, Sender, error::TrySendError};
 use tokio_util::sync::CancellationToken;
 
@@ -61,7 +61,11 @@ pub(crate) struct Trainer(Sender<Lesson>);
 
 impl Trainer {
     /// Starts the teacher; `None` when nobody learns. It ends with `stop`.
-    pub(crate) fn start(pupils: Vec<Rspamd>, store: &Arc<Store>, stop: &CancellationToken) -> Option<Self> {
+    pub(crate) fn start(
+        pupils: Vec<Rspamd>,
+        store: &Arc<dyn Mailboxes>,
+        stop: &CancellationToken,
+    ) -> Option<Self> {
         if pupils.is_empty() {
             return None;
         }
@@ -78,7 +82,14 @@ impl Trainer {
     }
 
     /// A user moved or copied messages from one mailbox to another. Never blocks on the filter.
-    pub(crate) fn moved(&self, reader: &Reader, account: &str, from: MailboxId, to: &str, copied: &Copied) {
+    pub(crate) fn moved(
+        &self,
+        reader: &dyn Reader,
+        account: &str,
+        from: MailboxId,
+        to: &str,
+        copied: &Copied,
+    ) {
         let Ok(mailboxes) = reader.mailboxes() else { return };
         let source = mailboxes.iter().find(|mailbox| mailbox.id == from);
         let Ok(Some(target)) = reader.mailbox(to) else { return };
@@ -96,7 +107,7 @@ impl Trainer {
 
 struct Teacher {
     pupils: Vec<Rspamd>,
-    store: Arc<Store>,
+    store: Arc<dyn Mailboxes>,
     /// A failure was told and nothing has succeeded since.
     failing: bool,
 }
@@ -128,7 +139,7 @@ impl Teacher {
 
 /// A message in a mailbox, read piece by piece.
 struct Stored {
-    store: Arc<Store>,
+    store: Arc<dyn Mailboxes>,
     account: String,
     mailbox: MailboxId,
     uid: u32,
@@ -137,7 +148,7 @@ struct Stored {
 
 impl Stored {
     /// `None` when the user has moved it on.
-    async fn open(store: &Arc<Store>, lesson: &Lesson) -> Result<Option<(u64, Self)>, String> {
+    async fn open(store: &Arc<dyn Mailboxes>, lesson: &Lesson) -> Result<Option<(u64, Self)>, String> {
         let (account, mailbox, uid) = (lesson.account.clone(), lesson.mailbox, lesson.uid);
         let stored = Self { store: Arc::clone(store), account, mailbox, uid, at: 0 };
         let asking = {
@@ -167,18 +178,19 @@ impl BodySource for Stored {
 
 #[cfg(test)]
 mod tests {
+    use store_memory::MemoryMailboxes;
+
     use super::*;
 
     #[test]
     fn lessons_wait_up_to_their_number_and_those_past_it_are_lost() {
-        let dir = tempfile::tempdir().unwrap();
-        let store = Store::open(dir.path(), store::Options::default()).unwrap();
+        let store = MemoryMailboxes::default();
         store.create_account("bob", mail::UnixTime(1)).unwrap();
         let reader = store.reader("bob").unwrap();
         let inbox = reader.mailbox("INBOX").unwrap().unwrap().id;
         let (sender, mut lessons) = mpsc::channel(LESSONS_MAX);
         let copied = Copied { uidvalidity: 1, uids: (1..=1001).map(|uid| (uid, uid + 5)).collect() };
-        Trainer(sender).moved(&reader, "bob", inbox, "Junk", &copied);
+        Trainer(sender).moved(&*reader, "bob", inbox, "Junk", &copied);
         let first = lessons.try_recv().unwrap();
         assert_eq!((first.uid, first.class), (6, Class::Spam));
         assert_eq!(std::iter::from_fn(|| lessons.try_recv().ok()).count(), LESSONS_MAX - 1);

@@ -40,7 +40,7 @@ fn fixture(more: &str) -> Fixture {
     let config: HomeConfig = toml::from_str(&config).unwrap();
     let directory = Directory::open(&config).unwrap();
     directory.add_account(&Address::parse("bob@example.org").unwrap(), "correct horse").unwrap();
-    let store = Arc::new(crate::accounts::open_store(&config, &directory).unwrap());
+    let store = crate::accounts::open_store(&config, &directory).unwrap();
     let (forwarder, _) = forwarder(dir.path(), &directory, &store, &[]);
     let signer = Signer::open(dir.path(), directory.clone(), LONG_AGO).unwrap();
     let arrivals = Arrivals {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use mail::{Address, BodyType, Domain, Envelope, Finding, ItemId, ReversePath, Verdict};
 use spool::{RealDisk, Spool};
-use store::Store;
+use store::Mailboxes;
 
 use super::*;
 use crate::keeper::Keeper;
@@ -14,7 +14,7 @@ use crate::keeper::Keeper;
 pub(crate) fn forwarder(
     dir: &Path,
     directory: &Directory,
-    store: &Arc<Store>,
+    store: &Arc<dyn Mailboxes>,
     domains: &[Domain],
 ) -> (Arc<Forwarder>, Queue) {
     let spool = Spool::open(&dir.join("outbound"), spool::Options::default(), Arc::new(RealDisk)).unwrap();
@@ -33,7 +33,7 @@ pub(crate) fn forwarder(
 struct Fixture {
     dir: tempfile::TempDir,
     directory: Directory,
-    store: Arc<Store>,
+    store: Arc<dyn Mailboxes>,
     forwarder: Arc<Forwarder>,
     queue: Queue,
 }
@@ -44,7 +44,7 @@ fn fixture(more: &str) -> Fixture {
     let config = format!("domains = [\"example.org\"]\ndata = {data:?}\n{more}");
     let config: crate::config::HomeConfig = toml::from_str(&config).unwrap();
     let directory = Directory::open(&config).unwrap();
-    let store = Arc::new(crate::accounts::open_store(&config, &directory).unwrap());
+    let store = crate::accounts::open_store(&config, &directory).unwrap();
     let (forwarder, queue) = forwarder(dir.path(), &directory, &store, &[]);
     Fixture { dir, directory, store, forwarder, queue }
 }
@@ -100,7 +100,7 @@ async fn a_message_goes_out_as_it_came_under_a_reverse_path_of_ours() {
     let home = fixture(ON);
     home.forward(forwarding(1, MESSAGE)).await.unwrap();
     let state = home.only();
-    let body = home.queue.body(state.item).unwrap().read(0, usize::MAX).unwrap();
+    let body = home.queue.content(state.item).unwrap().read_at(0, usize::MAX).unwrap();
     let text = String::from_utf8(body.to_vec()).unwrap();
     let above = "Require-TLS-ESMTP: yes\r\nDelivered-To: sales@example.org\r\nReceived: from x by y; d\r\n";
     assert_eq!(text, format!("{above}{MESSAGE}"), "the sender asks for REQUIRETLS");
@@ -135,7 +135,7 @@ async fn what_another_hop_was_asked_for_is_not_asked_of_the_next() {
             forwarding.envelope.require_tls = require_tls;
             home.forward(forwarding).await.unwrap();
             let state = home.only();
-            let body = home.queue.body(state.item).unwrap().read(0, usize::MAX).unwrap();
+            let body = home.queue.content(state.item).unwrap().read_at(0, usize::MAX).unwrap();
             let above = "Delivered-To: sales@example.org\r\nReceived: from x by y; d\r\n";
             let asked = if require_tls { "Require-TLS-ESMTP: yes\r\n" } else { "" };
             assert_eq!(String::from_utf8(body.to_vec()).unwrap(), format!("{asked}{above}{MESSAGE}"));
@@ -200,7 +200,7 @@ async fn an_alias_forwards_as_much_in_an_hour_as_a_user_may_send() {
     let reader = home.store.reader("alice--example.org").unwrap();
     let inbox = reader.mailbox("INBOX").unwrap().unwrap();
     let mut notices = 0;
-    reader.each_message(inbox.id, 1..=u32::MAX, |_| notices += 1).unwrap();
+    reader.each_message(inbox.id, 1..=u32::MAX, &mut |_| notices += 1).unwrap();
     assert_eq!(notices, 1, "the operator is told once");
     assert!(home.dir.path().join("forwarded.db").exists());
 }

@@ -7,6 +7,8 @@ use net::patience::Pressure;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream};
 use tokio_util::sync::CancellationToken;
 
+use store_memory::MemoryMailboxes;
+
 use super::*;
 
 const NOW: UnixTime = UnixTime::from_secs(1_795_500_000);
@@ -18,7 +20,7 @@ struct Home {
 
 fn home() -> Home {
     let directory = tempfile::tempdir().unwrap();
-    let store = Arc::new(Store::open(&directory.path().join("accounts"), store::Options::default()).unwrap());
+    let store = Arc::new(MemoryMailboxes::default());
     store.create_account("bob", NOW).unwrap();
     let accounts = Accounts { store, drafts: directory.path().into(), now: || NOW, trainer: None };
     Home { accounts, _directory: directory }
@@ -33,9 +35,9 @@ struct Secret {
 }
 
 impl net::imap_server::Logins for Secret {
-    async fn login(&mut self, given: imap::Credentials) -> Result<String, BackendError> {
+    async fn login(&mut self, given: imap::Credentials) -> Result<String, AccountError> {
         self.logged_in = given.password == "secret";
-        self.logged_in.then_some(given.user).ok_or(BackendError::Denied)
+        self.logged_in.then_some(given.user).ok_or(AccountError::Denied)
     }
 
     fn pressure(&self) -> Pressure {
@@ -59,7 +61,7 @@ impl Client {
 
     async fn with(home: &Home, stop: &CancellationToken, secret: Secret) -> Self {
         let (stream, server) = tokio::io::duplex(4096);
-        let session = Session::new(Mailboxes::new(home.accounts.clone()), Options::default());
+        let session = Session::new(SessionMailboxes::new(home.accounts.clone()), Options::default());
         let service = net::imap_server::Service::new(stop.clone()).unwrap();
         tokio::spawn(async move { net::imap_server::serve(server, session, secret, &service).await });
         let mut client = Self { stream, read: String::new() };
@@ -99,7 +101,7 @@ fn deliver(home: &Home, text: &str) {
         mailbox: "INBOX".into(),
         head: b"Received: here\r\n".to_vec(),
         body: Body::from(text.as_bytes().to_vec()),
-        flags: store::FlagList::default(),
+        flags: FlagList::default(),
         internal_date: NOW,
     };
     home.accounts.store.deliver_and_wait("bob", delivery).unwrap();
@@ -189,7 +191,7 @@ fn a_delivery_wakes_those_that_idle_in_its_mailbox_and_nobody_else() {
     let idling = |account: &str, mailbox: Option<&str>| {
         let woken = Arc::new(AtomicUsize::new(0));
         let counter = Arc::clone(&woken);
-        let mut mailboxes = Mailboxes::new(home.accounts.clone());
+        let mut mailboxes = SessionMailboxes::new(home.accounts.clone());
         mailboxes.on_change(Arc::new(move || {
             counter.fetch_add(1, Ordering::SeqCst);
         }));
@@ -203,7 +205,7 @@ fn a_delivery_wakes_those_that_idle_in_its_mailbox_and_nobody_else() {
         [("bob", Some("Junk")), ("bob", Some("Sent")), ("bob", None), ("alice", Some("INBOX"))]
             .map(|(account, mailbox)| idling(account, mailbox))
             .into();
-    let woken = |sessions: &[(Mailboxes, Arc<AtomicUsize>)]| -> Vec<usize> {
+    let woken = |sessions: &[(SessionMailboxes, Arc<AtomicUsize>)]| -> Vec<usize> {
         sessions.iter().map(|(_, woken)| woken.load(Ordering::SeqCst)).collect()
     };
     deliver(&home, "Subject: hi\r\n\r\n");

@@ -37,7 +37,7 @@ pub(super) fn release(
     to: Option<&str>,
 ) -> Result<Value, Refusal> {
     let entry = quarantine.entry(item)?;
-    let found = quarantine.located(parts.keeper.store(), &entry)?;
+    let found = quarantine.located(&**parts.keeper.store(), &entry)?;
     let Recipients { accounts, onward, unknown } = recipients(parts, &entry, to)?;
     let message = Message::read(&entry, &found, parts.drafts).map_err(|error| failed(&error))?;
     let (mut delivered, mut refused) = (Vec::new(), None);
@@ -68,7 +68,7 @@ pub(super) fn release(
         forward(parts, &entry, &message, &alias, targets)?;
         delivered.push(alias.to_string());
     }
-    quarantine.take_out(parts.keeper.store(), &entry, found.mailbox)?;
+    quarantine.take_out(&**parts.keeper.store(), &entry, found.mailbox)?;
     Ok(json!({ "delivered": delivered, "unknown": unknown }))
 }
 

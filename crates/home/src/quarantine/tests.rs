@@ -12,7 +12,7 @@ use crate::keeper::Keeper;
 
 struct Home {
     dir: tempfile::TempDir,
-    store: Arc<Store>,
+    store: Arc<dyn Mailboxes>,
     directory: Directory,
     trace: Trace,
     quarantine: Quarantine,
@@ -32,7 +32,7 @@ fn home() -> Home {
         let address = Address::parse(&format!("{name}@example.org")).unwrap();
         directory.add_account(&address, "correct horse").unwrap();
     }
-    let store = Arc::new(crate::accounts::open_store(&config, &directory).unwrap());
+    let store = crate::accounts::open_store(&config, &directory).unwrap();
     let (forwarder, outbound) = forwarder(dir.path(), &directory, &store, &[]);
     Home {
         store,
@@ -69,7 +69,7 @@ impl Home {
             reason: "rspamd: reject".to_owned(),
             score: Some(15.0),
         };
-        self.quarantine.insert(&entry).unwrap();
+        self.quarantine.table.insert(&entry).unwrap();
     }
 
     fn command(&self, command: &str, arguments: &[&str]) -> Result<Value, Refusal> {
@@ -91,7 +91,7 @@ impl Home {
         let reader = self.store.reader(&format!("{account}--example.org")).unwrap();
         let Some(mailbox) = reader.mailbox(mailbox).unwrap() else { return Vec::new() };
         let mut uids = Vec::new();
-        reader.each_message(mailbox.id, 1..=u32::MAX, |message| uids.push(message.uid)).unwrap();
+        reader.each_message(mailbox.id, 1..=u32::MAX, &mut |message| uids.push(message.uid)).unwrap();
         let read = |uid| {
             let mut message = Vec::new();
             assert!(reader.read_body(mailbox.id, uid, 0, usize::MAX, &mut message).unwrap());
@@ -117,7 +117,7 @@ async fn a_released_message_is_in_its_recipients_inboxes_once_and_in_quarantine_
         let entry = home.quarantine.entry(item).unwrap();
         let done = home.command("release", &[&id]).unwrap();
         assert_eq!(done["unknown"][0], "eve@example.org");
-        home.quarantine.insert(&entry).unwrap();
+        home.quarantine.table.insert(&entry).unwrap();
         assert!(home.command("release", &[&id]).is_err());
         for account in ["alice", "bob"] {
             let head = format!(
@@ -146,7 +146,7 @@ async fn a_release_that_is_done_again_after_half_of_it_delivers_nothing_twice() 
         internal_date: system::now(),
     };
     let receipt = home.store.deliver_and_wait("alice--example.org", again).unwrap();
-    home.quarantine.insert(&Entry { uid: receipt.uid, ..entry }).unwrap();
+    home.quarantine.table.insert(&Entry { uid: receipt.uid, ..entry }).unwrap();
     home.command("release", &[&id]).unwrap();
     assert_eq!((home.messages("bob", "INBOX").len(), home.listed()), (1, 0));
 }
@@ -175,7 +175,7 @@ async fn what_the_operator_deletes_here_or_in_the_mailbox_is_gone() {
     assert_eq!((home.listed(), home.messages("alice", QUARANTINE).len()), (1, 1));
     home.store.delete_mailbox("alice--example.org", QUARANTINE).unwrap();
     assert_eq!(home.listed(), 0);
-    assert!(home.quarantine.entries().unwrap().is_empty(), "it is forgotten");
+    assert!(home.quarantine.table.entries().unwrap().is_empty(), "it is forgotten");
     assert!(home.command("show", &[&two.to_string()]).is_err());
     assert!(home.command("show", &["nonsense"]).is_err());
     assert!(home.messages("bob", "INBOX").is_empty());
@@ -193,7 +193,7 @@ async fn a_message_for_an_alias_that_leads_elsewhere_is_forwarded_when_it_is_rel
     assert_eq!(home.listed(), 0);
     let queued = home.outbound.ids(None, 10);
     assert_eq!(queued.len(), 1);
-    let body = home.outbound.body(queued[0]).unwrap().read(0, usize::MAX).unwrap();
+    let body = home.outbound.content(queued[0]).unwrap().read_at(0, usize::MAX).unwrap();
     assert_eq!(body, "Delivered-To: sales@example.org\r\nReceived: here\r\nSubject: x\r\n\r\nbody\r\n");
     let state = home.outbound.read(queued[0]).unwrap();
     assert!(!state.forwarded.unwrap().proven, "who sent it is not known any more");

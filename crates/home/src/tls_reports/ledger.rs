@@ -1,17 +1,21 @@
 //! The ledger of TLS sessions: what was counted, by UTC day and domain, and how far its report is.
 //!
-//! A small SQLite file, `tls_reports.db`. A row is one report. While a day lasts its row is added to; a row that
+//! A row is one report. While a day lasts its row is added to; a row that
 //! the operator had reported before the day was over is followed by another part of the same day. What is written
 //! is durable when a call returns.
 
+use std::collections::HashMap;
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use daemon::problem::Problem;
 use daemon::system;
 use mail::{Domain, ItemId, UnixTime};
-use rusqlite::{Connection, OptionalExtension as _, Row, params};
+use store::StoreError;
+use store::tables::{Progress, ReportChange, ReportRow, Reports};
 use tlspolicy::report::Results;
+
+use crate::databases;
 
 /// Seconds of a day.
 pub(super) const DAY_SECS: u64 = 86_400;
@@ -25,35 +29,7 @@ pub(super) const KEPT_DAYS: u64 = 7;
 /// all the world would come at midnight.
 const SPREAD_SECS: u64 = 4 * 3600;
 
-/// How far a report is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum State {
-    /// It is counted, or is to be sent.
-    Open,
-    /// Everybody who wanted it has it, or has it in the outbound queue.
-    Sent,
-    /// Nobody wants it.
-    Unwanted,
-    /// It could not be delivered in time.
-    Dropped,
-}
-
-impl State {
-    pub(super) const fn as_str(self) -> &'static str {
-        match self {
-            Self::Open => "open",
-            Self::Sent => "sent",
-            Self::Unwanted => "unwanted",
-            Self::Dropped => "dropped",
-        }
-    }
-
-    fn parse(text: &str) -> Option<Self> {
-        [Self::Open, Self::Sent, Self::Unwanted, Self::Dropped]
-            .into_iter()
-            .find(|state| state.as_str() == text)
-    }
-}
+pub(super) use store::tables::ReportState as State;
 
 /// One report, as far as it is.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -79,165 +55,119 @@ pub(super) struct Entry {
 
 /// A handle to the ledger. Cloning shares it. All calls block.
 #[derive(Clone)]
-pub(super) struct Ledger(Arc<Mutex<Connection>>);
-
-const SCHEMA: &str = "
-    CREATE TABLE IF NOT EXISTS report (
-        id TEXT PRIMARY KEY,
-        day INTEGER NOT NULL,
-        domain TEXT NOT NULL,
-        begun INTEGER NOT NULL,
-        ended INTEGER NOT NULL,
-        due INTEGER NOT NULL,
-        results TEXT NOT NULL,
-        state TEXT NOT NULL DEFAULT 'open',
-        targets TEXT,
-        tries INTEGER NOT NULL DEFAULT 0
-    ) STRICT;
-    CREATE INDEX IF NOT EXISTS report_of_day ON report (day, domain);";
-const COLUMNS: &str = "id, day, domain, begun, ended, results, state, targets, tries";
+pub(super) struct Ledger {
+    reports: Arc<dyn Reports>,
+    /// Held while reports are counted on or cut short: what is read is not another when it is written.
+    alone: Arc<Mutex<()>>,
+}
 
 impl Ledger {
     /// Opens or makes `tls_reports.db`.
     pub(super) fn open(data: &Path) -> Result<Self, Problem> {
-        let open = || -> rusqlite::Result<Connection> {
-            let database = Connection::open(data.join("tls_reports.db"))?;
-            database.pragma_update(None, "journal_mode", "WAL")?;
-            database.pragma_update(None, "synchronous", "FULL")?;
-            database.execute_batch(SCHEMA)?;
-            Ok(database)
-        };
-        let database = open().map_err(|error| {
-            let advice = "check the disk, or remove tls_reports.db: then this week's reports on TLS are lost";
-            Problem::failed(format!("the reports on TLS: {error}"), advice)
-        })?;
-        Ok(Self(Arc::new(Mutex::new(database))))
+        databases::open_reports(data).map(Self::of)
     }
 
-    fn database(&self) -> MutexGuard<'_, Connection> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    fn of(reports: Arc<dyn Reports>) -> Self {
+        Self { reports, alone: Arc::default() }
+    }
+
+    fn alone(&self) -> MutexGuard<'_, ()> {
+        self.alone.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Counts sessions of now, and forgets what is too old.
-    pub(super) fn add(&self, counted: Vec<(Domain, Results)>, now: UnixTime) -> rusqlite::Result<()> {
+    pub(super) fn add(&self, counted: HashMap<Domain, Results>, now: UnixTime) -> Result<(), StoreError> {
         let (now, day) = (now.as_secs(), now.as_secs() / DAY_SECS);
-        let mut database = self.database();
-        let database = database.transaction()?;
-        database.execute("DELETE FROM report WHERE day + ?1 < ?2", params![int(KEPT_DAYS), int(day)])?;
-        for (domain, results) in counted {
-            add_one(&database, &domain, results, day, now)?;
+        let _alone = self.alone();
+        let (mut changes, mut begun) = (Vec::new(), 0);
+        for (domain, more) in counted {
+            let change = match self.reports.counting(day, &domain, now)? {
+                Some((id, written)) => counted_on(id, &written, more),
+                None => self.begin(domain, more, (day, now), begun)?.inspect(|_| begun += 1),
+            };
+            changes.extend(change);
         }
-        database.commit()
+        self.reports.write(day.saturating_sub(KEPT_DAYS), &changes)
+    }
+
+    /// The first sessions of a day, or of what is left of one. `begun`: so many reports of the day are not written yet.
+    fn begin(
+        &self,
+        domain: Domain,
+        more: Results,
+        (day, now): (u64, u64),
+        begun: u64,
+    ) -> Result<Option<ReportChange>, StoreError> {
+        let (of_day, of_domain) = self.reports.count(day, &domain)?;
+        let mut results = Results::default();
+        results.add(more);
+        let Some(results) = text_of(&results).filter(|_| of_day + begun < DOMAINS_MAX as u64) else {
+            return Ok(None);
+        };
+        let end = (day + 1) * DAY_SECS;
+        Ok(Some(ReportChange::Begin(ReportRow {
+            id: system::new_item_id(),
+            day,
+            domain,
+            begun: if of_domain == 0 { day * DAY_SECS } else { now },
+            ended: end - 1,
+            due: end + system::random_u64() % SPREAD_SECS,
+            results,
+            progress: Progress { state: State::Open, targets: None, tries: 0 },
+        })))
     }
 
     /// What is to be sent by now, of days that are over or were cut short; no more than `most`.
-    pub(super) fn due(&self, now: UnixTime, most: u32) -> rusqlite::Result<Vec<Entry>> {
-        let which = "WHERE state = 'open' AND due <= ?1 AND ended < ?1 AND day >= ?3 ORDER BY due LIMIT ?2";
-        let oldest = (now.as_secs() / DAY_SECS).saturating_sub(KEPT_DAYS);
-        self.select(which, &[&int(now.as_secs()), &most, &int(oldest)])
+    pub(super) fn due(&self, now: UnixTime, most: u32) -> Result<Vec<Entry>, StoreError> {
+        let oldest_day = (now.as_secs() / DAY_SECS).saturating_sub(KEPT_DAYS);
+        self.reports.due(now.as_secs(), oldest_day, most).map(entries)
     }
 
     /// All of one domain, or of all, the newest last.
-    pub(super) fn entries(&self, domain: Option<&Domain>) -> rusqlite::Result<Vec<Entry>> {
-        match domain {
-            None => self.select("ORDER BY begun, domain", &[]),
-            Some(domain) => self.select("WHERE domain = ?1 ORDER BY begun", &[&domain.as_str()]),
-        }
+    pub(super) fn entries(&self, domain: Option<&Domain>) -> Result<Vec<Entry>, StoreError> {
+        self.reports.entries(domain).map(entries)
     }
 
     /// Ends the days so far: what was counted is to be sent now, what comes next is another report.
-    pub(super) fn cut_short(&self, now: UnixTime) -> rusqlite::Result<()> {
-        let sql = "UPDATE report SET due = 0, ended = min(ended, max(begun, ?1 - 1)) WHERE state = 'open'";
-        self.database().execute(sql, [int(now.as_secs())]).map(drop)
+    pub(super) fn cut_short(&self, now: UnixTime) -> Result<(), StoreError> {
+        let _alone = self.alone();
+        self.reports.cut_short(now.as_secs())
     }
 
     /// Notes how far a report is, and when it is tried again.
-    pub(super) fn update(&self, entry: &Entry, due: UnixTime) -> rusqlite::Result<()> {
-        let sql = "UPDATE report SET state = ?2, targets = ?3, tries = ?4, due = ?5 WHERE id = ?1";
-        let targets = entry.targets.as_ref().and_then(|targets| serde_json::to_string(targets).ok());
-        let id = entry.id.to_string();
-        let values = params![id, entry.state.as_str(), targets, entry.tries, int(due.as_secs())];
-        self.database().execute(sql, values).map(drop)
-    }
-
-    fn select(&self, which: &str, values: &[&dyn rusqlite::ToSql]) -> rusqlite::Result<Vec<Entry>> {
-        let database = self.database();
-        let mut select = database.prepare(&format!("SELECT {COLUMNS} FROM report {which}"))?;
-        let rows = select.query_map(values, |row| Ok(entry(row)))?;
-        // A row that can't be read is as good as none: it is gone after a few days.
-        Ok(rows.filter_map(|row| row.ok().flatten()).collect())
+    pub(super) fn update(&self, entry: &Entry, due: UnixTime) -> Result<(), StoreError> {
+        let progress = Progress { state: entry.state, targets: entry.targets.clone(), tries: entry.tries };
+        self.reports.update(entry.id, &progress, due.as_secs())
     }
 }
 
-fn add_one(
-    database: &Connection,
-    domain: &Domain,
-    more: Results,
-    day: u64,
-    now: u64,
-) -> rusqlite::Result<()> {
-    let sql =
-        "SELECT id, results FROM report WHERE day = ?1 AND domain = ?2 AND state = 'open' AND ended >= ?3";
-    let known = database
-        .query_row(sql, params![int(day), domain.as_str(), int(now)], |row| {
-            Ok((row.get::<_, String>(0)?, row.get::<_, String>(1)?))
-        })
-        .optional()?;
-    let Some((id, written)) = known else { return begin(database, domain, more, day, now) };
-    let mut results: Results = serde_json::from_str(&written).unwrap_or_default();
+/// What was counted with more. Nothing where that is too long to be kept.
+fn counted_on(id: ItemId, written: &str, more: Results) -> Option<ReportChange> {
+    let mut results: Results = serde_json::from_str(written).unwrap_or_default();
     results.add(more);
-    match text_of(&results) {
-        Some(text) => {
-            database.execute("UPDATE report SET results = ?2 WHERE id = ?1", params![id, text]).map(drop)
-        }
-        None => Ok(()),
-    }
-}
-
-/// The first sessions of a day, or of what is left of one.
-fn begin(database: &Connection, domain: &Domain, more: Results, day: u64, now: u64) -> rusqlite::Result<()> {
-    let sql = "SELECT count(*), count(CASE domain WHEN ?2 THEN 1 END) FROM report WHERE day = ?1";
-    let (rows, parts): (i64, i64) =
-        database.query_row(sql, params![int(day), domain.as_str()], |row| Ok((row.get(0)?, row.get(1)?)))?;
-    let mut results = Results::default();
-    results.add(more);
-    let Some(text) = text_of(&results).filter(|_| usize::try_from(rows).is_ok_and(|rows| rows < DOMAINS_MAX))
-    else {
-        return Ok(());
-    };
-    let begun = if parts == 0 { day * DAY_SECS } else { now };
-    let end = (day + 1) * DAY_SECS;
-    let due = end + system::random_u64() % SPREAD_SECS;
-    let sql = "INSERT INTO report (id, day, domain, begun, ended, due, results)
-               VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)";
-    let id = system::new_item_id().to_string();
-    let values = params![id, int(day), domain.as_str(), int(begun), int(end - 1), int(due), text];
-    database.execute(sql, values).map(drop)
-}
-
-/// SQLite's integers have a sign.
-fn int(number: u64) -> i64 {
-    i64::try_from(number).unwrap_or(i64::MAX)
+    text_of(&results).map(|results| ReportChange::Results { id, results })
 }
 
 fn text_of(results: &Results) -> Option<String> {
     serde_json::to_string(results).ok().filter(|text| text.len() <= RESULTS_OCTETS_MAX)
 }
 
-fn entry(row: &Row<'_>) -> Option<Entry> {
-    let text = |place: usize| row.get::<_, String>(place).ok();
-    let time = |place: usize| row.get::<_, i64>(place).ok().and_then(|time| u64::try_from(time).ok());
-    let targets: Option<String> = row.get(7).ok()?;
+/// A row that can't be read is as good as none: it is gone after a few days.
+fn entries(rows: Vec<ReportRow>) -> Vec<Entry> {
+    rows.into_iter().filter_map(entry).collect()
+}
+
+fn entry(row: ReportRow) -> Option<Entry> {
     Some(Entry {
-        id: text(0)?.parse().ok()?,
-        day: time(1)?,
-        domain: Domain::parse(&text(2)?).ok()?,
-        begun: time(3)?,
-        ended: time(4)?,
-        results: serde_json::from_str(&text(5)?).ok()?,
-        state: State::parse(&text(6)?)?,
-        targets: targets.and_then(|targets| serde_json::from_str(&targets).ok()),
-        tries: row.get(8).ok()?,
+        results: serde_json::from_str(&row.results).ok()?,
+        id: row.id,
+        day: row.day,
+        domain: row.domain,
+        begun: row.begun,
+        ended: row.ended,
+        state: row.progress.state,
+        targets: row.progress.targets,
+        tries: row.progress.tries,
     })
 }
 
@@ -257,10 +187,10 @@ mod tests {
         Domain::parse(text).unwrap()
     }
 
-    fn one(text: &str) -> Vec<(Domain, Results)> {
+    fn one(text: &str) -> HashMap<Domain, Results> {
         let mut results = Results::default();
         results.success(AppliedPolicy::without_content(PolicyType::NoPolicyFound, text));
-        vec![(domain(text), results)]
+        HashMap::from([(domain(text), results)])
     }
 
     fn successes(entry: &Entry) -> u64 {

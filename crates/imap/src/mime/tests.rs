@@ -1,5 +1,7 @@
 //! MIME structure, however the message is cut: known structures, broken ones, and the limits.
 
+use std::ops::Range;
+
 use super::*;
 use crate::envelope::{Form, write_structure};
 use crate::fields::PARAMETERS_MAX;

@@ -1,13 +1,13 @@
-//! APPEND: the message goes to the backend in pieces as it comes in, so its size costs no memory.
+//! APPEND: the message goes to the account in pieces as it comes in, so its size costs no memory.
 
 use bytes::{Buf, BytesMut};
 use memchr::memchr;
 
-use crate::backend::{Backend, BackendError, NewMessage};
 use crate::command::{Append, Form, Literal};
 use crate::frame::{Waits, line};
 use crate::session::view::Expunges;
 use crate::session::{Mode, Session};
+use mailbox::{Account, AccountError, NewMessage};
 
 /// Longest rest of the line after a message: a parenthesis and the line end, as a rule.
 const REST_MAX: usize = 64;
@@ -21,10 +21,10 @@ pub(super) struct Appending {
     literal: Literal,
     left: u64,
     /// What went wrong already; the octets are thrown away then.
-    failed: Option<BackendError>,
+    failed: Option<AccountError>,
 }
 
-impl<B: Backend> Session<B> {
+impl<B: Account> Session<B> {
     /// The literal of an APPEND is announced.
     pub(super) fn begin_append(&mut self, tag: String, append: Append, octets: u64, waits: Waits) {
         let (form, literal) = (append.form, append.literal);
@@ -36,9 +36,9 @@ impl<B: Backend> Session<B> {
         };
         let most = self.options.append_octets_max;
         let begun = if octets > most {
-            Err(BackendError::Limit(format!("a message has up to {most} octets")))
+            Err(AccountError::Limit(format!("a message has up to {most} octets")))
         } else {
-            self.backend.append_begin(&message)
+            self.account.append_begin(&message)
         };
         match (begun, waits) {
             (Err(error), Waits::Yes) => self.refuse_append(&tag, &error),
@@ -62,9 +62,9 @@ impl<B: Backend> Session<B> {
             let piece = &input[..available];
             if appending.failed.is_none()
                 && let Err(error) =
-                    fits(appending.literal, piece).and_then(|()| self.backend.append_piece(piece))
+                    fits(appending.literal, piece).and_then(|()| self.account.append_piece(piece))
             {
-                self.backend.append_abort();
+                self.account.append_abort();
                 appending.failed = Some(error);
             }
             input.advance(available);
@@ -92,10 +92,10 @@ impl<B: Backend> Session<B> {
             return self.refuse_append(&tag, &error);
         }
         if rest != expected {
-            self.backend.append_abort();
+            self.account.append_abort();
             return self.bad(&tag, "there is something after the message");
         }
-        match self.backend.append_finish() {
+        match self.account.append_finish() {
             Ok(appended) => {
                 let text = format!("[APPENDUID {} {}] appended", appended.uidvalidity, appended.uid);
                 self.finish(&tag, Expunges::Send, &text);
@@ -104,18 +104,18 @@ impl<B: Backend> Session<B> {
         }
     }
 
-    fn refuse_append(&mut self, tag: &str, error: &BackendError) {
+    fn refuse_append(&mut self, tag: &str, error: &AccountError) {
         match error {
-            BackendError::Limit(text) => self.no(tag, &format!("[TOOBIG] {text}")),
+            AccountError::Limit(text) => self.no(tag, &format!("[TOOBIG] {text}")),
             other => self.refuse_target(tag, other),
         }
     }
 }
 
 /// Whether a literal of this kind may have these octets.
-fn fits(literal: Literal, piece: &[u8]) -> Result<(), BackendError> {
+fn fits(literal: Literal, piece: &[u8]) -> Result<(), AccountError> {
     if literal == Literal::Char8 && memchr(0, piece).is_some() {
-        return Err(BackendError::Refused("the message has a NUL octet, which a literal can't have".into()));
+        return Err(AccountError::Refused("the message has a NUL octet, which a literal can't have".into()));
     }
     Ok(())
 }

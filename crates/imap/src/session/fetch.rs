@@ -3,14 +3,14 @@
 use std::collections::VecDeque;
 use std::ops::Range;
 
-use crate::backend::{Backend, BackendError, Message};
 use crate::date::write_date_time;
 use crate::envelope::{self, write_structure};
 use crate::item::{Item, Section, Text};
-use crate::mime::{Content, Part};
+use crate::part::{Content, Part};
 use crate::session::OUTPUT_FULL;
 use crate::session::view::{PIECE, View, select_fields};
 use crate::write;
+use mailbox::{Account, AccountError, Message};
 
 /// Entries that are read at once.
 const CHUNK: usize = 256;
@@ -64,15 +64,15 @@ impl Fetch {
     pub(super) fn advance(
         &mut self,
         view: &mut View,
-        backend: &mut impl Backend,
+        account: &mut impl Account,
         out: &mut Vec<u8>,
-    ) -> Result<Progress, BackendError> {
+    ) -> Result<Progress, AccountError> {
         loop {
             if out.len() >= OUTPUT_FULL {
                 return Ok(Progress::Full);
             }
             if let Some(mut current) = self.current.take() {
-                if !self.write_next(&mut current, view, backend, out)? {
+                if !self.write_next(&mut current, view, account, out)? {
                     return Ok(Progress::Broken);
                 }
                 let more = current.literal.is_some() || current.next_item < self.items.len();
@@ -82,17 +82,17 @@ impl Fetch {
                     self.end_message(&current, view, out);
                 }
             } else if let Some((place, message)) = self.chunk.pop_front() {
-                view.know_keywords(backend, message.flags, out)?;
+                view.know_keywords(account, message.flags, out)?;
                 out.extend_from_slice(format!("* {} FETCH (", place + 1).as_bytes());
                 self.current = Some(Current { message, next_item: 0, written: 0, literal: None });
-            } else if !self.read_chunk(view, backend)? {
+            } else if !self.read_chunk(view, account)? {
                 return Ok(Progress::Done(!self.missing));
             }
         }
     }
 
     /// Reads the next entries; false when there are none.
-    fn read_chunk(&mut self, view: &View, backend: &mut impl Backend) -> Result<bool, BackendError> {
+    fn read_chunk(&mut self, view: &View, account: &mut impl Account) -> Result<bool, AccountError> {
         let Some(range) = self.places.front_mut() else { return Ok(false) };
         let places = range.start..range.end.min(range.start + CHUNK);
         range.start = places.end;
@@ -102,7 +102,7 @@ impl Fetch {
         let uids = view.uids.get(places.clone()).unwrap_or_default();
         if let (Some(first), Some(last)) = (uids.first(), uids.last()) {
             let chunk = &mut self.chunk;
-            backend.messages(view.id, *first..=*last, &mut |message| {
+            account.messages(view.id, *first..=*last, &mut |message| {
                 if let Ok(place) = uids.binary_search(&message.uid) {
                     chunk.push_back((places.start + place, message));
                 }
@@ -117,13 +117,13 @@ impl Fetch {
         &mut self,
         current: &mut Current,
         view: &mut View,
-        backend: &mut impl Backend,
+        account: &mut impl Account,
         out: &mut Vec<u8>,
-    ) -> Result<bool, BackendError> {
+    ) -> Result<bool, AccountError> {
         if let Some(left) = &mut current.literal {
             let before = out.len();
             let length = usize::try_from(left.end - left.start).unwrap_or(PIECE).min(PIECE);
-            let there = backend.read(view.id, current.message.uid, left.start, length, out);
+            let there = account.read(view.id, current.message.uid, left.start, length, out);
             write::replace_nul(out, before);
             let read = (out.len() - before) as u64;
             if !there.unwrap_or(false) || read == 0 {
@@ -141,7 +141,7 @@ impl Fetch {
         if current.written > 0 {
             out.push(b' ');
         }
-        match write_item(item, current, view, backend, out) {
+        match write_item(item, current, view, account, out) {
             Ok(true) => current.written += 1,
             Ok(false) => {
                 out.truncate(start);
@@ -174,9 +174,9 @@ fn write_item(
     item: &Item,
     current: &mut Current,
     view: &mut View,
-    backend: &mut impl Backend,
+    account: &mut impl Account,
     out: &mut Vec<u8>,
-) -> Result<bool, BackendError> {
+) -> Result<bool, AccountError> {
     let message = current.message;
     match item {
         Item::Flags => {
@@ -192,21 +192,21 @@ fn write_item(
         Item::Uid => out.extend_from_slice(format!("UID {}", message.uid).as_bytes()),
         Item::Modseq => out.extend_from_slice(format!("MODSEQ ({})", message.modseq).as_bytes()),
         Item::Envelope => {
-            let Some(head) = view.head(backend, &message)? else { return Ok(false) };
+            let Some(head) = view.head(account, &message)? else { return Ok(false) };
             out.extend_from_slice(b"ENVELOPE ");
             envelope::write(out, &head.section);
         }
         Item::Structure(form) => {
-            let Some(part) = view.structure(backend, &message)? else { return Ok(false) };
+            let Some(part) = view.structure(account, &message)? else { return Ok(false) };
             let name: &[u8] = if *form == envelope::Form::Basic { b"BODY " } else { b"BODYSTRUCTURE " };
             out.extend_from_slice(name);
             write_structure(out, &part, *form);
         }
         Item::Section(section) => {
-            let located = locate(section, view, backend, &message)?;
+            let located = locate(section, view, account, &message)?;
             out.extend_from_slice(&section.label);
             out.push(b' ');
-            return write_located(located, section.partial, current, view, backend, out);
+            return write_located(located, section.partial, current, view, account, out);
         }
     }
     Ok(true)
@@ -217,9 +217,9 @@ fn write_located(
     partial: Option<(u64, u64)>,
     current: &mut Current,
     view: &View,
-    backend: &mut impl Backend,
+    account: &mut impl Account,
     out: &mut Vec<u8>,
-) -> Result<bool, BackendError> {
+) -> Result<bool, AccountError> {
     match located {
         Located::Gone => return Ok(false),
         Located::Nothing => out.extend_from_slice(b"NIL"),
@@ -240,7 +240,7 @@ fn write_located(
                 // Read before anything is promised: a message may be gone meanwhile.
                 let start = out.len();
                 let length = usize::try_from(octets).unwrap_or(PIECE);
-                let there = backend.read(view.id, current.message.uid, range.start, length, out)?;
+                let there = account.read(view.id, current.message.uid, range.start, length, out)?;
                 write::replace_nul(out, start);
                 return Ok(there && out.len() - start == length);
             }
@@ -260,13 +260,13 @@ fn cut(range: Range<u64>, partial: Option<(u64, u64)>) -> Range<u64> {
 fn locate(
     section: &Section,
     view: &mut View,
-    backend: &mut impl Backend,
+    account: &mut impl Account,
     message: &Message,
-) -> Result<Located, BackendError> {
+) -> Result<Located, AccountError> {
     if section.path.is_empty() {
-        return locate_in_message(&section.text, view, backend, message);
+        return locate_in_message(&section.text, view, account, message);
     }
-    let Some(structure) = view.structure(backend, message)? else { return Ok(Located::Gone) };
+    let Some(structure) = view.structure(account, message)? else { return Ok(Located::Gone) };
     let Some(part) = structure.at(&section.path) else { return Ok(Located::Nothing) };
     let inside = || match &part.content {
         Content::Message(inner, _) => Some(&**inner),
@@ -279,7 +279,7 @@ fn locate(
         Text::Content => inside().map_or(Located::Nothing, |inner| Located::Range(inner.body.clone())),
         Text::Fields(_) | Text::FieldsNot(_) => match inside() {
             None => Located::Nothing,
-            Some(inner) => match read_header(view, backend, message, inner)? {
+            Some(inner) => match read_header(view, account, message, inner)? {
                 Some(header) => Located::Octets(fields(&section.text, &header)),
                 None => Located::Gone,
             },
@@ -290,16 +290,16 @@ fn locate(
 fn locate_in_message(
     text: &Text,
     view: &mut View,
-    backend: &mut impl Backend,
+    account: &mut impl Account,
     message: &Message,
-) -> Result<Located, BackendError> {
+) -> Result<Located, AccountError> {
     if *text == Text::Whole {
         return Ok(Located::Range(0..message.octets));
     }
-    let Some(head) = view.head(backend, message)? else { return Ok(Located::Gone) };
+    let Some(head) = view.head(account, message)? else { return Ok(Located::Gone) };
     let end = match head.end {
         Some(end) => end,
-        None => match view.structure(backend, message)? {
+        None => match view.structure(account, message)? {
             Some(structure) => structure.header.end,
             None => return Ok(Located::Gone),
         },
@@ -323,13 +323,13 @@ fn fields(text: &Text, section: &[u8]) -> Vec<u8> {
 /// The header section of a message within the message.
 fn read_header(
     view: &View,
-    backend: &mut impl Backend,
+    account: &mut impl Account,
     message: &Message,
     inner: &Part,
-) -> Result<Option<Vec<u8>>, BackendError> {
+) -> Result<Option<Vec<u8>>, AccountError> {
     let octets = inner.header.end - inner.header.start;
     let length = usize::try_from(octets).unwrap_or(usize::MAX).min(crate::mime::HEADER_MAX);
     let mut header = Vec::new();
-    let there = backend.read(view.id, message.uid, inner.header.start, length, &mut header)?;
+    let there = account.read(view.id, message.uid, inner.header.start, length, &mut header)?;
     Ok(there.then_some(header))
 }

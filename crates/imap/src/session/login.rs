@@ -4,10 +4,10 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::BytesMut;
 
-use crate::backend::{Backend, BackendError};
 use crate::frame::line;
 use crate::name::Names;
 use crate::session::{FAILED_LOGINS_MAX, Mode, Session, State};
+use mailbox::{Account, AccountError};
 
 /// Longest response to AUTHENTICATE.
 const RESPONSE_MAX: usize = 4 * 1024;
@@ -26,7 +26,7 @@ impl std::fmt::Debug for Credentials {
     }
 }
 
-impl<B: Backend> Session<B> {
+impl<B: Account> Session<B> {
     pub(super) fn authenticate(&mut self, tag: String, mechanism: &str, initial: Option<&[u8]>) {
         match (mechanism, initial) {
             ("PLAIN", Some(response)) => self.plain(&tag, response),
@@ -65,14 +65,14 @@ impl<B: Backend> Session<B> {
             return self.bad(tag, "the response is malformed");
         };
         if !authorization.is_empty() && authorization != user {
-            return self.fail_login(tag, &BackendError::Denied);
+            return self.fail_login(tag, &AccountError::Denied);
         }
         self.login(tag, user, password);
     }
 
     pub(super) fn login(&mut self, tag: &str, user: &[u8], password: &[u8]) {
         let (Ok(user), Ok(password)) = (std::str::from_utf8(user), std::str::from_utf8(password)) else {
-            return self.fail_login(tag, &BackendError::Denied);
+            return self.fail_login(tag, &AccountError::Denied);
         };
         let credentials = Credentials { user: user.to_owned(), password: password.to_owned() };
         self.mode = Mode::Login(tag.to_owned(), Some(credentials));
@@ -87,11 +87,11 @@ impl<B: Backend> Session<B> {
     }
 
     /// What came of the check: the account that is opened, or why not. Without a login that waits it does nothing.
-    pub fn answer_login(&mut self, outcome: Result<&str, BackendError>) {
+    pub fn answer_login(&mut self, outcome: Result<&str, AccountError>) {
         let Mode::Login(tag, _) = &mut self.mode else { return };
         let tag = std::mem::take(tag);
         self.mode = Mode::Command;
-        match outcome.and_then(|account| self.backend.open(account)) {
+        match outcome.and_then(|account| self.account.open(account)) {
             Ok(()) => {
                 self.state = State::Authenticated;
                 let capabilities = self.capabilities();
@@ -101,7 +101,7 @@ impl<B: Backend> Session<B> {
         }
     }
 
-    fn fail_login(&mut self, tag: &str, error: &BackendError) {
+    fn fail_login(&mut self, tag: &str, error: &AccountError) {
         self.refuse(tag, error);
         self.failed_logins += 1;
         if self.failed_logins >= FAILED_LOGINS_MAX {

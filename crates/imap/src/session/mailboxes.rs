@@ -2,39 +2,39 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::backend::{Backend, BackendError, Flags, Listed, Status};
 use crate::command::{Access, Command, List, ListVerb, StatusItem};
 use crate::name::matches;
 use crate::session::view::{Expunges, View};
 use crate::session::{Session, State};
 use crate::write;
+use mailbox::{Account, AccountError, Flags, Mailbox, Totals};
 
 /// Most characters of all patterns of one LIST: each is compared with every mailbox.
 const PATTERNS_MAX: usize = 1024;
 
-impl<B: Backend> Session<B> {
+impl<B: Account> Session<B> {
     pub(super) fn run_on_mailboxes(&mut self, tag: &str, command: Command) {
         match command {
             Command::Enable(wanted) => self.enable(tag, &wanted),
             Command::Select { mailbox, access } => self.select(tag, &mailbox, access),
             Command::Create(mailbox) => {
-                let outcome = self.backend.create(&mailbox);
+                let outcome = self.account.create(&mailbox);
                 self.done(tag, outcome, "created");
             }
             Command::Delete(mailbox) => {
-                let outcome = self.backend.delete(&mailbox);
+                let outcome = self.account.delete(&mailbox);
                 self.done(tag, outcome, "deleted");
             }
             Command::Rename { from, to } => {
-                let outcome = self.backend.rename(&from, &to);
+                let outcome = self.account.rename(&from, &to);
                 self.done(tag, outcome, "renamed");
             }
             Command::Subscribe(mailbox) => {
-                let outcome = self.backend.subscribe(&mailbox);
+                let outcome = self.account.subscribe(&mailbox);
                 self.done(tag, outcome, "subscribed");
             }
             Command::Unsubscribe(mailbox) => {
-                let outcome = self.backend.unsubscribe(&mailbox);
+                let outcome = self.account.unsubscribe(&mailbox);
                 self.done(tag, outcome, "unsubscribed");
             }
             Command::List(list) => {
@@ -58,18 +58,18 @@ impl<B: Backend> Session<B> {
         self.state = State::Authenticated;
         let mut uids = Vec::new();
         let mut first_unseen = None;
-        let selected = self.backend.select(mailbox, &mut |message| {
+        let selected = self.account.select(mailbox, &mut |message| {
             uids.push(message.uid);
             if first_unseen.is_none() && !message.flags.contains(Flags::SEEN) {
                 first_unseen = Some(uids.len());
             }
         });
-        let opened = selected.and_then(|selected| Ok((selected, self.backend.keywords()?)));
+        let opened = selected.and_then(|selected| Ok((selected, self.account.keywords()?)));
         let (selected, keywords) = match opened {
             Ok(opened) => opened,
             Err(error) => return self.refuse(tag, &error),
         };
-        let view = View::new(selected, access, uids, keywords);
+        let view = View::new(&selected, access, uids, keywords);
         view.write_flag_lists(&mut self.out);
         self.say(&format!("* {} EXISTS", view.uids.len()));
         self.say("* 0 RECENT");
@@ -88,8 +88,8 @@ impl<B: Backend> Session<B> {
         );
     }
 
-    fn status(&mut self, mailbox: &str, items: &[StatusItem]) -> Result<(), BackendError> {
-        let status = self.backend.status(mailbox)?;
+    fn status(&mut self, mailbox: &str, items: &[StatusItem]) -> Result<(), AccountError> {
+        let (status, totals) = self.account.status(mailbox)?;
         self.out.extend_from_slice(b"* STATUS ");
         write::mailbox(&mut self.out, &self.names.encode(mailbox));
         self.out.extend_from_slice(b" (");
@@ -97,27 +97,27 @@ impl<B: Backend> Session<B> {
             if place > 0 {
                 self.out.push(b' ');
             }
-            self.out.extend_from_slice(status_item(*item, &status).as_bytes());
+            self.out.extend_from_slice(status_item(*item, &status, totals).as_bytes());
         }
         self.out.extend_from_slice(b")\r\n");
         Ok(())
     }
 
-    fn list(&mut self, list: &List) -> Result<(), BackendError> {
+    fn list(&mut self, list: &List) -> Result<(), AccountError> {
         if list.verb == ListVerb::List && list.patterns.iter().all(String::is_empty) {
             // Asks for the separator only.
             self.say("* LIST (\\Noselect) \"/\" \"\"");
             return Ok(());
         }
         if list.patterns.iter().map(String::len).sum::<usize>() + list.reference.len() > PATTERNS_MAX {
-            return Err(BackendError::Limit("the pattern is too long".into()));
+            return Err(AccountError::Limit("the pattern is too long".into()));
         }
         let subscribed: BTreeSet<String> = if list.returns.subscribed {
-            self.backend.subscriptions()?.into_iter().collect()
+            self.account.subscriptions()?.into_iter().collect()
         } else {
             BTreeSet::new()
         };
-        let tree = tree(self.backend.mailboxes()?, list, &subscribed);
+        let tree = tree(self.account.mailboxes()?, list, &subscribed);
         for (name, node) in &tree {
             if !wanted(list, name, node, &subscribed) {
                 continue;
@@ -126,7 +126,7 @@ impl<B: Backend> Session<B> {
             if node.exists && !list.returns.status.is_empty() {
                 match self.status(name, &list.returns.status) {
                     // It may be gone meanwhile.
-                    Ok(()) | Err(BackendError::NoMailbox) => {}
+                    Ok(()) | Err(AccountError::NoMailbox) => {}
                     Err(error) => return Err(error),
                 }
             }
@@ -176,7 +176,7 @@ struct Node {
 }
 
 /// All names that exist or are subscribed to, and those above them.
-fn tree(mailboxes: Vec<Listed>, list: &List, subscribed: &BTreeSet<String>) -> BTreeMap<String, Node> {
+fn tree(mailboxes: Vec<Mailbox>, list: &List, subscribed: &BTreeSet<String>) -> BTreeMap<String, Node> {
     let mut tree: BTreeMap<String, Node> = BTreeMap::new();
     for mailbox in mailboxes {
         for above in parents(&mailbox.name) {
@@ -222,15 +222,15 @@ fn wanted(list: &List, name: &str, node: &Node, subscribed: &BTreeSet<String>) -
     list.verb == ListVerb::Lsub && list.patterns.iter().any(|pattern| pattern.ends_with('%')) && hidden()
 }
 
-fn status_item(item: StatusItem, status: &Status) -> String {
+fn status_item(item: StatusItem, mailbox: &Mailbox, totals: Totals) -> String {
     match item {
-        StatusItem::Messages => format!("MESSAGES {}", status.messages),
+        StatusItem::Messages => format!("MESSAGES {}", totals.messages),
         StatusItem::Recent => "RECENT 0".into(),
-        StatusItem::UidNext => format!("UIDNEXT {}", status.uidnext),
-        StatusItem::UidValidity => format!("UIDVALIDITY {}", status.uidvalidity),
-        StatusItem::Unseen => format!("UNSEEN {}", status.unseen),
-        StatusItem::Deleted => format!("DELETED {}", status.deleted),
-        StatusItem::Size => format!("SIZE {}", status.octets),
-        StatusItem::HighestModseq => format!("HIGHESTMODSEQ {}", status.modseq),
+        StatusItem::UidNext => format!("UIDNEXT {}", mailbox.uidnext),
+        StatusItem::UidValidity => format!("UIDVALIDITY {}", mailbox.uidvalidity),
+        StatusItem::Unseen => format!("UNSEEN {}", totals.unseen),
+        StatusItem::Deleted => format!("DELETED {}", totals.deleted),
+        StatusItem::Size => format!("SIZE {}", totals.octets),
+        StatusItem::HighestModseq => format!("HIGHESTMODSEQ {}", mailbox.modseq),
     }
 }

@@ -1,6 +1,5 @@
 //! Commands on the messages of the selected mailbox.
 
-use crate::backend::{Backend, BackendError, Copied, FlagList, FlagMode, Flags};
 use crate::command::{Access, Command, Search, Silent, Then};
 use crate::item::{Item, Seen};
 use crate::session::fetch::Fetch;
@@ -8,8 +7,9 @@ use crate::session::search::Searching;
 use crate::session::view::Expunges;
 use crate::session::{Session, State, Work};
 use crate::set::{self, By, Set, uid_ranges};
+use mailbox::{Account, AccountError, Copied, FlagList, FlagMode, Flags};
 
-impl<B: Backend> Session<B> {
+impl<B: Account> Session<B> {
     pub(super) fn run_on_messages(&mut self, tag: String, command: Command) {
         let State::Selected(view) = &self.state else { return };
         let changes = match &command {
@@ -41,7 +41,7 @@ impl<B: Backend> Session<B> {
     fn leave(&mut self, tag: &str, leave: Leave) {
         let State::Selected(view) = &self.state else { return };
         let outcome = if leave == Leave::Expunge && view.access == Access::ReadWrite {
-            self.backend.expunge(view.id, &[1..=view.uids.last().copied().unwrap_or(1)])
+            self.account.expunge(view.id, &[1..=view.uids.last().copied().unwrap_or(1)])
         } else {
             Ok(())
         };
@@ -53,13 +53,13 @@ impl<B: Backend> Session<B> {
     }
 
     /// What the client has not been told of is left alone, whatever flags it has.
-    fn expunge(&mut self, set: Option<&Set>) -> Result<(), BackendError> {
+    fn expunge(&mut self, set: Option<&Set>) -> Result<(), AccountError> {
         let State::Selected(view) = &self.state else { return Ok(()) };
         let uids = match set {
             None => view.uids.last().map(|last| 1..=*last).into_iter().collect(),
             Some(set) => uid_ranges(&set.places(By::Uid, &view.uids), &view.uids),
         };
-        if uids.is_empty() { Ok(()) } else { self.backend.expunge(view.id, &uids) }
+        if uids.is_empty() { Ok(()) } else { self.account.expunge(view.id, &uids) }
     }
 
     fn search(&mut self, tag: String, search: Search) {
@@ -84,10 +84,10 @@ impl<B: Backend> Session<B> {
         let mut changed = Vec::new();
         if reads && view.access == Access::ReadWrite && !places.is_empty() {
             let seen = FlagList { system: Flags::SEEN, keywords: Vec::new() };
-            match self.backend.store(view.id, &uid_ranges(&places, &view.uids), FlagMode::Add, &seen) {
+            match self.account.store(view.id, &uid_ranges(&places, &view.uids), FlagMode::Add, &seen) {
                 Ok(change) => {
                     view.made(change.modseq);
-                    changed = change.uids;
+                    changed = change.changed.into_iter().map(|(uid, _)| uid).collect();
                 }
                 Err(error) => return self.refuse(&tag, &error),
             }
@@ -101,7 +101,7 @@ impl<B: Backend> Session<B> {
         if places.is_empty() {
             return self.finish(&tag, Expunges::Hold, "nothing to store");
         }
-        match self.backend.store(view.id, &uid_ranges(&places, &view.uids), store.mode, &store.flags) {
+        match self.account.store(view.id, &uid_ranges(&places, &view.uids), store.mode, &store.flags) {
             Err(error) => self.refuse(&tag, &error),
             Ok(change) => {
                 view.made(change.modseq);
@@ -123,8 +123,8 @@ impl<B: Backend> Session<B> {
             return self.finish(tag, Expunges::Hold, "nothing to copy");
         }
         let outcome = match then {
-            Then::Keep => self.backend.copy(view.id, &uids, mailbox),
-            Then::Remove => self.backend.relocate(view.id, &uids, mailbox),
+            Then::Keep => self.account.copy(view.id, &uids, mailbox),
+            Then::Remove => self.account.relocate(view.id, &uids, mailbox),
         };
         match (outcome, then) {
             (Err(error), _) => self.refuse_target(tag, &error),

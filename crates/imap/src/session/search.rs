@@ -4,15 +4,15 @@ use std::ops::Range;
 
 use mail::header;
 
-use crate::backend::{Backend, BackendError, Flags, Message};
 use crate::command::{Search, SearchReturn};
 use crate::date::{Day, day_of, sent_day};
 use crate::decode;
 use crate::key::Key;
-use crate::mime::{Content, Part};
+use crate::part::{Content, Part};
 use crate::session::view::View;
 use crate::set::{self, By};
 use crate::write;
+use mailbox::{Account, AccountError, Flags, Message};
 
 /// Entries that are read at once.
 const CHUNK: usize = 256;
@@ -61,17 +61,17 @@ impl Searching {
     pub(super) fn advance(
         &mut self,
         view: &mut View,
-        backend: &mut impl Backend,
-    ) -> Result<bool, BackendError> {
+        account: &mut impl Account,
+    ) -> Result<bool, AccountError> {
         let places = self.next..view.uids.len().min(self.next + CHUNK);
         self.next = places.end;
         let uids = view.uids.get(places).unwrap_or_default();
         let (Some(first), Some(last)) = (uids.first(), uids.last()) else { return Ok(false) };
         let mut messages = Vec::with_capacity(uids.len());
-        backend.messages(view.id, *first..=*last, &mut |message| messages.push(message))?;
+        account.messages(view.id, *first..=*last, &mut |message| messages.push(message))?;
         for message in messages {
             let Ok(place) = view.uids.binary_search(&message.uid) else { continue };
-            if holds(&self.test, &Subject { place, message }, view, backend)? {
+            if holds(&self.test, &Subject { place, message }, view, account)? {
                 self.found.push(match self.by {
                     By::Uid => message.uid,
                     By::Number => u32::try_from(place + 1).unwrap_or(u32::MAX),
@@ -156,23 +156,23 @@ fn holds(
     test: &Test,
     subject: &Subject,
     view: &mut View,
-    backend: &mut impl Backend,
-) -> Result<bool, BackendError> {
+    account: &mut impl Account,
+) -> Result<bool, AccountError> {
     let message = &subject.message;
     Ok(match test {
         Test::Always => true,
         Test::All(tests) => {
             for test in tests {
-                if !holds(test, subject, view, backend)? {
+                if !holds(test, subject, view, account)? {
                     return Ok(false);
                 }
             }
             true
         }
         Test::Either(tests) => {
-            holds(&tests.0, subject, view, backend)? || holds(&tests.1, subject, view, backend)?
+            holds(&tests.0, subject, view, account)? || holds(&tests.1, subject, view, account)?
         }
-        Test::Not(test) => !holds(test, subject, view, backend)?,
+        Test::Not(test) => !holds(test, subject, view, account)?,
         Test::Flag(flag) => message.flags.contains(*flag),
         Test::Places(places) => {
             let after = places.partition_point(|range| range.start <= subject.place);
@@ -186,24 +186,24 @@ fn holds(
         Test::Day(compare, day) => compare(day_of(message.internal_date), *day),
         Test::Modseq(modseq) => message.modseq >= *modseq,
         Test::SentDay(compare, day) => {
-            let head = view.head(backend, message)?;
+            let head = view.head(account, message)?;
             let date = head.as_ref().and_then(|head| header::find(&head.section, "Date"));
             date.and_then(|date| sent_day(&date.unfolded())).is_some_and(|sent| compare(sent, *day))
         }
         Test::Header(name, text) => {
-            let Some(head) = view.head(backend, message)? else { return Ok(false) };
+            let Some(head) = view.head(account, message)? else { return Ok(false) };
             let mut named =
                 header::fields(&head.section).filter(|field| field.name.eq_ignore_ascii_case(name));
             named.any(|field| decode::header_lowercase(field.value).contains(text))
         }
-        Test::Body(text) => in_body(text, message, view, backend)?,
+        Test::Body(text) => in_body(text, message, view, account)?,
         Test::Text(text) => {
-            let Some(head) = view.head(backend, message)? else { return Ok(false) };
+            let Some(head) = view.head(account, message)? else { return Ok(false) };
             let named = |field: header::Field<'_>| {
                 let name = decode::lowercase(field.name, b"");
                 format!("{name}: {}", decode::header_lowercase(field.value)).contains(text)
             };
-            header::fields(&head.section).any(named) || in_body(text, message, view, backend)?
+            header::fields(&head.section).any(named) || in_body(text, message, view, account)?
         }
     })
 }
@@ -212,19 +212,19 @@ fn in_body(
     text: &str,
     message: &Message,
     view: &mut View,
-    backend: &mut impl Backend,
-) -> Result<bool, BackendError> {
+    account: &mut impl Account,
+) -> Result<bool, AccountError> {
     if text.is_empty() {
         return Ok(true);
     }
-    let Some(structure) = view.structure(backend, message)? else { return Ok(false) };
+    let Some(structure) = view.structure(account, message)? else { return Ok(false) };
     let mut parts = vec![&*structure];
     while let Some(part) = parts.pop() {
         match &part.content {
             Content::Multipart(inner) => parts.extend(inner),
             Content::Message(inner, _) => parts.push(inner),
             Content::Leaf if part.fields.is_text() => {
-                if in_part(text, part, message, view, backend)? {
+                if in_part(text, part, message, view, account)? {
                     return Ok(true);
                 }
             }
@@ -239,12 +239,12 @@ fn in_part(
     part: &Part,
     message: &Message,
     view: &View,
-    backend: &mut impl Backend,
-) -> Result<bool, BackendError> {
+    account: &mut impl Account,
+) -> Result<bool, AccountError> {
     let octets = (part.body.end - part.body.start).min(TEXT_MAX);
     let mut body = Vec::new();
     let length = usize::try_from(octets).unwrap_or(usize::MAX);
-    if !backend.read(view.id, message.uid, part.body.start, length, &mut body)? {
+    if !account.read(view.id, message.uid, part.body.start, length, &mut body)? {
         return Ok(false);
     }
     let body = decode::transfer(body, &part.fields.encoding);

@@ -8,12 +8,13 @@ use std::sync::Arc;
 use mail::header;
 use memchr::memchr_iter;
 
-use crate::backend::{Backend, BackendError, Changes, Flags, MailboxId, Message, Selected};
 use crate::command::Access;
-use crate::mime::{Part, Scanner};
+use crate::mime::Scanner;
+use crate::part::Part;
 use crate::write;
+use mailbox::{Account, AccountError, Changes, Flags, Mailbox, MailboxId, Message};
 
-/// Octets read from the backend at once.
+/// Octets read from the account at once.
 pub(super) const PIECE: usize = 64 * 1024;
 /// Octets of a header section whose fields are looked at.
 pub(super) const HEADER_MAX: usize = 1024 * 1024;
@@ -52,7 +53,7 @@ pub(super) struct Head {
 }
 
 impl View {
-    pub(super) fn new(selected: Selected, access: Access, uids: Vec<u32>, keywords: Vec<String>) -> Self {
+    pub(super) fn new(selected: &Mailbox, access: Access, uids: Vec<u32>, keywords: Vec<String>) -> Self {
         Self {
             id: selected.id,
             access,
@@ -80,12 +81,12 @@ impl View {
     /// Writes what changed in the mailbox since the client was last told.
     pub(super) fn sync(
         &mut self,
-        backend: &mut impl Backend,
+        account: &mut impl Account,
         expunges: Expunges,
         out: &mut Vec<u8>,
-    ) -> Result<(), BackendError> {
-        let changes = backend.changes(self.id, self.modseq, self.uidnext)?;
-        self.learn_keywords(backend, &changes, out)?;
+    ) -> Result<(), AccountError> {
+        let changes = account.changes(self.id, self.modseq, self.uidnext)?;
+        self.learn_keywords(account, &changes, out)?;
         self.modseq = changes.modseq;
         let known = self.uidnext;
         self.uidnext = changes.uidnext.max(known);
@@ -139,25 +140,25 @@ impl View {
 
     fn learn_keywords(
         &mut self,
-        backend: &mut impl Backend,
+        account: &mut impl Account,
         changes: &Changes,
         out: &mut Vec<u8>,
-    ) -> Result<(), BackendError> {
+    ) -> Result<(), AccountError> {
         let used = changes.messages.iter().fold(0, |used, message| used | message.flags.0);
-        self.know_keywords(backend, Flags(used), out)
+        self.know_keywords(account, Flags(used), out)
     }
 
     /// Asks for the keywords again when one of `flags` is not known, and tells the client.
     pub(super) fn know_keywords(
         &mut self,
-        backend: &mut impl Backend,
+        account: &mut impl Account,
         flags: Flags,
         out: &mut Vec<u8>,
-    ) -> Result<(), BackendError> {
+    ) -> Result<(), AccountError> {
         let known = u32::try_from(self.keywords.len()).unwrap_or(u32::MAX);
         let unknown = flags.0.checked_shr(known.saturating_add(Flags::FIRST_KEYWORD_BIT)).unwrap_or(0);
         if unknown != 0 {
-            self.keywords = backend.keywords()?;
+            self.keywords = account.keywords()?;
             self.write_flag_lists(out);
         }
         Ok(())
@@ -182,9 +183,9 @@ impl View {
     /// The structure of a message; None when it is gone.
     pub(super) fn structure(
         &mut self,
-        backend: &mut impl Backend,
+        account: &mut impl Account,
         message: &Message,
-    ) -> Result<Option<Arc<Part>>, BackendError> {
+    ) -> Result<Option<Arc<Part>>, AccountError> {
         if let Some((_, part)) = self.structure.as_ref().filter(|(uid, _)| *uid == message.uid) {
             return Ok(Some(Arc::clone(part)));
         }
@@ -193,7 +194,7 @@ impl View {
         let mut at = 0;
         while at < message.octets {
             piece.clear();
-            if !backend.read(self.id, message.uid, at, PIECE, &mut piece)? || piece.is_empty() {
+            if !account.read(self.id, message.uid, at, PIECE, &mut piece)? || piece.is_empty() {
                 return Ok(None);
             }
             scanner.feed(&piece);
@@ -207,9 +208,9 @@ impl View {
     /// The header section of a message; None when it is gone.
     pub(super) fn head(
         &mut self,
-        backend: &mut impl Backend,
+        account: &mut impl Account,
         message: &Message,
-    ) -> Result<Option<Arc<Head>>, BackendError> {
+    ) -> Result<Option<Arc<Head>>, AccountError> {
         if let Some((_, head)) = self.head.as_ref().filter(|(uid, _)| *uid == message.uid) {
             return Ok(Some(Arc::clone(head)));
         }
@@ -219,7 +220,7 @@ impl View {
         while end.is_none() && section.len() < HEADER_MAX {
             let at = section.len();
             let wanted = if at == 0 { HEADER_FIRST } else { PIECE };
-            if !backend.read(self.id, message.uid, at as u64, wanted, &mut section)? {
+            if !account.read(self.id, message.uid, at as u64, wanted, &mut section)? {
                 return Ok(None);
             }
             end = header_end(&section, &mut searched);

@@ -4,11 +4,11 @@ use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
 use std::sync::{Arc, Mutex, MutexGuard};
 
-use imap::{
-    Appended, Backend, BackendError, Changes, Copied, FlagList, FlagMode, Flags, FlagsChanged, Listed,
-    MailboxId, Message, NewMessage, Selected, Status, Uids, Wake,
-};
 use mail::UnixTime;
+use mailbox::{
+    AccountError, Appended, Changes, Copied, FlagList, FlagMode, Flags, FlagsChanged, MailboxId, Message,
+    NewMessage, Totals, Uids, Wake,
+};
 
 pub(crate) const NOW: UnixTime = UnixTime::from_secs(1_795_500_000);
 
@@ -75,9 +75,9 @@ impl Memory {
 }
 
 impl Account {
-    fn create(&mut self, name: &str) -> Result<(), BackendError> {
+    fn create(&mut self, name: &str) -> Result<(), AccountError> {
         if self.mailboxes.contains_key(name) {
-            return Err(BackendError::MailboxExists);
+            return Err(AccountError::MailboxExists);
         }
         self.next_id += 1;
         let mailbox = Mailbox { id: self.next_id, uidnext: 1, modseq: 1, ..Mailbox::default() };
@@ -85,13 +85,13 @@ impl Account {
         Ok(())
     }
 
-    fn mailbox(&mut self, name: &str) -> Result<&mut Mailbox, BackendError> {
+    fn mailbox(&mut self, name: &str) -> Result<&mut Mailbox, AccountError> {
         let name = if name.eq_ignore_ascii_case("INBOX") { "INBOX" } else { name };
-        self.mailboxes.get_mut(name).ok_or(BackendError::NoMailbox)
+        self.mailboxes.get_mut(name).ok_or(AccountError::NoMailbox)
     }
 
-    fn by_id(&mut self, id: MailboxId) -> Result<&mut Mailbox, BackendError> {
-        self.mailboxes.values_mut().find(|mailbox| mailbox.id == id.0).ok_or(BackendError::NoMailbox)
+    fn by_id(&mut self, id: MailboxId) -> Result<&mut Mailbox, AccountError> {
+        self.mailboxes.values_mut().find(|mailbox| mailbox.id == id.0).ok_or(AccountError::NoMailbox)
     }
 
     fn flags(&mut self, list: &FlagList) -> Flags {
@@ -111,6 +111,17 @@ impl Account {
 }
 
 impl Mailbox {
+    fn listed(&self, name: &str) -> mailbox::Mailbox {
+        mailbox::Mailbox {
+            id: MailboxId(self.id),
+            name: name.to_owned(),
+            uidvalidity: 7,
+            uidnext: self.uidnext,
+            modseq: self.modseq,
+            special_use: self.special_use.clone(),
+        }
+    }
+
     fn insert(&mut self, octets: Arc<Vec<u8>>, flags: Flags, internal_date: UnixTime) -> u32 {
         let uid = self.uidnext;
         self.uidnext += 1;
@@ -132,7 +143,7 @@ impl Mailbox {
     }
 }
 
-impl Backend for Memory {
+impl mailbox::Account for Memory {
     fn on_change(&mut self, wake: Wake) {
         self.lock().wakes.push(wake);
     }
@@ -141,74 +152,70 @@ impl Backend for Memory {
         self.lock().listened.push(mailbox);
     }
 
-    fn open(&mut self, _account: &str) -> Result<(), BackendError> {
+    fn open(&mut self, _account: &str) -> Result<(), AccountError> {
         Ok(())
     }
 
-    fn mailboxes(&mut self) -> Result<Vec<Listed>, BackendError> {
-        let listed = |(name, mailbox): (&String, &Mailbox)| Listed {
-            name: name.clone(),
-            special_use: mailbox.special_use.clone(),
-        };
-        Ok(self.lock().mailboxes.iter().map(listed).collect())
+    fn mailboxes(&mut self) -> Result<Vec<mailbox::Mailbox>, AccountError> {
+        Ok(self.lock().mailboxes.iter().map(|(name, mailbox)| mailbox.listed(name)).collect())
     }
 
-    fn subscriptions(&mut self) -> Result<Vec<String>, BackendError> {
+    fn subscriptions(&mut self) -> Result<Vec<String>, AccountError> {
         Ok(self.lock().subscriptions.clone())
     }
 
-    fn create(&mut self, mailbox: &str) -> Result<(), BackendError> {
+    fn create(&mut self, mailbox: &str) -> Result<(), AccountError> {
         self.lock().create(mailbox)
     }
 
-    fn delete(&mut self, mailbox: &str) -> Result<(), BackendError> {
-        self.lock().mailboxes.remove(mailbox).map(|_| ()).ok_or(BackendError::NoMailbox)
+    fn delete(&mut self, mailbox: &str) -> Result<(), AccountError> {
+        self.lock().mailboxes.remove(mailbox).map(|_| ()).ok_or(AccountError::NoMailbox)
     }
 
-    fn rename(&mut self, from: &str, to: &str) -> Result<(), BackendError> {
+    fn rename(&mut self, from: &str, to: &str) -> Result<(), AccountError> {
         let mut account = self.lock();
-        let mailbox = account.mailboxes.remove(from).ok_or(BackendError::NoMailbox)?;
+        let mailbox = account.mailboxes.remove(from).ok_or(AccountError::NoMailbox)?;
         account.mailboxes.insert(to.to_owned(), mailbox);
         Ok(())
     }
 
-    fn subscribe(&mut self, mailbox: &str) -> Result<(), BackendError> {
+    fn subscribe(&mut self, mailbox: &str) -> Result<(), AccountError> {
         self.lock().subscriptions.push(mailbox.to_owned());
         Ok(())
     }
 
-    fn unsubscribe(&mut self, mailbox: &str) -> Result<(), BackendError> {
+    fn unsubscribe(&mut self, mailbox: &str) -> Result<(), AccountError> {
         self.lock().subscriptions.retain(|known| known != mailbox);
         Ok(())
     }
 
-    fn status(&mut self, mailbox: &str) -> Result<Status, BackendError> {
+    fn status(&mut self, mailbox: &str) -> Result<(mailbox::Mailbox, Totals), AccountError> {
         let mut account = self.lock();
-        let mailbox = account.mailbox(mailbox)?;
-        let with = |flag| {
-            mailbox.messages.values().filter(|(message, _)| message.flags.contains(flag)).count() as u64
-        };
-        let messages = mailbox.messages.len() as u64;
-        Ok(Status {
+        let found = account.mailbox(mailbox)?;
+        let with =
+            |flag| found.messages.values().filter(|(message, _)| message.flags.contains(flag)).count() as u64;
+        let messages = found.messages.len() as u64;
+        let totals = Totals {
             messages,
             unseen: messages - with(Flags::SEEN),
             deleted: with(Flags::DELETED),
-            octets: mailbox.messages.values().map(|(message, _)| message.octets).sum(),
-            uidnext: mailbox.uidnext,
-            uidvalidity: 7,
-            modseq: mailbox.modseq,
-        })
+            octets: found.messages.values().map(|(message, _)| message.octets).sum(),
+        };
+        Ok((found.listed(mailbox), totals))
     }
 
-    fn select(&mut self, mailbox: &str, each: &mut dyn FnMut(Message)) -> Result<Selected, BackendError> {
+    fn select(
+        &mut self,
+        mailbox: &str,
+        each: &mut dyn FnMut(Message),
+    ) -> Result<mailbox::Mailbox, AccountError> {
         let mut account = self.lock();
-        let mailbox = account.mailbox(mailbox)?;
-        mailbox.messages.values().for_each(|(message, _)| each(*message));
-        let (id, uidnext, modseq) = (MailboxId(mailbox.id), mailbox.uidnext, mailbox.modseq);
-        Ok(Selected { id, uidvalidity: 7, uidnext, modseq })
+        let found = account.mailbox(mailbox)?;
+        found.messages.values().for_each(|(message, _)| each(*message));
+        Ok(found.listed(mailbox))
     }
 
-    fn changes(&mut self, mailbox: MailboxId, since: u64, _uidnext: u32) -> Result<Changes, BackendError> {
+    fn changes(&mut self, mailbox: MailboxId, since: u64, _uidnext: u32) -> Result<Changes, AccountError> {
         let mut account = self.lock();
         let mailbox = account.by_id(mailbox)?;
         let messages = mailbox.messages.values().map(|(message, _)| *message);
@@ -222,7 +229,7 @@ impl Backend for Memory {
         })
     }
 
-    fn keywords(&mut self) -> Result<Vec<String>, BackendError> {
+    fn keywords(&mut self) -> Result<Vec<String>, AccountError> {
         Ok(self.lock().keywords.clone())
     }
 
@@ -231,7 +238,7 @@ impl Backend for Memory {
         mailbox: MailboxId,
         uids: RangeInclusive<u32>,
         each: &mut dyn FnMut(Message),
-    ) -> Result<(), BackendError> {
+    ) -> Result<(), AccountError> {
         self.lock().by_id(mailbox)?.messages.range(uids).for_each(|(_, (message, _))| each(*message));
         Ok(())
     }
@@ -243,7 +250,7 @@ impl Backend for Memory {
         offset: u64,
         length: usize,
         out: &mut Vec<u8>,
-    ) -> Result<bool, BackendError> {
+    ) -> Result<bool, AccountError> {
         let mut account = self.lock();
         let Some((_, octets)) = account.by_id(mailbox)?.messages.get(&uid) else { return Ok(false) };
         let start = usize::try_from(offset).unwrap().min(octets.len());
@@ -257,12 +264,12 @@ impl Backend for Memory {
         uids: &Uids,
         mode: FlagMode,
         flags: &FlagList,
-    ) -> Result<FlagsChanged, BackendError> {
+    ) -> Result<FlagsChanged, AccountError> {
         let mut account = self.lock();
         let flags = account.flags(flags);
         let mailbox = account.by_id(mailbox)?;
         mailbox.modseq += 1;
-        let mut changed = FlagsChanged { uids: Vec::new(), modseq: mailbox.modseq };
+        let mut changed = FlagsChanged { modseq: mailbox.modseq, ..FlagsChanged::default() };
         for uid in mailbox.uids(uids) {
             let modseq = mailbox.modseq;
             let (message, _) = mailbox.messages.get_mut(&uid).unwrap();
@@ -274,14 +281,14 @@ impl Backend for Memory {
             if new != message.flags {
                 message.flags = new;
                 message.modseq = modseq;
-                changed.uids.push(uid);
+                changed.changed.push((uid, new));
             }
         }
         account.wake();
         Ok(changed)
     }
 
-    fn copy(&mut self, from: MailboxId, uids: &Uids, to: &str) -> Result<Copied, BackendError> {
+    fn copy(&mut self, from: MailboxId, uids: &Uids, to: &str) -> Result<Copied, AccountError> {
         let mut account = self.lock();
         account.mailbox(to)?;
         let source = account.by_id(from)?;
@@ -293,7 +300,7 @@ impl Backend for Memory {
         Ok(Copied { uidvalidity: 7, uids: entries.into_iter().map(copy).collect() })
     }
 
-    fn relocate(&mut self, from: MailboxId, uids: &Uids, to: &str) -> Result<Copied, BackendError> {
+    fn relocate(&mut self, from: MailboxId, uids: &Uids, to: &str) -> Result<Copied, AccountError> {
         let copied = self.copy(from, uids, to)?;
         for (old, _) in &copied.uids {
             self.lock().by_id(from)?.remove(*old);
@@ -301,7 +308,7 @@ impl Backend for Memory {
         Ok(copied)
     }
 
-    fn expunge(&mut self, mailbox: MailboxId, uids: &Uids) -> Result<(), BackendError> {
+    fn expunge(&mut self, mailbox: MailboxId, uids: &Uids) -> Result<(), AccountError> {
         let mut account = self.lock();
         let mailbox = account.by_id(mailbox)?;
         for uid in mailbox.uids(uids) {
@@ -312,18 +319,18 @@ impl Backend for Memory {
         Ok(())
     }
 
-    fn append_begin(&mut self, message: &NewMessage) -> Result<(), BackendError> {
+    fn append_begin(&mut self, message: &NewMessage) -> Result<(), AccountError> {
         self.lock().mailbox(&message.mailbox)?;
         self.pending = Some((message.clone(), Vec::new()));
         Ok(())
     }
 
-    fn append_piece(&mut self, octets: &[u8]) -> Result<(), BackendError> {
+    fn append_piece(&mut self, octets: &[u8]) -> Result<(), AccountError> {
         self.pending.as_mut().unwrap().1.extend_from_slice(octets);
         Ok(())
     }
 
-    fn append_finish(&mut self) -> Result<Appended, BackendError> {
+    fn append_finish(&mut self) -> Result<Appended, AccountError> {
         let (message, octets) = self.pending.take().unwrap();
         assert_eq!(octets.len() as u64, message.octets);
         let mut account = self.lock();

@@ -9,7 +9,7 @@ fn unreachable() -> Outcome {
 /// A bench with these times; retries wait a long time.
 fn with(settings: impl FnOnce(&mut Settings)) -> Bench {
     let dir = tempfile::tempdir().unwrap();
-    let store = Arc::new(Store::open(&dir.path().join("store"), store::Options::default()).unwrap());
+    let store = Arc::new(MemoryMailboxes::default());
     store.create_account(ALICE, system::now()).unwrap();
     let mut chosen = expiring(Duration::from_secs(1000));
     chosen.retry = vec![Duration::from_secs(500)];
@@ -40,7 +40,7 @@ async fn what_is_held_is_not_tried_until_it_is_released() {
     let gone = system::new_item_id();
     assert!(matches!(
         bench.queue.hold(gone, true).await,
-        Err(QueueError::Spool(spool::SpoolError::NoItem(_)))
+        Err(QueueError::Items(outbound::items::ItemsError::NoItem(_)))
     ));
 }
 
@@ -74,7 +74,7 @@ async fn the_sender_of_a_late_message_is_told_once() {
 #[tokio::test]
 async fn the_sender_is_told_although_no_edge_ever_came() {
     let dir = tempfile::tempdir().unwrap();
-    let store = Arc::new(Store::open(&dir.path().join("store"), store::Options::default()).unwrap());
+    let store = Arc::new(MemoryMailboxes::default());
     store.create_account(ALICE, system::now()).unwrap();
     let mut settings = expiring(Duration::from_secs(1000));
     settings.warn_after = Duration::from_millis(100);

@@ -1,0 +1,102 @@
+//! What is remembered of mail that has arrived is forgotten after its time.
+//!
+//! A mailbox remembers the id of each message that came, so that a hand-off which is repeated delivers once. Without an end
+//! that list would grow with every message for ever.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use mail::UnixTime;
+use store::Mailboxes;
+use tokio_util::sync::CancellationToken;
+
+/// How long ids are remembered, in seconds. Edge hands in again what was not answered, as soon as the link is up: no home is
+/// away for longer than this.
+pub(crate) const REMEMBERED_SECS: u64 = 90 * 86_400;
+/// After the start, so that what waited for it comes first.
+const FIRST: Duration = Duration::from_secs(600);
+/// From one time to the next.
+const EVERY: Duration = Duration::from_secs(86_400);
+
+/// Forgets what is old, soon after the start and then daily, until `stop`.
+pub(crate) async fn run(store: Arc<dyn Mailboxes>, now: fn() -> UnixTime, stop: CancellationToken) {
+    let mut wait = FIRST;
+    loop {
+        tokio::select! {
+            () = stop.cancelled() => return,
+            () = tokio::time::sleep(wait) => {}
+        }
+        wait = EVERY;
+        let store = Arc::clone(&store);
+        // Fails when the program ends.
+        let _ = tokio::task::spawn_blocking(move || forget_old(&*store, now())).await;
+    }
+}
+
+/// In all accounts. One that can't be read does not keep the others from it. Blocks.
+fn forget_old(store: &dyn Mailboxes, now: UnixTime) {
+    let before = UnixTime::from_secs(now.as_secs().saturating_sub(REMEMBERED_SECS));
+    let accounts = match store.list_accounts() {
+        Ok(accounts) => accounts,
+        Err(error) => {
+            return tracing::warn!(%error, "ids of mail that arrived long ago are not forgotten today");
+        }
+    };
+    for account in accounts {
+        match store.forget_arrived(&account, before) {
+            Ok(forgotten) => tracing::debug!(account, forgotten, "ids of mail that arrived long ago"),
+            // It is tried again tomorrow.
+            Err(error) => {
+                tracing::warn!(account, %error, "ids of mail that arrived long ago are not forgotten")
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use mail::ItemId;
+    use store::{Body, Delivery, FlagList};
+    use store_memory::MemoryMailboxes;
+
+    use super::*;
+
+    const NOW: UnixTime = UnixTime::from_secs(1_795_500_000);
+
+    fn arrive(store: &dyn Mailboxes, account: &str, number: u8, secs_ago: u64) -> bool {
+        let delivery = Delivery {
+            item: Some(ItemId::from_bytes([number; 16])),
+            mailbox: "INBOX".into(),
+            head: Vec::new(),
+            body: Body::from(b"x".to_vec()),
+            flags: FlagList::default(),
+            internal_date: UnixTime::from_secs(NOW.as_secs() - secs_ago),
+        };
+        store.deliver_and_wait(account, delivery).unwrap().duplicate
+    }
+
+    /// Symptom: the list of arrived ids grew in every account for ever. Cause: nothing but a test ever asked the store to
+    /// forget.
+    #[tokio::test(start_paused = true)]
+    async fn ids_are_remembered_for_ninety_days_and_forgotten_soon_after_the_start_and_daily() {
+        let store: Arc<dyn Mailboxes> = Arc::new(MemoryMailboxes::default());
+        for account in ["alice", "bob"] {
+            store.create_account(account, NOW).unwrap();
+            arrive(&*store, account, 1, REMEMBERED_SECS + 1);
+            arrive(&*store, account, 2, REMEMBERED_SECS);
+        }
+        let stop = CancellationToken::new();
+        let running = tokio::spawn(run(Arc::clone(&store), || NOW, stop.clone()));
+        tokio::time::sleep(FIRST + Duration::from_secs(1)).await;
+        for account in ["alice", "bob"] {
+            assert!(!arrive(&*store, account, 1, REMEMBERED_SECS + 1), "it was forgotten, and is old again");
+            assert!(arrive(&*store, account, 2, 0), "it is remembered");
+        }
+        tokio::time::sleep(EVERY).await;
+        assert!(!arrive(&*store, "bob", 1, 0), "it was forgotten again, a day later");
+        tokio::time::sleep(EVERY).await;
+        assert!(arrive(&*store, "bob", 1, 0));
+        stop.cancel();
+        running.await.unwrap();
+    }
+}

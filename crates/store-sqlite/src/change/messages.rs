@@ -1,0 +1,171 @@
+//! Messages that are there: their flags changed, copied, moved, removed.
+
+use std::ops::RangeInclusive;
+
+use mailbox::{Copied, Expunge, FlagMode, FlagUpdate, Flags, FlagsChanged, MailboxId, Uids};
+use rusqlite::params;
+use store::{StoreError, name};
+
+use super::{Change, Entry};
+use crate::body;
+use crate::column::{column, flags_column, flags_of, unsigned};
+use crate::fault::Fault;
+
+impl Change<'_> {
+    /// Changes flags of messages.
+    pub(crate) fn update_flags(
+        &mut self,
+        mailbox: MailboxId,
+        uids: &Uids,
+        update: &FlagUpdate,
+    ) -> Result<FlagsChanged, Fault> {
+        let place = self.find_id(mailbox)?;
+        let flags = flags_column(self.flags(&update.flags)?);
+        let (remove, add) = match update.mode {
+            FlagMode::Add => (0, flags),
+            FlagMode::Remove => (flags, 0),
+            FlagMode::Replace => (-1, flags),
+        };
+        let unchanged_since = update.unchanged_since.map_or(i64::MAX, column);
+        let modseq = self.counters(place).next_modseq();
+        let mut outcome = FlagsChanged::default();
+        let sql = "UPDATE message SET flags = (flags & ~?4) | ?5, changed = ?6
+                   WHERE mailbox = ?1 AND uid BETWEEN ?2 AND ?3 AND flags <> (flags & ~?4) | ?5
+                     AND coalesce(changed, modseq) <= ?7 RETURNING uid, flags";
+        let mut statement = self.connection.prepare_cached(sql)?;
+        for range in uids {
+            if update.unchanged_since.is_some() {
+                outcome.conflicts.extend(self.changed_after(mailbox, range, unchanged_since, modseq)?);
+            }
+            let values =
+                params![mailbox.0, range.start(), range.end(), remove, add, column(modseq), unchanged_since];
+            let rows = statement.query_map(values, |row| Ok((row.get(0)?, flags_of(row.get(1)?))))?;
+            for row in rows {
+                outcome.changed.push(row?);
+            }
+        }
+        if !outcome.changed.is_empty() {
+            outcome.modseq = modseq;
+        }
+        outcome.changed.sort_unstable_by_key(|(uid, _)| *uid);
+        Ok(outcome)
+    }
+
+    /// Uids in `range` that changed after `since`, though not by the change `but`.
+    fn changed_after(
+        &self,
+        mailbox: MailboxId,
+        range: &RangeInclusive<u32>,
+        since: i64,
+        but: u64,
+    ) -> Result<Vec<u32>, Fault> {
+        let sql = "SELECT uid FROM message WHERE mailbox = ?1 AND uid BETWEEN ?2 AND ?3
+                   AND coalesce(changed, modseq) > ?4 AND coalesce(changed, modseq) <> ?5";
+        let mut select = self.connection.prepare_cached(sql)?;
+        let values = params![mailbox.0, range.start(), range.end(), since, column(but)];
+        let rows = select.query_map(values, |row| row.get(0))?;
+        Ok(rows.collect::<Result<_, _>>()?)
+    }
+
+    /// Copies messages; the bodies are shared.
+    pub(crate) fn copy(&mut self, from: MailboxId, to: &str, uids: &Uids) -> Result<Copied, Fault> {
+        let target = self.find(&name::mailbox(to)?)?.ok_or(StoreError::NoMailbox)?;
+        let mut copied = Copied { uidvalidity: self.counters(target).uidvalidity, uids: Vec::new() };
+        for (uid, entry) in self.entries(from, uids)? {
+            body::share(self.connection, entry.body)?;
+            copied.uids.push((uid, self.insert(target, &entry)?));
+        }
+        Ok(copied)
+    }
+
+    /// Moves messages (RFC 6851): in the account they are at each moment in one of the two mailboxes.
+    pub(crate) fn relocate(&mut self, from: MailboxId, to: MailboxId, uids: &Uids) -> Result<Copied, Fault> {
+        let source = self.find_id(from)?;
+        let target = self.find_id(to)?;
+        let mut moved = Copied { uidvalidity: self.counters(target).uidvalidity, uids: Vec::new() };
+        for (uid, entry) in self.entries(from, uids)? {
+            let sql = "DELETE FROM message WHERE mailbox = ?1 AND uid = ?2";
+            self.connection.prepare_cached(sql)?.execute(params![from.0, uid])?;
+            moved.uids.push((uid, self.insert(target, &entry)?));
+        }
+        let gone: Vec<u32> = moved.uids.iter().map(|(old, _)| *old).collect();
+        self.record_vanished(source, from, &gone)?;
+        Ok(moved)
+    }
+
+    /// Moves messages to the mailbox of a name.
+    pub(crate) fn relocate_to(&mut self, from: MailboxId, to: &str, uids: &Uids) -> Result<Copied, Fault> {
+        let target = self.find(&name::mailbox(to)?)?.ok_or(StoreError::NoMailbox)?;
+        let target = self.counters(target).id;
+        self.relocate(from, target, uids)
+    }
+
+    /// Removes messages and tells their uids, in order.
+    pub(crate) fn expunge(
+        &mut self,
+        mailbox: MailboxId,
+        uids: &Uids,
+        which: Expunge,
+    ) -> Result<Vec<u32>, Fault> {
+        let place = self.find_id(mailbox)?;
+        let needed = match which {
+            Expunge::Deleted => Flags::DELETED,
+            Expunge::All => Flags::NONE,
+        };
+        let mut gone = Vec::new();
+        let sql = "DELETE FROM message WHERE mailbox = ?1 AND uid BETWEEN ?2 AND ?3 AND flags & ?4 = ?4
+                   RETURNING uid, body, octets";
+        let mut statement = self.connection.prepare_cached(sql)?;
+        for range in uids {
+            let values = params![mailbox.0, range.start(), range.end(), flags_column(needed)];
+            let rows = statement
+                .query_map(values, |row| Ok((row.get(0)?, unsigned(row.get(1)?), unsigned(row.get(2)?))))?;
+            let removed: Vec<(u32, u64, u64)> = rows.collect::<Result<_, _>>()?;
+            for (uid, id, octets) in removed {
+                self.release_body(id, octets)?;
+                gone.push(uid);
+            }
+        }
+        gone.sort_unstable();
+        self.record_vanished(place, mailbox, &gone)?;
+        Ok(gone)
+    }
+
+    fn entries(&self, mailbox: MailboxId, uids: &Uids) -> Result<Vec<(u32, Entry)>, Fault> {
+        let sql = "SELECT uid, body, octets, internal_date, flags FROM message
+                   WHERE mailbox = ?1 AND uid BETWEEN ?2 AND ?3 ORDER BY uid";
+        let mut select = self.connection.prepare_cached(sql)?;
+        let mut entries = Vec::new();
+        for range in uids {
+            let rows = select.query_map(params![mailbox.0, range.start(), range.end()], |row| {
+                let entry = Entry {
+                    body: unsigned(row.get(1)?),
+                    octets: unsigned(row.get(2)?),
+                    internal_date: row.get(3)?,
+                    flags: flags_of(row.get(4)?),
+                };
+                Ok((row.get(0)?, entry))
+            })?;
+            for row in rows {
+                entries.push(row?);
+            }
+        }
+        Ok(entries)
+    }
+
+    /// Remembers sorted uids as gone, in ranges, under one new mod-sequence.
+    fn record_vanished(&mut self, place: usize, mailbox: MailboxId, gone: &[u32]) -> Result<(), Fault> {
+        if gone.is_empty() {
+            return Ok(());
+        }
+        let modseq = self.counters(place).next_modseq();
+        let sql = "INSERT INTO vanished (mailbox, modseq, first, last) VALUES (?1, ?2, ?3, ?4)";
+        let mut insert = self.connection.prepare_cached(sql)?;
+        for run in gone.chunk_by(|one, next| one.checked_add(1) == Some(*next)) {
+            if let (Some(first), Some(last)) = (run.first(), run.last()) {
+                insert.execute(params![mailbox.0, column(modseq), first, last])?;
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,85 @@
+//! Accounts, aliases, and whose name was another's.
+
+use mail::UnixTime;
+
+use crate::StoreError;
+
+/// An account.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct AccountRow {
+    /// Its name in the store of mailboxes; no two have the same.
+    pub name: String,
+    /// Its canonical address; no two have the same.
+    pub address: String,
+    /// The hash of its password.
+    pub password: String,
+}
+
+/// One of the addresses that an alias stands for.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct AliasRow {
+    /// The alias; `*@domain` is the catch-all.
+    pub alias: String,
+    /// What it stands for, among others.
+    pub target: String,
+}
+
+/// All that is known.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Everybody {
+    /// Accounts, by name.
+    pub accounts: Vec<AccountRow>,
+    /// Aliases, by alias and target.
+    pub aliases: Vec<AliasRow>,
+    /// By name: when an account of this name was removed last.
+    pub removed: Vec<(String, UnixTime)>,
+}
+
+/// Whose the name of a new account was before.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Past {
+    /// The same one's, who is back.
+    Own,
+    /// Nobody's, or another's: until then, where that is not known already.
+    Anothers(Option<UnixTime>),
+}
+
+/// Who there is.
+pub trait People: Send + Sync {
+    /// All that is known.
+    ///
+    /// # Errors
+    /// Those of the disk.
+    fn everybody(&self) -> Result<Everybody, StoreError>;
+
+    /// Adds an account, takes these targets away from their aliases, and notes whose the name was.
+    ///
+    /// # Errors
+    /// [`StoreError::AccountExists`] when its name or its address is taken.
+    fn admit(&self, new: &AccountRow, leading: &[AliasRow], past: Past) -> Result<(), StoreError>;
+
+    /// Removes the account, takes these targets away from their aliases, and notes that it was removed at `at`, unless a
+    /// later time is noted.
+    ///
+    /// # Errors
+    /// Those of the disk; one that is not there is no error.
+    fn remove(&self, account: &str, leading: &[AliasRow], at: UnixTime) -> Result<(), StoreError>;
+
+    /// Gives the account of a canonical address another hash; false when there is none.
+    ///
+    /// # Errors
+    /// Those of the disk.
+    fn set_password(&self, address: &str, password: &str) -> Result<bool, StoreError>;
+
+    /// Adds targets to an alias, which is made when there is none. Those that it has already stay as they are.
+    ///
+    /// # Errors
+    /// Those of the disk.
+    fn add_targets(&self, alias: &str, targets: &[String]) -> Result<(), StoreError>;
+
+    /// Removes an alias with all its targets; false when there is none.
+    ///
+    /// # Errors
+    /// Those of the disk.
+    fn remove_alias(&self, alias: &str) -> Result<bool, StoreError>;
+}

@@ -1,0 +1,55 @@
+//! What is known of messages in quarantine, beside the messages themselves.
+
+use mail::{ItemId, UnixTime};
+
+use crate::StoreError;
+
+/// A message in quarantine.
+#[derive(Debug, Clone, PartialEq)]
+pub struct QuarantineEntry {
+    /// Its id.
+    pub item: ItemId,
+    /// When it came here.
+    pub at: UnixTime,
+    /// The account that has it.
+    pub account: String,
+    /// Its mailbox's uidvalidity.
+    pub uidvalidity: u32,
+    /// Its uid.
+    pub uid: u32,
+    /// The reverse-path, without its brackets.
+    pub reverse_path: String,
+    /// For whom it was.
+    pub recipients: Vec<String>,
+    /// Why it is here.
+    pub reason: String,
+    /// The filter's score, if that is why.
+    pub score: Option<f64>,
+}
+
+/// The entries of all messages in quarantine.
+pub trait QuarantineEntries: Send + Sync {
+    /// Adds one. One that is known already stays as it is.
+    ///
+    /// # Errors
+    /// Those of the disk.
+    fn insert(&self, entry: &QuarantineEntry) -> Result<(), StoreError>;
+
+    /// Removes one, if it is there.
+    ///
+    /// # Errors
+    /// Those of the disk.
+    fn remove(&self, item: ItemId) -> Result<(), StoreError>;
+
+    /// All, the oldest first.
+    ///
+    /// # Errors
+    /// Those of the disk.
+    fn entries(&self) -> Result<Vec<QuarantineEntry>, StoreError>;
+
+    /// One.
+    ///
+    /// # Errors
+    /// Those of the disk.
+    fn entry(&self, item: ItemId) -> Result<Option<QuarantineEntry>, StoreError>;
+}
