@@ -1,5 +1,6 @@
 //! Who carries out attempts for this Home: its edges, or a smarthost in their place.
 
+use content::Content;
 use link::{Attempt, AttemptState};
 use mail::ItemId;
 use outbound::{CarrierEvent, Carriers};
@@ -27,13 +28,13 @@ impl Carriers for OwnCarriers {
         self.smarthost.as_ref().map_or_else(|| self.edges.up(), |smarthost| vec![smarthost.name().to_owned()])
     }
 
-    fn start(&self, name: &str, attempt: Attempt, body: spool::Body) -> bool {
+    fn start(&self, name: &str, attempt: Attempt, content: Content) -> bool {
         match self.smarthost(name) {
             Some(smarthost) => {
-                smarthost.begin(attempt, body);
+                smarthost.begin(attempt, content);
                 true
             }
-            None => self.edges.start(name, attempt, body),
+            None => self.edges.start(name, attempt, content),
         }
     }
 

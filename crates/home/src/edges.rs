@@ -24,6 +24,7 @@ pub(crate) use self::served::withheld_words;
 use super::arrive::{Arrivals, LinkArrivals};
 use super::snapshot::SnapshotSource;
 use crate::config::EdgePin;
+use content::Content;
 use daemon::system;
 use net::link_session::live::Live;
 use net::link_session::{self, FrameReader, FrameSender, LinkFault, PING_AFTER, Silence};
@@ -111,18 +112,18 @@ impl Edges {
     }
 
     /// Orders an attempt. `false` when the link is down now. The outcome comes as [`CarrierEvent`].
-    pub(crate) fn start(&self, edge: &str, attempt: Attempt, body: spool::Body) -> bool {
+    pub(crate) fn start(&self, edge: &str, attempt: Attempt, content: Content) -> bool {
         let Some(live) = self.live(edge) else { return false };
         let id = attempt.attempt;
         let Ok(item) = live.begin(id) else { return false };
         item.send(Frame::Attempt(Box::new(attempt)));
-        if body.octets() <= WINDOW_OCTETS {
-            return send_small(&live, id, &body);
+        if content.octets() <= WINDOW_OCTETS {
+            return send_small(&live, id, &content);
         }
         tokio::spawn(async move {
             let mut at = 0;
-            while at < body.octets() {
-                let Ok(piece) = body.read(at, BODY_FRAME_MAX) else {
+            while at < content.octets() {
+                let Ok(piece) = content.read_at(at, BODY_FRAME_MAX) else {
                     item.send(Frame::Abort(id));
                     return;
                 };
@@ -260,10 +261,10 @@ impl Edges {
     }
 }
 
-fn send_small(live: &Live, id: ItemId, body: &spool::Body) -> bool {
+fn send_small(live: &Live, id: ItemId, content: &Content) -> bool {
     let mut at = 0;
-    while at < body.octets() {
-        let Ok(piece) = body.read(at, BODY_FRAME_MAX) else {
+    while at < content.octets() {
+        let Ok(piece) = content.read_at(at, BODY_FRAME_MAX) else {
             live.frames.send(Frame::Abort(id));
             return true;
         };

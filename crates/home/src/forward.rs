@@ -24,7 +24,7 @@ use mail::require_tls;
 use mail::{Address, Envelope, ItemId, Recipient, Verdict};
 use mailauth::dkim::FinishedHashes;
 use mailauth::dkim::sign;
-use outbound::queue::{Content, Forwarded, Queue, QueueState, derived_id, readdressed};
+use outbound::queue::{Forwarded, NewContent, Queue, QueueState, derived_id, readdressed};
 use tokio::runtime::Handle;
 
 use super::allowance::{Allowance, Exceeded};
@@ -241,7 +241,7 @@ impl Drop for UnderWay<'_> {
 }
 
 /// The message from this octet on.
-fn content(contents: &Contents, from: u64) -> std::io::Result<Content> {
+fn content(contents: &Contents, from: u64) -> std::io::Result<NewContent> {
     Ok(match contents {
         Contents::Memory(pieces) => {
             let mut skip = usize::try_from(from).unwrap_or(usize::MAX);
@@ -250,9 +250,9 @@ fn content(contents: &Contents, from: u64) -> std::io::Result<Content> {
                 skip -= here;
                 piece.slice(here..)
             });
-            Content::Memory(rest.filter(|piece| !piece.is_empty()).collect())
+            NewContent::Memory(rest.filter(|piece| !piece.is_empty()).collect())
         }
-        Contents::File(file, _) => Content::File(File::try_clone(file)?, from),
+        Contents::File(file, _) => NewContent::File(File::try_clone(file)?, from),
     })
 }
 

@@ -30,9 +30,9 @@ impl House for OwnHouse {
     }
 
     async fn deliver(&self, message: Leaving, recipients: Vec<(Address, Vec<String>)>) -> Vec<Outcome> {
-        let Leaving { item, reverse_path, body } = message;
+        let Leaving { item, reverse_path, content } = message;
         let scratch = self.scratch.clone();
-        let read = tokio::task::spawn_blocking(move || Octets::read(&body, &scratch)).await;
+        let read = tokio::task::spawn_blocking(move || Octets::read(&content, &scratch)).await;
         let octets = match read.map_err(|error| error.to_string()).flatten() {
             Ok(octets) => octets,
             Err(cause) => return vec![Outcome::deferred(EnhancedCode(4, 3, 0), cause); recipients.len()],

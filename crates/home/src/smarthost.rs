@@ -11,6 +11,7 @@ use std::collections::HashSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
+use content::Content;
 use daemon::problem::Problem;
 use link::{Attempt, AttemptState, BODY_FRAME_MAX, Outcomes};
 use mail::ItemId;
@@ -64,18 +65,18 @@ impl Smarthost {
     }
 
     /// Carries out an attempt, and tells what came of it.
-    pub(crate) fn begin(&self, attempt: Attempt, body: spool::Body) {
+    pub(crate) fn begin(&self, attempt: Attempt, content: Content) {
         let (smarthost, id) = (self.clone(), attempt.attempt);
         self.running().insert(id);
         tokio::spawn(async move {
-            let outcomes = smarthost.carry_out(attempt, body).await;
+            let outcomes = smarthost.carry_out(attempt, content).await;
             smarthost.running().remove(&id);
             let outcomes = Outcomes { attempt: id, outcomes, tls: Results::default() };
             smarthost.tell(CarrierEvent::Outcomes { carrier: smarthost.0.name.clone(), outcomes });
         });
     }
 
-    async fn carry_out(&self, attempt: Attempt, body: spool::Body) -> Vec<mail::Outcome> {
+    async fn carry_out(&self, attempt: Attempt, content: Content) -> Vec<mail::Outcome> {
         // Never closed.
         let _slot = self.0.slots.acquire().await;
         let (octets, has_8bit, needs_smtputf8) =
@@ -88,7 +89,7 @@ impl Smarthost {
             needs_smtputf8,
             quorum: Quorum::One,
         };
-        self.0.connections.send(transaction, Queued { body, at: 0 }).await
+        self.0.connections.send(transaction, Queued { content, at: 0 }).await
     }
 
     fn tell(&self, event: CarrierEvent) {
@@ -106,13 +107,13 @@ impl Smarthost {
 
 /// A message, as it is read from the queue.
 struct Queued {
-    body: spool::Body,
+    content: Content,
     at: u64,
 }
 
 impl BodySource for Queued {
     async fn next(&mut self) -> Result<Option<Bytes>, BodyLost> {
-        let piece = self.body.read(self.at, BODY_FRAME_MAX).map_err(|error| {
+        let piece = self.content.read_at(self.at, BODY_FRAME_MAX).map_err(|error| {
             tracing::error!(%error, "a queued message can't be read; it stays and is tried again");
             BodyLost
         })?;

@@ -20,9 +20,9 @@ use mail::{Client, Envelope, Recipient, Reply, ReversePath};
 use net::patience::Patience;
 use net::port_places::Place;
 use net::smtp_server::{Answers, Service};
+use outbound::items::ItemsError;
 use outbound::queue::{Queue, QueueError, QueueState};
 use smtp::server::{Cause, MailFrom, Secret};
-use spool::SpoolError;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
@@ -333,7 +333,7 @@ impl Submit {
             step: "queued".to_owned(),
             detail,
         });
-        Ok(Reply::new(250, (2, 0, 0), format!("queued as {}", receipt.id())))
+        Ok(Reply::new(250, (2, 0, 0), format!("queued as {}", receipt.item())))
     }
 }
 
@@ -424,7 +424,7 @@ fn message_id_of(header: &[u8]) -> String {
 
 fn refusal(error: &QueueError) -> Reply {
     match error {
-        QueueError::Spool(SpoolError::Full { .. }) => queue_full(),
+        QueueError::Items(ItemsError::Full { .. }) => queue_full(),
         error => {
             tracing::error!(%error, "a message could not be queued; its sender was asked to try again");
             try_later()

@@ -1,5 +1,6 @@
 //! The port to those who carry out attempts.
 
+use content::Content;
 use link::{Attempt, AttemptState, Outcomes};
 use mail::ItemId;
 
@@ -10,7 +11,7 @@ pub trait Carriers: Send + Sync + 'static {
     fn up(&self) -> Vec<String>;
 
     /// Orders an attempt. `false`: it is not there, nothing has left.
-    fn start(&self, carrier: &str, attempt: Attempt, body: spool::Body) -> bool;
+    fn start(&self, carrier: &str, attempt: Attempt, content: Content) -> bool;
 
     /// Asks what is known of an attempt. `false`: it is not there.
     fn ask(&self, carrier: &str, attempt: ItemId) -> bool;

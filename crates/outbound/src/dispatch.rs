@@ -373,7 +373,7 @@ impl<C: Carriers, H: House, R: Reporter> Dispatcher<C, H, R> {
         }
     }
 
-    fn remove(&mut self, item: ItemId, answer: oneshot::Sender<Result<(), spool::SpoolError>>) {
+    fn remove(&mut self, item: ItemId, answer: oneshot::Sender<Result<(), QueueError>>) {
         self.schedule.take(item);
         self.unreadable.remove(&item);
         self.fresh.remove(&item);

@@ -1,5 +1,6 @@
 //! The port to mailboxes here.
 
+use content::Content;
 use mail::{Address, Domain, ItemId, Outcome, ReversePath, UnixTime};
 
 /// Where mail to a recipient here goes.
@@ -19,7 +20,7 @@ pub struct Leaving {
     /// What the `Return-Path` says.
     pub reverse_path: ReversePath,
     /// Its octets.
-    pub body: spool::Body,
+    pub content: Content,
 }
 
 /// The accounts of this Home and their mailboxes, as the dispatcher needs them.

@@ -7,6 +7,7 @@
 mod carriers;
 mod dispatch;
 mod house;
+pub mod items;
 pub mod queue;
 mod reporter;
 mod settings;

@@ -6,14 +6,15 @@
 mod state;
 
 use std::fs::File;
-use std::io::{self, Write as _};
-use std::os::unix::fs::FileExt as _;
+use std::sync::Arc;
 
 use bytes::Bytes;
+use content::Content;
 use mail::ItemId;
 use serde::Serialize;
-use spool::{Done, Receipt, Spool, SpoolError};
 use tokio::sync::{mpsc, oneshot};
+
+use crate::items::{Items, ItemsError, Receipt};
 
 pub use state::{
     Forwarded, QueueState, QueuedRecipient, RecipientState, RunningAttempt, Submitted, Turn, derived_id,
@@ -22,15 +23,13 @@ pub use state::{
 
 /// Most entries that [`Queue::list`] gives, oldest first.
 pub const LISTED_MAX: usize = 10_000;
-/// Octets copied at one time from a file into a draft.
-const COPY_OCTETS: usize = 256 * 1024;
 
 /// Why the queue did not do what it was asked.
 #[derive(Debug, thiserror::Error)]
 pub enum QueueError {
-    /// The spool's word: full, a disk that fails, no such item.
+    /// The word of what it lies in: full, a disk that fails, no such item.
     #[error(transparent)]
-    Spool(#[from] SpoolError),
+    Items(#[from] ItemsError),
     /// A record that was written can't be understood: the operator looks, nothing is removed.
     #[error("the record of item {item} can't be read or written: {cause}")]
     Record {
@@ -39,9 +38,6 @@ pub enum QueueError {
         /// What is wrong.
         cause: String,
     },
-    /// The file a body was kept in could not be read.
-    #[error("a message could not be copied into the queue: {0}")]
-    Source(String),
     /// Something else happened to the message just then.
     #[error("the message {0} was being moved at that moment; say it again")]
     Busy(ItemId),
@@ -50,9 +46,9 @@ pub enum QueueError {
     Closed,
 }
 
-/// The octets after the header section.
+/// The octets after the header section of a message that is handed in.
 #[derive(Debug)]
-pub enum Content {
+pub enum NewContent {
     /// In memory.
     Memory(Vec<Bytes>),
     /// A file, from this octet to its end.
@@ -69,7 +65,7 @@ pub enum Command {
     /// The operator wants an item kept back, or let go again. The answer comes when that is durable.
     Hold(ItemId, bool, oneshot::Sender<Result<(), QueueError>>),
     /// The operator wants an item gone.
-    Remove(ItemId, oneshot::Sender<Result<(), SpoolError>>),
+    Remove(ItemId, oneshot::Sender<Result<(), QueueError>>),
 }
 
 /// One line of `postern queue list`.
@@ -117,30 +113,31 @@ impl QueueEntry {
 /// A handle to the queue. Cloning shares it.
 #[derive(Clone)]
 pub struct Queue {
-    spool: Spool,
+    items: Arc<dyn Items>,
     commands: mpsc::UnboundedSender<Command>,
 }
 
 impl Queue {
-    /// The queue in this spool, and what the dispatcher listens to.
-    pub fn new(spool: Spool) -> (Self, mpsc::UnboundedReceiver<Command>) {
+    /// The queue that lies in these items, and what the dispatcher listens to.
+    #[must_use]
+    pub fn new(items: impl Items) -> (Self, mpsc::UnboundedReceiver<Command>) {
         let (commands, receiver) = mpsc::unbounded_channel();
-        (Self { spool, commands }, receiver)
+        (Self { items: Arc::new(items), commands }, receiver)
     }
 
     /// Whether a message of this size would be taken now.
     pub fn has_room_for(&self, octets: u64) -> bool {
-        self.spool.has_room_for(octets)
+        self.items.has_room_for(octets)
     }
 
     /// Whether it has this item.
     pub fn has(&self, item: ItemId) -> bool {
-        self.spool.has(item)
+        self.items.has(item)
     }
 
     /// How many messages are in the queue.
     pub fn count(&self) -> usize {
-        self.spool.count()
+        self.items.count()
     }
 
     /// Makes a message durable and tells the dispatcher. `state.octets` is set here.
@@ -151,20 +148,20 @@ impl Queue {
         &self,
         mut state: QueueState,
         header: Vec<u8>,
-        content: Content,
+        content: NewContent,
     ) -> Result<Receipt, QueueError> {
         let (item, turn) = (state.item, state.turn());
         let (receipt, state) = match content {
-            Content::Memory(mut pieces) => {
+            NewContent::Memory(mut pieces) => {
                 pieces.insert(0, header.into());
                 state.octets = pieces.iter().map(|piece| piece.len() as u64).sum();
                 let record = record_of(&state)?;
-                let receipt = self.when_durable(|done| self.spool.append(item, record, pieces, done)).await?;
+                let receipt = self.items.append(item, record, pieces).await?;
                 // What is forwarded may have been there before, and its record then says more.
                 let fresh = turn == Turn::Prompt && state.forwarded.is_none();
                 (receipt, fresh.then(|| Box::new(state)))
             }
-            Content::File(file, from) => (self.append_file(state, header, (file, from)).await?, None),
+            NewContent::File(file, from) => (self.append_file(state, header, (file, from)).await?, None),
         };
         self.tell(Command::Added(item, turn, state));
         Ok(receipt)
@@ -176,66 +173,64 @@ impl Queue {
         header: Vec<u8>,
         (file, from): (File, u64),
     ) -> Result<Receipt, QueueError> {
-        let spool = self.spool.clone();
-        let (done, receipt) = durable();
-        let written = tokio::task::spawn_blocking(move || -> Result<(), QueueError> {
-            let mut draft = spool.draft(state.item)?;
-            let copied = draft.write_all(&header).and_then(|()| copy(&file, from, &mut draft));
-            copied.map_err(|error| copy_error(&error, &spool))?;
-            state.octets = draft.octets();
-            spool.append_draft(draft, record_of(&state)?, done);
-            Ok(())
+        let items = Arc::clone(&self.items);
+        let written = tokio::task::spawn_blocking(move || {
+            let item = state.item;
+            let mut record_of = |octets| {
+                state.octets = octets;
+                state.to_json().map_err(|error| ItemsError::Disk(format!("can't write a record: {error}")))
+            };
+            items.append_file(item, &header, (&file, from), &mut record_of)
         });
-        written.await.map_err(|error| QueueError::Source(error.to_string()))??;
-        Ok(receipt.await.map_err(|_| QueueError::Closed)??)
+        Ok(written.await.map_err(|_| QueueError::Closed)??.await?)
     }
 
     /// Makes a changed state durable.
     ///
     /// # Errors
-    /// [`QueueError::Spool`].
+    /// [`QueueError::Items`].
     pub async fn update(&self, state: &QueueState) -> Result<Receipt, QueueError> {
         let record = record_of(state)?;
-        self.when_durable(|done| self.spool.update(state.item, record, done)).await
+        Ok(self.items.update(state.item, record).await?)
     }
 
     /// Removes an item for which nothing is owed any more.
     ///
     /// # Errors
-    /// [`QueueError::Spool`].
+    /// [`QueueError::Items`].
     pub async fn erase(&self, item: ItemId) -> Result<Receipt, QueueError> {
-        self.when_durable(|done| self.spool.remove(item, done)).await
+        Ok(self.items.remove(item).await?)
     }
 
     /// [`Queue::erase`] for the operator; the answer goes to whoever asked.
-    pub fn erase_for(&self, item: ItemId, answer: oneshot::Sender<Result<(), SpoolError>>) {
-        let done: Done = Box::new(move |result| {
+    pub(crate) fn erase_for(&self, item: ItemId, answer: oneshot::Sender<Result<(), QueueError>>) {
+        let removed = self.items.remove(item);
+        tokio::spawn(async move {
             // Whoever asked may have gone.
-            let _ = answer.send(result.map(drop));
+            let _ = answer.send(removed.await.map(drop).map_err(QueueError::from));
         });
-        self.spool.remove(item, done);
     }
 
     /// An item's state. Reads the disk.
     ///
     /// # Errors
-    /// [`QueueError::Spool`] or [`QueueError::Record`].
+    /// [`QueueError::Items`] or [`QueueError::Record`].
     pub fn read(&self, item: ItemId) -> Result<QueueState, QueueError> {
-        let meta = self.spool.meta(item)?;
-        QueueState::from_json(&meta).map_err(|error| QueueError::Record { item, cause: error.to_string() })
+        let record = self.items.record(item)?;
+        QueueState::from_json(&record).map_err(|error| QueueError::Record { item, cause: error.to_string() })
     }
 
     /// An item's octets. Opens a file when they are many.
     ///
     /// # Errors
-    /// [`QueueError::Spool`].
-    pub fn body(&self, item: ItemId) -> Result<spool::Body, QueueError> {
-        Ok(self.spool.body(item)?)
+    /// [`QueueError::Items`].
+    pub fn content(&self, item: ItemId) -> Result<Content, QueueError> {
+        Ok(self.items.content(item)?)
     }
 
     /// Ids in order of age, after `after`, at most `most`.
     pub fn ids(&self, after: Option<ItemId>, most: usize) -> Vec<ItemId> {
-        self.spool.list(after, most).into_iter().map(|listed| listed.id).collect()
+        self.items.ids(after, most)
     }
 
     /// The oldest [`LISTED_MAX`] messages. One that leaves meanwhile, or whose record is bad, is not in it.
@@ -272,11 +267,11 @@ impl Queue {
     /// another one, and may arrive twice.
     ///
     /// # Errors
-    /// [`QueueError::Spool`] with [`SpoolError::NoItem`] when there is none, [`QueueError::Busy`], or the disk's
+    /// [`QueueError::Items`] with [`ItemsError::NoItem`] when there is none, [`QueueError::Busy`], or the disk's
     /// word.
     pub async fn hold(&self, item: ItemId, held: bool) -> Result<(), QueueError> {
-        if !self.spool.has(item) {
-            return Err(SpoolError::NoItem(item).into());
+        if !self.items.has(item) {
+            return Err(ItemsError::NoItem(item).into());
         }
         let (answer, answered) = oneshot::channel();
         self.tell(Command::Hold(item, held, answer));
@@ -287,63 +282,23 @@ impl Queue {
     /// carrying out an attempt goes on with it.
     ///
     /// # Errors
-    /// [`QueueError::Spool`] with [`SpoolError::NoItem`] when there is none, or the disk's word.
+    /// [`QueueError::Items`] with [`ItemsError::NoItem`] when there is none, or the disk's word.
     pub async fn remove(&self, item: ItemId) -> Result<(), QueueError> {
-        if !self.spool.has(item) {
-            return Err(SpoolError::NoItem(item).into());
+        if !self.items.has(item) {
+            return Err(ItemsError::NoItem(item).into());
         }
         let (answer, answered) = oneshot::channel();
         self.tell(Command::Remove(item, answer));
-        Ok(answered.await.map_err(|_| QueueError::Closed)??)
+        answered.await.map_err(|_| QueueError::Closed)?
     }
 
     fn tell(&self, command: Command) {
         // Only fails when the dispatcher has ended; the next start finds the item in the spool.
         let _ = self.commands.send(command);
     }
-
-    async fn when_durable(&self, order: impl FnOnce(Done)) -> Result<Receipt, QueueError> {
-        let (done, receipt) = durable();
-        order(done);
-        Ok(receipt.await.map_err(|_| QueueError::Closed)??)
-    }
 }
 
 fn record_of(state: &QueueState) -> Result<Vec<u8>, QueueError> {
     let item = state.item;
     state.to_json().map_err(|error| QueueError::Record { item, cause: error.to_string() })
-}
-
-type Durable = oneshot::Receiver<Result<Receipt, SpoolError>>;
-
-fn durable() -> (Done, Durable) {
-    let (tx, rx) = oneshot::channel();
-    let done: Done = Box::new(move |result| {
-        // Whoever waited may have gone.
-        let _ = tx.send(result);
-    });
-    (done, rx)
-}
-
-/// From the start, whatever others read of the same file meanwhile.
-fn copy(from: &File, mut at: u64, to: &mut spool::Draft) -> io::Result<()> {
-    let mut piece = vec![0; COPY_OCTETS];
-    loop {
-        let octets = from.read_at(&mut piece, at)?;
-        match piece.get(..octets) {
-            None | Some([]) => return Ok(()),
-            Some(read) => to.write_all(read)?,
-        }
-        at += octets as u64;
-    }
-}
-
-/// A draft says that the spool is full in the words of the system.
-fn copy_error(error: &io::Error, spool: &Spool) -> QueueError {
-    if error.kind() == io::ErrorKind::StorageFull {
-        let octets = spool.octets();
-        QueueError::Spool(SpoolError::Full { octets, octets_max: octets })
-    } else {
-        QueueError::Source(error.to_string())
-    }
 }

@@ -1,5 +1,6 @@
 //! The port to those who are told what became of a message.
 
+use content::Content;
 use mail::UnixTime;
 use mail::dsn::Action;
 
@@ -26,7 +27,7 @@ pub trait Reporter: Send + Sync + 'static {
     fn report(
         &self,
         state: &QueueState,
-        original: spool::Body,
+        original: Content,
     ) -> impl Future<Output = Result<Option<Told>, String>> + Send;
 
     /// Tells the sender, if he wants to know, that a message is late and is tried until `retry_until`. Gives whom.
@@ -36,7 +37,7 @@ pub trait Reporter: Send + Sync + 'static {
     fn report_delay(
         &self,
         state: &QueueState,
-        original: spool::Body,
+        original: Content,
         retry_until: UnixTime,
     ) -> impl Future<Output = Result<Option<String>, String>> + Send;
 }

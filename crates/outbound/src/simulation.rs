@@ -1,1 +1,371 @@
+//! Thirty days of the dispatcher in a moment: a clock that stands while anybody works, a world whose hosts are busy, dead and
+//! come back, and an edge that is away every night.
 
+use std::collections::HashMap;
+use std::path::Path;
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
+
+use content::Content;
+use daemon::clock::Clock;
+use daemon::trace::Trace;
+use link::{Attempt, AttemptState, Outcomes};
+use mail::dsn::Action;
+use mail::{
+    Address, BodyType, Domain, EnhancedCode, Envelope, ItemId, Outcome, Recipient, Reply, ReversePath,
+    UnixTime,
+};
+use tokio::sync::mpsc;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use crate::items::memory::MemoryItems;
+use crate::queue::{NewContent, Queue, QueueState, RecipientState};
+use crate::{
+    CarrierEvent, Carriers, House, Leaving, PAUSE, Parts, Reached, Reporter, Settings, Told, WarmUpSettings,
+};
+
+const EDGE: &str = "mx.example.org";
+const MINUTE: u64 = 60;
+const HOUR: u64 = 60 * MINUTE;
+const DAY: u64 = 24 * HOUR;
+/// Midnight, so that days of the warm-up are days of the simulation.
+const START: UnixTime = UnixTime::from_secs(20_000 * DAY);
+
+/// Time as tokio's tests have it: it goes on when nobody has anything to do.
+struct SimulatedClock {
+    begun: Instant,
+    drawn: Mutex<u64>,
+}
+
+impl SimulatedClock {
+    fn new() -> Arc<Self> {
+        Arc::new(Self { begun: Instant::now(), drawn: Mutex::new(0x9e37_79b9_7f4a_7c15) })
+    }
+
+    /// Seconds since the start.
+    fn passed(&self) -> u64 {
+        self.begun.elapsed().as_secs()
+    }
+}
+
+impl Clock for SimulatedClock {
+    fn now(&self) -> UnixTime {
+        UnixTime(START.0 + u64::try_from(self.begun.elapsed().as_micros()).unwrap())
+    }
+
+    fn random_u64(&self) -> u64 {
+        let mut drawn = self.drawn.lock().unwrap();
+        // Xorshift: the same run every time.
+        *drawn ^= *drawn << 13;
+        *drawn ^= *drawn >> 7;
+        *drawn ^= *drawn << 17;
+        *drawn
+    }
+
+    fn new_item_id(&self) -> ItemId {
+        let mut random = [0; 10];
+        random[..8].copy_from_slice(&self.random_u64().to_le_bytes());
+        ItemId::new(self.now(), random)
+    }
+}
+
+/// What happened, with the second of it.
+#[derive(Default)]
+struct Book {
+    /// Attempts, by domain.
+    attempts: HashMap<String, Vec<u64>>,
+    /// Recipients that an edge was given, by day.
+    sent: HashMap<u64, u32>,
+    delivered: HashMap<ItemId, Vec<u64>>,
+    /// When a sender was told that his message is late, and that it came to nothing.
+    delays: HashMap<ItemId, Vec<u64>>,
+    failures: HashMap<ItemId, Vec<u64>>,
+    settled: u64,
+}
+
+/// The edge, and the hosts that it reaches.
+#[derive(Clone)]
+struct World {
+    clock: Arc<SimulatedClock>,
+    book: Arc<Mutex<Book>>,
+    events: mpsc::UnboundedSender<CarrierEvent>,
+    is_up: Arc<Mutex<bool>>,
+}
+
+impl World {
+    fn book(&self) -> MutexGuard<'_, Book> {
+        self.book.lock().unwrap()
+    }
+
+    /// What a host says at this second, and how long it takes.
+    fn outcome(&self, domain: &str, attempts: usize) -> (Outcome, Duration) {
+        let reply =
+            |code, status| Outcome::from_reply(Some(domain.to_owned()), &Reply::new(code, status, "words"));
+        let dead = || Outcome::deferred(EnhancedCode(4, 4, 1), "connection timed out");
+        let (soon, late) = (Duration::from_secs(2), Duration::from_secs(300));
+        match domain {
+            "dead.example" => (dead(), late),
+            // Down for four days in the second week.
+            "back.example" if (8 * DAY..12 * DAY).contains(&self.clock.passed()) => (dead(), late),
+            // A greylist: nobody is taken at once.
+            "grey.example" if !attempts.is_multiple_of(3) => (reply(450, (4, 7, 1)), soon),
+            "never.example" => (reply(550, (5, 1, 1)), soon),
+            _ => (reply(250, (2, 0, 0)), soon),
+        }
+    }
+
+    /// The link goes down and comes up again.
+    fn set_up(&self, up: bool) {
+        *self.is_up.lock().unwrap() = up;
+        let event = if up { CarrierEvent::Up } else { CarrierEvent::Down };
+        self.events.send(event(EDGE.to_owned())).unwrap();
+    }
+}
+
+impl Carriers for World {
+    fn up(&self) -> Vec<String> {
+        self.is_up.lock().unwrap().then(|| EDGE.to_owned()).into_iter().collect()
+    }
+
+    fn start(&self, _: &str, attempt: Attempt, _: Content) -> bool {
+        if !*self.is_up.lock().unwrap() {
+            return false;
+        }
+        let (domain, now) = (attempt.domain.as_str().to_owned(), self.clock.passed());
+        let recipients = attempt.envelope.recipients.len();
+        let attempts = {
+            let mut book = self.book();
+            *book.sent.entry(now / DAY).or_default() += u32::try_from(recipients).unwrap();
+            let attempts = book.attempts.entry(domain.clone()).or_default();
+            attempts.push(now);
+            attempts.len()
+        };
+        let (outcome, takes) = self.outcome(&domain, attempts);
+        let world = self.clone();
+        tokio::spawn(async move {
+            tokio::time::sleep(takes).await;
+            if matches!(outcome, Outcome::Delivered(_)) {
+                world.book().delivered.entry(attempt.item).or_default().push(world.clock.passed());
+            }
+            let outcomes = vec![outcome; recipients];
+            let outcomes = Outcomes { attempt: attempt.attempt, outcomes, tls: Default::default() };
+            let _ = world.events.send(CarrierEvent::Outcomes { carrier: EDGE.to_owned(), outcomes });
+        });
+        true
+    }
+
+    fn ask(&self, _: &str, attempt: ItemId) -> bool {
+        // Its outcome is on the way.
+        let (carrier, state) = (EDGE.to_owned(), AttemptState::Running);
+        self.events.send(CarrierEvent::Known { carrier, attempt, state }).is_ok()
+    }
+
+    fn settled(&self, _: &str, _: ItemId) -> bool {
+        self.book().settled += 1;
+        true
+    }
+}
+
+struct NobodyHere;
+
+impl House for NobodyHere {
+    fn is_local(&self, _: &Domain) -> bool {
+        false
+    }
+
+    fn resolve(&self, _: &Address, _: UnixTime) -> Option<Reached> {
+        None
+    }
+
+    async fn deliver(&self, _: Leaving, recipients: Vec<(Address, Vec<String>)>) -> Vec<Outcome> {
+        vec![Outcome::failed(EnhancedCode(5, 1, 1), "nobody is here"); recipients.len()]
+    }
+}
+
+impl Reporter for World {
+    fn owes(&self, state: &QueueState) -> bool {
+        state.recipients.iter().any(|queued| queued.state != RecipientState::Delivered)
+    }
+
+    async fn report(&self, state: &QueueState, _: Content) -> Result<Option<Told>, String> {
+        self.book().failures.entry(state.item).or_default().push(self.clock.passed());
+        Ok(Some(Told { action: Action::Failed, whom: "alice".to_owned() }))
+    }
+
+    async fn report_delay(
+        &self,
+        state: &QueueState,
+        _: Content,
+        _: UnixTime,
+    ) -> Result<Option<String>, String> {
+        self.book().delays.entry(state.item).or_default().push(self.clock.passed());
+        Ok(Some("alice".to_owned()))
+    }
+}
+
+struct Simulation {
+    _dir: tempfile::TempDir,
+    clock: Arc<SimulatedClock>,
+    items: MemoryItems,
+    queue: Queue,
+    world: World,
+    stop: CancellationToken,
+}
+
+/// What `setup` writes.
+fn settings(dir: &Path, warm_up: u32) -> Settings {
+    Settings {
+        retry: [1, 2, 5, 15, 30, 60].map(|minutes| Duration::from_secs(minutes * MINUTE)).to_vec(),
+        expire: Duration::from_secs(5 * DAY),
+        warn_after: Duration::from_secs(4 * HOUR),
+        edge_gone: Duration::from_secs(DAY),
+        attempts: 400,
+        per_domain: 100,
+        warm_up: WarmUpSettings { first_day: warm_up, growth: 1.5, file: dir.join("warm_up.json") },
+        pause: PAUSE,
+    }
+}
+
+impl Simulation {
+    fn begin(warm_up: u32) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let (clock, items) = (SimulatedClock::new(), MemoryItems::new(u64::MAX));
+        let (queue, commands) = Queue::new(items.clone());
+        let (sender, events) = mpsc::unbounded_channel();
+        let (book, is_up) = (Arc::default(), Arc::new(Mutex::new(true)));
+        let world = World { clock: Arc::clone(&clock), book, events: sender, is_up };
+        let stop = CancellationToken::new();
+        let parts = Parts {
+            queue: queue.clone(),
+            commands,
+            carriers: world.clone(),
+            events,
+            house: NobodyHere,
+            reporter: world.clone(),
+            clock: Arc::clone(&clock) as Arc<dyn Clock>,
+            sign: Box::new(|path| path),
+            count_tls: Box::new(|_, _| {}),
+            trace: Trace::open(&dir.path().join("trace"), link::Role::Home).unwrap(),
+            settings: settings(dir.path(), warm_up),
+        };
+        tokio::spawn(crate::run(parts, stop.clone()));
+        Self { _dir: dir, clock, items, queue, world, stop }
+    }
+
+    async fn send(&self, domain: &str) -> ItemId {
+        let item = self.clock.new_item_id();
+        let to = Recipient::from(Address::parse(&format!("bob@{domain}")).unwrap());
+        let envelope = Envelope {
+            reverse_path: ReversePath::Address(Address::parse("alice@example.org").unwrap()),
+            recipients: vec![to],
+            body: BodyType::SevenBit,
+            smtputf8: false,
+            require_tls: false,
+            ret: None,
+            envid: None,
+            client: None,
+        };
+        let state = QueueState::new(item, "alice".to_owned(), envelope, self.clock.now());
+        let body = NewContent::Memory(vec!["body\r\n".into()]);
+        self.queue.append(state, b"Subject: hi\r\n\r\n".to_vec(), body).await.unwrap();
+        item
+    }
+}
+
+async fn pass(seconds: u64) {
+    tokio::time::sleep(Duration::from_secs(seconds)).await;
+}
+
+const fn within(times: &[u64], from: u64, to: u64) -> bool {
+    matches!(times, [time] if *time >= from && *time <= to)
+}
+
+#[tokio::test(start_paused = true)]
+async fn thirty_days_of_good_dead_slow_and_refusing_hosts_and_an_edge_away_at_night_lose_nothing() {
+    let simulation = Simulation::begin(0);
+    let domains = ["good.example", "dead.example", "back.example", "grey.example", "never.example"];
+    let mut sent: Vec<(ItemId, &str, u64)> = Vec::new();
+    for hour in 0..25 * 24 {
+        // Away from three to five.
+        match hour % 24 {
+            3 => simulation.world.set_up(false),
+            5 => simulation.world.set_up(true),
+            _ => {}
+        }
+        let domain = domains[hour % domains.len()];
+        sent.push((simulation.send(domain).await, domain, simulation.clock.passed()));
+        pass(HOUR).await;
+    }
+    pass(5 * DAY + 2 * HOUR).await;
+    simulation.stop.cancel();
+    let book = simulation.world.book();
+    assert_eq!(simulation.items.count_of_items(), 0, "nothing is left");
+    let none = Vec::new();
+    for (item, domain, at) in &sent {
+        let of = |times: &HashMap<ItemId, Vec<u64>>| times.get(item).unwrap_or(&none).clone();
+        let (delivered, failed, delays) = (of(&book.delivered), of(&book.failures), of(&book.delays));
+        assert!(delivered.len() <= 1 && failed.len() <= 1 && delays.len() <= 1, "each once: {domain} {at}");
+        assert_eq!(delivered.len() + failed.len(), 1, "delivered or told: {domain} {at}");
+        match *domain {
+            // Two hours of the night, and what a retry may be late.
+            "good.example" => {
+                assert!(within(&delivered, *at, at + 2 * HOUR + 5 * MINUTE), "{at} {delivered:?}")
+            }
+            "grey.example" => assert!(within(&delivered, *at, at + 4 * HOUR), "{at} {delivered:?}"),
+            "never.example" => assert!(within(&failed, *at, at + 2 * HOUR + 5 * MINUTE), "{at} {failed:?}"),
+            "dead.example" => {
+                assert!(within(&failed, at + 5 * DAY, at + 5 * DAY + HOUR), "{at} {failed:?}");
+                assert!(within(&delays, at + 4 * HOUR, at + 5 * HOUR), "{at} {delays:?}");
+            }
+            "back.example" if (8 * DAY..12 * DAY).contains(at) => {
+                // Once it is back it is found within the longest wait, and then gets what waited.
+                assert!(within(&delivered, 12 * DAY, 12 * DAY + 3 * HOUR), "{at} {delivered:?}");
+            }
+            _ => assert!(within(&delivered, *at, at + 2 * HOUR + 5 * MINUTE), "{at} {delivered:?}"),
+        }
+    }
+    // A hundred messages wait for the dead domain at one time; it is asked as if there were one.
+    let dead = book.attempts["dead.example"].len();
+    assert!(dead <= 31 * 30, "{dead} attempts in thirty days");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_new_edge_sends_its_share_of_each_day_and_no_more_and_all_of_it_in_the_end() {
+    let simulation = Simulation::begin(20);
+    // Fewer than five days take, which is how long a message lives.
+    for n in 0..250 {
+        simulation.send(&format!("d{}.example", n % 40)).await;
+    }
+    let mut limit = 20.0;
+    let mut left = 250;
+    for day in 0..5 {
+        pass(DAY).await;
+        let sent = simulation.world.book().sent.get(&day).copied().unwrap_or(0);
+        assert!(f64::from(sent) <= limit, "{sent} on day {day}, of {limit}");
+        assert!(
+            f64::from(sent) >= f64::from(left).min(limit.floor()) - 1.0,
+            "{sent} on day {day}, of {limit}"
+        );
+        left -= sent;
+        limit *= 1.5;
+    }
+    let book = simulation.world.book();
+    assert_eq!((book.delivered.len(), book.failures.len(), simulation.items.count_of_items()), (250, 0, 0));
+    simulation.stop.cancel();
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_outcome_that_ends_a_message_is_one_durable_step() {
+    let simulation = Simulation::begin(0);
+    simulation.send("good.example").await;
+    pass(MINUTE).await;
+    assert_eq!(simulation.items.count_of_items(), 0);
+    assert_eq!(simulation.world.book().settled, 1, "the edge may forget it");
+    // It was taken, its attempt was recorded, it was removed.
+    assert_eq!(simulation.items.steps(), 3);
+    simulation.send("never.example").await;
+    pass(MINUTE).await;
+    // What owes a report is recorded before it is told.
+    assert_eq!((simulation.items.count_of_items(), simulation.items.steps()), (0, 3 + 4));
+}

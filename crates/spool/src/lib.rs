@@ -21,10 +21,12 @@ mod recover;
 mod segment;
 mod writer;
 
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
+use content::{Content, ReadAt};
 use mail::ItemId;
 
 pub use disk::{Disk, DiskFile, RealDisk};
@@ -109,11 +111,30 @@ impl Body {
     /// [`SpoolError::Io`] when the disk does not give them back.
     pub fn read(&self, at: u64, octets_max: usize) -> Result<Bytes, SpoolError> {
         let left = self.octets.saturating_sub(at).min(octets_max as u64);
+        if left == 0 {
+            return Ok(Bytes::new());
+        }
         let mut octets = vec![0; usize::try_from(left).unwrap_or(0)];
         self.file
             .read_exact_at(&mut octets, self.offset + at)
             .map_err(|error| SpoolError::io("read an item", &error))?;
         Ok(octets.into())
+    }
+}
+
+impl ReadAt for Body {
+    fn octets(&self) -> u64 {
+        self.octets
+    }
+
+    fn read_at(&self, at: u64, octets_max: usize) -> io::Result<Bytes> {
+        self.read(at, octets_max).map_err(io::Error::other)
+    }
+}
+
+impl From<Body> for Content {
+    fn from(body: Body) -> Self {
+        Self::kept(body)
     }
 }
 

@@ -100,7 +100,7 @@ async fn a_message_goes_out_as_it_came_under_a_reverse_path_of_ours() {
     let home = fixture(ON);
     home.forward(forwarding(1, MESSAGE)).await.unwrap();
     let state = home.only();
-    let body = home.queue.body(state.item).unwrap().read(0, usize::MAX).unwrap();
+    let body = home.queue.content(state.item).unwrap().read_at(0, usize::MAX).unwrap();
     let text = String::from_utf8(body.to_vec()).unwrap();
     let above = "Require-TLS-ESMTP: yes\r\nDelivered-To: sales@example.org\r\nReceived: from x by y; d\r\n";
     assert_eq!(text, format!("{above}{MESSAGE}"), "the sender asks for REQUIRETLS");
@@ -135,7 +135,7 @@ async fn what_another_hop_was_asked_for_is_not_asked_of_the_next() {
             forwarding.envelope.require_tls = require_tls;
             home.forward(forwarding).await.unwrap();
             let state = home.only();
-            let body = home.queue.body(state.item).unwrap().read(0, usize::MAX).unwrap();
+            let body = home.queue.content(state.item).unwrap().read_at(0, usize::MAX).unwrap();
             let above = "Delivered-To: sales@example.org\r\nReceived: from x by y; d\r\n";
             let asked = if require_tls { "Require-TLS-ESMTP: yes\r\n" } else { "" };
             assert_eq!(String::from_utf8(body.to_vec()).unwrap(), format!("{asked}{above}{MESSAGE}"));

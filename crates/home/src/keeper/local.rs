@@ -38,15 +38,15 @@ impl Octets {
     ///
     /// # Errors
     /// What the disk said.
-    pub(crate) fn read(body: &spool::Body, scratch: &Path) -> Result<Self, String> {
-        let octets = body.octets();
+    pub(crate) fn read(content: &content::Content, scratch: &Path) -> Result<Self, String> {
+        let octets = content.octets();
         if octets <= MEMORY_OCTETS_MAX {
-            return body.read(0, usize::MAX).map(Self::Memory).map_err(|error| error.to_string());
+            return content.read_at(0, usize::MAX).map(Self::Memory).map_err(|error| error.to_string());
         }
         let mut file = tempfile::tempfile_in(scratch).map_err(|error| error.to_string())?;
         let mut at = 0;
         while at < octets {
-            let piece = body.read(at, 256 * 1024).map_err(|error| error.to_string())?;
+            let piece = content.read_at(at, 256 * 1024).map_err(|error| error.to_string())?;
             file.write_all(&piece).map_err(|error| error.to_string())?;
             at += piece.len() as u64;
         }

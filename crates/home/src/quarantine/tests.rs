@@ -193,7 +193,7 @@ async fn a_message_for_an_alias_that_leads_elsewhere_is_forwarded_when_it_is_rel
     assert_eq!(home.listed(), 0);
     let queued = home.outbound.ids(None, 10);
     assert_eq!(queued.len(), 1);
-    let body = home.outbound.body(queued[0]).unwrap().read(0, usize::MAX).unwrap();
+    let body = home.outbound.content(queued[0]).unwrap().read_at(0, usize::MAX).unwrap();
     assert_eq!(body, "Delivered-To: sales@example.org\r\nReceived: here\r\nSubject: x\r\n\r\nbody\r\n");
     let state = home.outbound.read(queued[0]).unwrap();
     assert!(!state.forwarded.unwrap().proven, "who sent it is not known any more");

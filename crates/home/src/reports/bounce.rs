@@ -45,7 +45,7 @@ pub(crate) fn is_owed(submitted: Submitted<'_>, is_local: &dyn Fn(&Address) -> b
 /// Why the report is not in a mailbox; the original has to stay.
 pub(crate) async fn report(
     submitted: Submitted<'_>,
-    original: spool::Body,
+    original: content::Content,
     mailboxes: &Mailboxes<'_>,
 ) -> Result<Option<Action>, String> {
     let state = submitted.state();
@@ -67,7 +67,7 @@ pub(crate) async fn report(
 /// Why the report is not in a mailbox.
 pub(crate) async fn report_delay(
     submitted: Submitted<'_>,
-    original: spool::Body,
+    original: content::Content,
     retry_until: UnixTime,
     mailboxes: &Mailboxes<'_>,
 ) -> Result<bool, String> {
@@ -102,7 +102,7 @@ pub(crate) struct Reported<'a> {
 pub(crate) async fn compose(
     state: &QueueState,
     reported: &Reported<'_>,
-    original: spool::Body,
+    original: content::Content,
 ) -> Result<(ItemId, Vec<u8>), String> {
     put_together(state, reported, (original, Part::Header), system::now()).await
 }
@@ -110,11 +110,11 @@ pub(crate) async fn compose(
 async fn put_together(
     state: &QueueState,
     reported: &Reported<'_>,
-    (original, part): (spool::Body, Part),
+    (original, part): (content::Content, Part),
     retry_until: UnixTime,
 ) -> Result<(ItemId, Vec<u8>), String> {
     let octets_max = if part == Part::Whole { usize::MAX } else { HEADER_OCTETS_MAX };
-    let octets = tokio::task::spawn_blocking(move || original.read(0, octets_max))
+    let octets = tokio::task::spawn_blocking(move || original.read_at(0, octets_max))
         .await
         .map_err(|error| error.to_string())?
         .map_err(|error| error.to_string())?;
@@ -139,7 +139,7 @@ async fn write(
     state: &QueueState,
     kind: &str,
     recipients: &[ReportedRecipient],
-    original: (spool::Body, Part),
+    original: (content::Content, Part),
     retry_until: UnixTime,
     mailboxes: &Mailboxes<'_>,
 ) -> Result<bool, String> {

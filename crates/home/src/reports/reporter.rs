@@ -40,7 +40,7 @@ impl Reporter for SenderReports {
             || state.submitted().is_some_and(|submitted| bounce::is_owed(submitted, &is_local))
     }
 
-    async fn report(&self, state: &QueueState, original: spool::Body) -> Result<Option<Told>, String> {
+    async fn report(&self, state: &QueueState, original: content::Content) -> Result<Option<Told>, String> {
         let mailboxes = self.mailboxes(state);
         if let Some(forwarded) = &state.forwarded {
             let action = self.forwarder.conclude(state, forwarded, original, &mailboxes).await?;
@@ -55,7 +55,7 @@ impl Reporter for SenderReports {
     async fn report_delay(
         &self,
         state: &QueueState,
-        original: spool::Body,
+        original: content::Content,
         retry_until: UnixTime,
     ) -> Result<Option<String>, String> {
         let Some(submitted) = state.submitted() else { return Ok(None) };

@@ -8,7 +8,7 @@ use daemon::problem::Problem;
 use daemon::system;
 use daemon::trace::Trace;
 use mail::{Address, EnhancedCode, Envelope, ItemId, Notify, Outcome, Recipient, Reply, ReversePath};
-use outbound::queue::{Content, Queue, QueueError, QueueState, RecipientState};
+use outbound::queue::{NewContent, Queue, QueueError, QueueState, RecipientState};
 use outbound::{CarrierEvent, Carriers, Parts, Settings, WarmUpSettings, run};
 use spool::{RealDisk, Spool};
 use store::Mailboxes;
@@ -60,7 +60,7 @@ impl Carriers for FakeEdges {
         self.up.lock().unwrap().clone()
     }
 
-    fn start(&self, edge: &str, attempt: link::Attempt, _body: spool::Body) -> bool {
+    fn start(&self, edge: &str, attempt: link::Attempt, _: content::Content) -> bool {
         let recorded = self.is_recorded(attempt.attempt);
         let attempt = Box::new(attempt);
         self.is_up(edge) && self.told.send(Told::Started { edge: edge.to_owned(), attempt, recorded }).is_ok()
@@ -177,7 +177,7 @@ impl Bench {
     async fn send_as(&self, recipients: Vec<Recipient>, from: &str) -> ItemId {
         let item = system::new_item_id();
         let state = new_state(item, recipients, from);
-        let content = Content::Memory(vec!["body\r\n".into()]);
+        let content = NewContent::Memory(vec!["body\r\n".into()]);
         self.queue.append(state, b"Subject: hi\r\n\r\n".to_vec(), content).await.unwrap();
         item
     }
@@ -436,7 +436,7 @@ async fn a_message_without_a_login_behind_it_never_makes_a_report() {
         let item = system::new_item_id();
         let to = Address::parse("b@example.com").unwrap().into();
         let state = QueueState { account: String::new(), ..new_state(item, vec![to], from) };
-        let content = Content::Memory(vec!["body\r\n".into()]);
+        let content = NewContent::Memory(vec!["body\r\n".into()]);
         bench.queue.append(state, b"Subject: hi\r\n\r\n".to_vec(), content).await.unwrap();
         let (_, attempt) = bench.started().await;
         bench.outcomes("one", attempt.attempt, vec![failed()]);
@@ -614,7 +614,7 @@ async fn a_report_that_a_crash_repeats_is_in_the_mailbox_once() {
             is_anothers: false,
             is_local: Box::new(|_| false),
         };
-        let body = bench.queue.body(item).unwrap();
+        let body = bench.queue.content(item).unwrap();
         crate::reports::bounce::report(state.submitted().unwrap(), body, &mailboxes).await.unwrap();
     }
     assert_eq!(bench.inbox().len(), 1);
@@ -696,7 +696,7 @@ async fn a_body_that_was_kept_in_a_file_arrives_whole() {
     let item = system::new_item_id();
     let to = vec![Address::parse("alice@example.org").unwrap().into()];
     let state = new_state(item, to, "alice@example.org");
-    bench.queue.append(state, b"A: b\r\n\r\n".to_vec(), Content::File(file, 0)).await.unwrap();
+    bench.queue.append(state, b"A: b\r\n\r\n".to_vec(), NewContent::File(file, 0)).await.unwrap();
     bench.gone(item).await;
     bench.quiet().await;
     assert!(bench.inbox()[0].ends_with(&"x".repeat(600_000)));
@@ -732,7 +732,7 @@ async fn forward(bench: &Bench, proven: bool) -> ItemId {
         sender: ReversePath::Address(address("a@example.net")),
         proven,
     });
-    let content = Content::Memory(vec!["body\r\n".into()]);
+    let content = NewContent::Memory(vec!["body\r\n".into()]);
     bench.queue.append(state, b"Subject: hi\r\n\r\n".to_vec(), content).await.unwrap();
     item
 }
@@ -757,7 +757,7 @@ async fn a_forwarded_message_that_fails_is_reported_to_its_proven_sender_under_t
     let state = bench.queue.read(report).unwrap();
     assert_eq!(state.envelope.reverse_path, ReversePath::Null);
     assert_eq!(state.recipients[0].recipient.address.to_string(), "a@example.net");
-    let text = bench.queue.body(report).unwrap().read(0, usize::MAX).unwrap();
+    let text = bench.queue.content(report).unwrap().read_at(0, usize::MAX).unwrap();
     let text = String::from_utf8(text.to_vec()).unwrap();
     assert!(text.contains("sales@example.org") && text.contains("5.2.2"), "{text}");
     assert!(!text.contains("elsewhere") && !text.contains("al's"), "where it leads is told: {text}");

@@ -67,7 +67,7 @@ async fn body(dir: &std::path::Path) -> spool::Body {
 async fn an_attempt_that_reaches_nobody_is_deferred_for_each_recipient() {
     let mut fixture = fixture();
     let body = body(fixture.dir.path()).await;
-    fixture.smarthost.begin(attempt(), body);
+    fixture.smarthost.begin(attempt(), body.into());
     let CarrierEvent::Outcomes { carrier: edge, outcomes } = fixture.told().await else {
         panic!("no outcomes")
     };

@@ -10,7 +10,7 @@ use bytes::Bytes;
 use mail::Reply;
 use mailauth::dkim::sign;
 use mailauth::dkim::{BodyHashes, FinishedHashes};
-use outbound::queue::Content;
+use outbound::queue::NewContent;
 use tokio::fs::File;
 use tokio::io::AsyncWriteExt as _;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -26,7 +26,7 @@ pub(super) struct Finished {
     /// The header section with its empty line, if it had one.
     pub(super) header: Vec<u8>,
     /// The octets after it.
-    pub(super) content: Content,
+    pub(super) content: NewContent,
     /// Whether octets above 127 occur in the body.
     pub(super) eight_bit: bool,
     /// What its signatures say of the body.
@@ -164,10 +164,10 @@ impl Message {
             return Err(refusal);
         }
         let content = match self.body {
-            Body::Memory { pieces, .. } => Content::Memory(pieces),
+            Body::Memory { pieces, .. } => NewContent::Memory(pieces),
             Body::File(mut file) => {
                 file.flush().await.map_err(|error| disk_failed(&error))?;
-                Content::File(file.into_std().await, 0)
+                NewContent::File(file.into_std().await, 0)
             }
         };
         Ok(Finished {
@@ -219,8 +219,8 @@ mod tests {
         }
         let Finished { header, content, eight_bit, hashes: _, _memory } = message.finish().await?;
         let (body, in_file) = match content {
-            Content::Memory(pieces) => (pieces.concat(), false),
-            Content::File(mut file, _) => {
+            NewContent::Memory(pieces) => (pieces.concat(), false),
+            NewContent::File(mut file, _) => {
                 let mut body = Vec::new();
                 file.rewind().unwrap();
                 file.read_to_end(&mut body).unwrap();

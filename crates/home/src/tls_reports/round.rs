@@ -6,7 +6,7 @@
 use daemon::system;
 use link::{Errand, ErrandResult};
 use mail::{Address, BodyType, Envelope, ItemId, Recipient, ReversePath, UnixTime};
-use outbound::queue::{Content, QueueState};
+use outbound::queue::{NewContent, QueueState};
 use sha2::{Digest as _, Sha256};
 use tlspolicy::reporting::{ReportUri, report_uris};
 use tokio::task::JoinSet;
@@ -177,7 +177,7 @@ impl TlsReports {
         };
         let mut state = QueueState::new(item_of(entry.id, to), String::new(), envelope, now);
         (state.bulk, state.tls_optional) = (true, true);
-        let content = Content::Memory(vec![body.into()]);
+        let content = NewContent::Memory(vec![body.into()]);
         self.0.parts.queue.append(state, header, content).await.map_err(|error| error.to_string())?;
         Ok(())
     }

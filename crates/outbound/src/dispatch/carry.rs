@@ -24,6 +24,7 @@ use super::room::Room;
 use super::schedule::Rest;
 use crate::carriers::Carriers;
 use crate::house::{House, Leaving};
+use crate::items::ItemsError;
 use crate::queue::{QueueError, QueueState, RunningAttempt, Turn, readdressed};
 use crate::reporter::Reporter;
 use crate::settings::micros;
@@ -116,7 +117,7 @@ pub(super) async fn carry<C: Carriers, H: House, R: Reporter>(
     };
     match state {
         Ok(state) => Box::pin(Round::new(shared, state, slot, notes).run()).await,
-        Err(QueueError::Spool(spool::SpoolError::NoItem(_))) => Ending::Gone,
+        Err(QueueError::Items(ItemsError::NoItem(_))) => Ending::Gone,
         Err(error) => {
             tracing::error!(%item, %error, "a queued message can't be read; it is tried again");
             Ending::Rests(Rest::Until(shared.after_pause()), Turn::Patient)
@@ -222,7 +223,7 @@ impl<C: Carriers, H: House, R: Reporter> Round<C, H, R> {
 
     fn leaving(&self) -> Result<Leaving, QueueError> {
         let (item, reverse_path) = (self.state.item, self.state.envelope.reverse_path.clone());
-        Ok(Leaving { item, reverse_path, body: self.shared.queue.body(item)? })
+        Ok(Leaving { item, reverse_path, content: self.shared.queue.content(item)? })
     }
 
     /// Orders an attempt per domain, as slots and edges allow, and waits until none is running.
@@ -384,7 +385,7 @@ impl<C: Carriers, H: House, R: Reporter> Round<C, H, R> {
     /// Tells the edge. `false`: its link is down, nothing has left.
     fn order(&self, edge: &str, attempt: ItemId, domain: &Domain) -> Result<bool, QueueError> {
         let item = self.state.item;
-        let body = self.shared.queue.body(item)?;
+        let content = self.shared.queue.content(item)?;
         let running = self.state.running.iter().find(|running| running.attempt == attempt);
         let places = running.map(|running| running.recipients.as_slice()).unwrap_or_default();
         let mut envelope = self.state.envelope_for(places);
@@ -403,7 +404,7 @@ impl<C: Carriers, H: House, R: Reporter> Round<C, H, R> {
             tls_optional: self.state.tls_optional,
         };
         self.shared.owners().insert(attempt, item);
-        let started = self.shared.carriers.start(edge, order, body);
+        let started = self.shared.carriers.start(edge, order, content);
         if started {
             self.trace("attempted", format!("{domain} by {edge}, attempt {attempt}"));
         }

@@ -49,8 +49,8 @@ async fn a_large_message_is_forwarded_from_its_file() {
     home.live(1, &["both"], &large);
     assert_eq!(home.answer().await, [250]);
     let queued = home.queued();
-    let body = home.outbound.body(queued[0].item).unwrap();
-    let read = body.read(body.octets() - large.len() as u64, usize::MAX).unwrap();
+    let body = home.outbound.content(queued[0].item).unwrap();
+    let read = body.read_at(body.octets() - large.len() as u64, usize::MAX).unwrap();
     assert!(read == large[..], "the octets are the message's own");
     assert_eq!(home.count(BOB, "INBOX"), 1);
 }

@@ -18,7 +18,7 @@ async fn a_report_on_what_a_removed_account_sent_is_the_operators_and_not_the_ne
         is_anothers: true,
         is_local: Box::new(|_| false),
     };
-    let body = bench.queue.body(item).unwrap();
+    let body = bench.queue.content(item).unwrap();
     crate::reports::bounce::report(state.submitted().unwrap(), body, &mailboxes).await.unwrap();
     assert!(bench.inbox().is_empty());
     let reader = bench.store.reader("post--example.org").unwrap();

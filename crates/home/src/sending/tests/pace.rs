@@ -40,7 +40,7 @@ async fn what_is_held_is_not_tried_until_it_is_released() {
     let gone = system::new_item_id();
     assert!(matches!(
         bench.queue.hold(gone, true).await,
-        Err(QueueError::Spool(spool::SpoolError::NoItem(_)))
+        Err(QueueError::Items(outbound::items::ItemsError::NoItem(_)))
     ));
 }
 

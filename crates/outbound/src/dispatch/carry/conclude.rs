@@ -93,7 +93,7 @@ impl<C: Carriers, H: House, R: Reporter> Round<C, H, R> {
         if self.state.submitted().is_none() {
             return;
         }
-        let told = match self.shared.queue.body(self.state.item) {
+        let told = match self.shared.queue.content(self.state.item) {
             Ok(original) => self.shared.reporter.report_delay(&self.state, original, deadline).await,
             Err(error) => Err(error.to_string()),
         };
@@ -139,7 +139,7 @@ impl<C: Carriers, H: House, R: Reporter> Round<C, H, R> {
         if !self.shared.reporter.owes(&self.state) {
             return Ok(None);
         }
-        let original = self.shared.queue.body(self.state.item).map_err(|error| error.to_string())?;
+        let original = self.shared.queue.content(self.state.item).map_err(|error| error.to_string())?;
         self.shared.reporter.report(&self.state, original).await
     }
 

@@ -1,0 +1,136 @@
+//! Items in memory, for tests: nothing waits, so a simulated clock stands still while something is written.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::Read as _;
+use std::os::unix::fs::FileExt as _;
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use bytes::Bytes;
+use content::Content;
+use mail::ItemId;
+
+use super::{Durable, Items, ItemsError, Receipt};
+
+/// Cloning shares it.
+#[derive(Clone)]
+pub(crate) struct MemoryItems(Arc<Mutex<Kept>>);
+
+struct Kept {
+    items: BTreeMap<ItemId, (Vec<u8>, Content)>,
+    octets_max: u64,
+    /// Changes so far: what each costs a disk is one durable step.
+    steps: u64,
+}
+
+impl MemoryItems {
+    /// None yet, and room for so many octets.
+    pub(crate) fn new(octets_max: u64) -> Self {
+        Self(Arc::new(Mutex::new(Kept { items: BTreeMap::new(), octets_max, steps: 0 })))
+    }
+
+    /// Durable steps so far.
+    pub(crate) fn steps(&self) -> u64 {
+        self.kept().steps
+    }
+
+    /// How many there are.
+    pub(crate) fn count_of_items(&self) -> usize {
+        self.kept().items.len()
+    }
+
+    fn kept(&self) -> MutexGuard<'_, Kept> {
+        self.0.lock().unwrap()
+    }
+}
+
+impl Kept {
+    fn octets(&self) -> u64 {
+        self.items.values().map(|(record, content)| record.len() as u64 + content.octets()).sum()
+    }
+
+    fn add(&mut self, item: ItemId, record: Vec<u8>, content: Content) -> Result<Receipt, ItemsError> {
+        let octets = self.octets() + record.len() as u64 + content.octets();
+        if octets > self.octets_max {
+            return Err(ItemsError::Full { octets, octets_max: self.octets_max });
+        }
+        self.steps += 1;
+        self.items.entry(item).or_insert((record, content));
+        Ok(Receipt::of_what_is_durable(item))
+    }
+}
+
+fn done(result: Result<Receipt, ItemsError>) -> Durable {
+    Box::pin(std::future::ready(result))
+}
+
+impl Items for MemoryItems {
+    fn append(&self, item: ItemId, record: Vec<u8>, octets: Vec<Bytes>) -> Durable {
+        done(self.kept().add(item, record, Content::memory(octets)))
+    }
+
+    fn append_file(
+        &self,
+        item: ItemId,
+        header: &[u8],
+        (file, mut from): (&File, u64),
+        record_of: &mut dyn FnMut(u64) -> Result<Vec<u8>, ItemsError>,
+    ) -> Result<Durable, ItemsError> {
+        let mut octets = header.to_vec();
+        let mut piece = [0; 4096];
+        loop {
+            let read = file.read_at(&mut piece, from).unwrap();
+            if read == 0 {
+                break;
+            }
+            (&piece[..read]).read_to_end(&mut octets).unwrap();
+            from += read as u64;
+        }
+        let record = record_of(octets.len() as u64)?;
+        Ok(done(self.kept().add(item, record, Content::memory(vec![octets.into()]))))
+    }
+
+    fn update(&self, item: ItemId, record: Vec<u8>) -> Durable {
+        let mut kept = self.kept();
+        let Some((before, _)) = kept.items.get_mut(&item) else {
+            return done(Err(ItemsError::NoItem(item)));
+        };
+        *before = record;
+        kept.steps += 1;
+        done(Ok(Receipt::of_what_is_durable(item)))
+    }
+
+    fn remove(&self, item: ItemId) -> Durable {
+        let mut kept = self.kept();
+        kept.items.remove(&item);
+        kept.steps += 1;
+        done(Ok(Receipt::of_what_is_durable(item)))
+    }
+
+    fn record(&self, item: ItemId) -> Result<Vec<u8>, ItemsError> {
+        self.kept().items.get(&item).map(|(record, _)| record.clone()).ok_or(ItemsError::NoItem(item))
+    }
+
+    fn content(&self, item: ItemId) -> Result<Content, ItemsError> {
+        self.kept().items.get(&item).map(|(_, content)| content.clone()).ok_or(ItemsError::NoItem(item))
+    }
+
+    fn has(&self, item: ItemId) -> bool {
+        self.kept().items.contains_key(&item)
+    }
+
+    fn ids(&self, after: Option<ItemId>, most: usize) -> Vec<ItemId> {
+        let kept = self.kept();
+        let ids = kept.items.keys().filter(|id| after.is_none_or(|after| **id > after));
+        ids.take(most).copied().collect()
+    }
+
+    fn count(&self) -> usize {
+        self.kept().items.len()
+    }
+
+    fn has_room_for(&self, octets: u64) -> bool {
+        let kept = self.kept();
+        kept.octets() + octets <= kept.octets_max
+    }
+}
