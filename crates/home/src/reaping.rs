@@ -18,8 +18,9 @@ const FIRST: Duration = Duration::from_secs(600);
 /// From one time to the next.
 const EVERY: Duration = Duration::from_secs(86_400);
 
-/// Does it soon after the start and then daily, until `stop`.
-pub(crate) async fn run(store: Arc<dyn Mailboxes>, now: fn() -> UnixTime, stop: CancellationToken) {
+/// Does what is to be done, on a thread that may block, soon after the start and then daily, until `stop`.
+pub(crate) async fn run(reap: impl Fn() + Send + Sync + 'static, stop: CancellationToken) {
+    let reap = Arc::new(reap);
     let mut wait = FIRST;
     loop {
         tokio::select! {
@@ -27,14 +28,14 @@ pub(crate) async fn run(store: Arc<dyn Mailboxes>, now: fn() -> UnixTime, stop: 
             () = tokio::time::sleep(wait) => {}
         }
         wait = EVERY;
-        let store = Arc::clone(&store);
+        let reap = Arc::clone(&reap);
         // Fails when the program ends.
-        let _ = tokio::task::spawn_blocking(move || reap(&*store, now())).await;
+        let _ = tokio::task::spawn_blocking(move || reap()).await;
     }
 }
 
-/// In all accounts. One that can't be read does not keep the others from it; it is tried again tomorrow. Blocks.
-fn reap(store: &dyn Mailboxes, now: UnixTime) {
+/// Forgets what is old in all accounts. One that can't be read does not keep the others from it; it is tried again tomorrow. Blocks.
+pub(crate) fn tidy_mailboxes(store: &dyn Mailboxes, now: UnixTime) {
     let before = UnixTime::from_secs(now.as_secs().saturating_sub(REMEMBERED_SECS));
     let accounts = match store.list_accounts() {
         Ok(accounts) => accounts,
@@ -85,7 +86,8 @@ mod tests {
             arrive(&*store, account, 2, REMEMBERED_SECS);
         }
         let stop = CancellationToken::new();
-        let running = tokio::spawn(run(Arc::clone(&store), || NOW, stop.clone()));
+        let of_reaping = Arc::clone(&store);
+        let running = tokio::spawn(run(move || tidy_mailboxes(&*of_reaping, NOW), stop.clone()));
         tokio::time::sleep(FIRST + Duration::from_secs(1)).await;
         for account in ["alice", "bob"] {
             assert!(!arrive(&*store, account, 1, REMEMBERED_SECS + 1), "it was forgotten, and is old again");
