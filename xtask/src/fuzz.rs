@@ -9,11 +9,8 @@ use std::fs;
 use std::path::Path;
 
 use crate::step::{Failure, Plan};
+use crate::tools::CARGO_FUZZ;
 
-/// The version of cargo-fuzz that is installed when it is not there.
-const VERSION: &str = "0.13.2";
-/// Where it is installed, below the target directory.
-const TOOLS: &str = "tools";
 /// Seconds of all targets together, as `ci` runs them.
 const SECONDS: u64 = 120;
 /// Octets of an input. Twice the longest command line: more only makes the runs slow.
@@ -61,12 +58,7 @@ pub(crate) fn run(plan: &mut Plan, target: &str, options: &Options) -> Result<()
     if let Some(unknown) = targets.iter().find(|name| !known.contains(name)) {
         return Err(Failure::new(format!("no fuzz target '{unknown}'; there are {}", known.join(", "))));
     }
-    let tools = format!("{target}/{TOOLS}");
-    let tool = format!("{tools}/bin/cargo-fuzz");
-    if !Path::new(&tool).exists() {
-        let install = ["install", "cargo-fuzz", "--locked", "--version", VERSION, "--root", &tools];
-        plan.cargo("install cargo-fuzz", &install)?;
-    }
+    let tool = CARGO_FUZZ.provide(plan, target)?;
     let mut build = vec!["fuzz", "build", "--sanitizer", "none", "--debug-assertions"];
     // One name at most is taken; several are all.
     if let [only] = targets.as_slice() {

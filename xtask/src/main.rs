@@ -1,6 +1,8 @@
 //! The one door to everything that is run on this repository: `cargo xtask ci` is what CI calls, and what to
 //! run before a push. It only calls `cargo`, and `apt-get` for the programs that the journeys talk to.
 
+mod book;
+mod deny;
 mod fuzz;
 mod journeys;
 #[cfg(test)]
@@ -9,17 +11,23 @@ mod lessons;
 mod named_journeys;
 mod packages;
 mod step;
+mod tidy;
+mod tools;
 
 use std::process::ExitCode;
 
 use step::{Failure, Plan};
+use tidy::Task;
 
 const HELP: &str = "\
-cargo xtask ci                 packages, format, lints, unit tests, fuzzing, demo, journeys, world, chaos, a short bench
+cargo xtask ci                 packages, format, lints, tidy, deny, docs, unit tests, fuzzing, demo, journeys, world, chaos, a short bench
 cargo xtask nightly            the same with ten minutes of chaos instead of two
 cargo xtask packages           installs the Debian packages that the tests need, or says which are missing
 cargo xtask fmt                formats the code
 cargo xtask lint               format and clippy, warnings are errors
+cargo xtask tidy [--known]     what the house asks of its code; --known writes the list of exceptions anew, if it shrank
+cargo xtask deny               licences, sources and known faults of what we depend on
+cargo xtask docs               the documentation of items and the operators' book, warnings are errors
 cargo xtask test               unit tests: everything but the journeys
 cargo xtask fuzz [--seconds N] [TARGET...]
                                a short run of the fuzz targets, two minutes in all, split among them
@@ -48,6 +56,10 @@ fn main() -> ExitCode {
         ["packages"] => packages(&mut plan),
         ["fmt"] => plan.cargo("format", &["fmt", "--all"]),
         ["lint"] => lint(&mut plan),
+        ["deny"] => deny::check(&mut plan, &target()),
+        ["docs"] => book::build(&mut plan, &target()),
+        ["tidy"] => tidy(&mut plan, Task::Check),
+        ["tidy", "--known"] => tidy(&mut plan, Task::WriteKnown),
         ["test"] => unit_tests(&mut plan),
         ["fuzz", ref options @ ..] if let Some(options) = fuzz::Options::parse(options) => {
             fuzz::run(&mut plan, &target(), &options)
@@ -76,6 +88,9 @@ fn main() -> ExitCode {
 fn ci(plan: &mut Plan, minutes: &str) -> Result<(), Failure> {
     packages(plan)?;
     lint(plan)?;
+    tidy(plan, Task::Check)?;
+    deny::check(plan, &target())?;
+    book::build(plan, &target())?;
     unit_tests(plan)?;
     fuzz::run(plan, &target(), &fuzz::Options::default())?;
     build(plan)?;
@@ -94,6 +109,10 @@ fn packages(plan: &mut Plan) -> Result<(), Failure> {
 fn lint(plan: &mut Plan) -> Result<(), Failure> {
     plan.cargo("format", &["fmt", "--all", "--check"])?;
     plan.cargo("clippy", &["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"])
+}
+
+fn tidy(plan: &mut Plan, task: Task) -> Result<(), Failure> {
+    plan.step("tidy", || tidy::run(task))
 }
 
 fn unit_tests(plan: &mut Plan) -> Result<(), Failure> {

@@ -107,7 +107,7 @@ pub fn read_password(path: &Path, advice: &str) -> Result<String, Problem> {
 }
 
 /// Reads a secret that two programs share. It is drawn, not thought up, so it has no slow hash and at least
-/// [`SECRET_OCTETS_MIN`] octets.
+/// 16 octets.
 pub fn read_secret(path: &Path, key: &str) -> Result<String, Problem> {
     let advice =
         format!("put the password there, on one line; 'openssl rand -base64 24' makes one. See {key}");

@@ -3,7 +3,7 @@
 //! How it starts, becomes its data's owner, listens, is told things and stops ([`process`], [`owner`], [`data_dir`],
 //! [`descriptors`], [`new_role`]); how its configuration is read ([`config`]); its files ([`files`]), its journal
 //! ([`trace`]), its control socket ([`control`]); the clock and the machine's randomness ([`clock`], [`system`]), which nobody else
-//! asks; and how a failure is told and an answer printed ([`problem`], [`print`]). Nothing here knows mail, or which role it serves.
+//! asks; and how a failure is told and an answer printed ([`problem`], [`mod@print`]). Nothing here knows mail, or which role it serves.
 
 pub mod clock;
 pub mod config;

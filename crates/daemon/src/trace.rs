@@ -1,7 +1,7 @@
 //! The trace: typed events of what happened to each item, in a bounded journal of lines.
 //!
 //! Events are handed to a writer thread, which appends what has piled up in one write; a trace is no promise
-//! to a peer, so nothing waits for the disk. Two files of [`FILE_OCTETS_MAX`] each bound it. Edge also keeps
+//! to a peer, so nothing waits for the disk. Two files of 32 MiB each bound it. Edge also keeps
 //! the events that Home has not confirmed yet, and sends them when a link is up.
 
 use std::collections::VecDeque;
@@ -12,7 +12,7 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use link::{Event, Role};
+use link::{Event, Role, TraceStep};
 use mail::ItemId;
 
 use crate::problem::Problem;
@@ -55,11 +55,17 @@ impl Trace {
     }
 
     /// Makes an event of now and writes it.
-    pub fn event(&self, item: Option<ItemId>, step: &str, detail: impl Into<String>) -> Event {
+    pub fn event(&self, item: Option<ItemId>, step: TraceStep, detail: impl Into<String>) -> Event {
         let mut detail = detail.into();
         detail.truncate(detail.floor_char_boundary(DETAIL_OCTETS_MAX));
-        let event =
-            Event { at: system::now(), role: self.role, edge: None, item, step: step.to_owned(), detail };
+        let event = Event {
+            at: system::now(),
+            role: self.role,
+            edge: None,
+            item,
+            step: step.word().to_owned(),
+            detail,
+        };
         self.write(event.clone());
         event
     }
@@ -330,7 +336,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let trace = Trace::open(dir.path(), Role::Home).unwrap();
         for n in 0..10 {
-            trace.event(None, "step", n.to_string());
+            trace.event(None, TraceStep::Queued, n.to_string());
         }
         let mut read_back = Vec::new();
         for _ in 0..500 {

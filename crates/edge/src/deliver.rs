@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 use daemon::trace::Trace;
-use link::{Attempt, AttemptState, Frame, Outcomes, ReceiveWindow};
+use link::{Attempt, AttemptState, Frame, Outcomes, ReceiveWindow, TraceStep};
 use mail::{EnhancedCode, ItemId, Outcome, Reply, Why};
 use net::link_session::{FrameSender, LinkFault};
 use tlspolicy::report::Results;
@@ -222,7 +222,7 @@ impl Deliveries {
             live.frames.send(Frame::Outcomes(told));
         }
         let detail = format!("to {} {about}: {codes}", attempt.domain);
-        home.tell(self.trace.event(Some(attempt.item), "attempted", detail));
+        home.tell(self.trace.event(Some(attempt.item), TraceStep::Attempted, detail));
     }
 }
 

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use daemon::trace::Trace;
-use link::{Away, BODY_FRAME_MAX, Frame, Open};
+use link::{Away, BODY_FRAME_MAX, Frame, Open, TraceStep};
 use mail::{ItemId, Reply, Verdict};
 use net::link_session::live::{LinkDown, LiveItem, Stopped};
 use net::smtp_server::Answers;
@@ -191,7 +191,7 @@ impl HandOff {
     pub(crate) fn refused(mut self, reply: &Reply, why: &str) {
         self.abort();
         let text = format!("{} [{why}]", reply.text);
-        self.tell("refused", &Reply { text, code: reply.code, enhanced: reply.enhanced });
+        self.tell(TraceStep::Refused, &Reply { text, code: reply.code, enhanced: reply.enhanced });
     }
 
     /// A frame's worth is there: it is sent if the link is up, and kept.
@@ -270,7 +270,7 @@ impl HandOff {
         match answer {
             Ok(Ok(replies)) => match judge(replies, telling) {
                 Some(answers) => {
-                    self.tell("handed-off", &answers.all);
+                    self.tell(TraceStep::HandedOff, &answers.all);
                     answers
                 }
                 None => self.seal(verdict, "some recipients have to wait").await.into(),
@@ -339,7 +339,7 @@ impl HandOff {
             Ok(Ok(_)) => {
                 let reply = Reply::new(250, (2, 0, 0), format!("Taken as {item}"));
                 self.tell(
-                    "sealed",
+                    TraceStep::Sealed,
                     &Reply { text: why.to_owned(), code: reply.code, enhanced: reply.enhanced },
                 );
                 home.stirred.notify_waiters();
@@ -359,7 +359,7 @@ impl HandOff {
     }
 
     /// One event for the trace: domains only, no local parts.
-    fn tell(&self, step: &str, reply: &Reply) {
+    fn tell(&self, step: TraceStep, reply: &Reply) {
         let envelope = &self.open.envelope;
         let sender = envelope.reverse_path.address().map_or("<>", |address| address.domain().as_str());
         let client = envelope.client.as_ref();

@@ -299,7 +299,7 @@ pub(crate) fn holder_on_disk(dir: &Path, domain: &Domain) -> Option<String> {
     domains.holder(domain).and_then(|key| key.get(..16)).map(str::to_owned)
 }
 
-/// Whether a paired home sends, as the files of an Edge that may not be running say. `dir` as for [`Homes::open`].
+/// Whether a paired home sends, as the files of an Edge that may not be running say. `dir` is where it keeps its homes.
 ///
 /// # Errors
 /// When they can't be read: then nobody knows.

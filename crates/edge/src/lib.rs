@@ -46,6 +46,7 @@ use handoff::HandOffs;
 use homes::{Away, Homes, Watch};
 use judge::Judges;
 use lane::Lanes;
+use link::TraceStep;
 use lists::Lists;
 use net::dns::Dns;
 use net::link_key::LinkKey;
@@ -109,7 +110,7 @@ pub async fn run(config_path: &Path) -> Result<(), Problem> {
     tokio::spawn(async move { route::refresh_policies(&map, stop).await });
     tokio::spawn(watch_homes(Arc::clone(&edge)));
     tokio::spawn(save_greylist(Arc::clone(&edge.reception.greylist), edge.stop.clone()));
-    trace.event(None, "started", format!("edge {}", edge.config.hostname));
+    trace.event(None, TraceStep::Started, format!("edge {}", edge.config.hostname));
     tracing::info!(hostname = %edge.config.hostname, homes = edge.homes.list().len(), "edge runs");
     process::notify_ready();
     while signals.next().await == Wanted::Reload {

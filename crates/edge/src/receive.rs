@@ -11,8 +11,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use daemon::system;
 use daemon::trace::Trace;
-use link::Open;
 use link::notification::{self, Form, Known, NO_SUCH_RECIPIENT, Sender};
+use link::{Open, TraceStep};
 use mail::header_section;
 use mail::{
     Address, Client, Envelope, ItemId, Place, Recipient, Reply, ReversePath, Sign, UnixTime, Verdict,
@@ -238,7 +238,7 @@ impl Receive {
         let (total, table) = (score::total(&signs), &self.shared.judges.visitors.table);
         if total >= table.reject_from {
             let names: Vec<&str> = signs.iter().map(|sign| sign.name.as_str()).collect();
-            self.tell("refused", client, &signs);
+            self.tell(TraceStep::Refused, client, &signs);
             let text = format!("Your host is refused: {}", names.join(", "));
             let text = match &self.transaction.spf {
                 Some(spf) => judge::with_explanation(text, spf),
@@ -257,7 +257,7 @@ impl Receive {
         match greyed {
             Greyed::Passes(_) => None,
             Greyed::Waits(seconds) => {
-                self.tell("greylisted", client, &signs);
+                self.tell(TraceStep::Greylisted, client, &signs);
                 Some(Reply::new(
                     451,
                     (4, 7, 1),
@@ -268,11 +268,11 @@ impl Receive {
     }
 
     /// One event for the trace: domains only, no local parts.
-    fn tell(&self, step: &str, client: &Client, signs: &[Sign]) {
+    fn tell(&self, step: TraceStep, client: &Client, signs: &[Sign]) {
         let path = self.transaction.reverse_path.as_ref().and_then(ReversePath::address);
         let sender = path.map_or("<>", |address| address.domain().as_str());
         let detail = format!("from {sender} by {} ({}): {}", client.ip, client.helo, score::explain(signs));
-        tracing::info!(%step, client = %client.ip, %sender, signs = %score::explain(signs), "a client was held off");
+        tracing::info!(step = %step.word(), client = %client.ip, %sender, signs = %score::explain(signs), "a client was held off");
         self.shared.trace.event(None, step, detail);
     }
 

@@ -1,7 +1,7 @@
 //! The keys that sign what users send (RFC 6376): each domain's own, made and kept at Home, never at Edge.
 //!
 //! A domain's keys and where they stand in their rotation are one file, `dkim/DOMAIN.json` in the data
-//! directory, replaced as a whole. What changes them is `postern dkim rotate`; they sign in [`super::submit`].
+//! directory, replaced as a whole. What changes them is `postern dkim rotate`; they sign what users submit.
 
 mod command;
 mod rotation;

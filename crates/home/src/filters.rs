@@ -18,6 +18,7 @@ use std::time::{Duration, Instant};
 
 use daemon::problem::Problem;
 use daemon::trace::Trace;
+use link::TraceStep;
 use mail::{Envelope, ItemId};
 use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
@@ -133,7 +134,7 @@ impl Filters {
             if filter.config.max_octets.is_some_and(|most| subject.contents.octets() > most.0) {
                 self.tell(
                     subject,
-                    "not-filtered",
+                    TraceStep::NotFiltered,
                     format!("{}: the message is larger than it takes", filter.name),
                 );
                 continue;
@@ -145,7 +146,7 @@ impl Filters {
             };
             let finding = match asked {
                 Ok(finding) => {
-                    self.tell(subject, "filtered", format!("{}: {finding}", filter.name));
+                    self.tell(subject, TraceStep::Filtered, format!("{}: {finding}", filter.name));
                     finding
                 }
                 Err(failure) => self.failed(filter, subject, &failure),
@@ -158,7 +159,7 @@ impl Filters {
         judgement
     }
 
-    fn tell(&self, subject: &Subject, step: &str, detail: String) {
+    fn tell(&self, subject: &Subject, step: TraceStep, detail: String) {
         self.trace.event(Some(subject.item), step, detail);
     }
 
@@ -168,7 +169,7 @@ impl Filters {
             OnFailure::Defer => ("is deferred", Finding::unchecked()),
         };
         tracing::warn!(item = %subject.item, filter = %filter.name, %failure, "a filter gave no verdict: the message {then}");
-        self.tell(subject, "not-filtered", format!("{}: {failure}; the message {then}", filter.name));
+        self.tell(subject, TraceStep::NotFiltered, format!("{}: {failure}; the message {then}", filter.name));
         finding
     }
 }

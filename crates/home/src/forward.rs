@@ -20,6 +20,7 @@ use bytes::Bytes;
 use daemon::problem::Problem;
 use daemon::system;
 use daemon::trace::Trace;
+use link::TraceStep;
 use mail::require_tls;
 use mail::{Address, Envelope, ItemId, Recipient, Verdict};
 use mailauth::dkim::FinishedHashes;
@@ -32,7 +33,7 @@ use super::directory::Directory;
 use super::dkim::DomainKeys;
 use super::filters::Contents;
 use super::outgoing_header;
-use super::remembered::Remembered;
+use super::remembered::Departed;
 use crate::config::Switch;
 use crate::reports::Notices;
 
@@ -63,7 +64,7 @@ pub(crate) struct Forwarding {
 /// Forwards.
 pub(crate) struct Forwarder {
     parts: Parts,
-    remembered: Remembered,
+    remembered: Departed,
     allowance: Allowance,
     under_way: Mutex<HashSet<ItemId>>,
     runtime: Handle,
@@ -102,7 +103,7 @@ impl Forwarder {
     pub(crate) fn open(data: &Path, parts: Parts) -> Result<Arc<Self>, Problem> {
         Ok(Arc::new(Self {
             parts,
-            remembered: Remembered::open(data, "forwarded.db")?,
+            remembered: Departed::open(data, "forwarded.db")?,
             allowance: Allowance::default(),
             under_way: Mutex::default(),
             runtime: Handle::current(),
@@ -147,7 +148,7 @@ impl Forwarder {
         let (item, alias) = (forwarding.item, forwarding.recipient.address.clone());
         if self.is_known(id).await? {
             let detail = format!("{alias}: it is queued, or was sent, as {id}");
-            self.parts.trace.event(Some(item), "already-here", detail);
+            self.parts.trace.event(Some(item), TraceStep::AlreadyHere, detail);
             return Ok(());
         }
         if self.parts.directory.policy().outbound == Switch::Off {
@@ -164,7 +165,7 @@ impl Forwarder {
         let queued = self.queue(id, forwarding).await;
         match &queued {
             Ok(detail) => {
-                self.parts.trace.event(Some(item), "forwarded", format!("{alias} as {id} {detail}"));
+                self.parts.trace.event(Some(item), TraceStep::Forwarded, format!("{alias} as {id} {detail}"));
             }
             Err(_) => self.allowance.give_back(&alias.canonical(), many),
         }

@@ -14,6 +14,7 @@ use std::sync::Arc;
 use daemon::control::Refusal;
 use daemon::problem::Problem;
 use daemon::trace::Trace;
+use link::TraceStep;
 use mail::ItemId;
 use serde_json::{Value, json};
 use store::tables::QuarantineEntries;
@@ -130,7 +131,7 @@ impl Quarantine {
         let entry = self.entry(item)?;
         let found = self.located(&**parts.keeper.store(), &entry)?;
         self.take_out(&**parts.keeper.store(), &entry, found.mailbox)?;
-        parts.trace.event(Some(item), "removed", "from the quarantine, by the operator");
+        parts.trace.event(Some(item), TraceStep::Removed, "from the quarantine, by the operator");
         Ok(json!({}))
     }
 

@@ -14,7 +14,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use daemon::system;
 use daemon::trace::Trace;
-use link::{Event, Role};
+use link::{Event, Role, TraceStep};
 use mail::require_tls;
 use mail::{Client, Envelope, Recipient, Reply, ReversePath};
 use net::patience::Patience;
@@ -259,7 +259,11 @@ impl Submit {
                 accounts.filter(|(id, _)| id == account).map(|(_, address)| address.to_string());
             let account = address.next().unwrap_or_else(|| account.to_string());
             tracing::warn!(%account, limit, hours, %until, "an account reached its sending limit");
-            self.trace.event(None, "limited", format!("{account} sent to {limit} recipients in {span}"));
+            self.trace.event(
+                None,
+                TraceStep::Limited,
+                format!("{account} sent to {limit} recipients in {span}"),
+            );
             self.notices
                 .tell(
                     &format!("{account} reached the sending limit"),
@@ -330,7 +334,7 @@ impl Submit {
             role: Role::Home,
             edge: None,
             item: Some(item),
-            step: "queued".to_owned(),
+            step: TraceStep::Queued.word().to_owned(),
             detail,
         });
         Ok(Reply::new(250, (2, 0, 0), format!("queued as {}", receipt.item())))
@@ -407,7 +411,7 @@ impl Submit {
             role: Role::Home,
             edge: None,
             item: Some(facts.item),
-            step: "refused".to_owned(),
+            step: TraceStep::Refused.word().to_owned(),
             detail: format!("the field {name} of {account}'s message tells {}", what.as_str()),
         });
         // Ours is not the user's to mend.

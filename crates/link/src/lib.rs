@@ -33,7 +33,7 @@ pub use served::{
 };
 pub use snapshot::{Away, DomainPolicy, RecipientHash, RecipientKey, Snapshot, SnapshotDelivery};
 pub use srs::{SRS_DAYS, SecretsError, SrsError, SrsSecrets};
-pub use trace::{Event, Role};
+pub use trace::{Event, Role, STEPS, TraceStep, TraceStepHelp};
 pub use window::{ReceiveWindow, SendWindow, WINDOW_OCTETS, WindowError};
 
 /// ALPN of the link proper.

@@ -21,6 +21,7 @@ use std::time::Duration;
 use daemon::clock::Clock;
 use daemon::problem::Problem;
 use daemon::trace::Trace;
+use link::TraceStep;
 use mail::{Domain, ItemId, ReversePath, UnixTime};
 use tlspolicy::report::Results;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
@@ -381,7 +382,7 @@ impl<C: Carriers, H: House, R: Reporter> Dispatcher<C, H, R> {
             active.task.abort();
         }
         self.shared.owners().retain(|_, owner| *owner != item);
-        self.shared.trace.event(Some(item), "removed", "by the operator; nobody is told");
+        self.shared.trace.event(Some(item), TraceStep::Removed, "by the operator; nobody is told");
         self.shared.queue.erase_for(item, answer);
     }
 

@@ -17,7 +17,7 @@ use crate::contents::{Contents, Stored};
 
 /// What an account holds.
 #[derive(Debug)]
-pub(crate) struct Account {
+pub(crate) struct OneAccount {
     mailboxes: BTreeMap<MailboxId, Contents>,
     names: BTreeMap<String, MailboxId>,
     subscriptions: BTreeSet<String>,
@@ -45,7 +45,7 @@ struct Arrived {
     uid: u32,
 }
 
-impl Account {
+impl OneAccount {
     pub(crate) fn new(now: UnixTime) -> Self {
         let mut account = Self {
             mailboxes: BTreeMap::new(),

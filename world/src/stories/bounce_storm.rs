@@ -1,3 +1,5 @@
+//! Hundreds of forged bounces come for mail that alice never sent.
+
 use testkit::message;
 
 use crate::place::{EDGE, Neighbour};

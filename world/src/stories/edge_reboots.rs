@@ -1,3 +1,5 @@
+//! Edge's host dies in the middle of mail and comes up again.
+
 use std::collections::BTreeSet;
 
 use testkit::pair::LINK_PATIENCE;

@@ -1,3 +1,5 @@
+//! An address opens more connections than Edge's kernel lets it.
+
 use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 

@@ -1,3 +1,5 @@
+//! A spammer writes in other people's names.
+
 use testkit::message;
 
 use crate::place::Neighbour;

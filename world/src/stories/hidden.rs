@@ -1,3 +1,5 @@
+//! Where Home is stays hidden from all to whom alice writes.
+
 use testkit::message;
 use testkit::process;
 

@@ -1,3 +1,5 @@
+//! Home's address changes while mail comes in.
+
 use std::net::Ipv4Addr;
 
 use crate::place::{EDGE, NAT};

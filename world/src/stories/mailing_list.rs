@@ -1,3 +1,5 @@
+//! A mailing list breaks its member's signature, and vouches for him.
+
 use testkit::smtp::SmtpClient;
 
 use crate::place::Neighbour;

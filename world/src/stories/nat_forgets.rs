@@ -1,3 +1,5 @@
+//! The router at home forgets the link's flows.
+
 use std::time::Duration;
 
 use crate::place::{EDGE, NAT};

@@ -1,3 +1,5 @@
+//! Letters and answers between alice and each of the other MTAs.
+
 use testkit::message;
 
 use crate::place::Neighbour;

@@ -1,3 +1,5 @@
+//! Edge is lost with its disk, and a new one takes its place.
+
 use testkit::pair::EDGE_NAME;
 use testkit::until;
 

@@ -1,3 +1,5 @@
+//! Testers look for an open relay, and find none.
+
 use testkit::process;
 use testkit::smtp::SmtpClient;
 

@@ -1,3 +1,5 @@
+//! A scanner looks for open ports on both hosts.
+
 use testkit::process::{self, Process};
 use testkit::until;
 

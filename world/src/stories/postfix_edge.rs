@@ -1,3 +1,5 @@
+//! Postfix is the edge, and Home is Postern.
+
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::Path;
 

@@ -1,3 +1,5 @@
+//! Edge is Postern, and Postfix is the home.
+
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream};
 use std::time::Duration;
 

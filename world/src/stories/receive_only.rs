@@ -1,3 +1,5 @@
+//! A home that does not send.
+
 use std::io::ErrorKind;
 use std::net::TcpStream;
 

@@ -1,3 +1,5 @@
+//! Two homes behind one edge, each with domains of its own.
+
 use std::net::Ipv4Addr;
 
 use testkit::pair::{MorePlace, PASSWORD};

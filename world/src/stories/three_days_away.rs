@@ -1,3 +1,5 @@
+//! Home is away for three days, and all that came meanwhile is there afterwards.
+
 use testkit::pair::LINK_PATIENCE;
 
 use crate::place::Neighbour;

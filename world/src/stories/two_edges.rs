@@ -1,3 +1,5 @@
+//! Two edges, of which each dies once.
+
 use testkit::pair::EDGE_NAME;
 
 use crate::place::Neighbour;

@@ -1,3 +1,5 @@
+//! UDP is blocked on the way: the link goes over TCP.
+
 use std::net::Ipv4Addr;
 
 use testkit::pair::LINK_PATIENCE;

@@ -1,3 +1,5 @@
+//! Strangers ask Edge who exists.
+
 use crate::world::{PATIENCE, World, letter};
 
 /// Edge knows who exists, with Home connected and with Home away, and has no list that could be read.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use link::Open;
+use link::{Open, TraceStep};
 use mail::received::Hop;
 use mail::{Reply, Verdict};
 use net::smtp_server::Answers;
@@ -150,7 +150,7 @@ impl Passage {
 
     /// The message is whole and was judged: it is refused.
     pub(crate) fn refused(self, reply: &Reply, why: &str) {
-        self.tell("refused", reply, &format!(" [{why}]"));
+        self.tell(TraceStep::Refused, reply, &format!(" [{why}]"));
     }
 
     /// The message is whole: passes it on and gives the replies for the sender.
@@ -179,9 +179,9 @@ impl Passage {
             }
         };
         let step = match answers.all.code {
-            200..=299 => "passed-on",
-            500..=599 => "refused",
-            _ => "not-passed-on",
+            200..=299 => TraceStep::PassedOn,
+            500..=599 => TraceStep::Refused,
+            _ => TraceStep::NotPassedOn,
         };
         self.tell(step, &answers.all, "");
         answers
@@ -230,7 +230,7 @@ impl Passage {
     }
 
     /// One event for the trace: domains only, no local parts, and none of the home's words.
-    fn tell(&self, step: &str, reply: &Reply, why: &str) {
+    fn tell(&self, step: TraceStep, reply: &Reply, why: &str) {
         let envelope = &self.open.envelope;
         let sender = envelope.reverse_path.address().map_or("<>", |address| address.domain().as_str());
         let client = envelope.client.as_ref();

@@ -1,3 +1,5 @@
+//! Homes of an edge: who may serve which domain, and what is told them.
+
 use link::DomainPolicy;
 
 use super::*;

@@ -1,3 +1,5 @@
+//! What the session at port 25 is answered, with a home that has told its recipients.
+
 use mail::EnhancedCode;
 
 use super::*;

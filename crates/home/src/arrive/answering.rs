@@ -3,6 +3,7 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use daemon::system;
+use link::TraceStep;
 use mail::{EnhancedCode, ItemId, Reply, Why};
 use outbound::queue::derived_id;
 use store::{Receipt, StoreError};
@@ -82,7 +83,7 @@ impl Answering {
             "from <{}>: the same message as {first}, whose 250 its sender may not have heard; not delivered again",
             envelope.reverse_path
         );
-        self.shared.trace.event(Some(self.item()), "repeated", detail);
+        self.shared.trace.event(Some(self.item()), TraceStep::Repeated, detail);
         self.answer_all(&taken(first));
     }
 
@@ -126,7 +127,7 @@ impl Answering {
         tracing::warn!(%item, %account, cause = %refusal, "the mailbox server refused a message");
         let reply = refused(refusal);
         let detail = format!("<{}>: {} refused it: {refusal}", planned.recipient, planned.account);
-        self.shared.trace.event(Some(item), "refused", detail);
+        self.shared.trace.event(Some(item), TraceStep::Refused, detail);
         let places = planned.places.clone();
         let words = format!("the mailbox server refused it: {refusal}");
         self.reply(&places, &reply, Some((planned, words)));
@@ -233,11 +234,11 @@ impl Answering {
         let open = &self.arrival.open;
         let (step, place) = match kept {
             Kept::Stored(receipt) => {
-                let step = if receipt.duplicate { "already-here" } else { "delivered" };
+                let step = if receipt.duplicate { TraceStep::AlreadyHere } else { TraceStep::Delivered };
                 (step, format!("message {}", receipt.uid))
             }
-            Kept::HandedOver => ("delivered", "by LMTP".to_owned()),
-            Kept::HandedOverBefore => ("already-here", "by LMTP".to_owned()),
+            Kept::HandedOver => (TraceStep::Delivered, "by LMTP".to_owned()),
+            Kept::HandedOverBefore => (TraceStep::AlreadyHere, "by LMTP".to_owned()),
         };
         let detail = format!(
             "from <{}> to <{}>: {} of {}, {place} ({} of {}, {} hops), score {}, message-id {}",

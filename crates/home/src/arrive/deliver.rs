@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use daemon::system;
-use link::Open;
+use link::{Open, TraceStep};
 use mail::received::Readers;
 use mail::{ItemId, Place, Reply, Verdict, header};
 use store::{Delivery, FlagList, StoreError};
@@ -128,7 +128,7 @@ fn deliver(shared: &Arc<Arrivals>, mut whole: Whole, judgement: &Judgement) {
 fn refuse(shared: &Arc<Arrivals>, whole: Whole, reply: &Reply) {
     let envelope = &whole.arrival.open.envelope;
     let to: Vec<String> = envelope.recipients.iter().map(|to| format!("<{}>", to.address)).collect();
-    let step = if reply.code >= 500 { "refused" } else { "not-taken" };
+    let step = if reply.code >= 500 { TraceStep::Refused } else { TraceStep::NotTaken };
     let id = message_id(whole.buffer.pieces.first(), whole.buffer.file.as_ref());
     let from = path(&envelope.reverse_path);
     let detail = format!("from <{from}> to {}: {reply}, message-id {id}", to.join(", "));

@@ -1,3 +1,5 @@
+//! Accounts, aliases and passwords, with what the operator types wrong.
+
 use super::*;
 
 const NOW: UnixTime = UnixTime::from_secs(1_795_500_000);

@@ -1,3 +1,5 @@
+//! Mailboxes as an IMAP session sees them, over a real store.
+
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use imap::{Options, Session};

@@ -11,6 +11,7 @@ use std::sync::Arc;
 
 use daemon::control::Refusal;
 use daemon::system;
+use link::TraceStep;
 use mail::{Address, BodyType, Envelope, ItemId, Recipient, ReversePath, Verdict};
 use outbound::queue::derived_id;
 use serde_json::{Value, json};
@@ -57,7 +58,7 @@ pub(super) fn release(
             continue;
         }
         let detail = format!("to <{recipient}>: INBOX of {account}");
-        parts.trace.event(Some(item), "released", detail);
+        parts.trace.event(Some(item), TraceStep::Released, detail);
         delivered.push(recipient.to_string());
     }
     if let Some(error) = refused {

@@ -4,7 +4,7 @@
 //! repeated so has the same id, by which its receiver knows it; in the queue it is the same item.
 
 use daemon::system;
-use link::{Errand, ErrandResult};
+use link::{Errand, ErrandResult, TraceStep};
 use mail::{Address, BodyType, Envelope, ItemId, Recipient, ReversePath, UnixTime};
 use outbound::queue::{NewContent, QueueState};
 use sha2::{Digest as _, Sha256};
@@ -220,7 +220,11 @@ impl TlsReports {
     fn trace(&self, entry: &Entry, what: &str) {
         let date = UnixTime::from_secs(entry.begun).rfc3339();
         let date = date.get(..10).unwrap_or_default();
-        self.0.parts.trace.event(None, "tls-report", format!("on {} for {date} {what}", entry.domain));
+        self.0.parts.trace.event(
+            None,
+            TraceStep::TlsReport,
+            format!("on {} for {date} {what}", entry.domain),
+        );
     }
 }
 

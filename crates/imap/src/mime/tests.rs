@@ -1,3 +1,5 @@
+//! MIME structure, however the message is cut: known structures, broken ones, and the limits.
+
 use std::ops::Range;
 
 use super::*;

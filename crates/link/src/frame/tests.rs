@@ -1,3 +1,5 @@
+//! Frames: known octets both ways, round trips, and what is no frame.
+
 use proptest::prelude::*;
 
 use super::*;

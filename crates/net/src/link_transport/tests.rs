@@ -1,3 +1,5 @@
+//! The link's transports over loopback: both ways in, strangers, and peers with another key.
+
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
 

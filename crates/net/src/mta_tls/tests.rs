@@ -1,3 +1,5 @@
+//! Certificates of other MTAs against what DANE and MTA-STS demand, in handshakes over loopback.
+
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
 use sha2::{Digest as _, Sha256};
 use tokio::net::{TcpListener, TcpStream};

@@ -11,7 +11,7 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use link::{AttemptState, Outcomes};
+use link::{AttemptState, Outcomes, TraceStep};
 use mail::{Domain, EnhancedCode, ItemId, Outcome, UnixTime, Why};
 use tlspolicy::report::Results;
 use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
@@ -299,7 +299,7 @@ impl<C: Carriers, H: House, R: Reporter> Round<C, H, R> {
             {
                 let detail =
                     format!("attempt {attempt} for {domain}: {edge} is away too long; it may have delivered");
-                self.trace("given up", detail);
+                self.trace(TraceStep::GivenUp, detail);
                 self.tried.remove(&domain);
             }
         }
@@ -406,7 +406,7 @@ impl<C: Carriers, H: House, R: Reporter> Round<C, H, R> {
         self.shared.owners().insert(attempt, item);
         let started = self.shared.carriers.start(edge, order, content);
         if started {
-            self.trace("attempted", format!("{domain} by {edge}, attempt {attempt}"));
+            self.trace(TraceStep::Attempted, format!("{domain} by {edge}, attempt {attempt}"));
         }
         Ok(started)
     }
@@ -451,7 +451,10 @@ impl<C: Carriers, H: House, R: Reporter> Round<C, H, R> {
                     self.give_up_on_gone_edges(Duration::ZERO);
                 }
                 let saved = self.shared.queue.update(&self.state).await;
-                self.trace(if held { "held" } else { "released" }, "by the operator".to_owned());
+                self.trace(
+                    if held { TraceStep::Held } else { TraceStep::Released },
+                    "by the operator".to_owned(),
+                );
                 // Whoever asked may have gone.
                 let _ = answer.send(saved.map(drop));
             }
@@ -524,7 +527,10 @@ impl<C: Carriers, H: House, R: Reporter> Round<C, H, R> {
                 if let Some(running) = self.forget(attempt)
                     && let Some(domain) = self.domain_of(&running)
                 {
-                    self.trace("forgotten", format!("{edge} does not know attempt {attempt} for {domain}"));
+                    self.trace(
+                        TraceStep::Forgotten,
+                        format!("{edge} does not know attempt {attempt} for {domain}"),
+                    );
                     self.tried.remove(&domain);
                 }
             }
@@ -533,9 +539,9 @@ impl<C: Carriers, H: House, R: Reporter> Round<C, H, R> {
 
     fn settle(&mut self, place: usize, outcome: Outcome, by: &str) {
         let step = match &outcome {
-            Outcome::Delivered(_) => "delivered",
-            Outcome::Deferred(_) => "deferred",
-            Outcome::Failed(_) => "failed",
+            Outcome::Delivered(_) => TraceStep::Delivered,
+            Outcome::Deferred(_) => TraceStep::Deferred,
+            Outcome::Failed(_) => TraceStep::Failed,
         };
         if let Some(queued) = self.state.recipients.get(place) {
             self.trace(step, format!("{} by {by}: {}", queued.recipient.address, outcome.why()));
@@ -544,7 +550,7 @@ impl<C: Carriers, H: House, R: Reporter> Round<C, H, R> {
         self.unsaved = true;
     }
 
-    fn trace(&self, step: &str, detail: String) {
+    fn trace(&self, step: TraceStep, detail: String) {
         self.shared.trace.event(Some(self.state.item), step, detail);
     }
 

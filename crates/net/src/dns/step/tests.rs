@@ -1,3 +1,5 @@
+//! Single answers of a name server: what they say, and what they prove.
+
 use hickory_resolver::proto::dnssec::{Algorithm, Nsec3HashAlgorithm};
 use hickory_resolver::proto::rr::rdata::{A, CNAME};
 

@@ -1,5 +1,6 @@
 //! The end of a round: what the sender is told, and what the item waits for.
 
+use link::TraceStep;
 use mail::UnixTime;
 
 use super::super::schedule::Rest;
@@ -48,7 +49,7 @@ impl<C: Carriers, H: House, R: Reporter> Round<C, H, R> {
             let until = until.min(latest);
             let until_text = until.rfc5322();
             self.trace(
-                "held back",
+                TraceStep::HeldBack,
                 format!("the edge is new and has sent its share of today; until {until_text}"),
             );
             self.state.next_due = until;
@@ -100,7 +101,7 @@ impl<C: Carriers, H: House, R: Reporter> Round<C, H, R> {
         match told {
             Ok(told) => {
                 if let Some(whom) = told {
-                    self.trace("delayed", format!("reported to {whom}"));
+                    self.trace(TraceStep::Delayed, format!("reported to {whom}"));
                 }
                 self.state.delay_told = true;
                 self.unsaved = true;
@@ -115,7 +116,7 @@ impl<C: Carriers, H: House, R: Reporter> Round<C, H, R> {
     async fn finish(mut self) -> Ending {
         match self.report().await {
             Ok(Some(Told { action, whom })) => {
-                self.trace("bounced", format!("{action:?} reported to {whom}"))
+                self.trace(TraceStep::Bounced, format!("{action:?} reported to {whom}"))
             }
             Ok(None) => {}
             Err(cause) => return self.keep(&cause).await,
@@ -131,7 +132,7 @@ impl<C: Carriers, H: House, R: Reporter> Round<C, H, R> {
         let delivered =
             self.state.recipients.iter().filter(|queued| queued.state == RecipientState::Delivered);
         let count = delivered.count();
-        self.trace("settled", format!("{count} of {} delivered", self.state.recipients.len()));
+        self.trace(TraceStep::Settled, format!("{count} of {} delivered", self.state.recipients.len()));
         Ending::Gone
     }
 

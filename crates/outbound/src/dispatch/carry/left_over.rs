@@ -3,7 +3,7 @@
 
 use std::collections::HashMap;
 
-use link::Outcomes;
+use link::{Outcomes, TraceStep};
 use mail::{Domain, EnhancedCode, Outcome};
 
 use super::Round;
@@ -62,7 +62,7 @@ impl<C: Carriers, H: House, R: Reporter> Round<C, H, R> {
         }
         if let Some(domain) = self.domain_of(running).filter(|_| !left.is_empty()) {
             let detail = format!("{} recipients of {domain}, for the next attempt", left.len());
-            self.trace("left over", detail);
+            self.trace(TraceStep::LeftOver, detail);
             self.left_over.0.insert(domain, left);
         }
     }
