@@ -129,8 +129,7 @@ pub async fn run(config_path: &Path) -> Result<(), Problem> {
     let dispatching = home.start_sending(commands, events, &trace)?;
     let links = tokio::spawn(home.edges.clone().run());
     tokio::spawn(home.tls_reports.clone().run(home.stop.clone()));
-    let store = Arc::clone(home.keeper.store());
-    tokio::spawn(reaping::run(store, system::now, home.stop.clone()));
+    home.start_reaping();
     tokio::spawn(control::serve(socket, Arc::clone(&home), home.stop.clone()));
     trace.event(None, TraceStep::Started, "home");
     tracing::info!(accounts = home.directory.accounts().len(), edges = home.config.edges.len(), "home runs");
@@ -366,6 +365,16 @@ fn certificate(config: &HomeConfig) -> Result<ServerIdentity, Problem> {
 }
 
 impl Home {
+    /// Has forgotten daily what would grow for ever.
+    fn start_reaping(&self) {
+        let (store, quarantine) = (Arc::clone(self.keeper.store()), self.quarantine.clone());
+        let reap = move || {
+            reaping::tidy_mailboxes(&*store, system::now());
+            quarantine.tidy(&*store);
+        };
+        tokio::spawn(reaping::run(reap, self.stop.clone()));
+    }
+
     fn carriers(&self) -> Result<OwnCarriers, Problem> {
         let open = |config| Smarthost::open(config, self.config.hostname(), self.edges.events());
         let smarthost = self.config.smarthost.as_ref().map(open).transpose()?;

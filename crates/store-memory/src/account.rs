@@ -278,6 +278,10 @@ impl OneAccount {
         (known - self.arrived.len()) as u64
     }
 
+    pub(crate) fn tidy(&mut self) -> u64 {
+        self.mailboxes.values_mut().map(Contents::tidy).sum()
+    }
+
     /// The bits of named flags, and the account's keywords with those that are new to it.
     fn flags(&self, list: &FlagList) -> Result<(Flags, Vec<String>), StoreError> {
         let (mut flags, mut keywords) = (list.system.system(), self.keywords.clone());

@@ -185,6 +185,10 @@ impl Mailboxes for MemoryMailboxes {
         self.change(account, |account| Ok(account.forget_arrived(before)))
     }
 
+    fn tidy(&self, account: &str) -> Result<u64, StoreError> {
+        self.change(account, |account| Ok(account.tidy()))
+    }
+
     fn check_account(&self, account: &str) -> Result<(), StoreError> {
         self.account(account).map(drop)
     }
