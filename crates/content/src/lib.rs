@@ -23,10 +23,10 @@ pub trait ReadAt: Send + Sync {
 
 /// The octets of a message. Cloning shares them.
 #[derive(Clone)]
-pub struct Content(Inner);
+pub struct Content(Lies);
 
 #[derive(Clone)]
-enum Inner {
+enum Lies {
     Memory(Arc<[Bytes]>, u64),
     Kept(Arc<dyn ReadAt>),
 }
@@ -36,7 +36,7 @@ impl Content {
     #[must_use]
     pub fn memory(pieces: Vec<Bytes>) -> Self {
         let octets = pieces.iter().map(|piece| piece.len() as u64).sum();
-        Self(Inner::Memory(pieces.into(), octets))
+        Self(Lies::Memory(pieces.into(), octets))
     }
 
     /// A file, from octet `from` on, `octets` of them.
@@ -47,15 +47,15 @@ impl Content {
 
     /// Wherever they are kept.
     pub fn kept(kept: impl ReadAt + 'static) -> Self {
-        Self(Inner::Kept(Arc::new(kept)))
+        Self(Lies::Kept(Arc::new(kept)))
     }
 
     /// How many there are.
     #[must_use]
     pub fn octets(&self) -> u64 {
         match &self.0 {
-            Inner::Memory(_, octets) => *octets,
-            Inner::Kept(kept) => kept.octets(),
+            Lies::Memory(_, octets) => *octets,
+            Lies::Kept(kept) => kept.octets(),
         }
     }
 
@@ -63,8 +63,8 @@ impl Content {
     #[must_use]
     pub fn in_memory(&self) -> Option<&[Bytes]> {
         match &self.0 {
-            Inner::Memory(pieces, _) => Some(pieces),
-            Inner::Kept(_) => None,
+            Lies::Memory(pieces, _) => Some(pieces),
+            Lies::Kept(_) => None,
         }
     }
 
@@ -75,8 +75,8 @@ impl Content {
     /// What the disk said.
     pub fn read_at(&self, at: u64, octets_max: usize) -> io::Result<Bytes> {
         match &self.0 {
-            Inner::Memory(pieces, _) => Ok(of_pieces(pieces, at, octets_max)),
-            Inner::Kept(kept) => kept.read_at(at, octets_max),
+            Lies::Memory(pieces, _) => Ok(of_pieces(pieces, at, octets_max)),
+            Lies::Kept(kept) => kept.read_at(at, octets_max),
         }
     }
 }

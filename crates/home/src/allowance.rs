@@ -14,10 +14,10 @@ const DAY: u64 = 86_400;
 
 /// What each account has sent.
 #[derive(Debug, Default)]
-pub(crate) struct Allowance(Mutex<HashMap<String, Account>>);
+pub(crate) struct Allowance(Mutex<HashMap<String, Spending>>);
 
 #[derive(Debug, Default)]
-struct Account {
+struct Spending {
     /// For each limit: when its span began, in seconds, and the recipients since.
     used: [(u64, u32); 2],
     /// When the operator was told last.
@@ -38,7 +38,7 @@ pub(crate) struct Exceeded {
 }
 
 impl Allowance {
-    fn accounts(&self) -> MutexGuard<'_, HashMap<String, Account>> {
+    fn accounts(&self) -> MutexGuard<'_, HashMap<String, Spending>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -82,7 +82,7 @@ impl Allowance {
     }
 }
 
-impl Account {
+impl Spending {
     fn check(&mut self, limits: &SendingConfig, recipients: u32, now: u64) -> Result<(), Exceeded> {
         let limits = [(HOUR, limits.recipients_per_hour), (DAY, limits.recipients_per_day)];
         for ((span, limit), (start, count)) in limits.into_iter().zip(&mut self.used) {

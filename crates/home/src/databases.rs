@@ -57,17 +57,21 @@ pub(crate) fn problem(what: &str, error: &StoreError, advice: &str) -> Problem {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::directory::Directory;
 
     /// Each file is one that a newer version has written: SQLite's `user_version` is at octets 60 to 63 of its header.
     #[test]
     fn a_file_of_a_newer_version_is_refused_in_words_that_do_not_tell_to_remove_it() {
         let data = tempfile::tempdir().unwrap();
+        let text = format!("domains = [\"example.org\"]\ndata = {:?}\n", data.path().display().to_string());
+        let config = toml::from_str(&text).unwrap();
         let open = |name: &str| match name {
             "quarantine.db" => open_quarantine(data.path()).map(drop),
             "tls_reports.db" => open_reports(data.path()).map(drop),
+            "directory.db" => Directory::open(&config).map(drop),
             name => open_remembered(data.path(), name).map(drop),
         };
-        for name in ["quarantine.db", "tls_reports.db", "forwarded.db", "handed-over.db"] {
+        for name in ["directory.db", "quarantine.db", "tls_reports.db", "forwarded.db", "handed-over.db"] {
             open(name).unwrap();
             let file = data.path().join(name);
             let mut octets = std::fs::read(&file).unwrap();

@@ -65,10 +65,9 @@ struct Link {
 }
 
 impl Edges {
-    /// The edges that `pins` name. `events` goes to the dispatcher.
+    /// The edges that the pins name; what Home is called without any. `events` goes to the dispatcher.
     pub(crate) fn new(
-        pins: Vec<EdgePin>,
-        fallback_name: String,
+        (pins, fallback_name): (Vec<EdgePin>, String),
         key: LinkKey,
         dialer: Dialer,
         arrivals: Arc<Arrivals>,

@@ -33,7 +33,7 @@ use super::directory::Directory;
 use super::dkim::DomainKeys;
 use super::filters::Contents;
 use super::outgoing_header;
-use super::remembered::Remembered;
+use super::remembered::Departed;
 use crate::config::Switch;
 use crate::reports::Notices;
 
@@ -64,7 +64,7 @@ pub(crate) struct Forwarding {
 /// Forwards.
 pub(crate) struct Forwarder {
     parts: Parts,
-    remembered: Remembered,
+    remembered: Departed,
     allowance: Allowance,
     under_way: Mutex<HashSet<ItemId>>,
     runtime: Handle,
@@ -103,7 +103,7 @@ impl Forwarder {
     pub(crate) fn open(data: &Path, parts: Parts) -> Result<Arc<Self>, Problem> {
         Ok(Arc::new(Self {
             parts,
-            remembered: Remembered::open(data, "forwarded.db")?,
+            remembered: Departed::open(data, "forwarded.db")?,
             allowance: Allowance::default(),
             under_way: Mutex::default(),
             runtime: Handle::current(),

@@ -111,6 +111,9 @@ struct Home {
 }
 
 /// Runs Home until it is told to stop.
+///
+/// # Errors
+/// What it lacks to start, with what to do.
 pub async fn run(config_path: &Path) -> Result<(), Problem> {
     // First of all: its buffers take no memory as long as they lie where nothing lay before.
     let dialer = Dialer::new();
@@ -119,19 +122,52 @@ pub async fn run(config_path: &Path) -> Result<(), Problem> {
     let mut signals = Signals::new()?;
     let control::Listening { socket, lock: _lock } = control::listen(&config.data).await?;
     let trace = Trace::open(&config.data.join("trace"), link::Role::Home)?;
-    let stop = CancellationToken::new();
+    let Opened { home, foreign_edge, commands, events } =
+        open(config_path, config, secrets, (dialer, &trace))?;
+    home.serve_imap()?;
+    home.serve_foreign_edge(foreign_edge)?;
+    let dispatching = home.start_sending(commands, events, &trace)?;
+    let links = tokio::spawn(home.edges.clone().run());
+    tokio::spawn(home.tls_reports.clone().run(home.stop.clone()));
+    home.start_reaping();
+    tokio::spawn(control::serve(socket, Arc::clone(&home), home.stop.clone()));
+    trace.event(None, TraceStep::Started, "home");
+    tracing::info!(accounts = home.directory.accounts().len(), edges = home.config.edges.len(), "home runs");
+    process::notify_ready();
+    while signals.next().await == Wanted::Reload {
+        home.reload();
+    }
+    home.end(links, dispatching).await
+}
+
+/// A Home whose parts are there and do nothing yet.
+struct Opened {
+    home: Arc<Home>,
+    foreign_edge: Option<Arc<ForeignEdge>>,
+    commands: UnboundedReceiver<queue::Command>,
+    events: UnboundedReceiver<CarrierEvent>,
+}
+
+/// Opens what lies on the disk and puts the parts together, in the order in which they need each other.
+fn open(
+    config_path: &Path,
+    config: HomeConfig,
+    secrets: Secrets,
+    (dialer, trace): (Dialer, &Trace),
+) -> Result<Opened, Problem> {
+    let (stop, now) = (CancellationToken::new(), system::now());
     let directory = Directory::open(&config)?;
     let store = accounts::open_store(&config, &directory)?;
     let keeper = open_keeper(&config, &directory, &store)?;
     let quarantine = Quarantine::open(&config.data)?;
-    let filters = Filters::new(&config.filters, &trace);
+    let filters = Filters::new(&config.filters, trace);
     let trainer = Trainer::start(filters::teachable(&config.filters)?, &store, &stop);
-    let signer = Signer::open(&config.data, directory.clone(), system::now())?;
-    let keys = DomainKeys::open(&config.data, &config.domains, system::now())?;
+    let signer = Signer::open(&config.data, directory.clone(), now)?;
+    let keys = DomainKeys::open(&config.data, &config.domains, now)?;
     let (queue, commands) = Queue::new(open_queue(&config)?);
     let srs = Srs::open(&config.data)?;
     let notices = Notices::new(directory.clone(), keeper.clone());
-    let forwarding = forward::Parts {
+    let forwarder = forward::Parts {
         queue: queue.clone(),
         directory: directory.clone(),
         keys: keys.clone(),
@@ -139,43 +175,28 @@ pub async fn run(config_path: &Path) -> Result<(), Problem> {
         notices: notices.clone(),
         trace: trace.clone(),
     };
-    let forwarder = Forwarder::open(&config.data, forwarding)?;
+    let forwarder = Forwarder::open(&config.data, forwarder)?;
     let arrivals = arrivals(ArrivalParts {
         config: &config,
         secrets: &secrets,
         directory: &directory,
         keeper: &keeper,
-        trace: &trace,
+        trace,
         filters: filters.clone(),
         quarantine: &quarantine,
         forwarder: &forwarder,
     })?;
-    let snapshots = SnapshotSource {
-        directory: directory.clone(),
-        signer: signer.clone(),
-        srs,
-        hash_secret: secrets.hash_secret,
-        sealing_key: secrets.unseal.public(),
-    };
+    let snapshots = snapshot_source(&directory, &signer, srs, &secrets);
     let logins = Logins::new(directory.clone());
     let foreign_edge = open_foreign_edge(&config, &arrivals, &snapshots, &logins)?;
-    let name = config.hostname();
-    let pins = config.edges.clone();
-    let (edges, from_edges) =
-        Edges::new(pins, name, secrets.link_key, dialer, arrivals, snapshots, stop.clone());
-    let reported_with = tls_reports::Parts {
-        directory: directory.clone(),
-        queue: queue.clone(),
-        run_errand: errand_runner(&edges),
-        keys: keys.clone(),
-        trace: trace.clone(),
-    };
-    let tls_reports = TlsReports::open(&config.data, reported_with)?;
-    let identity = certificate(&config)?;
+    let pins = (config.edges.clone(), config.hostname());
+    let (edges, events) = Edges::new(pins, secrets.link_key, dialer, arrivals, snapshots, stop.clone());
     let home = Arc::new(Home {
         config_path: config_path.to_owned(),
         sessions: TaskTracker::new(),
         ports: Ports::new(&config.limits),
+        tls_reports: open_tls_reports(&config, &directory, &queue, (&edges, &keys, trace))?,
+        identity: certificate(&config)?,
         config,
         directory,
         logins,
@@ -189,26 +210,37 @@ pub async fn run(config_path: &Path) -> Result<(), Problem> {
         quarantine,
         filters,
         trainer,
-        tls_reports,
         trace: trace.clone(),
-        identity,
         stop,
     });
-    home.serve_imap()?;
-    home.serve_foreign_edge(foreign_edge)?;
-    let dispatching = home.start_sending(commands, from_edges, &trace)?;
-    let links = tokio::spawn(home.edges.clone().run());
-    tokio::spawn(home.tls_reports.clone().run(home.stop.clone()));
-    let store = Arc::clone(home.keeper.store());
-    tokio::spawn(reaping::run(store, system::now, home.stop.clone()));
-    tokio::spawn(control::serve(socket, Arc::clone(&home), home.stop.clone()));
-    trace.event(None, TraceStep::Started, "home");
-    tracing::info!(accounts = home.directory.accounts().len(), edges = home.config.edges.len(), "home runs");
-    process::notify_ready();
-    while signals.next().await == Wanted::Reload {
-        home.reload();
+    Ok(Opened { home, foreign_edge, commands, events })
+}
+
+/// What edges are to know of this Home.
+fn snapshot_source(directory: &Directory, signer: &Signer, srs: Srs, secrets: &Secrets) -> SnapshotSource {
+    SnapshotSource {
+        directory: directory.clone(),
+        signer: signer.clone(),
+        srs,
+        hash_secret: secrets.hash_secret,
+        sealing_key: secrets.unseal.public(),
     }
-    home.end(links, dispatching).await
+}
+
+fn open_tls_reports(
+    config: &HomeConfig,
+    directory: &Directory,
+    queue: &Queue,
+    (edges, keys, trace): (&Edges, &DomainKeys, &Trace),
+) -> Result<TlsReports, Problem> {
+    let parts = tls_reports::Parts {
+        directory: directory.clone(),
+        queue: queue.clone(),
+        run_errand: errand_runner(edges),
+        keys: keys.clone(),
+        trace: trace.clone(),
+    };
+    TlsReports::open(&config.data, parts)
 }
 
 /// Submission, IMAP, a foreign edge: each has as many sessions as the configuration says.
@@ -333,6 +365,16 @@ fn certificate(config: &HomeConfig) -> Result<ServerIdentity, Problem> {
 }
 
 impl Home {
+    /// Has forgotten daily what would grow for ever.
+    fn start_reaping(&self) {
+        let (store, quarantine) = (Arc::clone(self.keeper.store()), self.quarantine.clone());
+        let reap = move || {
+            reaping::tidy_mailboxes(&*store, system::now());
+            quarantine.tidy(&*store);
+        };
+        tokio::spawn(reaping::run(reap, self.stop.clone()));
+    }
+
     fn carriers(&self) -> Result<OwnCarriers, Problem> {
         let open = |config| Smarthost::open(config, self.config.hostname(), self.edges.events());
         let smarthost = self.config.smarthost.as_ref().map(open).transpose()?;

@@ -101,6 +101,13 @@ impl Quarantine {
         Ok(rows.into())
     }
 
+    /// Forgets those whose message is not there any more. Blocks.
+    pub(crate) fn tidy(&self, store: &dyn Mailboxes) {
+        if let Err((error, _)) = self.list(store) {
+            tracing::warn!(error, "what is gone from the quarantine is not forgotten today");
+        }
+    }
+
     fn show(&self, store: &dyn Mailboxes, item: ItemId) -> Result<Value, Refusal> {
         let entry = self.entry(item)?;
         let found = self.located(store, &entry)?;

@@ -1,7 +1,7 @@
-//! What is remembered of mail that has arrived is forgotten after its time.
+//! What is remembered of mail that has arrived or is gone is forgotten after its time.
 //!
-//! A mailbox remembers the id of each message that came, so that a hand-off which is repeated delivers once. Without an end
-//! that list would grow with every message for ever.
+//! An account remembers the id of each message that came, so that a hand-off which is repeated delivers once, and which
+//! messages are gone, so that sessions can tell. Without an end those lists would grow with every message for ever.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,8 +18,9 @@ const FIRST: Duration = Duration::from_secs(600);
 /// From one time to the next.
 const EVERY: Duration = Duration::from_secs(86_400);
 
-/// Forgets what is old, soon after the start and then daily, until `stop`.
-pub(crate) async fn run(store: Arc<dyn Mailboxes>, now: fn() -> UnixTime, stop: CancellationToken) {
+/// Does what is to be done, on a thread that may block, soon after the start and then daily, until `stop`.
+pub(crate) async fn run(reap: impl Fn() + Send + Sync + 'static, stop: CancellationToken) {
+    let reap = Arc::new(reap);
     let mut wait = FIRST;
     loop {
         tokio::select! {
@@ -27,27 +28,26 @@ pub(crate) async fn run(store: Arc<dyn Mailboxes>, now: fn() -> UnixTime, stop: 
             () = tokio::time::sleep(wait) => {}
         }
         wait = EVERY;
-        let store = Arc::clone(&store);
+        let reap = Arc::clone(&reap);
         // Fails when the program ends.
-        let _ = tokio::task::spawn_blocking(move || forget_old(&*store, now())).await;
+        let _ = tokio::task::spawn_blocking(move || reap()).await;
     }
 }
 
-/// In all accounts. One that can't be read does not keep the others from it. Blocks.
-fn forget_old(store: &dyn Mailboxes, now: UnixTime) {
+/// Forgets what is old in all accounts. One that can't be read does not keep the others from it; it is tried again tomorrow. Blocks.
+pub(crate) fn tidy_mailboxes(store: &dyn Mailboxes, now: UnixTime) {
     let before = UnixTime::from_secs(now.as_secs().saturating_sub(REMEMBERED_SECS));
     let accounts = match store.list_accounts() {
         Ok(accounts) => accounts,
-        Err(error) => {
-            return tracing::warn!(%error, "ids of mail that arrived long ago are not forgotten today");
-        }
+        Err(error) => return tracing::warn!(%error, "what is old in the mailboxes is not forgotten today"),
     };
     for account in accounts {
-        match store.forget_arrived(&account, before) {
-            Ok(forgotten) => tracing::debug!(account, forgotten, "ids of mail that arrived long ago"),
-            // It is tried again tomorrow.
+        let forgotten =
+            store.forget_arrived(&account, before).and_then(|ids| Ok((ids, store.tidy(&account)?)));
+        match forgotten {
+            Ok((ids, entries)) => tracing::debug!(account, ids, entries, "what is old is forgotten"),
             Err(error) => {
-                tracing::warn!(account, %error, "ids of mail that arrived long ago are not forgotten")
+                tracing::warn!(account, %error, "what is old in the mailbox is not forgotten today")
             }
         }
     }
@@ -86,7 +86,8 @@ mod tests {
             arrive(&*store, account, 2, REMEMBERED_SECS);
         }
         let stop = CancellationToken::new();
-        let running = tokio::spawn(run(Arc::clone(&store), || NOW, stop.clone()));
+        let of_reaping = Arc::clone(&store);
+        let running = tokio::spawn(run(move || tidy_mailboxes(&*of_reaping, NOW), stop.clone()));
         tokio::time::sleep(FIRST + Duration::from_secs(1)).await;
         for account in ["alice", "bob"] {
             assert!(!arrive(&*store, account, 1, REMEMBERED_SECS + 1), "it was forgotten, and is old again");

@@ -12,9 +12,9 @@ use crate::reaping::REMEMBERED_SECS;
 
 /// Cloning shares it.
 #[derive(Clone)]
-pub(super) struct Remembered(Arc<dyn tables::Remembered>);
+pub(super) struct Departed(Arc<dyn tables::Remembered>);
 
-impl Remembered {
+impl Departed {
     /// Opens or makes the file of this name.
     pub(super) fn open(data: &Path, name: &str) -> Result<Self, Problem> {
         databases::open_remembered(data, name).map(Self)
@@ -43,7 +43,7 @@ mod tests {
         let at = |secs| UnixTime::from_secs(1_000_000 + secs);
         let (one, two, three) =
             (ItemId::from_bytes([1; 16]), ItemId::from_bytes([2; 16]), ItemId::from_bytes([3; 16]));
-        let remembered = Remembered(Arc::new(MemoryRemembered::default()));
+        let remembered = Departed(Arc::new(MemoryRemembered::default()));
         assert!(!remembered.has(one).unwrap());
         remembered.insert(one, at(0)).unwrap();
         remembered.insert(two, at(REMEMBERED_SECS)).unwrap();

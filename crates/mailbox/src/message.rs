@@ -84,6 +84,6 @@ pub struct Changes {
     pub uidnext: u32,
     /// Messages that came or have other flags now, by uid.
     pub messages: Vec<Message>,
-    /// Ranges of uids that are gone: first and last.
+    /// Ranges of uids that are gone: first and last. They may tell of more than went after it, and of none that is there.
     pub vanished: Vec<(u32, u32)>,
 }

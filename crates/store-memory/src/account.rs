@@ -17,7 +17,7 @@ use crate::contents::{Contents, Stored};
 
 /// What an account holds.
 #[derive(Debug)]
-pub(crate) struct Account {
+pub(crate) struct OneAccount {
     mailboxes: BTreeMap<MailboxId, Contents>,
     names: BTreeMap<String, MailboxId>,
     subscriptions: BTreeSet<String>,
@@ -45,7 +45,7 @@ struct Arrived {
     uid: u32,
 }
 
-impl Account {
+impl OneAccount {
     pub(crate) fn new(now: UnixTime) -> Self {
         let mut account = Self {
             mailboxes: BTreeMap::new(),
@@ -276,6 +276,10 @@ impl Account {
         let known = self.arrived.len();
         self.arrived.retain(|_, arrived| arrived.at >= before);
         (known - self.arrived.len()) as u64
+    }
+
+    pub(crate) fn tidy(&mut self) -> u64 {
+        self.mailboxes.values_mut().map(Contents::tidy).sum()
     }
 
     /// The bits of named flags, and the account's keywords with those that are new to it.

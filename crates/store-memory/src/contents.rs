@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 use mail::UnixTime;
 use mailbox::{Changes, FlagMode, FlagUpdate, Flags, FlagsChanged, Mailbox, Message, Totals, Uids};
-use store::StoreError;
+use store::{GONE_ENTRIES_MAX, StoreError};
 
 /// A mailbox with its messages.
 #[derive(Debug)]
@@ -144,6 +144,23 @@ impl Contents {
                 self.vanished.push((modseq, *first, *last));
             }
         }
+    }
+
+    /// Puts together what is remembered of messages that are gone, where it is too much.
+    pub(crate) fn tidy(&mut self) -> u64 {
+        let before = self.vanished.len() as u64;
+        if before <= 2 * self.messages.len() as u64 + GONE_ENTRIES_MAX {
+            return 0;
+        }
+        self.vanished.clear();
+        let mut next = 1;
+        for uid in self.messages.keys().copied().chain([self.listed.uidnext]) {
+            if next < uid {
+                self.vanished.push((self.listed.modseq, next, uid - 1));
+            }
+            next = uid.saturating_add(1);
+        }
+        before.saturating_sub(self.vanished.len() as u64)
     }
 
     pub(crate) fn changes(&self, since: u64, uidnext: u32) -> Changes {

@@ -5,11 +5,12 @@
 
 mod account;
 mod contents;
+mod lock;
 mod tables;
 
 use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use mail::UnixTime;
 use mailbox::{
@@ -21,27 +22,24 @@ use store::{
     name,
 };
 
-use crate::account::Account;
+use crate::account::OneAccount;
+use crate::lock::lock;
 
 pub use tables::{MemoryPeople, MemoryQuarantine, MemoryRemembered, MemoryReports};
 
 /// All accounts, for as long as it lives.
 #[derive(Debug, Default)]
 pub struct MemoryMailboxes {
-    accounts: Mutex<BTreeMap<String, Shared>>,
-    aside: Mutex<BTreeMap<SetAside, Shared>>,
+    accounts: Mutex<BTreeMap<String, SharedAccount>>,
+    aside: Mutex<BTreeMap<SetAside, SharedAccount>>,
     watches: Watches,
 }
 
 /// An account, and who reads it.
-type Shared = Arc<Mutex<Account>>;
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
+type SharedAccount = Arc<Mutex<OneAccount>>;
 
 impl MemoryMailboxes {
-    fn account(&self, account: &str) -> Result<Shared, StoreError> {
+    fn account(&self, account: &str) -> Result<SharedAccount, StoreError> {
         let name = name::account(account)?;
         lock(&self.accounts).get(name).cloned().ok_or_else(|| StoreError::NoAccount(account.to_owned()))
     }
@@ -50,7 +48,7 @@ impl MemoryMailboxes {
     fn change<T>(
         &self,
         account: &str,
-        action: impl FnOnce(&mut Account) -> Result<T, StoreError>,
+        action: impl FnOnce(&mut OneAccount) -> Result<T, StoreError>,
     ) -> Result<T, StoreError> {
         let shared = self.account(account)?;
         let mut account_now = lock(&shared);
@@ -71,7 +69,7 @@ impl Mailboxes for MemoryMailboxes {
         if accounts.contains_key(name) {
             return Err(StoreError::AccountExists(name.to_owned()));
         }
-        accounts.insert(name.to_owned(), Arc::new(Mutex::new(Account::new(now))));
+        accounts.insert(name.to_owned(), Arc::new(Mutex::new(OneAccount::new(now))));
         Ok(())
     }
 
@@ -187,6 +185,10 @@ impl Mailboxes for MemoryMailboxes {
         self.change(account, |account| Ok(account.forget_arrived(before)))
     }
 
+    fn tidy(&self, account: &str) -> Result<u64, StoreError> {
+        self.change(account, |account| Ok(account.tidy()))
+    }
+
     fn check_account(&self, account: &str) -> Result<(), StoreError> {
         self.account(account).map(drop)
     }
@@ -201,7 +203,7 @@ impl Mailboxes for MemoryMailboxes {
 }
 
 /// Goes on reading an account that is set aside or removed meanwhile.
-struct MemoryReader(Shared);
+struct MemoryReader(SharedAccount);
 
 impl Reader for MemoryReader {
     fn mailboxes(&self) -> Result<Vec<Mailbox>, StoreError> {

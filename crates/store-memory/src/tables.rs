@@ -10,20 +10,20 @@ use store::tables::{
     ReportChange, ReportRow, ReportState, Reports,
 };
 
-use crate::lock;
+use crate::lock::lock;
 
 /// The accounts and aliases of a Home.
 #[derive(Debug, Default)]
-pub struct MemoryPeople(Mutex<Known>);
+pub struct MemoryPeople(Mutex<PeopleNow>);
 
 #[derive(Debug, Default)]
-struct Known {
+struct PeopleNow {
     accounts: BTreeMap<String, AccountRow>,
     aliases: BTreeSet<AliasRow>,
     removed: BTreeMap<String, UnixTime>,
 }
 
-impl Known {
+impl PeopleNow {
     fn remove_targets(&mut self, leading: &[AliasRow]) {
         self.aliases.retain(|row| !leading.contains(row));
     }

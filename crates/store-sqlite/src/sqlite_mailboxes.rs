@@ -291,6 +291,10 @@ impl Mailboxes for SqliteMailboxes {
         }
     }
 
+    fn tidy(&self, account: &str) -> Result<u64, StoreError> {
+        self.change(account, |change| change.tidy())
+    }
+
     fn check_account(&self, account: &str) -> Result<(), StoreError> {
         self.readers.reader(&self.directory, account)?.check()
     }

@@ -17,18 +17,18 @@ enum State {
 }
 
 /// Answers once. Whoever drops it unanswered says that the store is closed.
-struct Answer(Arc<Mutex<State>>);
+struct AnswerOnce(Arc<Mutex<State>>);
 
 impl Delivering {
     /// One, and what it is answered by.
     pub(crate) fn new() -> (Self, Done) {
         let state = Arc::new(Mutex::new(State::Asked(None)));
-        let answer = Answer(Arc::clone(&state));
+        let answer = AnswerOnce(Arc::clone(&state));
         (Self(state), Box::new(move |outcome| answer.give(outcome)))
     }
 }
 
-impl Answer {
+impl AnswerOnce {
     fn give(&self, outcome: Result<Receipt, StoreError>) {
         let before = std::mem::replace(&mut *lock(&self.0), State::Answered(outcome));
         if let State::Asked(Some(waker)) = before {
@@ -37,7 +37,7 @@ impl Answer {
     }
 }
 
-impl Drop for Answer {
+impl Drop for AnswerOnce {
     fn drop(&mut self) {
         if matches!(*lock(&self.0), State::Asked(_)) {
             self.give(Err(StoreError::Closed));

@@ -23,7 +23,7 @@ pub use mailbox::{
     Changes, Copied, Expunge, FlagList, FlagMode, FlagUpdate, Flags, FlagsChanged, KEYWORD_LENGTH_MAX,
     KEYWORDS_MAX, Mailbox, MailboxId, Message, Subscription, Totals, Uids,
 };
-pub use mailboxes::{Mailboxes, Reader, SPECIAL_MAILBOXES};
+pub use mailboxes::{GONE_ENTRIES_MAX, Mailboxes, Reader, SPECIAL_MAILBOXES};
 pub use name::{ACCOUNT_NAME_MAX, MAILBOX_DEPTH_MAX, MAILBOX_NAME_MAX};
 pub use set_aside::{SetAside, date_after};
 pub use watch::{Registration, Watch, Watches};

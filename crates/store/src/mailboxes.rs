@@ -22,6 +22,10 @@ pub const SPECIAL_MAILBOXES: [(&str, Option<&str>); 6] = [
     ("Trash", Some("\\Trash")),
 ];
 
+/// So many entries about messages that are gone a mailbox may have, beside two for each message that is there, before
+/// [`Mailboxes::tidy`] puts them together.
+pub const GONE_ENTRIES_MAX: u64 = 1000;
+
 /// All accounts of a Home.
 ///
 /// Methods that change something return after the change is durable. They may block, so they are not for threads that others
@@ -169,6 +173,15 @@ pub trait Mailboxes: Send + Sync {
     /// # Errors
     /// [`StoreError::NoAccount`].
     fn forget_arrived(&self, account: &str, before: UnixTime) -> Result<u64, StoreError>;
+
+    /// Puts together what is remembered of messages that are gone, in mailboxes where that is more than
+    /// [`GONE_ENTRIES_MAX`] allows: else it would grow with every expunge for ever. After it there is at most one entry more
+    /// than there are messages. Who asks for [`Reader::changes`] from before it hears of all uids that are gone, also of those
+    /// he knew to be, and of none that is there. Tells how many entries fewer there are.
+    ///
+    /// # Errors
+    /// [`StoreError::NoAccount`].
+    fn tidy(&self, account: &str) -> Result<u64, StoreError>;
 
     /// Reads all that is kept of an account and fails when it is damaged.
     ///

@@ -20,11 +20,15 @@ const WITHOUT: &[(&str, &[&str], &str)] = &[
         "a public host has no mailboxes, passwords or filters (ADR 2)",
     ),
     ("home", &["edge"], "each is of use without the other"),
-    ("outbound", &["edge", "home", "rusqlite", "store-sqlite"], "the dispatcher has ports in their place"),
+    (
+        "outbound",
+        &["edge", "home", "rusqlite", "store", "store-sqlite"],
+        "the dispatcher has ports in their place",
+    ),
     ("spool", &["libsqlite3-sys", "tokio"], "segments are plain files, and threads write them"),
-    ("store", &["rusqlite", "store-sqlite"], "the seam has no SQL behind it"),
-    ("store-sqlite", &["rustls", "net"], "mailboxes never see a socket"),
-    ("daemon", &["age", "argon2", "rusqlite", "spool", "store"], "a process is no role"),
+    ("store", &["tokio", "rustls", "rusqlite"], "the seam names nobody behind it"),
+    ("store-sqlite", &["tokio", "rustls"], "mailboxes never see a socket"),
+    ("daemon", &["rusqlite", "store", "spool", "age", "argon2"], "a process is no role"),
 ];
 
 /// Who alone has a library among its dependencies.

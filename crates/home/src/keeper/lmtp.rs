@@ -23,7 +23,7 @@ use super::letter::Letter;
 use super::{Failure, Kept};
 use crate::config::DeliverConfig;
 use crate::directory::Directory;
-use crate::remembered::Remembered;
+use crate::remembered::Departed;
 use crate::reused::Reused;
 
 /// How long a message waits for one of the connections. Its sender or Edge waits as well, and keeps it.
@@ -42,7 +42,7 @@ struct Inner {
     /// One for each connection.
     slots: Semaphore,
     directory: Directory,
-    remembered: Remembered,
+    remembered: Departed,
     under_way: Mutex<HashSet<ItemId>>,
     runtime: Handle,
 }
@@ -65,7 +65,7 @@ impl Lmtp {
             reused: Reused::default(),
             slots: Semaphore::new(config.connections),
             directory,
-            remembered: Remembered::open(data, FILE)?,
+            remembered: Departed::open(data, FILE)?,
             under_way: Mutex::default(),
             runtime: Handle::current(),
         })))

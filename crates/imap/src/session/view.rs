@@ -118,7 +118,13 @@ impl View {
         if gone.is_empty() {
             return;
         }
+        // They may overlap: the account may tell of more than is asked for. Each begins behind the end of the one before.
         gone.sort_unstable();
+        gone.dedup_by(|next, before| {
+            let overlaps = next.0 <= before.1;
+            before.1 = if overlaps { before.1.max(next.1) } else { before.1 };
+            overlaps
+        });
         let is_gone = |uid: u32| {
             let place = gone.partition_point(|(first, _)| *first <= uid);
             place.checked_sub(1).and_then(|place| gone.get(place)).is_some_and(|(_, last)| uid <= *last)
@@ -264,4 +270,27 @@ pub(super) fn select_fields(section: &[u8], wanted: impl Fn(&[u8]) -> bool) -> V
     }
     selected.extend_from_slice(b"\r\n");
     selected
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_told_to_be_gone_twice_and_in_ranges_that_overlap_is_gone_once() {
+        let mailbox = Mailbox {
+            id: MailboxId(1),
+            name: "INBOX".into(),
+            uidvalidity: 1,
+            uidnext: 13,
+            modseq: 1,
+            special_use: None,
+        };
+        let mut view = View::new(&mailbox, Access::ReadWrite, (1..=12).collect(), Vec::new());
+        view.vanished = vec![(4, 5), (2, 9), (8, 10), (2, 3), (12, 12)];
+        let mut out = Vec::new();
+        view.expunge(&mut out);
+        assert_eq!(view.uids, [1, 11]);
+        assert_eq!(String::from_utf8(out).unwrap().matches("EXPUNGE").count(), 10);
+    }
 }

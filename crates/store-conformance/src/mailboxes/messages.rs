@@ -1,9 +1,11 @@
 //! Messages that are copied, moved and removed, and what is told of it.
 
-use mailbox::{Expunge, FlagMode, Flags, MailboxId, Totals};
-use store::StoreError;
+use std::sync::mpsc;
 
-use crate::Home;
+use mailbox::{Expunge, FlagMode, Flags, Mailbox, MailboxId, Totals};
+use store::{GONE_ENTRIES_MAX, StoreError};
+
+use crate::{Home, delivery};
 
 pub fn copies_share_a_body_until_the_last_is_gone(home: &Home) {
     home.deliver(&[b'x'; 300_000]);
@@ -77,4 +79,61 @@ pub fn totals_count_what_is_there_and_nothing_in_what_is_not(home: &Home) {
     assert_eq!(reader.totals(MailboxId(9999)).unwrap(), Totals::default());
     assert_eq!(reader.changes(MailboxId(9999), 1, 1), Err(StoreError::NoMailbox));
     assert!(reader.message(MailboxId(9999), 1).unwrap().is_none());
+}
+
+/// Messages come and go, those with odd uids first: each leaves an entry of its own.
+fn come_and_go(home: &Home, count: u64) {
+    let (sender, receiver) = mpsc::channel();
+    let first = home.mailbox("INBOX").uidnext;
+    for _ in 0..count {
+        let sender = sender.clone();
+        let done = Box::new(move |outcome| sender.send(outcome).unwrap());
+        home.store.deliver("bob", delivery(None, b""), done);
+    }
+    drop(sender);
+    assert!(receiver.iter().all(|outcome| outcome.is_ok()));
+    let inbox = home.mailbox("INBOX");
+    for odd in [1, 0] {
+        let uids: Vec<_> = (first..inbox.uidnext).filter(|uid| uid % 2 == odd).map(|uid| uid..=uid).collect();
+        home.store.expunge("bob", inbox.id, &uids, Expunge::All).unwrap();
+    }
+}
+
+/// What is told to be gone to whoever knew the mailbox as it was.
+fn gone_since(home: &Home, then: &Mailbox) -> Vec<(u32, u32)> {
+    let reader = home.store.reader("bob").unwrap();
+    reader.changes(then.id, then.modseq, then.uidnext).unwrap().vanished
+}
+
+/// Symptom: what a mailbox remembers of messages that are gone grew with every expunge for ever. Cause: sessions need it to
+/// tell their clients, and nothing ever put it together.
+pub fn what_is_remembered_of_messages_that_are_gone_is_bounded(home: &Home) {
+    let then = home.mailbox("INBOX");
+    come_and_go(home, GONE_ENTRIES_MAX);
+    assert_eq!(home.store.tidy("bob").unwrap(), 0, "as many as may be");
+    assert_eq!(gone_since(home, &then).len() as u64, GONE_ENTRIES_MAX);
+    come_and_go(home, 1);
+    assert_eq!(home.store.tidy("bob").unwrap(), GONE_ENTRIES_MAX);
+    assert_eq!(gone_since(home, &then), [(1, home.mailbox("INBOX").uidnext - 1)]);
+    assert_eq!(home.store.tidy("nobody"), Err(StoreError::NoAccount("nobody".into())));
+}
+
+pub fn who_was_told_before_hears_of_all_that_is_gone_and_of_nothing_that_is_there(home: &Home) {
+    let then = home.mailbox("INBOX");
+    let kept = home.deliver(b"kept").uid;
+    // A message that is there allows two entries more.
+    come_and_go(home, GONE_ENTRIES_MAX + 2);
+    assert_eq!(home.store.tidy("bob").unwrap(), 0);
+    let between = home.mailbox("INBOX");
+    come_and_go(home, 1);
+    assert_eq!(home.store.tidy("bob").unwrap(), GONE_ENTRIES_MAX + 2);
+    let now = home.mailbox("INBOX");
+    for known in [&then, &between] {
+        assert_eq!(gone_since(home, known), [(kept + 1, now.uidnext - 1)]);
+    }
+    assert!(gone_since(home, &now).is_empty(), "who knows all hears nothing");
+    assert_eq!(home.uids("INBOX"), [kept]);
+    come_and_go(home, 1);
+    assert_eq!(gone_since(home, &now), [(now.uidnext, now.uidnext)]);
+    home.store.check_account("bob").unwrap();
 }

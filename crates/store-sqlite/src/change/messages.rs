@@ -4,7 +4,7 @@ use std::ops::RangeInclusive;
 
 use mailbox::{Copied, Expunge, FlagMode, FlagUpdate, Flags, FlagsChanged, MailboxId, Uids};
 use rusqlite::params;
-use store::{StoreError, name};
+use store::{GONE_ENTRIES_MAX, StoreError, name};
 
 use super::{Change, Entry};
 use crate::body;
@@ -129,6 +129,49 @@ impl Change<'_> {
         gone.sort_unstable();
         self.record_vanished(place, mailbox, &gone)?;
         Ok(gone)
+    }
+
+    /// Puts together what is remembered of messages that are gone, where it is too much. Tells how many rows fewer there are.
+    pub(crate) fn tidy(&mut self) -> Result<u64, Fault> {
+        self.settle()?;
+        let sql = "SELECT mailbox, count(*) FROM vanished GROUP BY mailbox HAVING count(*) > ?1";
+        let mut select = self.connection.prepare(sql)?;
+        let rows = select.query_map([column(GONE_ENTRIES_MAX)], |row| {
+            Ok((MailboxId(row.get(0)?), unsigned(row.get(1)?)))
+        })?;
+        let mut fewer = 0;
+        for (mailbox, entries) in rows.collect::<Result<Vec<_>, _>>()? {
+            let sql = "SELECT count(*) FROM message WHERE mailbox = ?1";
+            let messages = unsigned(self.connection.query_row(sql, [mailbox.0], |row| row.get(0))?);
+            if entries > 2 * messages + GONE_ENTRIES_MAX {
+                fewer += entries.saturating_sub(self.write_gone(mailbox)?);
+            }
+        }
+        Ok(fewer)
+    }
+
+    /// Remembers all uids as gone that were given out and are not there, under the mailbox's latest mod-sequence, in place of
+    /// what was remembered. Tells in how many rows.
+    fn write_gone(&self, mailbox: MailboxId) -> Result<u64, Fault> {
+        let sql = "SELECT uidnext, modseq FROM mailbox WHERE id = ?1";
+        let (uidnext, modseq): (u32, i64) =
+            self.connection.query_row(sql, [mailbox.0], |row| Ok((row.get(0)?, row.get(1)?)))?;
+        self.connection.execute("DELETE FROM vanished WHERE mailbox = ?1", [mailbox.0])?;
+        let sql = "INSERT INTO vanished (mailbox, modseq, first, last) VALUES (?1, ?2, ?3, ?4)";
+        let mut insert = self.connection.prepare(sql)?;
+        let mut select =
+            self.connection.prepare("SELECT uid FROM message WHERE mailbox = ?1 ORDER BY uid")?;
+        let there = select.query_map([mailbox.0], |row| row.get::<_, u32>(0))?;
+        let (mut next, mut written) = (1, 0);
+        for uid in there.chain([Ok(uidnext)]) {
+            let uid = uid?;
+            if next < uid {
+                insert.execute(params![mailbox.0, modseq, next, uid - 1])?;
+                written += 1;
+            }
+            next = uid.saturating_add(1);
+        }
+        Ok(written)
     }
 
     fn entries(&self, mailbox: MailboxId, uids: &Uids) -> Result<Vec<(u32, Entry)>, Fault> {

@@ -7,7 +7,7 @@ use rusqlite::{Connection, ErrorCode};
 use store::StoreError;
 use store::tables::{AccountRow, AliasRow, Everybody, Past, People};
 
-use super::{Database, time};
+use super::database::{Database, time};
 use crate::column::column;
 use crate::fault::Fault;
 

@@ -7,7 +7,7 @@ use rusqlite::{OptionalExtension as _, Row, params};
 use store::StoreError;
 use store::tables::{QuarantineEntries, QuarantineEntry};
 
-use super::{Database, time, unreadable};
+use super::database::{Database, time, unreadable};
 use crate::column::column;
 use crate::fault::Fault;
 

@@ -6,7 +6,7 @@ use mail::{ItemId, UnixTime};
 use store::StoreError;
 use store::tables::Remembered;
 
-use super::Database;
+use super::database::Database;
 use crate::column::column;
 
 const SCHEMA: &str = "

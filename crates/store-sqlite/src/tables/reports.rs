@@ -7,7 +7,7 @@ use rusqlite::{Connection, OptionalExtension as _, Row, ToSql, params};
 use store::StoreError;
 use store::tables::{Progress, ReportChange, ReportRow, ReportState, Reports};
 
-use super::{Database, unreadable};
+use super::database::{Database, unreadable};
 use crate::column::{column, unsigned};
 use crate::fault::Fault;
 
