@@ -42,6 +42,9 @@ impl Directory {
     }
 
     /// Looks at all that may be wrong with a new account.
+    ///
+    /// # Errors
+    /// When the address is of no domain here, can't be an account, or is taken; or the password can't be one.
     pub fn prepare_account(&self, address: &Address, password: &str) -> Result<NewAccount, Problem> {
         self.own(address)?;
         let account = AccountId::of(address)?;
@@ -58,6 +61,9 @@ impl Directory {
 
     /// Adds an account, whose mailbox is there. Tells the aliases that led to one of that name before and do no more: who
     /// takes over is named again, whoever it is.
+    ///
+    /// # Errors
+    /// When it can't be written.
     pub fn admit(&self, new: NewAccount, past: Past) -> Result<(AccountId, Vec<String>), Problem> {
         let NewAccount { account, address, password } = new;
         let (canonical, leading) = (address.canonical(), self.leading_to(&address));
@@ -75,6 +81,9 @@ impl Directory {
 
     /// Removes an account from the directory, with the aliases that lead to it. Its mailbox stays until the caller sets
     /// it aside.
+    ///
+    /// # Errors
+    /// When there is no such account, or it can't be written.
     pub fn remove_account(&self, address: &Address, now: UnixTime) -> Result<Removed, Problem> {
         let account = AccountId::of(address)?;
         let canonical = address.canonical();
