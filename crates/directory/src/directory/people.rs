@@ -9,7 +9,8 @@ use daemon::problem::Problem;
 use mail::{Address, UnixTime};
 use store::tables::{AccountRow, AliasRow, Past};
 
-use super::{AccountId, Directory, checked_password, lock, no_account};
+use super::{Directory, checked_password, lock, no_account};
+use crate::account_id::AccountId;
 use crate::password;
 
 /// An account that may be added.
@@ -42,6 +43,9 @@ impl Directory {
     }
 
     /// Looks at all that may be wrong with a new account.
+    ///
+    /// # Errors
+    /// An address that can't be an account's or is taken, or a password that is too short or too long.
     pub fn prepare_account(&self, address: &Address, password: &str) -> Result<NewAccount, Problem> {
         self.own(address)?;
         let account = AccountId::of(address)?;
@@ -58,6 +62,9 @@ impl Directory {
 
     /// Adds an account, whose mailbox is there. Tells the aliases that led to one of that name before and do no more: who
     /// takes over is named again, whoever it is.
+    ///
+    /// # Errors
+    /// The disk's word; nobody was added.
     pub fn admit(&self, new: NewAccount, past: Past) -> Result<(AccountId, Vec<String>), Problem> {
         let NewAccount { account, address, password } = new;
         let (canonical, leading) = (address.canonical(), self.leading_to(&address));
@@ -66,8 +73,10 @@ impl Directory {
         Ok((account, names_of(leading)))
     }
 
-    /// Adds an account. Its mailbox is made by the caller.
-    #[cfg(test)]
+    /// Adds an account whose mailboxes nobody has to keep in step: [`Self::prepare_account`] and [`Self::admit`] in one.
+    ///
+    /// # Errors
+    /// As those two.
     pub fn add_account(&self, address: &Address, password: &str) -> Result<AccountId, Problem> {
         let new = self.prepare_account(address, password)?;
         self.admit(new, Past::Anothers(None)).map(|(account, _)| account)
@@ -75,6 +84,9 @@ impl Directory {
 
     /// Removes an account from the directory, with the aliases that lead to it. Its mailbox stays until the caller sets
     /// it aside.
+    ///
+    /// # Errors
+    /// No such account, or the disk's word; nobody was removed.
     pub fn remove_account(&self, address: &Address, now: UnixTime) -> Result<Removed, Problem> {
         let account = AccountId::of(address)?;
         let canonical = address.canonical();
