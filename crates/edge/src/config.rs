@@ -322,7 +322,7 @@ const LISTS_MAX: usize = 20;
 impl EdgeConfig {
     fn check_scores(&self) -> Result<(), String> {
         let score = &self.score;
-        if let Some(row) = score.points.keys().find(|row| !crate::is_score_row(row)) {
+        if let Some(row) = score.points.keys().find(|row| !crate::signs::is_row(row)) {
             return Err(format!(
                 "[score.points] has no row '{row}'; see docs/src/configuration.md for their names"
             ));

@@ -22,6 +22,7 @@ pub mod route;
 mod score;
 mod session;
 pub mod setup;
+mod signs;
 mod strangers;
 mod visitor;
 
@@ -68,7 +69,6 @@ use tokio_util::task::TaskTracker;
 use visitor::Visitors;
 
 pub use homes::anybody_sends;
-pub use score::is_row as is_score_row;
 
 /// How often the greylist is written. What is lost in a crash costs strangers a second wait.
 const GREYLIST_SAVED_EVERY: Duration = Duration::from_secs(300);

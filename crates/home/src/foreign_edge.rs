@@ -29,7 +29,7 @@ use tokio::sync::watch;
 
 use self::message::Message;
 use super::arrive::Arrivals;
-use super::logins::{Client as Caller, Logins, Refused};
+use super::logins::{Client as Caller, FOREIGN_EDGE, Logins, Refused};
 use super::snapshot::SnapshotSource;
 use crate::config::ForeignEdgeConfig;
 
@@ -37,8 +37,6 @@ use crate::config::ForeignEdgeConfig;
 const SNAPSHOT_NAME: &str = "foreign edge";
 /// How often a client that is not known may say MAIL in one session.
 const STRANGER_TRIES_MAX: u32 = 3;
-/// The port's name in the log; fail2ban reads it.
-pub(crate) const SERVICE: &str = "foreign-edge";
 
 /// What all sessions share.
 pub(crate) struct ForeignEdge {
@@ -203,7 +201,7 @@ impl Service for HandIn {
     }
 
     async fn login(&mut self, user: &str, password: &Secret) -> (Option<String>, Reply) {
-        let caller = Caller { ip: self.place.ip(), service: SERVICE };
+        let caller = Caller { ip: self.place.ip(), service: FOREIGN_EDGE };
         let shared = &self.shared;
         match shared.logins.compare(user, caller, || shared.is_login(user, password)).await {
             Ok(()) => {

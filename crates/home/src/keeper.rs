@@ -6,6 +6,7 @@
 mod letter;
 mod lmtp;
 mod local;
+mod place;
 #[cfg(test)]
 mod tests;
 
@@ -16,7 +17,7 @@ use store::{Delivery, Mailboxes, Receipt, StoreError};
 
 pub(crate) use self::lmtp::Lmtp;
 pub(crate) use self::local::{LocalMessage, Octets};
-use super::quarantine::QUARANTINE;
+pub(crate) use self::place::QUARANTINE;
 
 /// Cloning shares it.
 #[derive(Clone)]

@@ -26,6 +26,8 @@ use self::turns::Rank;
 use super::directory::Directory;
 use super::passes::Pass;
 
+/// The port's name in the log; fail2ban reads it.
+pub(crate) const FOREIGN_EDGE: &str = "foreign-edge";
 /// Passwords that are checked at one time: a check takes 7 MiB and some hundredths of a second of a processor.
 const CHECKS_AT_ONE_TIME: usize = 1;
 /// Characters of a login name that are logged.
@@ -215,7 +217,7 @@ impl Logins {
     /// one that another account had before is another name: where that one logged in from is no home of this one's.
     fn name_of(&self, user: &str, service: &str) -> Name {
         let canonical = Address::parse(user).map_or_else(|_| user.to_owned(), |address| address.canonical());
-        let kind = if service == super::foreign_edge::SERVICE { [1] } else { [0] };
+        let kind = if service == FOREIGN_EDGE { [1] } else { [0] };
         let former = Address::parse(user).ok().and_then(|address| self.0.directory.removed_from(&address));
         let since = former.unwrap_or_default().0.to_be_bytes();
         let hash = Sha256::new().chain_update(self.0.key).chain_update(kind).chain_update(since);
@@ -393,7 +395,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn an_edges_password_is_guessed_no_faster_and_its_name_is_no_accounts() {
         let (_dir, logins) = logins();
-        let client = Client { service: crate::foreign_edge::SERVICE, ..from("198.51.100.1") };
+        let client = Client { service: FOREIGN_EDGE, ..from("198.51.100.1") };
         for _ in 0..FREE_TRIES {
             assert_eq!(logins.compare("alice@example.org", client, || false).await, Err(Refused::Wrong));
         }

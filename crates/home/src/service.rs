@@ -156,7 +156,7 @@ pub(crate) struct ForeignEdgeService {
 }
 
 impl Serve for ForeignEdgeService {
-    const NAME: &'static str = super::foreign_edge::SERVICE;
+    const NAME: &'static str = super::logins::FOREIGN_EDGE;
 
     async fn serve(&self, stream: TcpStream, place: Place) -> io::Result<()> {
         let ip = place.ip();

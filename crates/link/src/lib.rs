@@ -12,6 +12,7 @@ pub mod fingerprint;
 mod frame;
 mod hello;
 pub mod notification;
+mod recipient_hash;
 mod return_path;
 mod served;
 mod snapshot;
@@ -27,11 +28,12 @@ pub use frame::{
     RECIPIENTS_OCTETS_MAX, SNAPSHOT_FRAME_MAX, recipient_octets,
 };
 pub use hello::{Agreed, Hello, HelloError, SEEN_AT, UNHEARD, VERSION};
+pub use recipient_hash::{RecipientHash, RecipientKey};
 pub use return_path::{GRACE_DAYS, ReturnPathKey, ReturnPaths, TAG_DAYS, TagError, names_of};
 pub use served::{
     SERVED_AT_PAIRING_MAX, SERVED_DOMAINS, SERVED_DOMAINS_MAX, Served, ServedDomain, ServedDomains,
 };
-pub use snapshot::{Away, DomainPolicy, RecipientHash, RecipientKey, Snapshot, SnapshotDelivery};
+pub use snapshot::{Away, DomainPolicy, Snapshot, SnapshotDelivery};
 pub use srs::{SRS_DAYS, SecretsError, SrsError, SrsSecrets};
 pub use trace::{Event, Role, STEPS, TraceStep, TraceStepHelp};
 pub use window::{ReceiveWindow, SendWindow, WINDOW_OCTETS, WindowError};

@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 use sha2::Sha256;
 use subtle::ConstantTimeEq as _;
 
-use crate::snapshot::{RecipientHash, hash_text, key_text};
+use crate::recipient_hash::{RecipientHash, hash_text, key_text};
 
 /// Days for which a tag is good: longer than any queue keeps a message and reports on it.
 pub const TAG_DAYS: u64 = 7;

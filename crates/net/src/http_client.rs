@@ -10,7 +10,7 @@ mod submit;
 
 use std::io;
 
-use bytes::{Buf as _, BytesMut};
+use bytes::BytesMut;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt as _};
 
 pub use answer::{Answer, HEAD_OCTETS_MAX, HttpError};
@@ -123,14 +123,6 @@ fn head(endpoint: &Endpoint, request: &Post) -> String {
     }
     head.push_str("\r\n");
     head
-}
-
-/// Takes a line off the input, without its end; `None` when it is not whole.
-fn take_line(input: &mut BytesMut) -> Option<Vec<u8>> {
-    let end = input.iter().position(|octet| *octet == b'\n')?;
-    let line = input.split_to(end);
-    input.advance(1);
-    Some(line.strip_suffix(b"\r").unwrap_or(&line).to_vec())
 }
 
 #[cfg(test)]

@@ -5,7 +5,8 @@ use super::finding::{Finding, Rule};
 use super::house::{House, Package};
 
 /// Crates of words and protocols: no file, no socket, no clock, no runtime, no thread.
-pub(crate) const PROTOCOLS: [&str; 7] = ["imap", "link", "mail", "mailauth", "milter", "smtp", "tlspolicy"];
+pub(crate) const PROTOCOLS: [&str; 8] =
+    ["imap", "link", "mail", "mailauth", "mailbox", "milter", "smtp", "tlspolicy"];
 
 /// Crates whose sources do not have to be looked at to see that they reach the world.
 const WORLDLY: [&str; 9] =

@@ -16,8 +16,8 @@ use super::repeats::Digest;
 use super::waiting::Waiting;
 use super::{Arrivals, not_now};
 use crate::filters::{Contents, Judgement};
-use crate::keeper::{Failure, Kept};
-use crate::quarantine::{Entry, QUARANTINE};
+use crate::keeper::{Failure, Kept, QUARANTINE};
+use crate::quarantine::Entry;
 
 pub(super) struct Answering {
     shared: Arc<Arrivals>,

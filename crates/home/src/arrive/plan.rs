@@ -6,7 +6,7 @@ use super::deliver::Arrival;
 use super::unknown;
 use crate::directory::{AccountId, Destinations, Directory};
 use crate::forward::{self, Forwarder};
-use crate::quarantine::QUARANTINE;
+use crate::keeper::QUARANTINE;
 
 /// What each recipient gets: its own account's mailbox, the way to where its alias leads, or the operator's
 /// quarantine.

@@ -13,7 +13,7 @@ use tokio::sync::mpsc::UnboundedReceiver;
 
 use super::*;
 use crate::forward::tests::forwarder;
-use crate::quarantine::QUARANTINE;
+use crate::keeper::QUARANTINE;
 
 struct Fixture {
     _dir: tempfile::TempDir,

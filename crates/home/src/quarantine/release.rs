@@ -15,9 +15,10 @@ use link::TraceStep;
 use mail::{Address, BodyType, Envelope, ItemId, Recipient, ReversePath, Verdict};
 use outbound::queue::derived_id;
 use serde_json::{Value, json};
+use store::tables::QuarantineEntry as Entry;
 use store::{Body, Delivery, FlagList, StoreError};
 
-use super::{Entry, Found, Parts, Quarantine, failed};
+use super::kept::{Found, Parts, Quarantine, failed};
 use crate::directory::AccountId;
 use crate::filters::Contents;
 use crate::forward::Forwarding;

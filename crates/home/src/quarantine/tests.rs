@@ -1,14 +1,19 @@
 //! The quarantine against a real store: released once, deleted, forgotten with its message.
 
+use std::sync::Arc;
+
 use daemon::system;
+use daemon::trace::Trace;
 use mail::Address;
 use outbound::queue::Queue;
 use store::{Body, Delivery, FlagList};
 
 use super::*;
 use crate::config::HomeConfig;
+use crate::directory::Directory;
+use crate::forward::Forwarder;
 use crate::forward::tests::forwarder;
-use crate::keeper::Keeper;
+use crate::keeper::{Keeper, QUARANTINE};
 
 struct Home {
     dir: tempfile::TempDir,

@@ -1,10 +1,8 @@
-//! Reading an answer: status line, fields, and a body whose end is told in one of three ways.
+//! Reading an answer: status line, fields, and a body whose end is told in one of three ways. Without I/O.
 
 use std::io;
 
-use bytes::BytesMut;
-
-use super::take_line;
+use bytes::{Buf as _, BytesMut};
 
 /// Octets of status line and fields, and of one line of a chunked body.
 pub const HEAD_OCTETS_MAX: usize = 16 * 1024;
@@ -218,4 +216,12 @@ fn chunk_size(line: &[u8]) -> Option<usize> {
         return None;
     }
     usize::from_str_radix(text, 16).ok()
+}
+
+/// Takes a line off the input, without its end; `None` when it is not whole.
+fn take_line(input: &mut BytesMut) -> Option<Vec<u8>> {
+    let end = input.iter().position(|octet| *octet == b'\n')?;
+    let line = input.split_to(end);
+    input.advance(1);
+    Some(line.strip_suffix(b"\r").unwrap_or(&line).to_vec())
 }

@@ -1,10 +1,13 @@
 //! The parameters in a value: `$name`, `${name}`, `${name?text}`, `${name:text}`, `${{a} == {b} ? {text} : {text}}`
 //! (postconf(5)), as Postfix 3.7 evaluates them: what `postconf -x` shows.
 
+use std::cell::Cell;
 use std::cmp::Ordering;
 
 /// Parameters in parameters are followed this far.
 const DEPTH_MAX: usize = 16;
+/// Parameters that are put into one value, however deep. Some that are empty make no text, and each may name others twice.
+const PARAMETERS_MAX: usize = 10_000;
 /// Octets of a value with all parameters in it.
 const VALUE_OCTETS_MAX: usize = 64 * 1024;
 /// Its operators. The longer ones first.
@@ -16,11 +19,13 @@ const OPERATORS: [&str; 12] =
 /// # Errors
 /// Why Postfix itself would not start with it.
 pub(super) fn expand<'a>(text: &str, raw: &impl Fn(&str) -> &'a str) -> Result<String, String> {
-    Expansion { raw }.text(text, DEPTH_MAX)
+    Expansion { raw, left: Cell::new(PARAMETERS_MAX) }.text(text, DEPTH_MAX)
 }
 
 struct Expansion<'f, F> {
     raw: &'f F,
+    /// Parameters that may still be put in.
+    left: Cell<usize>,
 }
 
 impl<'a, F: Fn(&str) -> &'a str> Expansion<'_, F> {
@@ -54,6 +59,8 @@ impl<'a, F: Fn(&str) -> &'a str> Expansion<'_, F> {
         if name.is_empty() {
             return Err("a $ with no name behind it; a $ itself is written $$".to_owned());
         }
+        let left = self.left.get().checked_sub(1);
+        self.left.set(left.ok_or_else(|| format!("it has more than {PARAMETERS_MAX} parameters in it"))?);
         self.text((self.raw)(name), depth)
     }
 
@@ -185,6 +192,22 @@ mod tests {
             _ => "",
         };
         expand(text, &raw)
+    }
+
+    /// Symptom: an import of a file of 300 octets did not end. Cause: each parameter named the next one eight times, and the last
+    /// was empty. Analysis: the depth was bounded, and the octets that come out, of which there were none; not the work.
+    #[test]
+    fn parameters_that_come_to_nothing_are_bounded_too() {
+        const NAMES: [&str; 14] = ["a", "b", "c", "d", "e", "f", "g", "h", "i", "j", "k", "l", "m", "n"];
+        let values: Vec<String> = NAMES.iter().skip(1).map(|name| format!("${name}").repeat(8)).collect();
+        let raw = |name: &str| {
+            let place = NAMES.iter().position(|known| *known == name);
+            place.and_then(|place| values.get(place)).map_or("", String::as_str)
+        };
+        assert!(expand("$a", &raw).unwrap_err().contains("10000 parameters"));
+        let (most, more) = ("$n".repeat(PARAMETERS_MAX), "$n".repeat(PARAMETERS_MAX + 1));
+        assert_eq!(expand(&most, &raw), Ok(String::new()));
+        assert!(expand(&more, &raw).is_err());
     }
 
     /// Each as `postconf -x` of Postfix 3.7.11 shows it.
