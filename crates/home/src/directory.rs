@@ -39,6 +39,9 @@ pub struct AccountId(String);
 
 impl AccountId {
     /// For an address whose local part can be part of a file name.
+    ///
+    /// # Errors
+    /// What the local part has that a file name must not have, or that it is too long.
     pub fn of(address: &Address) -> Result<Self, Problem> {
         let local = address.canonical_local();
         let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || "._-".contains(c);
@@ -175,6 +178,9 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 impl Directory {
     /// Opens or makes `directory.db`.
+    ///
+    /// # Errors
+    /// When the file can't be used, is damaged, or is of a newer version.
     pub fn open(config: &HomeConfig) -> Result<Self, Problem> {
         Self::new(config, databases::open_people(&config.data).map_err(|error| database_problem(&error))?)
     }
@@ -242,6 +248,9 @@ impl Directory {
     }
 
     /// Sets a new password.
+    ///
+    /// # Errors
+    /// There is no such account; the password is too short or too long; those of the disk.
     pub fn set_password(&self, address: &Address, password: &str) -> Result<(), Problem> {
         let password = checked_password(password).and_then(password::hash)?;
         let is_there = self.change(|kept| kept.set_password(&address.canonical(), &password))?;
@@ -265,6 +274,10 @@ impl Directory {
 
     /// Adds targets to an alias. `alias` is an address, or `*@domain` for the catch-all. While this home does not send
     /// it has to lead to somebody here as well.
+    ///
+    /// # Errors
+    /// The alias is an account or not of this home, a target is nobody here or the alias itself, it would lead to nobody here
+    /// while this home does not send, or to too many; those of the disk.
     pub fn add_alias(&self, alias: &str, targets: &[Address]) -> Result<(), Problem> {
         let canonical = self.checked_alias(alias)?;
         for target in targets {
@@ -347,6 +360,9 @@ impl Directory {
     }
 
     /// Removes an alias whole.
+    ///
+    /// # Errors
+    /// There is no such alias; those of the disk.
     pub fn remove_alias(&self, alias: &str) -> Result<(), Problem> {
         let canonical = alias.to_lowercase();
         if !self.change(|kept| kept.remove_alias(&canonical))? {

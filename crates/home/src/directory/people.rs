@@ -42,6 +42,10 @@ impl Directory {
     }
 
     /// Looks at all that may be wrong with a new account.
+    ///
+    /// # Errors
+    /// The address is not of this home, can't be an account, or is one or an alias already; the password is too short or too
+    /// long.
     pub fn prepare_account(&self, address: &Address, password: &str) -> Result<NewAccount, Problem> {
         self.own(address)?;
         let account = AccountId::of(address)?;
@@ -58,6 +62,9 @@ impl Directory {
 
     /// Adds an account, whose mailbox is there. Tells the aliases that led to one of that name before and do no more: who
     /// takes over is named again, whoever it is.
+    ///
+    /// # Errors
+    /// Somebody else took the name meanwhile; those of the disk.
     pub fn admit(&self, new: NewAccount, past: Past) -> Result<(AccountId, Vec<String>), Problem> {
         let NewAccount { account, address, password } = new;
         let (canonical, leading) = (address.canonical(), self.leading_to(&address));
@@ -75,6 +82,9 @@ impl Directory {
 
     /// Removes an account from the directory, with the aliases that lead to it. Its mailbox stays until the caller sets
     /// it aside.
+    ///
+    /// # Errors
+    /// There is no such account; those of the disk.
     pub fn remove_account(&self, address: &Address, now: UnixTime) -> Result<Removed, Problem> {
         let account = AccountId::of(address)?;
         let canonical = address.canonical();
