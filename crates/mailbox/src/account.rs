@@ -58,7 +58,7 @@ pub struct Appended {
 /// Called, on any thread, when the mailbox that the session waits for may have changed. It does not block.
 pub type Wake = Arc<dyn Fn() + Send + Sync>;
 
-/// The mailboxes of one account, or of none before [`Account::login`] has succeeded.
+/// The mailboxes of one account, or of none before [`Account::open`] has succeeded.
 ///
 /// Mailbox names come as clients gave them, in UTF-8; the account checks them. INBOX comes in any case.
 pub trait Account {
@@ -109,7 +109,7 @@ pub trait Account {
     /// What changed after the mod-sequence `since`, when the next uid was `uidnext`.
     fn changes(&mut self, mailbox: MailboxId, since: u64, uidnext: u32) -> Result<Changes, AccountError>;
 
-    /// The account's keywords; the first has the bit [`Flags::FIRST_KEYWORD_BIT`].
+    /// The account's keywords; the first has the bit [`crate::Flags::FIRST_KEYWORD_BIT`].
     fn keywords(&mut self) -> Result<Vec<String>, AccountError>;
 
     /// Hands the entries of messages in a range of uids to `each`, by uid.
