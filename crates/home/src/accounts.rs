@@ -9,12 +9,12 @@ use daemon::control::{self, Refusal, Request};
 use daemon::data_dir;
 use daemon::problem::Problem;
 use daemon::system;
+use directory::{AccountId, Directory, Past};
 use mail::Address;
 use serde_json::{Value, json};
 use store::{Mailboxes, SetAside, StoreError};
 
 use super::databases;
-use super::directory::{AccountId, Directory, Past};
 use crate::config::HomeConfig;
 
 /// Opens the mailboxes; an account that the directory has and the store has not gets its mailbox.
@@ -225,7 +225,7 @@ pub async fn command(config: &HomeConfig, request: &Request) -> Result<Value, Pr
         Err(lock) => lock,
     };
     data_dir::check(&config.data)?;
-    let directory = Directory::open(config)?;
+    let directory = databases::open_directory(config)?;
     let store = open_store(config, &directory)?;
     let arguments: Vec<&str> = request.arguments.iter().map(String::as_str).collect();
     change(&directory, &*store, &request.command, &arguments)

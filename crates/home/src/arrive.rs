@@ -32,13 +32,13 @@ pub(crate) use session::SessionArrival;
 pub(crate) use unsealers::Unsealers;
 use waiting::Waiting;
 
-use super::directory::Directory;
 use super::filters::Filters;
 use super::forward::Forwarder;
 use super::keeper::Keeper;
 use super::quarantine::Quarantine;
 use daemon::system;
 use daemon::trace::Trace;
+use directory::Directory;
 use net::link_session::{FrameSender, LinkFault};
 use seal::UnsealWith;
 

@@ -9,10 +9,12 @@ use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 
 use daemon::config::{Checked, Octets, Seconds, TlsConfig};
+use directory::{Policy, ReturnPathPolicy, SendingLimits, TlsReportsPolicy};
 use mail::{Address, Domain};
 use serde::Deserialize;
 
 pub use deliver::DeliverConfig;
+pub use directory::{DateZone, OnLeak};
 pub use filter::{Direction, FilterConfig, Kind as FilterKind, OnFailure, TIMEOUT_MAX as FILTER_TIMEOUT_MAX};
 pub use foreign_edge::ForeignEdgeConfig;
 pub use smarthost::{SmarthostConfig, TlsStart};
@@ -84,6 +86,36 @@ pub struct HomeConfig {
 }
 
 impl HomeConfig {
+    /// What of it can change while Home runs.
+    #[must_use]
+    pub fn policy(&self) -> Policy {
+        let (sending, reports) = (&self.sending, &self.tls_reports);
+        Policy {
+            domains: self.domains.clone(),
+            postmaster: self.postmaster.clone(),
+            subaddress_separators: self.subaddress_separators.clone(),
+            edges: self.edges.iter().map(|pin| pin.name.clone()).collect(),
+            away: self.away,
+            message_octets_max: self.limits.message.0,
+            sends: self.outbound == Switch::On,
+            sending: SendingLimits {
+                recipients_per_hour: sending.recipients_per_hour,
+                recipients_per_day: sending.recipients_per_day,
+            },
+            return_path: ReturnPathPolicy {
+                sign: self.return_path.sign == Switch::On,
+                unsigned: self.return_path.unsigned.clone(),
+            },
+            date_zone: self.submission.date_zone,
+            on_leak: self.submission.on_leak,
+            tls_reports: TlsReportsPolicy {
+                send: reports.send == Switch::On,
+                organization: reports.organization.clone(),
+                contact: reports.contact.clone(),
+            },
+        }
+    }
+
     /// What Home calls itself where no edge of ours has a name for it.
     pub fn hostname(&self) -> String {
         let made =
@@ -217,38 +249,6 @@ pub struct SubmissionConfig {
     pub on_leak: OnLeak,
     /// What becomes of the time zone in the dates of users' mail. Default `"utc"`.
     pub date_zone: DateZone,
-}
-
-/// `"utc"` or `"keep"`.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum DateZone {
-    /// Dates leave as the same instant in UTC, written `-0000` (RFC 5322 section 3.3).
-    #[default]
-    Utc,
-    /// Dates leave as they were written.
-    Keep,
-}
-
-/// `"refuse"` or `"log"`.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum OnLeak {
-    /// It is not taken, and the log says so.
-    #[default]
-    Refuse,
-    /// It is sent, and the log says so.
-    Log,
-}
-
-impl OnLeak {
-    /// As it is written.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Refuse => "refuse",
-            Self::Log => "log",
-        }
-    }
 }
 
 /// `[return_path]`

@@ -5,11 +5,14 @@ use std::path::Path;
 use std::sync::Arc;
 
 use daemon::problem::Problem;
-use store::tables::{People, QuarantineEntries, Remembered, Reports};
+use directory::{Directory, kept_problem as problem};
+use store::tables::{QuarantineEntries, Remembered, Reports};
 use store::{Mailboxes, StoreError};
 use store_sqlite::{
     Options, SqliteMailboxes, SqlitePeople, SqliteQuarantine, SqliteRemembered, SqliteReports,
 };
+
+use crate::config::HomeConfig;
 
 /// Opens the mailboxes in a directory, which is made when missing. Blocks.
 pub(crate) fn open_mailboxes(directory: &Path) -> Result<Arc<dyn Mailboxes>, StoreError> {
@@ -17,8 +20,11 @@ pub(crate) fn open_mailboxes(directory: &Path) -> Result<Arc<dyn Mailboxes>, Sto
 }
 
 /// Opens or makes `directory.db` in the data directory: accounts and aliases. Blocks.
-pub(crate) fn open_people(data: &Path) -> Result<Arc<dyn People>, StoreError> {
-    Ok(Arc::new(SqlitePeople::open(&data.join("directory.db"))?))
+pub(crate) fn open_directory(config: &HomeConfig) -> Result<Directory, Problem> {
+    let advice = "check the disk, or restore directory.db from a backup";
+    let people = SqlitePeople::open(&config.data.join("directory.db"))
+        .map_err(|error| problem("the directory of accounts", &error, advice))?;
+    Directory::open(config.policy(), Arc::new(people))
 }
 
 /// Opens or makes `quarantine.db`. Blocks.
@@ -48,16 +54,9 @@ pub(crate) fn open_reports(data: &Path) -> Result<Arc<dyn Reports>, Problem> {
     Ok(Arc::new(table.map_err(|error| problem("the reports on TLS", &error, advice))?))
 }
 
-/// What the operator is told of a file that can't be used. Of one of a newer version the error itself says what to do.
-pub(crate) fn problem(what: &str, error: &StoreError, advice: &str) -> Problem {
-    let advice = if matches!(error, StoreError::Newer(_)) { "see the line above" } else { advice };
-    Problem::failed(format!("{what}: {error}"), advice)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::directory::Directory;
 
     /// Each file is one that a newer version has written: SQLite's `user_version` is at octets 60 to 63 of its header.
     #[test]
@@ -68,7 +67,7 @@ mod tests {
         let open = |name: &str| match name {
             "quarantine.db" => open_quarantine(data.path()).map(drop),
             "tls_reports.db" => open_reports(data.path()).map(drop),
-            "directory.db" => Directory::open(&config).map(drop),
+            "directory.db" => open_directory(&config).map(drop),
             name => open_remembered(data.path(), name).map(drop),
         };
         for name in ["directory.db", "quarantine.db", "tls_reports.db", "forwarded.db", "handed-over.db"] {

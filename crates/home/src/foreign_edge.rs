@@ -15,6 +15,7 @@ use bytes::Bytes;
 use daemon::files;
 use daemon::problem::Problem;
 use daemon::system;
+use directory::logins::{Client as Caller, FOREIGN_EDGE, Logins, Refused};
 use link::Snapshot;
 use link::notification::{self, Known, Sender};
 use mail::{Address, Client, Domain, Envelope, Recipient, Reply};
@@ -29,7 +30,6 @@ use tokio::sync::watch;
 
 use self::message::Message;
 use super::arrive::Arrivals;
-use super::logins::{Client as Caller, FOREIGN_EDGE, Logins, Refused};
 use super::snapshot::SnapshotSource;
 use crate::config::ForeignEdgeConfig;
 

@@ -20,6 +20,8 @@ use bytes::Bytes;
 use daemon::problem::Problem;
 use daemon::system;
 use daemon::trace::Trace;
+use directory::Directory;
+use directory::{Allowance, Exceeded};
 use link::TraceStep;
 use mail::require_tls;
 use mail::{Address, Envelope, ItemId, Recipient, Verdict};
@@ -28,13 +30,10 @@ use mailauth::dkim::sign;
 use outbound::queue::{Forwarded, NewContent, Queue, QueueState, derived_id, readdressed};
 use tokio::runtime::Handle;
 
-use super::allowance::{Allowance, Exceeded};
-use super::directory::Directory;
 use super::dkim::DomainKeys;
 use super::filters::Contents;
 use super::outgoing_header;
 use super::remembered::Departed;
-use crate::config::Switch;
 use crate::reports::Notices;
 
 pub(crate) use fields::loops;
@@ -151,7 +150,7 @@ impl Forwarder {
             self.parts.trace.event(Some(item), TraceStep::AlreadyHere, detail);
             return Ok(());
         }
-        if self.parts.directory.policy().outbound == Switch::Off {
+        if !self.parts.directory.policy().sends {
             return Err(format!(
                 "{alias} leads elsewhere, and sending is off: set outbound = \"on\" in home.toml"
             ));

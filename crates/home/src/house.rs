@@ -2,10 +2,10 @@
 
 use std::path::PathBuf;
 
+use directory::Directory;
 use mail::{Address, Domain, EnhancedCode, Outcome, UnixTime};
 use outbound::{House, Leaving, Reached};
 
-use crate::directory::Directory;
 use crate::keeper::{Keeper, LocalMessage, Octets};
 
 /// The directory and the mailboxes.

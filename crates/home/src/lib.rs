@@ -1,12 +1,10 @@
 //! Home: the home MTA. What it is made of, and how it starts and stops.
 
 pub mod accounts;
-mod allowance;
 mod arrive;
 mod carriers;
 pub mod config;
 mod databases;
-pub mod directory;
 pub mod dkim;
 mod edges;
 mod filters;
@@ -15,12 +13,9 @@ mod forward;
 mod house;
 mod keeper;
 mod listeners;
-mod logins;
 mod mailboxes;
 mod outgoing_header;
 mod own_host;
-mod passes;
-mod password;
 mod quarantine;
 mod reaping;
 mod remembered;
@@ -54,6 +49,7 @@ use daemon::process::{self, Signals, Wanted};
 use daemon::system;
 use daemon::trace::Trace;
 use directory::Directory;
+use directory::logins::Logins;
 use dkim::DomainKeys;
 use edges::Edges;
 use filters::{Filters, Trainer};
@@ -63,7 +59,6 @@ use house::OwnHouse;
 use keeper::{Keeper, Lmtp};
 use link::TraceStep;
 use listeners::Ports;
-use logins::Logins;
 use mail::ItemId;
 use net::link_transport::Dialer;
 use net::tls::ServerIdentity;
@@ -156,7 +151,7 @@ fn open(
     (dialer, trace): (Dialer, &Trace),
 ) -> Result<Opened, Problem> {
     let (stop, now) = (CancellationToken::new(), system::now());
-    let directory = Directory::open(&config)?;
+    let directory = databases::open_directory(&config)?;
     let store = accounts::open_store(&config, &directory)?;
     let keeper = open_keeper(&config, &directory, &store)?;
     let quarantine = Quarantine::open(&config.data)?;
@@ -447,8 +442,8 @@ impl Home {
                 "changes of hostname, data, listen, limits, queue, warm_up, filters, deliver, foreign_edge, smarthost and edges take effect after a restart"
             );
         }
-        self.signer.adopt(&config, system::now());
-        self.directory.adopt(config);
+        self.signer.adopt(&config.policy(), system::now());
+        self.directory.adopt(config.policy());
         tracing::info!("configuration reloaded; Edge is told");
     }
 

@@ -8,12 +8,12 @@
 mod dates;
 mod identity;
 
+use directory::DateZone;
 use mail::header::{Field, fields};
 use mail::{Address, Domain, ItemId, Reply, UnixTime};
 
 use self::dates::Dates;
 use self::identity::Identity;
-use crate::config::DateZone;
 
 /// Fields that are removed, in lower case; a `*` at the end stands for any rest.
 ///

@@ -10,12 +10,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use daemon::files;
 use daemon::problem::Problem;
 use daemon::system;
+use directory::Directory;
+use directory::Policy;
 use link::{RecipientKey, ReturnPathKey, ReturnPaths};
 use mail::{Address, ReversePath, UnixTime};
 use serde::{Deserialize, Serialize};
-
-use super::directory::Directory;
-use crate::config::{HomeConfig, Switch};
 
 /// The file in the data directory.
 const FILE: &str = "return-path.json";
@@ -66,9 +65,9 @@ impl Signer {
 
     /// The configuration is about to change: notes since when what it says is in force. To be called before
     /// the edges are told of it.
-    pub(crate) fn adopt(&self, config: &HomeConfig, now: UnixTime) {
+    pub(crate) fn adopt(&self, policy: &Policy, now: UnixTime) {
         let mut record = self.record();
-        let next = record.clone().under(config, now);
+        let next = record.clone().under(policy, now);
         if *record != next {
             // Unwritten, the time begins anew at the next start: untagged reports are taken for longer.
             if let Err(error) = files::replace_json(&self.0.path, &next) {
@@ -102,8 +101,8 @@ impl Signer {
 }
 
 impl Record {
-    fn under(self, config: &HomeConfig, now: UnixTime) -> Self {
-        let scope = scope(config);
+    fn under(self, policy: &Policy, now: UnixTime) -> Self {
+        let scope = scope(policy);
         if scope.is_empty() {
             return Self { signing_since: None, scope, ..self };
         }
@@ -115,31 +114,33 @@ impl Record {
 }
 
 /// A home that does not send signs nothing: its users' mail leaves through somebody else, and unsigned.
-fn signs(config: &HomeConfig) -> bool {
-    config.outbound == Switch::On && config.return_path.sign == Switch::On
+fn signs(policy: &Policy) -> bool {
+    policy.sends && policy.return_path.sign
 }
 
-fn is_unsigned(config: &HomeConfig, address: &Address) -> bool {
-    let names = link::names_of(address, &config.subaddress_separators);
-    let plain = |name: &String| config.return_path.unsigned.iter().any(|other| other.canonical() == *name);
+fn is_unsigned(policy: &Policy, address: &Address) -> bool {
+    let names = link::names_of(address, &policy.subaddress_separators);
+    let plain = |name: &String| policy.return_path.unsigned.iter().any(|other| other.canonical() == *name);
     names.iter().flatten().any(plain)
 }
 
 /// What decides which addresses are signed, in an order of its own; empty when none is.
-fn scope(config: &HomeConfig) -> Vec<String> {
-    if !signs(config) {
+fn scope(policy: &Policy) -> Vec<String> {
+    if !signs(policy) {
         return Vec::new();
     }
-    let mut domains: Vec<String> = config.domains.iter().map(ToString::to_string).collect();
-    let mut unsigned: Vec<String> = config.return_path.unsigned.iter().map(Address::canonical).collect();
+    let mut domains: Vec<String> = policy.domains.iter().map(ToString::to_string).collect();
+    let mut unsigned: Vec<String> = policy.return_path.unsigned.iter().map(Address::canonical).collect();
     domains.sort();
     unsigned.sort();
-    [domains, unsigned, vec![config.subaddress_separators.clone()]].concat()
+    [domains, unsigned, vec![policy.subaddress_separators.clone()]].concat()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::HomeConfig;
+    use crate::databases::open_directory;
 
     const NOW: UnixTime = UnixTime::from_secs(1_795_500_000);
     const LATER: UnixTime = UnixTime::from_secs(1_795_600_000);
@@ -150,7 +151,7 @@ mod tests {
     }
 
     fn signer(data: &Path, more: &str, now: UnixTime) -> Signer {
-        Signer::open(data, Directory::open(&config(data, more)).unwrap(), now).unwrap()
+        Signer::open(data, open_directory(&config(data, more)).unwrap(), now).unwrap()
     }
 
     fn path(text: &str) -> ReversePath {
@@ -198,13 +199,14 @@ mod tests {
         let on = "outbound = \"on\"\n";
         let signer = signer(dir.path(), on, NOW);
         let since = || signer.for_edge(&RecipientKey::new([1; 32])).signing_since;
-        signer.adopt(&config(dir.path(), on), LATER);
+        signer.adopt(&config(dir.path(), on).policy(), LATER);
         assert_eq!(since(), Some(NOW));
-        signer.adopt(&config(dir.path(), "outbound = \"on\"\nsubaddress_separators = \"-\"\n"), LATER);
+        signer
+            .adopt(&config(dir.path(), "outbound = \"on\"\nsubaddress_separators = \"-\"\n").policy(), LATER);
         assert_eq!(since(), Some(LATER));
-        signer.adopt(&config(dir.path(), ""), LATER);
+        signer.adopt(&config(dir.path(), "").policy(), LATER);
         assert_eq!(since(), None);
-        signer.adopt(&config(dir.path(), on), NOW);
+        signer.adopt(&config(dir.path(), on).policy(), NOW);
         assert_eq!(since(), Some(NOW));
     }
 }

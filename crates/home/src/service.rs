@@ -5,6 +5,8 @@ use std::io;
 use std::sync::Arc;
 
 use daemon::system;
+use directory::Pass;
+use directory::logins::{Client, Logins, Refused};
 use imap::Credentials;
 use mailbox::AccountError;
 use net::patience::{Patience, Pressure};
@@ -16,9 +18,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::foreign_edge::ForeignEdge;
-use super::logins::{Client, Logins, Refused};
 use super::mailboxes::{Accounts, SessionMailboxes};
-use super::passes::Pass;
 use super::submit::Submit;
 
 /// What a port does with a connection.
@@ -156,7 +156,7 @@ pub(crate) struct ForeignEdgeService {
 }
 
 impl Serve for ForeignEdgeService {
-    const NAME: &'static str = super::logins::FOREIGN_EDGE;
+    const NAME: &'static str = directory::logins::FOREIGN_EDGE;
 
     async fn serve(&self, stream: TcpStream, place: Place) -> io::Result<()> {
         let ip = place.ip();

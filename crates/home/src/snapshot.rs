@@ -1,14 +1,13 @@
 //! What Home pushes to each edge: domains, hashed recipients, policy, sealing key.
 
+use directory::Directory;
 use link::{DomainPolicy, RecipientKey, Snapshot};
 use mail::UnixTime;
 use sha2::{Digest as _, Sha256};
 use tokio::sync::watch;
 
-use super::directory::Directory;
 use super::forward::Srs;
 use super::return_path::Signer;
-use crate::config::Switch;
 
 /// Makes snapshots of the directory as it is.
 #[derive(Clone)]
@@ -53,8 +52,8 @@ impl SnapshotSource {
             recipient_key,
             sealing_key: self.sealing_key.clone(),
             away: policy.away,
-            message_octets_max: policy.limits.message.0,
-            outbound: policy.outbound == Switch::On,
+            message_octets_max: policy.message_octets_max,
+            outbound: policy.sends,
             long_reverse_paths: true,
         }
     }

@@ -14,6 +14,11 @@ use std::sync::Arc;
 use bytes::Bytes;
 use daemon::system;
 use daemon::trace::Trace;
+use directory::OnLeak;
+use directory::Pass;
+use directory::logins::{Client as Caller, Logins, Refused};
+use directory::{AccountId, Directory};
+use directory::{Allowance, Exceeded};
 use link::{Event, Role, TraceStep};
 use mail::require_tls;
 use mail::{Client, Envelope, Recipient, Reply, ReversePath};
@@ -27,15 +32,10 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 use self::message::Message;
-use super::allowance::{Allowance, Exceeded};
-use super::directory::{AccountId, Directory};
 use super::dkim::DomainKeys;
 use super::edges::Edges;
-use super::logins::{Client as Caller, Logins, Refused};
 use super::outgoing_header::{self, Facts, Rewritten};
 use super::own_host;
-use super::passes::Pass;
-use crate::config::{OnLeak, Switch};
 use crate::reports::Notices;
 
 /// The port's name in the log; fail2ban reads it.
@@ -191,7 +191,7 @@ impl Service for Submission {
         if here && directory.resolve(address).is_none() {
             return Reply::new(550, (5, 1, 1), format!("there is no {address} here"));
         }
-        if !here && directory.policy().outbound == Switch::Off {
+        if !here && !directory.policy().sends {
             return sending_is_off();
         }
         let abroad = directory.abroad(address);
@@ -295,7 +295,7 @@ impl Submit {
             now: system::now(),
             random: u128::from_le_bytes(system::random()),
             smtputf8: envelope.smtputf8,
-            date_zone: self.directory.policy().submission.date_zone,
+            date_zone: self.directory.policy().date_zone,
         };
         let abroad =
             envelope.recipients.iter().map(|recipient| self.directory.abroad(&recipient.address)).sum();
@@ -354,7 +354,7 @@ impl Submit {
         {
             return Err(outgoing_header::not_yours(address));
         }
-        if abroad > 0 && self.directory.policy().outbound == Switch::Off {
+        if abroad > 0 && !self.directory.policy().sends {
             return Err(sending_is_off());
         }
         Ok(())
@@ -380,7 +380,7 @@ impl Submit {
                 || envelope.recipients.iter().any(|recipient| recipient.address == **address)
         };
         let login = login.as_ref().filter(|address| !shown(address)).map(ToString::to_string);
-        let edges = policy.edges.iter().map(|pin| &*pin.name).chain([facts.edge_hostname]);
+        let edges = policy.edges.iter().map(String::as_str).chain([facts.edge_hostname]);
         let domains = policy.domains.iter().map(mail::Domain::as_str);
         let public: Vec<String> = edges.chain(domains).map(str::to_ascii_lowercase).collect();
         let private = leak::Private {
@@ -399,11 +399,11 @@ impl Submit {
             %account,
             field = name,
             what = what.as_str(),
-            action = policy.submission.on_leak.as_str(),
+            action = policy.on_leak.as_str(),
             "a message would tell what it must not; its program writes that field: switch it off there, or see \
              [submission] on_leak"
         );
-        if policy.submission.on_leak == OnLeak::Log {
+        if policy.on_leak == OnLeak::Log {
             return Ok(header);
         }
         self.trace.write(Event {

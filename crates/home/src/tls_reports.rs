@@ -20,6 +20,8 @@ use daemon::control::Refusal;
 use daemon::problem::Problem;
 use daemon::system;
 use daemon::trace::Trace;
+use directory::Directory;
+use directory::Policy;
 use link::{Errand, ErrandResult};
 use mail::{Domain, UnixTime};
 use outbound::queue::Queue;
@@ -30,10 +32,8 @@ use tokio_util::sync::CancellationToken;
 
 use self::ledger::{DOMAINS_MAX, Entry, Ledger};
 use self::letter::Submitter;
-use super::directory::Directory;
 use super::dkim::DomainKeys;
 use super::edges::NoEdge;
-use crate::config::{HomeConfig, Switch};
 
 /// How long counts may be in memory only. A crash loses them; at midnight so much may count for the next day.
 const WRITTEN_EVERY: Duration = Duration::from_secs(5);
@@ -87,7 +87,7 @@ impl TlsReports {
 
     fn is_on(&self) -> bool {
         let policy = self.0.parts.directory.policy();
-        policy.tls_reports.send == Switch::On && policy.outbound == Switch::On
+        policy.tls_reports.send && policy.sends
     }
 
     /// Takes note of sessions with a domain's mail hosts. Does not block.
@@ -215,7 +215,7 @@ struct Names {
 }
 
 impl Names {
-    fn of(policy: &HomeConfig) -> Option<Self> {
+    fn of(policy: &Policy) -> Option<Self> {
         let domain = policy.domains.first()?.clone();
         let config = &policy.tls_reports;
         let contact = config.contact.as_ref().map(ToString::to_string);

@@ -109,7 +109,7 @@ pub trait Account {
     /// What changed after the mod-sequence `since`, when the next uid was `uidnext`.
     fn changes(&mut self, mailbox: MailboxId, since: u64, uidnext: u32) -> Result<Changes, AccountError>;
 
-    /// The account's keywords; the first has the bit [`FIRST_KEYWORD_BIT`](crate::Flags::FIRST_KEYWORD_BIT).
+    /// The account's keywords; the first has the bit [`crate::Flags::FIRST_KEYWORD_BIT`].
     fn keywords(&mut self) -> Result<Vec<String>, AccountError>;
 
     /// Hands the entries of messages in a range of uids to `each`, by uid.

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use mail::UnixTime;
 use mailbox::{Changes, Mailbox, MailboxId, Message, Totals};
 use rusqlite::{Connection, OptionalExtension, Row, params};
-use store::{Reader, StoreError, name};
+use store::{GONE_ENTRIES_MAX, Reader, StoreError, name};
 
 use crate::body;
 use crate::column::{column, flags_of, unsigned};
@@ -110,6 +110,14 @@ impl SqliteReader {
             let most = i64::try_from(most).unwrap_or(i64::MAX);
             let rows = select.query_map(params![after, column(before.0), most], |row| row.get(0))?;
             Ok(rows.collect::<Result<_, _>>()?)
+        })
+    }
+
+    /// Whether a mailbox may have more remembered of messages that are gone than it should.
+    pub(crate) fn has_much_gone(&self) -> Result<bool, StoreError> {
+        self.ask(|connection| {
+            let sql = "SELECT 1 FROM vanished GROUP BY mailbox HAVING count(*) > ?1";
+            Ok(connection.prepare_cached(sql)?.exists([column(GONE_ENTRIES_MAX)])?)
         })
     }
 

@@ -17,7 +17,7 @@ fn home() -> Home {
     let dir = tempfile::tempdir().unwrap();
     let text = format!("domains = [\"example.org\"]\ndata = {:?}\n", dir.path().display().to_string());
     let config: HomeConfig = toml::from_str(&text).unwrap();
-    let directory = Directory::open(&config).unwrap();
+    let directory = databases::open_directory(&config).unwrap();
     let store = open_store(&config, &directory).unwrap();
     let home = Home { dir, directory, store };
     home.add(&[]);

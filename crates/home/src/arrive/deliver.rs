@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use daemon::system;
+use directory::AccountId;
 use link::{Open, TraceStep};
 use mail::received::Readers;
 use mail::{ItemId, Place, Reply, Verdict, header};
@@ -18,7 +19,6 @@ use super::plan::{Onward, Plan, Planned, plan};
 use super::repeats::Digest;
 use super::waiting::Waiting;
 use super::{Arrivals, not_now};
-use crate::directory::AccountId;
 use crate::filters::{self, Action, Arrived, Contents, Filters, Judgement, Subject};
 use crate::forward::Forwarding;
 

@@ -1,10 +1,10 @@
 //! Which account gets a message, in which mailbox, and where it is forwarded to.
 
+use directory::{AccountId, Destinations, Directory};
 use mail::{Address, Recipient, Reply};
 
 use super::deliver::Arrival;
 use super::unknown;
-use crate::directory::{AccountId, Destinations, Directory};
 use crate::forward::{self, Forwarder};
 use crate::keeper::QUARANTINE;
 

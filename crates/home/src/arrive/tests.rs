@@ -33,7 +33,7 @@ fn fixture_with(memory_octets_max: u64, filters: Option<Arc<Filters>>) -> Fixtur
     let data = dir.path().display().to_string();
     let config = format!("domains = [\"example.org\"]\ndata = {data:?}\noutbound = \"on\"\n");
     let config: crate::config::HomeConfig = toml::from_str(&config).unwrap();
-    let directory = Directory::open(&config).unwrap();
+    let directory = crate::databases::open_directory(&config).unwrap();
     for name in ["alice", "bob"] {
         directory.add_account(&at(name), "correct horse").unwrap();
     }

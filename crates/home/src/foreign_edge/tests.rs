@@ -11,7 +11,6 @@ use seal::UnsealWith;
 use super::*;
 use crate::arrive::{Repeats, Unsealers};
 use crate::config::HomeConfig;
-use crate::directory::Directory;
 use crate::forward::Srs;
 use crate::forward::tests::forwarder;
 use crate::keeper::Keeper;
@@ -38,7 +37,7 @@ fn fixture(more: &str) -> Fixture {
         more.replace("SECRET_FILE", &secret.display().to_string())
     );
     let config: HomeConfig = toml::from_str(&config).unwrap();
-    let directory = Directory::open(&config).unwrap();
+    let directory = crate::databases::open_directory(&config).unwrap();
     directory.add_account(&Address::parse("bob@example.org").unwrap(), "correct horse").unwrap();
     let store = crate::accounts::open_store(&config, &directory).unwrap();
     let (forwarder, _) = forwarder(dir.path(), &directory, &store, &[]);

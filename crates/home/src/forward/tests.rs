@@ -43,7 +43,7 @@ fn fixture(more: &str) -> Fixture {
     let data = dir.path().display().to_string();
     let config = format!("domains = [\"example.org\"]\ndata = {data:?}\n{more}");
     let config: crate::config::HomeConfig = toml::from_str(&config).unwrap();
-    let directory = Directory::open(&config).unwrap();
+    let directory = crate::databases::open_directory(&config).unwrap();
     let store = crate::accounts::open_store(&config, &directory).unwrap();
     let (forwarder, queue) = forwarder(dir.path(), &directory, &store, &[]);
     Fixture { dir, directory, store, forwarder, queue }

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use daemon::problem::Problem;
 use daemon::system;
+use directory::Directory;
 use mail::{EnhancedCode, ItemId, Outcome, Why};
 use net::endpoint::Endpoint;
 use net::smtp_client::{Connection, OpenError};
@@ -22,7 +23,6 @@ use tokio::sync::Semaphore;
 use super::letter::Letter;
 use super::{Failure, Kept};
 use crate::config::DeliverConfig;
-use crate::directory::Directory;
 use crate::remembered::Departed;
 use crate::reused::Reused;
 

@@ -13,7 +13,6 @@ use tokio::sync::oneshot;
 
 use super::*;
 use crate::config::HomeConfig;
-use crate::directory::Directory;
 
 /// Takes the body of each message with the next of these replies.
 #[derive(Default)]
@@ -126,7 +125,7 @@ fn open(dir: &Path) -> Keeper {
     let config =
         format!("domains = [\"example.org\"]\ndata = {data:?}\n[deliver]\nlmtp = \"unix:{socket}\"\n");
     let config: HomeConfig = toml::from_str(&config).unwrap();
-    let directory = Directory::open(&config).unwrap();
+    let directory = crate::databases::open_directory(&config).unwrap();
     let bob = Address::parse("bob@example.org").unwrap();
     // Fails when he is there.
     let _ = directory.add_account(&bob, "correct horse");

@@ -1,10 +1,9 @@
 //! The dates of mail that users send. They keep their instant and lose the zone: it tells where the house is, and when
 //! its people travel.
 
+use directory::DateZone;
 use mail::UnixTime;
 use mail::header::{Field, fields};
-
-use crate::config::DateZone;
 
 /// Fields whose value is a date-time of RFC 5322: of messages, of messages sent on, and those of X.400 and news that some
 /// programs write (RFC 4021).

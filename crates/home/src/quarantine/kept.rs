@@ -13,9 +13,9 @@ use store::{Expunge, MailboxId, Mailboxes, Reader};
 use tokio::runtime::Handle;
 
 use crate::databases;
-use crate::directory::Directory;
 use crate::forward::Forwarder;
 use crate::keeper::{Keeper, QUARANTINE};
+use directory::Directory;
 
 /// Cloning shares it.
 #[derive(Clone)]

@@ -11,6 +11,7 @@ use std::sync::Arc;
 
 use daemon::control::Refusal;
 use daemon::system;
+use directory::AccountId;
 use link::TraceStep;
 use mail::{Address, BodyType, Envelope, ItemId, Recipient, ReversePath, Verdict};
 use outbound::queue::derived_id;
@@ -19,7 +20,6 @@ use store::tables::QuarantineEntry as Entry;
 use store::{Body, Delivery, FlagList, StoreError};
 
 use super::kept::{Found, Parts, Quarantine, failed};
-use crate::directory::AccountId;
 use crate::filters::Contents;
 use crate::forward::Forwarding;
 use crate::keeper::{Failure, Keeper, Kept};

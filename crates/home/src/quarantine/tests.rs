@@ -4,13 +4,13 @@ use std::sync::Arc;
 
 use daemon::system;
 use daemon::trace::Trace;
+use directory::Directory;
 use mail::Address;
 use outbound::queue::Queue;
 use store::{Body, Delivery, FlagList};
 
 use super::*;
 use crate::config::HomeConfig;
-use crate::directory::Directory;
 use crate::forward::Forwarder;
 use crate::forward::tests::forwarder;
 use crate::keeper::{Keeper, QUARANTINE};
@@ -32,7 +32,7 @@ fn home() -> Home {
     let config: HomeConfig =
         toml::from_str(&format!("domains = [\"example.org\"]\ndata = {data:?}\noutbound = \"on\"\n"))
             .unwrap();
-    let directory = Directory::open(&config).unwrap();
+    let directory = crate::databases::open_directory(&config).unwrap();
     for name in ["alice", "bob"] {
         let address = Address::parse(&format!("{name}@example.org")).unwrap();
         directory.add_account(&address, "correct horse").unwrap();

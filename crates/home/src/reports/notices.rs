@@ -1,9 +1,9 @@
 //! Notices to the operator: messages in the postmaster's INBOX, for what he should know and would not look for.
 
 use daemon::system;
+use directory::Directory;
 use mail::{Domain, ReversePath, UnixTime};
 
-use crate::directory::Directory;
 use crate::keeper::{Keeper, LocalMessage, Octets};
 
 /// Writes notices.

@@ -2,12 +2,12 @@
 
 use std::sync::Arc;
 
+use directory::{AccountId, Directory};
 use mail::UnixTime;
 use outbound::queue::{QueueState, Submitted};
 use outbound::{Reporter, Told};
 
 use super::bounce::{self, Mailboxes};
-use crate::directory::{AccountId, Directory};
 use crate::forward::Forwarder;
 use crate::keeper::Keeper;
 

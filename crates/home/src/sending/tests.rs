@@ -7,6 +7,7 @@ use daemon::clock::SystemClock;
 use daemon::problem::Problem;
 use daemon::system;
 use daemon::trace::Trace;
+use directory::Directory;
 use mail::{Address, EnhancedCode, Envelope, ItemId, Notify, Outcome, Recipient, Reply, ReversePath};
 use outbound::queue::{NewContent, Queue, QueueError, QueueState, RecipientState};
 use outbound::{CarrierEvent, Carriers, Parts, Settings, WarmUpSettings, run};
@@ -18,7 +19,6 @@ use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use crate::directory::Directory;
 use crate::forward::Forwarder;
 use crate::house::OwnHouse;
 use crate::keeper::Keeper;
@@ -80,7 +80,7 @@ impl Carriers for FakeEdges {
 fn directory(dir: &TempDir) -> Directory {
     let data = dir.path().display().to_string();
     let config = format!("domains = [\"example.org\"]\noutbound = \"on\"\ndata = {data:?}\n");
-    let directory = Directory::open(&toml::from_str(&config).unwrap()).unwrap();
+    let directory = crate::databases::open_directory(&toml::from_str(&config).unwrap()).unwrap();
     if directory.accounts().is_empty() {
         let address = |text: &str| Address::parse(text).unwrap();
         directory.add_account(&address("alice@example.org"), "correct horse").unwrap();

@@ -55,7 +55,7 @@ fn reports(dir: &TempDir, edge: Option<Arc<FakeEdge>>, more: &str) -> TlsReports
     let config: HomeConfig = toml::from_str(&text).unwrap();
     let spool = Spool::open(&data.join("queue"), spool::Options::default(), Arc::new(RealDisk)).unwrap();
     let parts = Parts {
-        directory: Directory::open(&config).unwrap(),
+        directory: crate::databases::open_directory(&config).unwrap(),
         queue: Queue::new(spool).0,
         run_errand: Box::new(move |errand| {
             let done = edge.as_ref().map(|edge| edge.run(&errand)).ok_or(NoEdge);

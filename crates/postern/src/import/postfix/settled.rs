@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use home::directory::{AccountId, TARGETS_MAX};
+use directory::{AccountId, TARGETS_MAX};
 use mail::Address;
 
 /// Users that a system has for itself (Debian's base-passwd). Nobody reads their mail unless an alias says who.

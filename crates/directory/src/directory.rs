@@ -6,23 +6,21 @@
 mod people;
 
 use std::collections::{BTreeMap, HashMap};
-use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
+use daemon::problem::Problem;
+use daemon::system;
 use mail::{Address, Domain, UnixTime};
 use sha2::{Digest as _, Sha256};
 use store::StoreError;
-pub(crate) use store::tables::Past;
 use store::tables::{AccountRow, AliasRow, Everybody, People};
 use subtle::ConstantTimeEq as _;
 use tokio::sync::watch;
 
-use crate::config::{HomeConfig, Switch};
-use crate::databases;
+use crate::account_id::AccountId;
 use crate::passes::{Pass, Passes};
 use crate::password;
-use daemon::problem::Problem;
-use daemon::system;
+use crate::policy::Policy;
 
 /// Aliases that lead to aliases are followed this far.
 const ALIAS_DEPTH_MAX: usize = 8;
@@ -32,52 +30,6 @@ const PASSWORD_OCTETS_MIN: usize = 8;
 pub const TARGETS_MAX: usize = 100;
 /// Longest password that is looked at.
 const PASSWORD_OCTETS_MAX: usize = 1024;
-
-/// The store's name of an account: `alice--example.org`.
-#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct AccountId(String);
-
-impl AccountId {
-    /// For an address whose local part can be part of a file name.
-    ///
-    /// # Errors
-    /// When its local part can't be a part of a file name, or is too long.
-    pub fn of(address: &Address) -> Result<Self, Problem> {
-        let local = address.canonical_local();
-        let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || "._-".contains(c);
-        let name = format!("{local}--{}", address.domain());
-        if !local.chars().all(plain) || local.starts_with('.') || name.len() > 64 {
-            return Err(Problem::setup(
-                format!("{address} can't be an account"),
-                "use a-z, 0-9, '.', '_' and '-' before the @, 62 characters in all; give other addresses as aliases",
-            ));
-        }
-        Ok(Self(name))
-    }
-
-    /// As the store knows it.
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-}
-
-impl std::borrow::Borrow<str> for AccountId {
-    fn borrow(&self) -> &str {
-        &self.0
-    }
-}
-
-impl fmt::Display for AccountId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-impl fmt::Debug for AccountId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
 
 /// Where mail to a recipient goes.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -100,7 +52,7 @@ impl Destinations {
 pub struct Directory(Arc<Inner>);
 
 struct Inner {
-    policy: RwLock<Arc<HomeConfig>>,
+    policy: RwLock<Arc<Policy>>,
     kept: Mutex<Arc<dyn People>>,
     view: RwLock<Arc<View>>,
     /// Digests of passwords that were found right since the start: argon2 is slow on purpose, and mail
@@ -169,7 +121,14 @@ struct Account {
 
 fn database_problem(error: &StoreError) -> Problem {
     let advice = "check the disk, or restore directory.db from a backup";
-    databases::problem("the directory of accounts", error, advice)
+    kept_problem("the directory of accounts", error, advice)
+}
+
+/// What the operator is told of a file that can't be used. Of one of a newer version the error itself says what to do.
+#[must_use]
+pub fn kept_problem(what: &str, error: &StoreError, advice: &str) -> Problem {
+    let advice = if matches!(error, StoreError::Newer(_)) { "see the line above" } else { advice };
+    Problem::failed(format!("{what}: {error}"), advice)
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -177,19 +136,14 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Directory {
-    /// Opens or makes `directory.db`.
+    /// Who there is, by what is kept of them, under this policy.
     ///
     /// # Errors
-    /// When the database can't be opened or read.
-    pub fn open(config: &HomeConfig) -> Result<Self, Problem> {
-        Self::new(config, databases::open_people(&config.data).map_err(|error| database_problem(&error))?)
-    }
-
-    /// Who there is, by what is kept of them.
-    fn new(config: &HomeConfig, kept: Arc<dyn People>) -> Result<Self, Problem> {
+    /// What can't be read of them.
+    pub fn open(policy: Policy, kept: Arc<dyn People>) -> Result<Self, Problem> {
         let view = View::of(kept.everybody().map_err(|error| database_problem(&error))?);
         Ok(Self(Arc::new(Inner {
-            policy: RwLock::new(Arc::new(config.clone())),
+            policy: RwLock::new(Arc::new(policy)),
             kept: Mutex::new(kept),
             view: RwLock::new(Arc::new(view)),
             found_right: Mutex::default(),
@@ -204,15 +158,14 @@ impl Directory {
         Arc::clone(&self.0.view.read().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// The configuration in force, as far as it can change while Home runs: domains, postmaster, sub-address
-    /// separators, what to do while away, whether to send, the size of a message.
-    pub fn policy(&self) -> Arc<HomeConfig> {
+    /// What is in force of the configuration, as far as it can change while Home runs.
+    pub fn policy(&self) -> Arc<Policy> {
         Arc::clone(&self.0.policy.read().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Puts another configuration in force.
-    pub fn adopt(&self, config: HomeConfig) {
-        *self.0.policy.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(config);
+    /// Puts another policy in force.
+    pub fn adopt(&self, policy: Policy) {
+        *self.0.policy.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(policy);
         self.0.changed.send_modify(|generation| *generation += 1);
     }
 
@@ -250,7 +203,7 @@ impl Directory {
     /// Sets a new password.
     ///
     /// # Errors
-    /// When there is no such account, the password can't be one, or it can't be written.
+    /// No such account, a password that is too short or too long, or the disk's word; the old one stays.
     pub fn set_password(&self, address: &Address, password: &str) -> Result<(), Problem> {
         let password = checked_password(password).and_then(password::hash)?;
         let is_there = self.change(|kept| kept.set_password(&address.canonical(), &password))?;
@@ -276,7 +229,7 @@ impl Directory {
     /// it has to lead to somebody here as well.
     ///
     /// # Errors
-    /// When it can't be an alias, a target can't be one, they are too many, or it can't be written.
+    /// An alias or a target that can't be one, or the disk's word; nothing was changed.
     pub fn add_alias(&self, alias: &str, targets: &[Address]) -> Result<(), Problem> {
         let canonical = self.checked_alias(alias)?;
         for target in targets {
@@ -318,7 +271,7 @@ impl Directory {
             self.is_local_domain(target.domain())
                 && self.resolve(target).is_some_and(|found| !found.accounts.is_empty())
         };
-        let reaches = self.policy().outbound == Switch::On || known.iter().chain(targets).any(is_here);
+        let reaches = self.policy().sends || known.iter().chain(targets).any(is_here);
         match targets.iter().find(|_| !reaches) {
             None => Ok(()),
             Some(target) => Err(Problem::setup(
@@ -330,7 +283,7 @@ impl Directory {
 
     /// The members of an alias that are elsewhere, and get nothing while this home does not send.
     pub fn not_reached(&self, targets: &[Address]) -> Vec<String> {
-        if self.policy().outbound == Switch::On {
+        if self.policy().sends {
             return Vec::new();
         }
         let away = targets.iter().filter(|target| !self.is_local_domain(target.domain()));
@@ -361,7 +314,7 @@ impl Directory {
     /// Removes an alias whole.
     ///
     /// # Errors
-    /// When there is none such, or it can't be written.
+    /// No such alias, or the disk's word.
     pub fn remove_alias(&self, alias: &str) -> Result<(), Problem> {
         let canonical = alias.to_lowercase();
         if !self.change(|kept| kept.remove_alias(&canonical))? {
@@ -446,7 +399,7 @@ impl Directory {
         if found.is_empty() && address.local().eq_ignore_ascii_case("postmaster") {
             found.accounts.extend(self.postmaster());
         }
-        if !found.accounts.is_empty() && self.policy().outbound == Switch::Off {
+        if !found.accounts.is_empty() && !self.policy().sends {
             found.outside.clear();
         }
         (!found.is_empty()).then_some(found)

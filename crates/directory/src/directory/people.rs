@@ -9,7 +9,8 @@ use daemon::problem::Problem;
 use mail::{Address, UnixTime};
 use store::tables::{AccountRow, AliasRow, Past};
 
-use super::{AccountId, Directory, checked_password, lock, no_account};
+use super::{Directory, checked_password, lock, no_account};
+use crate::account_id::AccountId;
 use crate::password;
 
 /// An account that may be added.
@@ -44,7 +45,7 @@ impl Directory {
     /// Looks at all that may be wrong with a new account.
     ///
     /// # Errors
-    /// When the address is of no domain here, can't be an account, or is taken; or the password can't be one.
+    /// An address that can't be an account's or is taken, or a password that is too short or too long.
     pub fn prepare_account(&self, address: &Address, password: &str) -> Result<NewAccount, Problem> {
         self.own(address)?;
         let account = AccountId::of(address)?;
@@ -63,7 +64,7 @@ impl Directory {
     /// takes over is named again, whoever it is.
     ///
     /// # Errors
-    /// When it can't be written.
+    /// The disk's word; nobody was added.
     pub fn admit(&self, new: NewAccount, past: Past) -> Result<(AccountId, Vec<String>), Problem> {
         let NewAccount { account, address, password } = new;
         let (canonical, leading) = (address.canonical(), self.leading_to(&address));
@@ -72,8 +73,10 @@ impl Directory {
         Ok((account, names_of(leading)))
     }
 
-    /// Adds an account. Its mailbox is made by the caller.
-    #[cfg(test)]
+    /// Adds an account whose mailboxes nobody has to keep in step: [`Self::prepare_account`] and [`Self::admit`] in one.
+    ///
+    /// # Errors
+    /// As those two.
     pub fn add_account(&self, address: &Address, password: &str) -> Result<AccountId, Problem> {
         let new = self.prepare_account(address, password)?;
         self.admit(new, Past::Anothers(None)).map(|(account, _)| account)
@@ -83,7 +86,7 @@ impl Directory {
     /// it aside.
     ///
     /// # Errors
-    /// When there is no such account, or it can't be written.
+    /// No such account, or the disk's word; nobody was removed.
     pub fn remove_account(&self, address: &Address, now: UnixTime) -> Result<Removed, Problem> {
         let account = AccountId::of(address)?;
         let canonical = address.canonical();

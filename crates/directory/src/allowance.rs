@@ -7,14 +7,14 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use mail::UnixTime;
 
-use crate::config::SendingConfig;
+use crate::policy::SendingLimits;
 
 const HOUR: u64 = 3600;
 const DAY: u64 = 86_400;
 
 /// What each account has sent.
 #[derive(Debug, Default)]
-pub(crate) struct Allowance(Mutex<HashMap<String, Spending>>);
+pub struct Allowance(Mutex<HashMap<String, Spending>>);
 
 #[derive(Debug, Default)]
 struct Spending {
@@ -26,7 +26,7 @@ struct Spending {
 
 /// A limit is reached.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Exceeded {
+pub struct Exceeded {
     /// Recipients.
     pub limit: u32,
     /// Hours for which the limit is.
@@ -46,9 +46,9 @@ impl Allowance {
     ///
     /// # Errors
     /// The limit that is in the way.
-    pub(crate) fn check(
+    pub fn check(
         &self,
-        limits: &SendingConfig,
+        limits: &SendingLimits,
         account: &str,
         recipients: u32,
         now: UnixTime,
@@ -60,9 +60,9 @@ impl Allowance {
     ///
     /// # Errors
     /// The limit that is in the way; then nothing is counted.
-    pub(crate) fn spend(
+    pub fn spend(
         &self,
-        limits: &SendingConfig,
+        limits: &SendingLimits,
         account: &str,
         recipients: u32,
         now: UnixTime,
@@ -75,7 +75,7 @@ impl Allowance {
     }
 
     /// A counted message was not taken after all.
-    pub(crate) fn give_back(&self, account: &str, recipients: u32) {
+    pub fn give_back(&self, account: &str, recipients: u32) {
         if let Some(account) = self.accounts().get_mut(account) {
             account.used.iter_mut().for_each(|(_, count)| *count = count.saturating_sub(recipients));
         }
@@ -83,7 +83,7 @@ impl Allowance {
 }
 
 impl Spending {
-    fn check(&mut self, limits: &SendingConfig, recipients: u32, now: u64) -> Result<(), Exceeded> {
+    fn check(&mut self, limits: &SendingLimits, recipients: u32, now: u64) -> Result<(), Exceeded> {
         let limits = [(HOUR, limits.recipients_per_hour), (DAY, limits.recipients_per_day)];
         for ((span, limit), (start, count)) in limits.into_iter().zip(&mut self.used) {
             if now.saturating_sub(*start) >= span {
@@ -112,8 +112,7 @@ mod tests {
 
     #[test]
     fn an_account_sends_so_much_in_an_hour_and_in_a_day_and_no_more() {
-        let limits =
-            SendingConfig { recipients_per_hour: 10, recipients_per_day: 15, ..SendingConfig::default() };
+        let limits = SendingLimits { recipients_per_hour: 10, recipients_per_day: 15 };
         let allowance = Allowance::default();
         allowance.spend(&limits, "alice", 10, at(0)).unwrap();
         let hour = Exceeded { limit: 10, hours: 1, until: at(HOUR), news: true };

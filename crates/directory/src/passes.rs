@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio_util::sync::CancellationToken;
 
-use super::directory::AccountId;
+use crate::account_id::AccountId;
 
 /// The passes of all sessions. As many as there are sessions, so they are bounded by those.
 #[derive(Debug, Default)]

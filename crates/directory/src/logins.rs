@@ -23,11 +23,11 @@ use tokio::time::Instant;
 use self::desk::Desk;
 use self::guard::{Attempt, Guard, Name, Ruling, Ticket};
 use self::turns::Rank;
-use super::directory::Directory;
-use super::passes::Pass;
+use crate::directory::Directory;
+use crate::passes::Pass;
 
 /// The port's name in the log; fail2ban reads it.
-pub(crate) const FOREIGN_EDGE: &str = "foreign-edge";
+pub const FOREIGN_EDGE: &str = "foreign-edge";
 /// Passwords that are checked at one time: a check takes 7 MiB and some hundredths of a second of a processor.
 const CHECKS_AT_ONE_TIME: usize = 1;
 /// Characters of a login name that are logged.
@@ -37,7 +37,7 @@ const WAIT_MAX: Duration = Duration::from_secs(20);
 
 /// Why a login comes to nothing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Refused {
+pub enum Refused {
     /// Name and password do not belong together.
     Wrong,
     /// It was not looked at: too many failed, or too many wait.
@@ -46,7 +46,7 @@ pub(crate) enum Refused {
 
 /// Who logs in.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Client {
+pub struct Client {
     /// Its address.
     pub ip: IpAddr,
     /// The port's name in the log: fail2ban reads it.
@@ -55,7 +55,7 @@ pub(crate) struct Client {
 
 /// Cloning shares it.
 #[derive(Clone)]
-pub(crate) struct Logins(Arc<Inner>);
+pub struct Logins(Arc<Inner>);
 
 struct Inner {
     directory: Directory,
@@ -87,7 +87,7 @@ enum Admitted<'a> {
 
 impl Logins {
     /// Against these accounts.
-    pub(crate) fn new(directory: Directory) -> Self {
+    pub fn new(directory: Directory) -> Self {
         Self(Arc::new(Inner {
             directory,
             guard: Mutex::default(),
@@ -109,7 +109,7 @@ impl Logins {
     }
 
     /// As `status` shows them: what failed since the start.
-    pub(crate) fn as_json(&self) -> Value {
+    pub fn as_json(&self) -> Value {
         let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         json!({ "wrong": count(&self.0.wrong), "not_looked_at": count(&self.0.later) })
     }
@@ -120,7 +120,7 @@ impl Logins {
     }
 
     /// Whether somebody has logged in from this network since the start.
-    pub(crate) fn standing(&self, ip: IpAddr) -> Standing {
+    pub fn standing(&self, ip: IpAddr) -> Standing {
         match self.guard().standing_of(ip, self.now()) {
             true => Standing::Known,
             false => Standing::Stranger,
@@ -131,7 +131,7 @@ impl Logins {
     ///
     /// # Errors
     /// Why not.
-    pub(crate) async fn check(&self, user: &str, password: &str, client: Client) -> Result<Pass, Refused> {
+    pub async fn check(&self, user: &str, password: &str, client: Client) -> Result<Pass, Refused> {
         let (under_way, rank) = match self.admit(user, client).await? {
             Admitted::Check(under_way, rank) => (under_way, rank),
             Admitted::KnownOnly => {
@@ -166,7 +166,7 @@ impl Logins {
     ///
     /// # Errors
     /// Why not.
-    pub(crate) async fn compare(
+    pub async fn compare(
         &self,
         user: &str,
         client: Client,
@@ -273,19 +273,22 @@ impl Drop for UnderWay<'_> {
 
 #[cfg(test)]
 mod tests {
+    use mail::Domain;
+    use store_memory::MemoryPeople;
+
     use super::*;
     use crate::logins::guard::FREE_TRIES;
+    use crate::policy::Policy;
 
     const RIGHT: &str = "correct horse";
 
     // Time stands still: a check takes as long as the machine lets it, and a wait must not be over meanwhile.
 
-    fn logins() -> (tempfile::TempDir, Logins) {
-        let dir = tempfile::tempdir().unwrap();
-        let text = format!("domains = [\"example.org\"]\ndata = {:?}\n", dir.path().display().to_string());
-        let directory = Directory::open(&toml::from_str(&text).unwrap()).unwrap();
+    fn logins() -> Logins {
+        let policy = Policy::of(vec![Domain::parse("example.org").unwrap()]);
+        let directory = Directory::open(policy, Arc::new(MemoryPeople::default())).unwrap();
         directory.add_account(&Address::parse("alice@example.org").unwrap(), RIGHT).unwrap();
-        (dir, Logins::new(directory))
+        Logins::new(directory)
     }
 
     fn from(ip: &str) -> Client {
@@ -298,7 +301,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn names_that_nobody_has_are_answered_like_others_and_stop_being_looked_at_like_others() {
-        let (_dir, logins) = logins();
+        let logins = logins();
         for user in ["alice@example.org", "nobody@example.org", "no address"] {
             for _ in 0..FREE_TRIES {
                 assert_eq!(outcome(&logins, user, "wrong horse", "198.51.100.1").await, Err(Refused::Wrong));
@@ -313,7 +316,7 @@ mod tests {
     /// Symptom: the networks of who had a name before were exempt from waiting when they guessed the next one's password.
     #[tokio::test(start_paused = true)]
     async fn where_a_removed_account_logged_in_from_is_no_home_of_the_next_of_its_name() {
-        let (_dir, logins) = logins();
+        let logins = logins();
         let alice = Address::parse("alice@example.org").unwrap();
         assert_eq!(outcome(&logins, "alice@example.org", RIGHT, "192.0.2.1").await, Ok(()));
         logins.0.directory.remove_account(&alice, system::now()).unwrap();
@@ -326,7 +329,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn other_spellings_of_a_name_are_the_same_name() {
-        let (_dir, logins) = logins();
+        let logins = logins();
         let names = ["alice@example.org", "Alice@example.org", "ALICE@EXAMPLE.ORG", "alice@Example.org"];
         for user in names {
             assert_eq!(outcome(&logins, user, "wrong horse", "198.51.100.1").await, Err(Refused::Wrong));
@@ -336,7 +339,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn twenty_connections_of_a_mail_program_that_is_new_there_all_get_in() {
-        let (_dir, logins) = logins();
+        let logins = logins();
         let connections: Vec<_> = (0..20)
             .map(|_| {
                 let logins = logins.clone();
@@ -353,7 +356,7 @@ mod tests {
     /// it waited for its turn.
     #[tokio::test(start_paused = true)]
     async fn a_hundred_wrong_ones_at_one_time_have_four_looked_at() {
-        let (_dir, logins) = logins();
+        let logins = logins();
         let connections: Vec<_> = (0..100)
             .map(|number| {
                 let (logins, guess) = (logins.clone(), format!("wrong horse {number}"));
@@ -371,7 +374,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_client_that_goes_away_has_had_its_check() {
-        let (_dir, logins) = logins();
+        let logins = logins();
         for _ in 0..FREE_TRIES {
             drop(logins.admit("alice@example.org", from("198.51.100.1")).await);
         }
@@ -381,7 +384,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn where_one_logged_in_before_the_right_password_is_good_however_many_wrong_ones_came() {
-        let (_dir, logins) = logins();
+        let logins = logins();
         assert_eq!(outcome(&logins, "alice@example.org", RIGHT, "192.0.2.1").await, Ok(()));
         let mut wrong = 0;
         for _ in 0..50 {
@@ -394,7 +397,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn an_edges_password_is_guessed_no_faster_and_its_name_is_no_accounts() {
-        let (_dir, logins) = logins();
+        let logins = logins();
         let client = Client { service: FOREIGN_EDGE, ..from("198.51.100.1") };
         for _ in 0..FREE_TRIES {
             assert_eq!(logins.compare("alice@example.org", client, || false).await, Err(Refused::Wrong));
