@@ -1,6 +1,6 @@
 //! Logins at all ports of Home: when a password is checked, in whose turn, and what the log says.
 //!
-//! What is decided is decided in [`guard`] and [`turns`]; what a password is compared with is the directory's. A name
+//! What is decided is decided in `guard` and `turns`; what a password is compared with is the directory's. A name
 //! that nobody has goes the same way and takes as long.
 
 mod desk;

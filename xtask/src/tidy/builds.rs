@@ -16,8 +16,24 @@ const WORLDLY: [&str; 9] =
 const WITHOUT: &[(&str, &[&str], &str)] = &[
     (
         "edge",
-        &["argon2", "home", "imap", "libsqlite3-sys", "milter", "rusqlite", "store", "store-sqlite"],
+        &[
+            "argon2",
+            "directory",
+            "home",
+            "imap",
+            "libsqlite3-sys",
+            "milter",
+            "outbound",
+            "rusqlite",
+            "store",
+            "store-sqlite",
+        ],
         "a public host has no mailboxes, passwords or filters (ADR 2)",
+    ),
+    (
+        "directory",
+        &["edge", "home", "imap", "rusqlite", "store-sqlite"],
+        "people are looked up in a table, not in SQL",
     ),
     ("home", &["edge"], "each is of use without the other"),
     (
@@ -26,6 +42,7 @@ const WITHOUT: &[(&str, &[&str], &str)] = &[
         "the dispatcher has ports in their place",
     ),
     ("spool", &["libsqlite3-sys", "tokio"], "segments are plain files, and threads write them"),
+    ("content", &["libsqlite3-sys", "rusqlite", "rustls"], "octets have no place of their own"),
     ("store", &["tokio", "rustls", "rusqlite"], "the seam names nobody behind it"),
     ("store-sqlite", &["tokio", "rustls"], "mailboxes never see a socket"),
     ("daemon", &["rusqlite", "store", "spool", "age", "argon2"], "a process is no role"),
