@@ -192,7 +192,8 @@ impl Run {
         let (id, meta) = (id(argument), vec![argument; 40]);
         let done = wait(|done| self.spool().update(id, meta.clone(), done));
         match done {
-            Ok(_) => self.note(|items| items.entry(id).and_modify(|item| item.0 = meta).or_default().0.truncate(40)),
+            Ok(_) => self
+                .note(|items| items.entry(id).and_modify(|item| item.0 = meta).or_default().0.truncate(40)),
             Err(SpoolError::NoItem(_)) => {}
             Err(error) => panic!("{error}"),
         }

@@ -68,6 +68,9 @@ pub trait Checked: DeserializeOwned {
 }
 
 /// Reads and checks a file.
+///
+/// # Errors
+/// When the file can't be read, is that of the other role, or holds what can't be: the operator corrects it.
 pub fn load<C: Checked>(path: &Path) -> Result<C, Problem> {
     let text = read(path, C::ROLE)?;
     // What is wrong with the other role's file is that it is the other role's.
@@ -87,6 +90,9 @@ pub fn quoted(text: &str) -> String {
 }
 
 /// Whose configuration a file is. A file that is no TOML is taken for Home's: reading it says what is wrong.
+///
+/// # Errors
+/// When the file can't be read.
 pub fn role_of(path: &Path) -> Result<Role, Problem> {
     read(path, Role::Home).map(|text| role_in(&text).unwrap_or(Role::Home))
 }
@@ -117,6 +123,9 @@ fn name(role: Role) -> &'static str {
 }
 
 /// Reads and checks the text of a file of this name.
+///
+/// # Errors
+/// The first thing in it that can't be, with its line and what may stand there.
 pub fn parse<C: Checked>(path: &Path, text: &str) -> Result<C, Problem> {
     let config: C = toml::from_str(text).map_err(|error| syntax_problem(path, text, &error))?;
     config

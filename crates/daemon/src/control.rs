@@ -70,6 +70,9 @@ pub struct DataLock {
 }
 
 /// Takes the lock if it is free.
+///
+/// # Errors
+/// When the lock's file can't be made or locked. That another has it is no error.
 pub fn try_lock(data: &Path) -> Result<Option<DataLock>, Problem> {
     let path = data.join("daemon.lock");
     let problem = |error: std::io::Error| files::write_problem(&path, &error);
@@ -90,6 +93,9 @@ pub struct Listening {
 }
 
 /// Takes the lock and opens the socket. A command that is just changing something is waited for.
+///
+/// # Errors
+/// When another daemon or command has the data, or they can't be written.
 pub async fn listen(data: &Path) -> Result<Listening, Problem> {
     let path = socket_path(data);
     let mut lock = try_lock(data)?;
@@ -154,6 +160,9 @@ async fn answer(stream: UnixStream, handler: &impl Handler) -> std::io::Result<(
 }
 
 /// Asks a running daemon. `Ok(None)` when none runs.
+///
+/// # Errors
+/// When the caller may not ask, the daemon breaks off, its answer can't be read, or it says no: its own words then.
 pub async fn ask(data: &Path, request: &Request) -> Result<Option<Value>, Problem> {
     let path = socket_path(data);
     let stream = match UnixStream::connect(&path).await {
@@ -186,6 +195,9 @@ pub async fn ask(data: &Path, request: &Request) -> Result<Option<Value>, Proble
 }
 
 /// Asks a running daemon, or takes the lock so that none can start while the caller does it alone.
+///
+/// # Errors
+/// As [`ask`], and when the lock can't be had: another command keeps it, or the data can't be written.
 pub async fn ask_or_lock(data: &Path, request: &Request) -> Result<Result<Value, DataLock>, Problem> {
     let begun = Instant::now();
     loop {
@@ -205,6 +217,9 @@ pub async fn ask_or_lock(data: &Path, request: &Request) -> Result<Result<Value,
 }
 
 /// Asks a running daemon; that none runs is a problem.
+///
+/// # Errors
+/// As [`ask`], and when no daemon runs.
 pub async fn demand(data: &Path, request: &Request) -> Result<Value, Problem> {
     ask(data, request).await?.ok_or_else(|| {
         Problem::failed(

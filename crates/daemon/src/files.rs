@@ -12,6 +12,9 @@ use crate::owner::{self, Owner};
 use crate::problem::{self, Problem};
 
 /// Makes a directory that only its owner may enter.
+///
+/// # Errors
+/// When it can't be made; whom to be or where to put it is said.
 pub fn make_private_dir(dir: &Path) -> Result<(), Problem> {
     let made = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(dir);
     made.map_err(|error| {
@@ -39,6 +42,9 @@ pub fn dir_of(path: &Path) -> &Path {
 
 /// Replaces a file: written beside it, made durable, renamed over it. Owner and mode stay; a new one is for its owner
 /// alone. A failure leaves the old file, and nothing beside it.
+///
+/// # Errors
+/// As the system says. After a failure behind the rename the new file is there, and may be gone after a power loss.
 pub fn replace(path: &Path, content: &[u8]) -> io::Result<()> {
     let draft = draft_path(path);
     let done = write_draft(path, &draft, content).and_then(|()| std::fs::rename(&draft, path));
@@ -67,11 +73,17 @@ fn draft_path(path: &Path) -> PathBuf {
 }
 
 /// [`replace`] for a value that is kept as JSON.
+///
+/// # Errors
+/// As [`replace`], and when the value can't be written as JSON.
 pub fn replace_json(path: &Path, value: &impl Serialize) -> io::Result<()> {
     replace(path, &serde_json::to_vec_pretty(value)?)
 }
 
 /// Reads a value that is kept as JSON; `None` when there is no such file.
+///
+/// # Errors
+/// When the file can't be read, or does not hold such a value.
 pub fn read_json<T: DeserializeOwned>(path: &Path) -> Result<Option<T>, Problem> {
     let advice = "restore the file from a backup, or move it away to begin anew";
     match std::fs::read(path) {
@@ -84,12 +96,18 @@ pub fn read_json<T: DeserializeOwned>(path: &Path) -> Result<Option<T>, Problem>
 }
 
 /// Reads a text file that has to be there. A byte order mark, which some editors put before it, is no part of the text.
+///
+/// # Errors
+/// When it is not there, can't be read, or is no UTF-8; `advice` says what to do.
 pub fn read_text(path: &Path, advice: &str) -> Result<String, Problem> {
     let text = std::fs::read_to_string(path).map_err(|error| read_problem(path, &error, advice))?;
     Ok(text.strip_prefix('\u{feff}').map(str::to_owned).unwrap_or(text))
 }
 
 /// Reads a password from the first line of a file. That everybody on this host can read it too is said in the log.
+///
+/// # Errors
+/// When it can't be read, or its first line is empty or has a NUL; `advice` says what to do.
 pub fn read_password(path: &Path, advice: &str) -> Result<String, Problem> {
     let text = read_text(path, advice)?;
     let password = text.lines().next().unwrap_or_default().to_owned();
@@ -108,6 +126,9 @@ pub fn read_password(path: &Path, advice: &str) -> Result<String, Problem> {
 
 /// Reads a secret that two programs share. It is drawn, not thought up, so it has no slow hash and at least
 /// 16 octets.
+///
+/// # Errors
+/// As [`read_password`], and when it is shorter or longer than a secret may be.
 pub fn read_secret(path: &Path, key: &str) -> Result<String, Problem> {
     let advice =
         format!("put the password there, on one line; 'openssl rand -base64 24' makes one. See {key}");

@@ -78,6 +78,9 @@ pub fn how_to_start(role: &str, config: &Path) -> String {
 }
 
 /// Runs a role's future on a runtime of its own.
+///
+/// # Errors
+/// When the runtime's threads can't be started.
 pub fn block_on<T>(future: impl Future<Output = T>) -> Result<T, Problem> {
     // The allocator asks for huge pages, and each thread that touches a few kilobytes would then hold 2 MiB. A
     // small host has better use for them. A kernel without this switch has no huge pages to give.
@@ -108,6 +111,9 @@ pub enum Wanted {
 
 impl Signals {
     /// Listens from now on.
+    ///
+    /// # Errors
+    /// When the system gives no handler for one of them.
     pub fn new() -> Result<Self, Problem> {
         let listen = |kind| {
             signal(kind).map_err(|error| Problem::failed(format!("can't listen to signals: {error}"), ""))
@@ -130,6 +136,9 @@ impl Signals {
 }
 
 /// Opens listeners, or says which address is taken and what to do.
+///
+/// # Errors
+/// When one of the addresses can't be listened on; who has it and which `key` names it is said.
 pub fn listen(addresses: &[SocketAddr], service: &str, key: &str) -> Result<Vec<TcpListener>, Problem> {
     let mut listeners = Vec::new();
     for address in addresses {

@@ -43,6 +43,9 @@ pub struct Trace {
 
 impl Trace {
     /// Opens the journal in `dir` and starts its writer.
+    ///
+    /// # Errors
+    /// When the directory can't be made, or the writer's thread can't be started.
     pub fn open(dir: &Path, role: Role) -> Result<Self, Problem> {
         crate::files::make_private_dir(dir)?;
         let (lines, events) = channel();
@@ -161,6 +164,9 @@ fn push_line(lines: &mut Vec<u8>, event: &Event) {
 }
 
 /// Every event of the journal in `dir`, oldest first, as far as its lines are whole.
+///
+/// # Errors
+/// When a file of it can't be opened. That there is none is no error.
 pub fn read(dir: &Path) -> Result<Vec<Event>, Problem> {
     let mut events = Vec::new();
     for name in [PREVIOUS, CURRENT] {

@@ -42,6 +42,9 @@ pub struct Homes {
 
 impl Homes {
     /// Reads what is known of each home and opens its spools.
+    ///
+    /// # Errors
+    /// When the directory, what is known of a home, or a spool can't be read or made.
     pub fn open(dir: &Path, sealed_octets_max: u64) -> Result<Self, Problem> {
         files::make_private_dir(dir)?;
         let homes = Self {
@@ -136,6 +139,9 @@ impl Homes {
 
     /// Pins a home's key, durably, and gives it what it names, is free, and is granted. One that was paired before, or
     /// removed, gets the grant as well, and what is sealed for it.
+    ///
+    /// # Errors
+    /// When it can't be written; the home is not paired then.
     pub fn pair(
         &self,
         key: [u8; 32],
@@ -167,6 +173,9 @@ impl Homes {
     }
 
     /// A home pushes a snapshot: it is made durable, and the home gets what it names, is free, and is granted.
+    ///
+    /// # Errors
+    /// What is wrong with the snapshot, or that it can't be written; the one before stays in force.
     pub fn keep(&self, home: &Home, snapshot: Snapshot) -> Result<(), String> {
         let _one_at_a_time = self.deciding();
         let sent_before = home.kept().is_some_and(|kept| kept.snapshot.outbound);

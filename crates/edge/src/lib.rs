@@ -91,6 +91,9 @@ struct Edge {
 }
 
 /// Runs Edge until it is told to stop.
+///
+/// # Errors
+/// When the configuration, the data, or an address to listen on does not let it start; later only what ends it.
 pub async fn run(config_path: &Path) -> Result<(), Problem> {
     let config = load(config_path)?;
     files::make_private_dir(&config.data)?;

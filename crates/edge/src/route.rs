@@ -173,12 +173,18 @@ impl Open {
 }
 
 /// TLS that believes the public roots and those that the configuration adds.
+///
+/// # Errors
+/// When `[outbound] extra_roots` can't be read, or TLS can't be set up.
 pub fn public_roots(config: &EdgeConfig) -> Result<TlsConnector, Problem> {
     net::mta_tls::verifying_connector(roots(config)?)
         .map_err(|error| Problem::failed(format!("TLS can't be set up: {error}"), ""))
 }
 
 /// The public roots and those that the configuration adds.
+///
+/// # Errors
+/// When `[outbound] extra_roots` can't be read.
 pub fn roots(config: &EdgeConfig) -> Result<Arc<RootCertStore>, Problem> {
     net::mta_tls::public_roots(config.outbound.extra_roots.as_deref())
         .map_err(|error| Problem::setup(error, "correct [outbound] extra_roots in edge.toml"))

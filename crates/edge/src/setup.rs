@@ -56,6 +56,9 @@ fn address_path(data: &Path) -> PathBuf {
 }
 
 /// Reads the link key.
+///
+/// # Errors
+/// When it is not there, can't be read, or is no key.
 pub fn load_key(data: &Path) -> Result<LinkKey, Problem> {
     let path = key_path(data);
     let pem = files::read_text(&path, "run 'postern edge setup', or restore the key file from a backup")?;
@@ -68,6 +71,9 @@ pub fn load_key(data: &Path) -> Result<LinkKey, Problem> {
 }
 
 /// Makes keys and configuration and prints the first pairing code. Nothing is left of it when a step fails.
+///
+/// # Errors
+/// When there is a configuration already, the arguments can't be, or a file can't be written.
 pub fn setup(arguments: &SetupArguments) -> Result<(), Problem> {
     let role = prepare(arguments)?;
     let config = role.config().to_owned();
@@ -81,6 +87,9 @@ pub fn setup(arguments: &SetupArguments) -> Result<(), Problem> {
 }
 
 /// As [`setup`] without a pairing code, and nothing is printed.
+///
+/// # Errors
+/// As [`setup`].
 pub fn setup_quietly(arguments: &SetupArguments) -> Result<(), Problem> {
     prepare(arguments)?.finish(&config_text(arguments))
 }
@@ -124,6 +133,9 @@ pub struct PairArguments {
 }
 
 /// Prints a new pairing code, as text and, on a terminal, as a QR code.
+///
+/// # Errors
+/// When the configuration can't be read, or the code can't be made; see [`new_code`].
 pub fn pair(arguments: &PairArguments) -> Result<(), Problem> {
     let config: EdgeConfig = config::load(&arguments.config)?;
     let code = new_code(&config, &arguments.domain)?;
@@ -163,6 +175,9 @@ fn print_code(code: &str, domains: &[Domain]) {
 }
 
 /// Makes a new pairing code for these domains, or for any that is free; an older one is dead then.
+///
+/// # Errors
+/// When the link key can't be read, or the code can't be written where the daemon finds it.
 pub fn new_code(config: &EdgeConfig, domains: &[Domain]) -> Result<String, Problem> {
     owner::as_owner_of(&config.data, || code_of(&config.data, &config.hostname, domains))
 }

@@ -18,6 +18,9 @@ use super::databases;
 use crate::config::HomeConfig;
 
 /// Opens the mailboxes; an account that the directory has and the store has not gets its mailbox.
+///
+/// # Errors
+/// When the mailboxes can't be opened, or one can't be made.
 pub fn open_store(config: &HomeConfig, directory: &Directory) -> Result<Arc<dyn Mailboxes>, Problem> {
     let dir = config.data.join("mailboxes");
     daemon::files::make_private_dir(&dir)?;
@@ -41,6 +44,9 @@ fn store_problem(error: &StoreError) -> Problem {
 pub const NEWEST: &str = "newest";
 
 /// Carries out a command of `postern user` or `postern alias`.
+///
+/// # Errors
+/// What is wrong with the command, and what to do; nothing has changed then.
 pub fn change(
     directory: &Directory,
     store: &dyn Mailboxes,
@@ -210,6 +216,9 @@ fn tell_not_reached(directory: &Directory, row: &mut Value, targets: &[Address])
 }
 
 /// Asks the running daemon, or does it here when none runs.
+///
+/// # Errors
+/// As [`change`], and when neither the daemon nor the data can be had.
 pub async fn command(config: &HomeConfig, request: &Request) -> Result<Value, Problem> {
     let _lock = match control::ask_or_lock(&config.data, request).await? {
         Ok(value) => return Ok(value),

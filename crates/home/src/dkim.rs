@@ -85,6 +85,9 @@ impl Held {
 impl DomainKeys {
     /// Reads the keys of these domains, and makes those that are not there: a fraction of a second for each. A
     /// domain that can't be in the world's DNS, such as `localhost`, has none.
+    ///
+    /// # Errors
+    /// As [`DomainKeys::adopt`], and when the directory can't be made.
     pub fn open(data: &Path, domains: &[Domain], now: UnixTime) -> Result<Self, Problem> {
         let dir = data.join(DIR);
         files::make_private_dir(&dir)?;
@@ -94,6 +97,9 @@ impl DomainKeys {
     }
 
     /// The domains are these from now on. Keys of others stay on the disk. On an error nothing has changed.
+    ///
+    /// # Errors
+    /// When a key can't be read, made, or written.
     pub fn adopt(&self, domains: &[Domain], now: UnixTime) -> Result<(), Problem> {
         let _changing = self.changing();
         let mut held = BTreeMap::new();
@@ -147,6 +153,9 @@ impl DomainKeys {
     }
 
     /// The next step for a domain: new keys to publish, or, when there are some, they sign.
+    ///
+    /// # Errors
+    /// When the domain has no keys here, or they can't be made or written; nothing has changed then.
     pub fn rotate(&self, domain: &str, now: UnixTime, keep_secs: u64) -> Result<Step, Problem> {
         let _changing = self.changing();
         let domain = domain.to_ascii_lowercase();

@@ -65,6 +65,9 @@ pub struct Secrets {
 
 impl Secrets {
     /// Reads them from the data directory.
+    ///
+    /// # Errors
+    /// When a key is not there, can't be read, or is none.
     pub fn load(data: &Path) -> Result<Self, Problem> {
         let advice =
             "run 'postern home setup', or restore the file from a backup: without it sealed mail is lost";
@@ -100,6 +103,10 @@ impl Secrets {
 
 /// Makes keys, pairs, and writes the configuration. Nothing is left of it when a step fails, and all that can fail
 /// here is tried before the pairing code is spent.
+///
+/// # Errors
+/// When there is a configuration already, the arguments can't be, the edge can't be reached or refuses, or a file can't be
+/// written.
 pub fn setup(arguments: &SetupArguments) -> Result<(), Problem> {
     let code = arguments.code.as_deref().map(parse_code).transpose()?;
     let text = config_text(arguments);
@@ -154,6 +161,9 @@ fn first(domains: &[Domain]) -> &str {
 }
 
 /// Pairs with one more edge and adds it to the configuration.
+///
+/// # Errors
+/// When the configuration or the code can't be read, the edge can't be reached or refuses, or a file can't be written.
 pub fn pair(config_path: &Path, code: &str, user: Option<&str>) -> Result<(), Problem> {
     let config: HomeConfig = config::load(config_path)?;
     let code = parse_code(code)?;

@@ -76,6 +76,9 @@ pub fn frame_queue() -> (FrameSender, mpsc::UnboundedReceiver<Outgoing>) {
 }
 
 /// Writes queued frames until the queue closes or the transport breaks.
+///
+/// # Errors
+/// [`LinkFault::Lost`] when the transport breaks.
 pub async fn write_frames(
     mut writer: impl AsyncWrite + Unpin,
     mut frames: mpsc::UnboundedReceiver<Outgoing>,
@@ -125,6 +128,9 @@ impl<R: AsyncRead + Unpin> FrameReader<R> {
     }
 
     /// The next frame. `None` after [`PING_AFTER`] of silence: time to ping.
+    ///
+    /// # Errors
+    /// [`LinkFault`]: the connection is gone, or what came is no frame or one that is not taken here.
     pub async fn next(&mut self, patience: Duration) -> Result<Option<Frame>, LinkFault> {
         loop {
             if let Some(frame) = Decoder::next_of(&mut self.input, self.accepts)? {
@@ -141,6 +147,9 @@ impl<R: AsyncRead + Unpin> FrameReader<R> {
     }
 
     /// Reads the peer's hello and checks that there is a common version.
+    ///
+    /// # Errors
+    /// [`LinkFault`]: no hello in time, none that has a version in common, or a goodbye.
     pub async fn expect_hello(&mut self, ours: &Hello) -> Result<Hello, LinkFault> {
         match self.next(HELLO_PATIENCE).await? {
             Some(Frame::Hello(theirs)) => {
@@ -167,6 +176,9 @@ impl Silence {
     }
 
     /// [`PING_AFTER`] passed without a frame.
+    ///
+    /// # Errors
+    /// [`LinkFault::Silent`] once nothing came for [`LOST_AFTER`].
     pub fn lasts(&mut self, frames: &FrameSender) -> Result<(), LinkFault> {
         self.quiet += PING_AFTER;
         if self.quiet >= LOST_AFTER {

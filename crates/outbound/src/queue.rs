@@ -1,6 +1,6 @@
 //! The outbound queue: messages that users handed in, durable in the spool until nothing is owed for them.
 //!
-//! A handle to share. It stores and reads; when anything is tried is [`super::dispatch`]'s alone, which is
+//! A handle to share. It stores and reads; when anything is tried is the dispatcher's alone, which is
 //! told of new items and of the operator's wishes over a channel.
 
 mod state;

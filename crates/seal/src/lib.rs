@@ -32,6 +32,9 @@ pub struct SealTo([u8; 32]);
 
 impl SealTo {
     /// Parses `age1…`.
+    ///
+    /// # Errors
+    /// Why it is no such key.
     pub fn parse(text: &str) -> Result<Self, String> {
         bech32_decode(
             text,
@@ -45,12 +48,18 @@ impl SealTo {
     }
 
     /// Begins an `age` file for this key.
+    ///
+    /// # Errors
+    /// When the key can't be used (a public half that is of low order), or as `output` says.
     pub fn begin<W: Write>(&self, output: W) -> io::Result<StreamWriter<W>> {
         let recipient: &dyn age::Recipient = self;
         Encryptor::with_recipients(std::iter::once(recipient)).map_err(io::Error::other)?.wrap_output(output)
     }
 
     /// Seals a few octets, such as a journal record.
+    ///
+    /// # Errors
+    /// When the key can't be used.
     pub fn seal(&self, octets: &[u8]) -> io::Result<Vec<u8>> {
         let mut sealed = Vec::with_capacity(octets.len() + 256);
         let mut writer = self.begin(&mut sealed)?;
@@ -86,6 +95,9 @@ pub struct Sealing<W: Write> {
 
 impl<W: Write> Sealing<W> {
     /// Writes the first line.
+    ///
+    /// # Errors
+    /// As [`SealTo::begin`].
     pub fn begin(to: &SealTo, output: W, open: &Open) -> io::Result<Self> {
         let mut writer = to.begin(output)?;
         writer.write_all(&serde_json::to_vec(open)?)?;
@@ -94,11 +106,17 @@ impl<W: Write> Sealing<W> {
     }
 
     /// Writes a piece of the message.
+    ///
+    /// # Errors
+    /// As the output says.
     pub fn write(&mut self, piece: &[u8]) -> io::Result<()> {
         self.writer.write_all(piece)
     }
 
     /// Writes the last line and ends the file.
+    ///
+    /// # Errors
+    /// As the output says.
     pub fn finish(mut self, verdict: &Verdict) -> io::Result<W> {
         self.writer.write_all(b"\n")?;
         self.writer.write_all(&serde_json::to_vec(verdict)?)?;
@@ -118,6 +136,9 @@ pub struct UnsealWith(Identity);
 
 impl UnsealWith {
     /// Parses `AGE-SECRET-KEY-1…`.
+    ///
+    /// # Errors
+    /// Why it is no such key.
     pub fn parse(text: &str) -> Result<Self, String> {
         Identity::from_str(text.trim()).map(Self).map_err(str::to_owned)
     }
@@ -134,6 +155,9 @@ impl UnsealWith {
     }
 
     /// Opens a few octets, such as a journal record.
+    ///
+    /// # Errors
+    /// When they are sealed for another key, cut, or changed.
     pub fn unseal(&self, sealed: &[u8]) -> io::Result<Vec<u8>> {
         let mut octets = Vec::new();
         let limit = LINE_OCTETS_MAX as u64 * 2;
@@ -142,6 +166,10 @@ impl UnsealWith {
     }
 
     /// Opens an item: gives the envelope, writes the message to `message`, gives the verdict.
+    ///
+    /// # Errors
+    /// When it is sealed for another key, cut, changed, or has no envelope or verdict inside; some of the message may be written
+    /// then. Or as `sealed` and `message` say.
     pub fn unseal_item(&self, sealed: impl Read, mut message: impl Write) -> io::Result<(Open, Verdict)> {
         let mut input = self.open(sealed)?;
         let (open, mut held) = read_first_line(&mut input)?;

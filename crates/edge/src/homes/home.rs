@@ -126,6 +126,9 @@ impl Home {
     }
 
     /// Makes a snapshot durable, then puts it in force.
+    ///
+    /// # Errors
+    /// What is wrong with the snapshot, or that it can't be written; the one before stays in force.
     pub fn keep(&self, snapshot: Snapshot) -> Result<(), String> {
         let kept = keep(snapshot)?;
         let path = self.dir.join("snapshot.json");

@@ -10,6 +10,9 @@ use super::{DomainKeys, DomainRecords, keep_secs};
 use crate::config::HomeConfig;
 
 /// Carries out a command of `postern dkim`. Making keys takes a fraction of a second.
+///
+/// # Errors
+/// What is wrong with the command, and what to do.
 pub fn answer(
     keys: &DomainKeys,
     config: &HomeConfig,
@@ -30,6 +33,9 @@ pub fn answer(
 }
 
 /// Asks the running daemon, or does it here when none runs.
+///
+/// # Errors
+/// As [`answer`], and when neither the daemon nor the keys can be had.
 pub async fn command(config: &HomeConfig, request: &Request) -> Result<Value, Problem> {
     let _lock = match control::ask_or_lock(&config.data, request).await? {
         Ok(value) => return Ok(value),
@@ -42,6 +48,9 @@ pub async fn command(config: &HomeConfig, request: &Request) -> Result<Value, Pr
 }
 
 /// `dkim status`, as a value.
+///
+/// # Errors
+/// As [`command`], and when a daemon of another version answers in other words.
 pub async fn status(config: &HomeConfig) -> Result<Vec<DomainRecords>, Problem> {
     let status = command(config, &Request::new("dkim status", [])).await?;
     serde_json::from_value(status).map_err(|error| {

@@ -6,9 +6,12 @@ use std::sync::{Arc, Mutex, MutexGuard};
 
 use mail::UnixTime;
 use mailbox::{
-    AccountError, Appended, Changes, Copied, FlagList, FlagMode, Flags, FlagsChanged, MailboxId, Message,
-    NewMessage, Totals, Uids, Wake,
+    AccountError, Appended, Changes, Copied, FlagList, FlagMode, Flags, FlagsChanged, KEYWORDS_MAX,
+    MailboxId, Message, NewMessage, Totals, Uids, Wake,
 };
+
+/// Messages of one mailbox: a session that copies them to their own mailbox doubles them each time.
+const MESSAGES_MAX: usize = 1000;
 
 pub(crate) const NOW: UnixTime = UnixTime::from_secs(1_795_500_000);
 
@@ -94,15 +97,20 @@ impl Account {
         self.mailboxes.values_mut().find(|mailbox| mailbox.id == id.0).ok_or(AccountError::NoMailbox)
     }
 
-    fn flags(&mut self, list: &FlagList) -> Flags {
-        list.keywords.iter().fold(list.system, |flags, keyword| {
+    fn flags(&mut self, list: &FlagList) -> Result<Flags, AccountError> {
+        let mut flags = list.system;
+        for keyword in &list.keywords {
             let known = self.keywords.iter().position(|known| known.eq_ignore_ascii_case(keyword));
-            let index = known.unwrap_or_else(|| {
+            let index = known.unwrap_or(self.keywords.len());
+            if index == KEYWORDS_MAX {
+                return Err(AccountError::Limit("too many keywords".to_owned()));
+            }
+            if known.is_none() {
                 self.keywords.push(keyword.clone());
-                self.keywords.len() - 1
-            });
-            Flags(flags.0 | 1 << (8 + index))
-        })
+            }
+            flags.0 |= 1 << (8 + index);
+        }
+        Ok(flags)
     }
 
     fn wake(&self) {
@@ -266,7 +274,7 @@ impl mailbox::Account for Memory {
         flags: &FlagList,
     ) -> Result<FlagsChanged, AccountError> {
         let mut account = self.lock();
-        let flags = account.flags(flags);
+        let flags = account.flags(flags)?;
         let mailbox = account.by_id(mailbox)?;
         mailbox.modseq += 1;
         let mut changed = FlagsChanged { modseq: mailbox.modseq, ..FlagsChanged::default() };
@@ -294,6 +302,9 @@ impl mailbox::Account for Memory {
         let source = account.by_id(from)?;
         let entries: Vec<_> = source.uids(uids).iter().map(|uid| source.messages[uid].clone()).collect();
         let target = account.mailbox(to)?;
+        if target.messages.len() + entries.len() > MESSAGES_MAX {
+            return Err(AccountError::Limit("too many messages".to_owned()));
+        }
         let copy = |(message, octets): (Message, Arc<Vec<u8>>)| {
             (message.uid, target.insert(octets, message.flags, message.internal_date))
         };
@@ -334,7 +345,7 @@ impl mailbox::Account for Memory {
         let (message, octets) = self.pending.take().unwrap();
         assert_eq!(octets.len() as u64, message.octets);
         let mut account = self.lock();
-        let flags = account.flags(&message.flags);
+        let flags = account.flags(&message.flags)?;
         let mailbox = account.mailbox(&message.mailbox)?;
         let uid = mailbox.insert(octets.into(), flags, message.internal_date.unwrap_or(NOW));
         account.wake();

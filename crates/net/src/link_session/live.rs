@@ -82,6 +82,9 @@ impl Live {
     }
 
     /// Begins an item.
+    ///
+    /// # Errors
+    /// [`LinkDown`]: there is no link any more.
     pub fn begin(self: &Arc<Self>, item: ItemId) -> Result<LiveItem, LinkDown> {
         let (sender, receiver) = oneshot::channel();
         let window = Arc::new(Window { sending: Mutex::default(), changed: Notify::new() });
@@ -186,6 +189,9 @@ impl LiveItem {
     }
 
     /// The other side's answer.
+    ///
+    /// # Errors
+    /// [`LinkDown`]: the link went before the answer came. The other side may have the item.
     pub async fn answer(mut self) -> Result<Answer, LinkDown> {
         match self.answer.take() {
             Some(answer) => answer.await.map_err(|_| LinkDown),
