@@ -4,76 +4,42 @@
 //! is short, go through unnamed temporary files. The store drops an item id that an account already has, so
 //! a message that comes twice is delivered once.
 
-mod answering;
+mod arrival;
+mod arrivals;
 mod buffer;
-mod deliver;
 mod head;
+mod letter;
 mod plan;
 mod repeats;
+mod replies;
 mod session;
+mod take;
 #[cfg(test)]
 mod tests;
+mod together;
 mod unsealers;
-mod waiting;
 
 use std::collections::HashMap;
-use std::io::{self, Seek as _};
-use std::path::PathBuf;
+use std::io;
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
 
-use buffer::Buffer;
 use bytes::Bytes;
-use deliver::Arrival;
+use daemon::system;
 use link::{Answer, Frame, Open, ReceiveWindow};
 use mail::{ItemId, Reply, Verdict};
+use net::link_session::{FrameSender, LinkFault};
+
+use arrival::Arrival;
+pub(crate) use arrivals::Arrivals;
+use arrivals::not_now;
+use buffer::Buffer;
 pub(crate) use repeats::Repeats;
 pub(crate) use session::SessionArrival;
+use take::take;
 pub(crate) use unsealers::Unsealers;
-use waiting::Waiting;
-
-use super::filters::Filters;
-use super::forward::Forwarder;
-use super::keeper::Keeper;
-use super::quarantine::Quarantine;
-use daemon::system;
-use daemon::trace::Trace;
-use directory::Directory;
-use net::link_session::{FrameSender, LinkFault};
-use seal::UnsealWith;
 
 /// Items that one link may have begun and not completed.
 const ITEMS_MAX: usize = 4096;
-
-/// What arrivals of all links share.
-pub(crate) struct Arrivals {
-    /// Where it goes.
-    pub keeper: Keeper,
-    /// Who there is.
-    pub directory: Directory,
-    /// What happened.
-    pub trace: Trace,
-    /// Who is asked about the content of messages, if anybody.
-    pub filters: Option<Arc<Filters>>,
-    /// What the operator keeps.
-    pub quarantine: Quarantine,
-    /// What is for elsewhere.
-    pub forwarder: Arc<Forwarder>,
-    /// Opens sealed items.
-    pub unseal: UnsealWith,
-    /// The threads on which they are opened.
-    pub unsealers: Unsealers,
-    /// Where temporary files are made.
-    pub drafts: PathBuf,
-    /// Memory for bodies in flight, in octets.
-    pub memory_octets_max: u64,
-    /// Memory used now.
-    pub memory_octets: AtomicU64,
-    /// Octets of one message.
-    pub message_octets_max: u64,
-    /// What senders may send again, since they may not have heard the 250.
-    pub repeats: Repeats,
-}
 
 /// Arrivals of one link.
 pub(crate) struct LinkArrivals {
@@ -93,14 +59,6 @@ struct Arriving {
 enum Kind {
     Live(Box<Open>),
     Sealed { octets: u64 },
-}
-
-fn not_now() -> Reply {
-    Reply::new(451, (4, 3, 0), "The message could not be kept; try again later")
-}
-
-fn unknown() -> Reply {
-    Reply::new(550, (5, 1, 1), "There is no such recipient here")
 }
 
 impl LinkArrivals {
@@ -181,7 +139,7 @@ impl LinkArrivals {
         let Some(arriving) = self.items.remove(&item) else { return };
         if let Kind::Live(open) = arriving.kind {
             let arrival = Arrival { open, edge: self.edge.clone(), sealed: false, verdict: verdict.clone() };
-            deliver::arrived(&self.shared, arrival, arriving.buffer, Waiting::Edge(self.frames.clone()));
+            take_in(&self.shared, arrival, arriving.buffer, self.frames.clone());
         }
     }
 
@@ -199,10 +157,10 @@ impl LinkArrivals {
     fn unseal(&self, item: ItemId, buffer: Buffer) {
         let (shared, frames, edge) = (Arc::clone(&self.shared), self.frames.clone(), self.edge.clone());
         let unsealers = self.shared.unsealers.clone();
-        unsealers.run(Box::new(move || match open_sealed(&shared, buffer) {
+        unsealers.run(Box::new(move || match open_sealed(&shared, &buffer) {
             Ok((open, verdict, message)) if open.item == item => {
                 let arrival = Arrival { open: Box::new(open), edge, sealed: true, verdict };
-                deliver::arrived(&shared, arrival, message, Waiting::Edge(frames));
+                take_in(&shared, arrival, message, frames);
             }
             Ok(_) => refuse_sealed(item, &frames, "its id is not the one it was sealed under"),
             Err(error) => refuse_sealed(item, &frames, &error.to_string()),
@@ -210,16 +168,27 @@ impl LinkArrivals {
     }
 }
 
+/// Takes a message in beside the link, which goes on, and answers.
+fn take_in(shared: &Arc<Arrivals>, arrival: Arrival, buffer: Buffer, frames: FrameSender) {
+    let taking = Arc::clone(shared);
+    shared.spawn(async move {
+        let item = arrival.open.item;
+        let replies = take(&taking, arrival, buffer).await;
+        frames.send(Frame::Answer(Answer { item, replies }));
+    });
+}
+
 fn refuse_sealed(item: ItemId, frames: &FrameSender, cause: &str) {
     tracing::error!(%item, %cause, "a sealed item can't be opened; it stays with Edge");
     frames.send(Frame::Answer(Answer { item, replies: vec![not_now()] }));
 }
 
-fn open_sealed(shared: &Arc<Arrivals>, mut sealed: Buffer) -> io::Result<(Open, Verdict, Buffer)> {
+fn open_sealed(shared: &Arc<Arrivals>, sealed: &Buffer) -> io::Result<(Open, Verdict, Buffer)> {
     let mut message = Buffer::new(Arc::clone(shared));
-    let (open, verdict) = match &mut sealed.file {
+    let (open, verdict) = match &sealed.file {
         Some(file) => {
-            file.rewind()?;
+            let mut file: &std::fs::File = file;
+            io::Seek::rewind(&mut file)?;
             message.fill(|out| shared.unseal.unseal_item(io::BufReader::new(file), out))?
         }
         None => {

@@ -28,7 +28,7 @@ use tokio_util::task::TaskTracker;
 use crate::config::{Direction, FilterConfig, FilterKind, OnFailure};
 
 pub(crate) use contents::Contents;
-pub(crate) use edit::rewrite;
+pub(crate) use edit::{Rewrite, rewrite};
 pub(crate) use training::Trainer;
 pub(crate) use verdict::{Action, Arrived, Judgement};
 

@@ -114,23 +114,21 @@ impl Forwarder {
         self.parts.srs.open_path(address, system::now())?.ok()
     }
 
-    /// Queues a message for where its alias leads, beside whoever calls, then calls `done`. An error is temporary:
-    /// nothing is queued, and the same message may come again.
-    pub(crate) fn forward(
-        self: &Arc<Self>,
-        forwarding: Forwarding,
-        done: impl FnOnce(Result<(), String>) + Send + 'static,
-    ) {
+    /// Queues a message for where its alias leads. It goes on when nobody waits any more.
+    ///
+    /// # Errors
+    /// Why not, for the log. It is temporary: nothing is queued, and the same message may come again.
+    pub(crate) async fn forward(self: &Arc<Self>, forwarding: Forwarding) -> Result<(), String> {
         let forwarder = Arc::clone(self);
-        self.runtime.spawn(async move {
+        let work = self.runtime.spawn(async move {
             let id =
                 derived_id(&format!("postern forward {}", forwarding.recipient.address), forwarding.item);
-            let result = match forwarder.enter(id) {
+            match forwarder.enter(id) {
                 Some(_under_way) => forwarder.take(id, forwarding).await,
                 None => Err("the same message is being forwarded just now".to_owned()),
-            };
-            done(result);
+            }
         });
+        work.await.map_err(|error| error.to_string())?
     }
 
     fn under_way(&self) -> MutexGuard<'_, HashSet<ItemId>> {

@@ -6,10 +6,11 @@
 mod letter;
 mod lmtp;
 mod local;
-mod place;
 #[cfg(test)]
 mod tests;
+mod tray;
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use mail::Outcome;
@@ -17,7 +18,7 @@ use store::{Delivery, Mailboxes, Receipt, StoreError};
 
 pub(crate) use self::lmtp::Lmtp;
 pub(crate) use self::local::{LocalMessage, Octets};
-pub(crate) use self::place::QUARANTINE;
+pub(crate) use self::tray::{QUARANTINE, Tray};
 
 /// Cloning shares it.
 #[derive(Clone)]
@@ -27,10 +28,10 @@ pub(crate) struct Keeper {
 }
 
 /// Proof that a message is with whoever keeps the account's mail.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Kept {
-    /// In a mailbox of ours.
-    Stored(Receipt),
+    /// In the mailbox of ours that is called so.
+    Stored(Receipt, Cow<'static, str>),
     /// Taken over by LMTP: the reply for the account was positive.
     HandedOver,
     /// It was taken over before.
@@ -69,22 +70,40 @@ impl Keeper {
         &self.store
     }
 
-    /// Delivers to an account's mailbox, on threads and tasks of its own, then calls `done`. By LMTP every mailbox but
-    /// INBOX is a mark in the header: who is asked for has filters that sort.
-    pub(crate) fn deliver(
+    /// Delivers to an account's mailbox. It is begun when this is first waited for, and goes on when nobody waits any
+    /// more.
+    ///
+    /// # Errors
+    /// Why the account does not have it.
+    pub(crate) async fn deliver(
         &self,
         account: &str,
-        delivery: Delivery,
-        done: impl FnOnce(Result<Kept, Failure>) + Send + 'static,
-    ) {
-        match self.lmtp.as_ref().filter(|_| delivery.mailbox != QUARANTINE) {
-            Some(lmtp) => lmtp.deliver(account, delivery, done),
-            None => {
-                let done = move |result: Result<Receipt, StoreError>| {
-                    done(result.map(Kept::Stored).map_err(Failure::Store));
-                };
-                self.store.deliver(account, delivery, Box::new(done));
-            }
+        tray: Tray,
+        mut delivery: Delivery,
+    ) -> Result<Kept, Failure> {
+        if let Some(lmtp) = self.lmtp.as_ref().filter(|_| tray != Tray::Quarantine) {
+            return lmtp.deliver(account, tray, delivery).await;
         }
+        let mailbox = self.mailbox_for(account, tray).await;
+        delivery.mailbox = mailbox.clone().into_owned();
+        let receipt = self.store.delivered(account, delivery).await?;
+        Ok(Kept::Stored(receipt, mailbox))
     }
+
+    /// What the account calls it. Only where it has a name of its own for it a disk is asked.
+    async fn mailbox_for(&self, account: &str, tray: Tray) -> Cow<'static, str> {
+        if tray != Tray::Junk {
+            return tray.name().into();
+        }
+        let (store, account) = (Arc::clone(&self.store), account.to_owned());
+        let found = tokio::task::spawn_blocking(move || junk_of(&*store, &account)).await;
+        found.ok().flatten().map_or_else(|| tray.name().into(), Cow::Owned)
+    }
+}
+
+/// The mailbox that the account has for spam (RFC 6154). Blocks.
+fn junk_of(store: &dyn Mailboxes, account: &str) -> Option<String> {
+    let mailboxes = store.reader(account).and_then(|reader| reader.mailboxes());
+    let is_junk = |mailbox: &store::Mailbox| mailbox.special_use.as_deref() == Some("\\Junk");
+    mailboxes.unwrap_or_default().into_iter().find(is_junk).map(|mailbox| mailbox.name)
 }

@@ -344,6 +344,7 @@ fn arrivals(parts: ArrivalParts<'_>) -> Result<Arc<Arrivals>, Problem> {
         memory_octets: AtomicU64::new(0),
         message_octets_max: limits.message.0,
         repeats: Repeats::new(system::random()),
+        runtime: tokio::runtime::Handle::current(),
     }))
 }
 
@@ -467,7 +468,7 @@ impl Home {
         }
     }
 
-    fn quarantine(&self, command: &str, arguments: &[&str]) -> Result<Value, Refusal> {
+    async fn quarantine(&self, command: &str, arguments: &[&str]) -> Result<Value, Refusal> {
         let drafts = self.config.data.join("drafts");
         let parts = quarantine::Parts {
             keeper: &self.keeper,
@@ -476,7 +477,7 @@ impl Home {
             forwarder: &self.forwarder,
             drafts: &drafts,
         };
-        tokio::task::block_in_place(|| self.quarantine.command(&parts, command, arguments))
+        self.quarantine.command(&parts, command, arguments).await
     }
 
     fn status(&self) -> Value {
@@ -530,7 +531,9 @@ impl Handler for Home {
             (command, arguments) if command.starts_with("tls-report ") => {
                 self.tls_reports.command(command, arguments).await
             }
-            (command, arguments) if command.starts_with("quarantine ") => self.quarantine(command, arguments),
+            (command, arguments) if command.starts_with("quarantine ") => {
+                self.quarantine(command, arguments).await
+            }
             (command, arguments) if command.starts_with("user ") || command.starts_with("alias ") => {
                 tokio::task::block_in_place(|| {
                     accounts::change(&self.directory, &**self.keeper.store(), command, arguments)

@@ -23,19 +23,31 @@ pub(crate) use store::tables::QuarantineEntry as Entry;
 const SHOWN_OCTETS_MAX: usize = 16 * 1024;
 
 impl Quarantine {
-    /// Carries out a command of `postern quarantine`. Blocks.
-    pub(crate) fn command(
+    /// Carries out a command of `postern quarantine`.
+    ///
+    /// # Errors
+    /// What can't be done, and what to do about it.
+    pub(crate) async fn command(
         &self,
         parts: &Parts<'_>,
         command: &str,
         arguments: &[&str],
     ) -> Result<Value, Refusal> {
+        let store = parts.keeper.store();
         match (command, arguments) {
-            ("quarantine list", []) => self.list(&**parts.keeper.store()),
-            ("quarantine show", [id]) => self.show(&**parts.keeper.store(), item(id)?),
-            ("quarantine release", [id]) => release::release(self, parts, item(id)?, None),
-            ("quarantine release", [id, to]) => release::release(self, parts, item(id)?, Some(to)),
-            ("quarantine delete", [id]) => self.delete(parts, item(id)?),
+            ("quarantine list", []) => self.beside(store, |kept, store| kept.list(store)).await,
+            ("quarantine show", [id]) => {
+                let item = item(id)?;
+                self.beside(store, move |kept, store| kept.show(store, item)).await
+            }
+            ("quarantine release", [id]) => release::release(self, parts, item(id)?, None).await,
+            ("quarantine release", [id, to]) => release::release(self, parts, item(id)?, Some(to)).await,
+            ("quarantine delete", [id]) => {
+                let item = item(id)?;
+                self.beside(store, move |kept, store| kept.delete(store, item)).await?;
+                parts.trace.event(Some(item), TraceStep::Removed, "from the quarantine, by the operator");
+                Ok(json!({}))
+            }
             _ => Err((format!("'{command}' can't be done with these arguments"), "see --help".to_owned())),
         }
     }
@@ -64,12 +76,10 @@ impl Quarantine {
         Ok(shown)
     }
 
-    fn delete(&self, parts: &Parts<'_>, item: ItemId) -> Result<Value, Refusal> {
+    fn delete(&self, store: &dyn Mailboxes, item: ItemId) -> Result<(), Refusal> {
         let entry = self.entry(item)?;
-        let found = self.located(&**parts.keeper.store(), &entry)?;
-        self.take_out(&**parts.keeper.store(), &entry, found.mailbox)?;
-        parts.trace.event(Some(item), TraceStep::Removed, "from the quarantine, by the operator");
-        Ok(json!({}))
+        let found = self.located(store, &entry)?;
+        self.take_out(store, &entry, found.mailbox)
     }
 }
 

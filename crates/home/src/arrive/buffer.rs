@@ -8,7 +8,7 @@ use std::sync::atomic::Ordering;
 use bytes::Bytes;
 use mail::Envelope;
 
-use super::Arrivals;
+use super::arrivals::Arrivals;
 use super::repeats::{Digest, Passing};
 use crate::filters::Contents;
 
@@ -22,7 +22,7 @@ pub(super) struct Buffer {
     pub pieces: Vec<Bytes>,
     held: u64,
     /// What is not: all of it, in a file without a name.
-    pub file: Option<File>,
+    pub file: Option<Arc<File>>,
     /// All octets that came, in their order; of a message only, not of what it is sealed in.
     passing: Option<Box<Passing>>,
 }
@@ -49,8 +49,8 @@ impl Buffer {
         if let Some(passing) = &mut self.passing {
             passing.update(&piece);
         }
-        if let Some(file) = &mut self.file {
-            return file.write_all(&piece);
+        if let Some(file) = &self.file {
+            return (&**file).write_all(&piece);
         }
         let more = piece.len() as u64;
         let used = self.shared.memory_octets.fetch_add(more, Ordering::Relaxed) + more;
@@ -65,8 +65,16 @@ impl Buffer {
     /// All of it, to be read as often as needed while nothing is added.
     pub(super) fn contents(&self) -> io::Result<Contents> {
         match &self.file {
-            Some(file) => Ok(Contents::File(Arc::new(file.try_clone()?), file.metadata()?.len())),
+            Some(file) => Ok(Contents::File(Arc::clone(file), file.metadata()?.len())),
             None => Ok(Contents::Memory(self.pieces.clone())),
+        }
+    }
+
+    /// Puts something else in its place, of about the same size: it counts as what came.
+    pub(super) fn replace(&mut self, contents: Contents) {
+        match contents {
+            Contents::Memory(pieces) => self.pieces = pieces,
+            Contents::File(file, _) => self.file = Some(file),
         }
     }
 
@@ -80,7 +88,7 @@ impl Buffer {
     ) -> io::Result<T> {
         let mut file = tempfile::tempfile_in(&self.shared.drafts)?;
         let done = fill(&mut Both { file: &mut file, passing: self.passing.as_deref_mut() })?;
-        self.file = Some(file);
+        self.file = Some(Arc::new(file));
         Ok(done)
     }
 
@@ -89,7 +97,7 @@ impl Buffer {
         for piece in self.pieces.drain(..) {
             file.write_all(&piece)?;
         }
-        self.file = Some(file);
+        self.file = Some(Arc::new(file));
         self.release();
         Ok(())
     }

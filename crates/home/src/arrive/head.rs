@@ -3,7 +3,7 @@
 use mail::received::{self, Hop, Readers};
 use mail::{Address, ReversePath};
 
-use super::deliver::Arrival;
+use super::arrival::Arrival;
 use super::plan::Planned;
 use crate::filters::Judgement;
 

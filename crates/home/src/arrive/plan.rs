@@ -3,10 +3,10 @@
 use directory::{AccountId, Destinations, Directory};
 use mail::{Address, Recipient, Reply};
 
-use super::deliver::Arrival;
-use super::unknown;
+use super::arrival::Arrival;
+use super::arrivals::unknown;
 use crate::forward::{self, Forwarder};
-use crate::keeper::QUARANTINE;
+use crate::keeper::Tray;
 
 /// What each recipient gets: its own account's mailbox, the way to where its alias leads, or the operator's
 /// quarantine.
@@ -22,7 +22,7 @@ pub(super) struct Plan {
 
 pub(super) struct Planned {
     pub(super) account: AccountId,
-    pub(super) mailbox: String,
+    pub(super) tray: Tray,
     pub(super) recipient: Address,
     pub(super) places: Vec<usize>,
     /// Why it is in quarantine, when no filter wants that.
@@ -88,7 +88,7 @@ impl Plan {
     pub(super) fn places(&self, directory: &Directory) -> Vec<String> {
         let here = self.deliveries.iter().map(|planned| {
             let since = directory.removed_before(planned.account.as_str()).unwrap_or_default();
-            format!("{} since {} {}", planned.account, since.0, planned.mailbox)
+            format!("{} since {} {}", planned.account, since.0, planned.tray.name())
         });
         let there =
             self.onward.iter().flat_map(|onward| &onward.targets).map(|target| format!("to {target}"));
@@ -98,7 +98,7 @@ impl Plan {
 
     fn take(&mut self, found: Destinations, recipient: &Recipient, place: usize) {
         for account in found.accounts {
-            self.add(account, ("INBOX", ""), &recipient.address, place);
+            self.add(account, (Tray::Inbox, ""), &recipient.address, place);
         }
         // Who is reached by two aliases gets one copy, and both have its reply.
         let (mut targets, places) = (Vec::new(), vec![place]);
@@ -117,7 +117,7 @@ impl Plan {
     fn add(
         &mut self,
         account: AccountId,
-        (mailbox, reason): (&str, &'static str),
+        (tray, reason): (Tray, &'static str),
         recipient: &Address,
         place: usize,
     ) {
@@ -125,7 +125,7 @@ impl Plan {
             Some(planned) => planned.places.push(place),
             None => self.deliveries.push(Planned {
                 account,
-                mailbox: mailbox.to_owned(),
+                tray,
                 recipient: recipient.clone(),
                 places: vec![place],
                 reason,
@@ -146,7 +146,7 @@ impl Plan {
         match directory.postmaster().filter(|_| keep) {
             Some(postmaster) => {
                 for place in places {
-                    self.add(postmaster.clone(), (QUARANTINE, reason), address, place);
+                    self.add(postmaster.clone(), (Tray::Quarantine, reason), address, place);
                 }
             }
             None => self.refused.extend(places.into_iter().map(|place| (place, reply.clone()))),
@@ -168,11 +168,11 @@ impl Plan {
         }
     }
 
-    /// Puts what is for an INBOX into the Junk mailbox of the same account, which `junk` names. What would go
-    /// elsewhere is kept for the operator: who forwards spam is taken for a spammer.
-    pub(super) fn divert_to_junk(&mut self, directory: &Directory, junk: impl Fn(&AccountId) -> String) {
-        for planned in self.deliveries.iter_mut().filter(|planned| planned.mailbox == "INBOX") {
-            planned.mailbox = junk(&planned.account);
+    /// Puts what is for an INBOX into the Junk mailbox of the same account. What would go elsewhere is kept for the
+    /// operator: who forwards spam is taken for a spammer.
+    pub(super) fn divert_to_junk(&mut self, directory: &Directory) {
+        for planned in self.deliveries.iter_mut().filter(|planned| planned.tray == Tray::Inbox) {
+            planned.tray = Tray::Junk;
         }
         self.keep_onward(directory, SPAM);
     }
@@ -181,7 +181,7 @@ impl Plan {
         let Some(postmaster) = directory.postmaster() else { return };
         for Onward { recipient, places, .. } in std::mem::take(&mut self.onward) {
             for place in places {
-                self.add(postmaster.clone(), (QUARANTINE, reason), &recipient.address, place);
+                self.add(postmaster.clone(), (Tray::Quarantine, reason), &recipient.address, place);
             }
         }
     }
@@ -192,7 +192,7 @@ impl Plan {
         self.keep_onward(directory, "");
         for planned in std::mem::take(&mut self.deliveries) {
             for place in planned.places {
-                self.add(postmaster.clone(), (QUARANTINE, planned.reason), &planned.recipient, place);
+                self.add(postmaster.clone(), (Tray::Quarantine, planned.reason), &planned.recipient, place);
             }
         }
         for planned in &mut self.deliveries {

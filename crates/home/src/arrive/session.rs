@@ -6,12 +6,11 @@ use std::sync::Arc;
 use bytes::Bytes;
 use link::Open;
 use mail::{Reply, Verdict};
-use tokio::sync::mpsc;
 
+use super::arrival::Arrival;
+use super::arrivals::{Arrivals, not_now};
 use super::buffer::Buffer;
-use super::deliver::{self, Arrival};
-use super::waiting::Waiting;
-use super::{Arrivals, not_now};
+use super::take::take;
 
 /// It takes the same way as a live message of an edge's: the same filters, mailboxes and rules.
 pub(crate) struct SessionArrival {
@@ -38,9 +37,10 @@ impl SessionArrival {
     /// took it, for its trace field.
     pub(crate) async fn deliver(self, open: Open, by: String, verdict: Verdict) -> Vec<Reply> {
         let recipients = open.envelope.recipients.len();
-        let (session, mut replies) = mpsc::unbounded_channel();
         let arrival = Arrival { open: Box::new(open), edge: by, sealed: false, verdict };
-        deliver::arrived(&self.shared, arrival, self.buffer, Waiting::Session(session));
-        replies.recv().await.unwrap_or_else(|| vec![not_now(); recipients])
+        let (shared, buffer) = (self.shared, self.buffer);
+        // A task of its own: a client that goes away half way does not leave half a message.
+        let taken = tokio::spawn(async move { take(&shared, arrival, buffer).await });
+        taken.await.unwrap_or_else(|_| vec![not_now(); recipients])
     }
 }

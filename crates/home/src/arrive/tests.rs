@@ -4,16 +4,20 @@ mod filtered;
 mod forwarded;
 mod repeated;
 
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use daemon::trace::Trace;
 
 use mail::{Address, Recipient, ReversePath, UnixTime};
 use net::link_session::{self, FrameReader, Outgoing, PING_AFTER};
-use seal::{SealTo, Sealing};
+use seal::{SealTo, Sealing, UnsealWith};
 use tokio::sync::mpsc::UnboundedReceiver;
 
 use super::*;
+use crate::filters::Filters;
 use crate::forward::tests::forwarder;
-use crate::keeper::QUARANTINE;
+use crate::keeper::{Keeper, QUARANTINE};
+use crate::quarantine::Quarantine;
 
 struct Fixture {
     _dir: tempfile::TempDir,
@@ -54,6 +58,7 @@ fn fixture_with(memory_octets_max: u64, filters: Option<Arc<Filters>>) -> Fixtur
         memory_octets: AtomicU64::new(0),
         message_octets_max: 4 << 20,
         repeats: Repeats::new([7; 32]),
+        runtime: tokio::runtime::Handle::current(),
     });
     let (frames, queue) = link_session::frame_queue();
     let arrivals = LinkArrivals::new(Arc::clone(&shared), frames, "mx.example.org".to_owned());

@@ -56,6 +56,7 @@ fn fixture(more: &str) -> Fixture {
         memory_octets: AtomicU64::new(0),
         message_octets_max: 4 << 20,
         repeats: Repeats::new([7; 32]),
+        runtime: tokio::runtime::Handle::current(),
     };
     let snapshots = SnapshotSource {
         directory,

@@ -83,9 +83,7 @@ const MESSAGE: &str = "From: a@example.net\r\nSubject: x\r\n\r\nGr\u{fc}\u{df}e\
 
 impl Fixture {
     async fn forward(&self, forwarding: Forwarding) -> Result<(), String> {
-        let (done, result) = tokio::sync::oneshot::channel();
-        self.forwarder.forward(forwarding, move |result| done.send(result).unwrap());
-        result.await.unwrap()
+        self.forwarder.forward(forwarding).await
     }
 
     fn only(&self) -> QueueState {

@@ -8,6 +8,8 @@ use net::smtp_client::{BodyLost, BodySource};
 use smtp::client::{Quorum, Transaction};
 use store::Delivery;
 
+use super::Tray;
+
 use crate::reused::Body;
 
 /// Octets that are read from a file at one time.
@@ -27,9 +29,9 @@ pub(super) struct Letter {
 impl Letter {
     /// Takes `Return-Path` and `Delivered-To` off the head: the first is the envelope's, and LMTP's server writes
     /// both (RFC 5321 section 4.4).
-    pub(super) fn new(delivery: Delivery) -> Self {
-        let Delivery { head, body, mailbox, .. } = delivery;
-        let mut kept = if mailbox == "INBOX" { Vec::new() } else { JUNK.to_vec() };
+    pub(super) fn new(delivery: Delivery, tray: Tray) -> Self {
+        let Delivery { head, body, .. } = delivery;
+        let mut kept = if tray == Tray::Junk { JUNK.to_vec() } else { Vec::new() };
         let (mut reverse_path, mut at) = (ReversePath::Null, 0);
         let own = ["Return-Path", "Delivered-To"];
         for (field, _) in header::fields(&head).zip(own).take_while(|(field, name)| field.is(name)) {
@@ -125,15 +127,16 @@ mod tests {
 
     use super::*;
 
-    fn letter(mailbox: &str, head: &str, body: store::Body) -> Letter {
-        Letter::new(Delivery {
+    fn letter(tray: Tray, head: &str, body: store::Body) -> Letter {
+        let delivery = Delivery {
             item: None,
-            mailbox: mailbox.to_owned(),
+            mailbox: tray.name().to_owned(),
             head: head.as_bytes().to_vec(),
             body,
             flags: FlagList::default(),
             internal_date: UnixTime(0),
-        })
+        };
+        Letter::new(delivery, tray)
     }
 
     async fn all(mut letter: Letter) -> (ReversePath, u64, Vec<u8>) {
@@ -156,7 +159,7 @@ mod tests {
             (store::Body::Memory(pieces), "Subject: x\r\n\r\n"),
             (store::Body::File(file, 200_000), long.as_str()),
         ] {
-            let (path, octets, out) = all(letter("INBOX", head, body)).await;
+            let (path, octets, out) = all(letter(Tray::Inbox, head, body)).await;
             assert_eq!(path.to_string(), "ann@a.example");
             assert_eq!(String::from_utf8(out).unwrap(), format!("Received: x\r\n{text}"));
             assert_eq!(octets, 13 + text.len() as u64);
@@ -164,14 +167,14 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_is_not_for_the_inbox_is_marked_and_a_notice_has_the_null_path() {
+    async fn what_is_for_junk_is_marked_and_a_notice_has_the_null_path() {
         let body = || store::Body::from(b"Subject: x\r\n\r\n".to_vec());
-        let (path, _, out) = all(letter("Junk", "Return-Path: <>\r\n", body())).await;
+        let (path, _, out) = all(letter(Tray::Junk, "Return-Path: <>\r\n", body())).await;
         assert_eq!(
             (path, out.as_slice()),
             (ReversePath::Null, &b"X-Spam-Flag: YES\r\nSubject: x\r\n\r\n"[..])
         );
-        let (path, _, out) = all(letter("INBOX", "", body())).await;
+        let (path, _, out) = all(letter(Tray::Inbox, "", body())).await;
         assert_eq!((path, out.as_slice()), (ReversePath::Null, &b"Subject: x\r\n\r\n"[..]));
     }
 
@@ -180,7 +183,7 @@ mod tests {
         let body = |text: &str| store::Body::from(text.as_bytes().to_vec());
         let has_8bit = |head: &str, text: &str| {
             let to = Address::parse("a@b.example").unwrap().into();
-            letter("INBOX", head, body(text)).transaction(to).has_8bit
+            letter(Tray::Inbox, head, body(text)).transaction(to).has_8bit
         };
         assert!(!has_8bit("X: 1\r\n", "plain"));
         assert!(has_8bit("X: \u{e9}\r\n", "plain") && has_8bit("", "\u{e9}"));

@@ -21,7 +21,7 @@ use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
 
 use super::letter::Letter;
-use super::{Failure, Kept};
+use super::{Failure, Kept, Tray};
 use crate::config::DeliverConfig;
 use crate::remembered::Departed;
 use crate::reused::Reused;
@@ -71,19 +71,20 @@ impl Lmtp {
         })))
     }
 
-    /// Hands a message over for an account, beside whoever calls, then calls `done`.
-    pub(super) fn deliver(
+    /// Hands a message over for an account, beside whoever waits for it.
+    pub(super) async fn deliver(
         &self,
         account: &str,
+        tray: Tray,
         delivery: Delivery,
-        done: impl FnOnce(Result<Kept, Failure>) + Send + 'static,
-    ) {
+    ) -> Result<Kept, Failure> {
         let (lmtp, account) = (self.clone(), account.to_owned());
-        self.0.runtime.spawn(async move { done(Box::pin(lmtp.hand_over_once(&account, delivery)).await) });
+        let work = async move { Box::pin(lmtp.hand_over_once(&account, tray, delivery)).await };
+        self.0.runtime.spawn(work).await.map_err(|error| deferred(error.to_string()))?
     }
 
     /// A message that comes a second time while the first is under way has to come a third time.
-    async fn hand_over_once(&self, account: &str, delivery: Delivery) -> Result<Kept, Failure> {
+    async fn hand_over_once(&self, account: &str, tray: Tray, delivery: Delivery) -> Result<Kept, Failure> {
         let id = delivery.item.map(|item| derived_id(&format!("postern lmtp {account}"), item));
         let under_way = id.map(|id| UnderWay::enter(&self.0, id));
         if let Some(None) = under_way {
@@ -96,14 +97,14 @@ impl Lmtp {
             return Err(deferred("all connections to the mailbox server are busy"));
         };
         let (Some(id), Some(item)) = (id, delivery.item) else {
-            return self.hand_over(account, delivery).await;
+            return self.hand_over(account, tray, delivery).await;
         };
         let remembered = self.0.remembered.clone();
         let known = tokio::task::spawn_blocking(move || remembered.has(id)).await;
         if known.map_err(|error| deferred(error.to_string()))?.map_err(|error| deferred(error.to_string()))? {
             return Ok(Kept::HandedOverBefore);
         }
-        let kept = self.hand_over(account, delivery).await?;
+        let kept = self.hand_over(account, tray, delivery).await?;
         let remembered = self.0.remembered.clone();
         let noted = tokio::task::spawn_blocking(move || remembered.insert(id, system::now())).await;
         if !matches!(noted, Ok(Ok(()))) {
@@ -112,10 +113,10 @@ impl Lmtp {
         Ok(kept)
     }
 
-    async fn hand_over(&self, account: &str, delivery: Delivery) -> Result<Kept, Failure> {
+    async fn hand_over(&self, account: &str, tray: Tray, delivery: Delivery) -> Result<Kept, Failure> {
         let address = self.0.directory.address_named(account);
         let address = address.ok_or_else(|| StoreError::NoAccount(account.to_owned()))?;
-        let mut letter = Letter::new(delivery);
+        let mut letter = Letter::new(delivery, tray);
         let transaction = letter.transaction(address.into());
         let open = Connection::open_beside(&self.0.endpoint, self.0.settings.clone());
         match self.0.reused.send(open, transaction, &mut letter).await {

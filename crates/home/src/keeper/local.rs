@@ -8,9 +8,8 @@ use bytes::Bytes;
 use daemon::system;
 use mail::{Address, EnhancedCode, ItemId, Outcome, ReversePath, Why};
 use store::{Body, Delivery, FlagList, StoreError};
-use tokio::sync::oneshot;
 
-use super::{Failure, Keeper, Kept};
+use super::{Failure, Keeper, Kept, Tray};
 
 /// Octets of a message up to which it is read into memory; a larger one goes through a file.
 const MEMORY_OCTETS_MAX: u64 = 256 * 1024;
@@ -88,18 +87,13 @@ impl LocalMessage {
         let body = self.octets.body().map_err(|error| StoreError::Source(error.to_string()))?;
         let delivery = Delivery {
             item: Some(self.item),
-            mailbox: "INBOX".to_owned(),
+            mailbox: Tray::Inbox.name().to_owned(),
             head,
             body,
             flags: FlagList::default(),
             internal_date: system::now(),
         };
-        let (done, committed) = oneshot::channel();
-        keeper.deliver(account, delivery, move |result| {
-            // Whoever waited may have gone.
-            let _ = done.send(result);
-        });
-        committed.await.map_err(|_| StoreError::Closed)?
+        keeper.deliver(account, Tray::Inbox, delivery).await
     }
 }
 

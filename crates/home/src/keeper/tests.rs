@@ -99,21 +99,22 @@ impl Fixture {
         self.dir.path().join("lmtp")
     }
 
-    async fn deliver(&self, item: u8, mailbox: &str) -> Result<Kept, Failure> {
-        self.begin(item, mailbox).await.unwrap()
+    async fn deliver(&self, item: u8, tray: Tray) -> Result<Kept, Failure> {
+        self.begin(item, tray).await.unwrap()
     }
 
-    fn begin(&self, item: u8, mailbox: &str) -> oneshot::Receiver<Result<Kept, Failure>> {
+    fn begin(&self, item: u8, tray: Tray) -> oneshot::Receiver<Result<Kept, Failure>> {
         let delivery = Delivery {
             item: Some(ItemId::from_bytes([item; 16])),
-            mailbox: mailbox.to_owned(),
+            mailbox: String::new(),
             head: b"Return-Path: <ann@a.example>\r\nDelivered-To: bob+x@example.org\r\n".to_vec(),
             body: Body::from(b"Subject: x\r\n\r\n.dot\r\n".to_vec()),
             flags: FlagList::default(),
             internal_date: UnixTime(1),
         };
         let (done, result) = oneshot::channel();
-        self.keeper.deliver("bob--example.org", delivery, move |delivered| drop(done.send(delivered)));
+        let keeper = self.keeper.clone();
+        tokio::spawn(async move { done.send(keeper.deliver("bob--example.org", tray, delivery).await) });
         result
     }
 }
@@ -138,11 +139,11 @@ fn open(dir: &Path) -> Keeper {
 async fn an_item_is_handed_over_once_also_after_a_restart() {
     let mut home = Fixture::new();
     let server = Server::start(&home.socket(), &["250 2.0.0 Saved", "250 2.0.0 Saved"]);
-    assert!(matches!(home.deliver(1, "INBOX").await, Ok(Kept::HandedOver)));
-    assert!(matches!(home.deliver(1, "INBOX").await, Ok(Kept::HandedOverBefore)));
+    assert!(matches!(home.deliver(1, Tray::Inbox).await, Ok(Kept::HandedOver)));
+    assert!(matches!(home.deliver(1, Tray::Inbox).await, Ok(Kept::HandedOverBefore)));
     home.keeper = open(home.dir.path());
-    assert!(matches!(home.deliver(1, "INBOX").await, Ok(Kept::HandedOverBefore)));
-    assert!(matches!(home.deliver(2, "Junk").await, Ok(Kept::HandedOver)));
+    assert!(matches!(home.deliver(1, Tray::Inbox).await, Ok(Kept::HandedOverBefore)));
+    assert!(matches!(home.deliver(2, Tray::Junk).await, Ok(Kept::HandedOver)));
     let came = server.came.lock().unwrap();
     let rcpt = "RCPT TO:<bob@example.org>\r\n";
     assert_eq!(came[0], format!("{rcpt}Subject: x\r\n\r\n..dot\r\n"));
@@ -152,27 +153,27 @@ async fn an_item_is_handed_over_once_also_after_a_restart() {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_not_taken_comes_again_and_a_refusal_is_told_as_one() {
     let home = Fixture::new();
-    let away = home.deliver(1, "INBOX").await.unwrap_err();
+    let away = home.deliver(1, Tray::Inbox).await.unwrap_err();
     assert!(matches!(&away, Failure::Lmtp(Outcome::Deferred(_))), "{away}");
     let server = Server::start(&home.socket(), &["451 4.3.0 later", "552 5.2.2 full", "250 2.0.0 Saved"]);
-    assert!(home.deliver(1, "INBOX").await.unwrap_err().refusal().is_none());
-    let full = home.deliver(1, "INBOX").await.unwrap_err();
+    assert!(home.deliver(1, Tray::Inbox).await.unwrap_err().refusal().is_none());
+    let full = home.deliver(1, Tray::Inbox).await.unwrap_err();
     assert_eq!(full.refusal().unwrap().status, mail::EnhancedCode(5, 2, 2));
-    assert!(matches!(home.deliver(1, "INBOX").await, Ok(Kept::HandedOver)), "nothing was remembered");
+    assert!(matches!(home.deliver(1, Tray::Inbox).await, Ok(Kept::HandedOver)), "nothing was remembered");
     assert_eq!(server.count(), 3);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_quarantine_is_always_ours_and_needs_no_server() {
     let home = Fixture::new();
-    assert!(matches!(home.deliver(1, QUARANTINE).await, Ok(Kept::Stored(_))));
+    assert!(matches!(home.deliver(1, Tray::Quarantine).await, Ok(Kept::Stored(..))));
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_connection_is_used_again_and_one_that_was_closed_meanwhile_costs_no_message() {
     let home = Fixture::new();
     let server = Server::start(&home.socket(), &["250 2.0.0 Saved"; 4]);
-    let delivered = async |item| matches!(home.deliver(item, "INBOX").await, Ok(Kept::HandedOver));
+    let delivered = async |item| matches!(home.deliver(item, Tray::Inbox).await, Ok(Kept::HandedOver));
     assert!(delivered(1).await && delivered(2).await);
     assert_eq!(server.connections.load(Ordering::Relaxed), 1);
     server.closes.store(true, Ordering::Relaxed);
@@ -187,10 +188,10 @@ async fn an_account_that_the_server_does_not_know_is_no_refusal() {
     let home = Fixture::new();
     let server = Server::start(&home.socket(), &["250 2.0.0 Saved"]);
     server.knows_nobody.store(true, Ordering::Relaxed);
-    let unknown = home.deliver(1, "INBOX").await.unwrap_err();
+    let unknown = home.deliver(1, Tray::Inbox).await.unwrap_err();
     assert!(matches!(&unknown, Failure::Lmtp(Outcome::Deferred(why)) if why.status.0 == 4), "{unknown}");
     server.knows_nobody.store(false, Ordering::Relaxed);
-    assert!(matches!(home.deliver(1, "INBOX").await, Ok(Kept::HandedOver)));
+    assert!(matches!(home.deliver(1, Tray::Inbox).await, Ok(Kept::HandedOver)));
 }
 
 /// Symptom: behind a mailbox server that hangs deliveries pile up without end. Cause: they waited for a connection for
@@ -201,12 +202,12 @@ async fn a_delivery_waits_for_a_connection_but_not_for_ever() {
     // It takes connections and says nothing.
     let silent = UnixListener::bind(home.socket()).unwrap();
     let before = tokio::time::Instant::now();
-    let _busy: Vec<_> = (1..=4).map(|item| home.begin(item, "INBOX")).collect();
+    let _busy: Vec<_> = (1..=4).map(|item| home.begin(item, Tray::Inbox)).collect();
     tokio::task::yield_now().await;
-    let again = home.deliver(1, "INBOX").await.unwrap_err();
+    let again = home.deliver(1, Tray::Inbox).await.unwrap_err();
     assert!(again.to_string().contains("just now"), "{again}");
     assert!(before.elapsed().as_secs() < 1, "the same message does not even wait");
-    let fifth = home.deliver(5, "INBOX").await.unwrap_err();
+    let fifth = home.deliver(5, Tray::Inbox).await.unwrap_err();
     assert!(fifth.to_string().contains("busy"), "{fifth}");
     assert_eq!(before.elapsed().as_secs(), 30);
     drop(silent);

@@ -44,12 +44,26 @@ impl Quarantine {
         Ok(Self { table: databases::open_quarantine(data)?, runtime: Handle::current() })
     }
 
-    /// Remembers a message that is in its mailbox, on a thread that may block, then calls `done`. One that is
-    /// known already stays as it is.
-    pub(crate) fn record(&self, entry: Entry, done: impl FnOnce(Result<(), String>) + Send + 'static) {
-        let quarantine = self.clone();
-        self.runtime
-            .spawn_blocking(move || done(quarantine.table.insert(&entry).map_err(|error| error.to_string())));
+    /// Remembers a message that is in its mailbox. One that is known already stays as it is.
+    ///
+    /// # Errors
+    /// What the disk said.
+    pub(crate) async fn record(&self, entry: Entry) -> Result<(), String> {
+        let table = Arc::clone(&self.table);
+        let recorded =
+            self.runtime.spawn_blocking(move || table.insert(&entry).map_err(|error| error.to_string()));
+        recorded.await.map_err(|error| error.to_string())?
+    }
+
+    /// Work that reads or writes a disk, on a thread that may wait for it.
+    pub(super) async fn beside<T: Send + 'static>(
+        &self,
+        store: &Arc<dyn Mailboxes>,
+        work: impl FnOnce(&Self, &dyn Mailboxes) -> Result<T, Refusal> + Send + 'static,
+    ) -> Result<T, Refusal> {
+        let (kept, store) = (self.clone(), Arc::clone(store));
+        let done = self.runtime.spawn_blocking(move || work(&kept, &*store)).await;
+        done.map_err(|error| failed(&error))?
     }
 
     pub(super) fn entry(&self, item: ItemId) -> Result<Entry, Refusal> {

@@ -17,12 +17,12 @@ use mail::{Address, BodyType, Envelope, ItemId, Recipient, ReversePath, Verdict}
 use outbound::queue::derived_id;
 use serde_json::{Value, json};
 use store::tables::QuarantineEntry as Entry;
-use store::{Body, Delivery, FlagList, StoreError};
+use store::{Body, Delivery, FlagList};
 
 use super::kept::{Found, Parts, Quarantine, failed};
 use crate::filters::Contents;
 use crate::forward::Forwarding;
-use crate::keeper::{Failure, Keeper, Kept};
+use crate::keeper::Tray;
 
 /// Octets of a message up to which it is kept in memory.
 const MEMORY_OCTETS_MAX: u64 = 256 * 1024;
@@ -31,29 +31,34 @@ const PIECE_OCTETS: usize = 256 * 1024;
 const START_OCTETS: usize = 16 * 1024;
 
 /// Delivers a message to its recipients, or to another one, and takes it out of the quarantine.
-pub(super) fn release(
+pub(super) async fn release(
     quarantine: &Quarantine,
     parts: &Parts<'_>,
     item: ItemId,
     to: Option<&str>,
 ) -> Result<Value, Refusal> {
-    let entry = quarantine.entry(item)?;
-    let found = quarantine.located(&**parts.keeper.store(), &entry)?;
+    let (store, drafts) = (parts.keeper.store(), parts.drafts.to_owned());
+    let read = quarantine.beside(store, move |kept, store| {
+        let entry = kept.entry(item)?;
+        let found = kept.located(store, &entry)?;
+        let message = Message::read(&entry, &found, &drafts).map_err(|error| failed(&error))?;
+        Ok((entry, found.mailbox, message))
+    });
+    let (entry, mailbox, message) = read.await?;
     let Recipients { accounts, onward, unknown } = recipients(parts, &entry, to)?;
-    let message = Message::read(&entry, &found, parts.drafts).map_err(|error| failed(&error))?;
     let (mut delivered, mut refused) = (Vec::new(), None);
     for (account, recipient) in &accounts {
         let body = message.body().map_err(|error| failed(&error))?;
         let delivery = Delivery {
             item: Some(released_id(item)),
-            mailbox: "INBOX".to_owned(),
+            mailbox: Tray::Inbox.name().to_owned(),
             head: format!("Return-Path: <{}>\r\nDelivered-To: {recipient}\r\n", entry.reverse_path)
                 .into_bytes(),
             body,
             flags: FlagList::default(),
             internal_date: system::now(),
         };
-        if let Err(error) = deliver(parts.keeper, account.as_str(), delivery) {
+        if let Err(error) = parts.keeper.deliver(account.as_str(), Tray::Inbox, delivery).await {
             // The others get it all the same, and once, however often it is released.
             refused = Some(error);
             continue;
@@ -66,21 +71,11 @@ pub(super) fn release(
         return Err(failed(&error));
     }
     for (alias, targets) in onward {
-        forward(parts, &entry, &message, &alias, targets)?;
+        forward(parts, &entry, &message, (&alias, targets)).await?;
         delivered.push(alias.to_string());
     }
-    quarantine.take_out(&**parts.keeper.store(), &entry, found.mailbox)?;
+    quarantine.beside(store, move |kept, store| kept.take_out(store, &entry, mailbox)).await?;
     Ok(json!({ "delivered": delivered, "unknown": unknown }))
-}
-
-/// Delivers and waits for it. Blocks.
-fn deliver(keeper: &Keeper, account: &str, delivery: Delivery) -> Result<Kept, Failure> {
-    let (done, delivered) = std::sync::mpsc::channel();
-    keeper.deliver(account, delivery, move |result| {
-        // Whoever waited may have gone.
-        let _ = done.send(result);
-    });
-    delivered.recv().map_err(|_| StoreError::Closed)?
 }
 
 /// Who gets it.
@@ -125,14 +120,13 @@ fn recipients(parts: &Parts<'_>, entry: &Entry, to: Option<&str>) -> Result<Reci
     Ok(found)
 }
 
-/// Queues the message for where an alias leads, and waits until it is. What was found of its sender when it came is
+/// Queues the message for where an alias leads What was found of its sender when it came is
 /// not kept: what comes back goes to the operator.
-fn forward(
+async fn forward(
     parts: &Parts<'_>,
     entry: &Entry,
     message: &Message,
-    alias: &Address,
-    targets: Vec<Address>,
+    (alias, targets): (&Address, Vec<Address>),
 ) -> Result<(), Refusal> {
     let reverse_path = ReversePath::try_from(entry.reverse_path.clone()).unwrap_or(ReversePath::Null);
     let recipient = Recipient::from(alias.clone());
@@ -154,13 +148,7 @@ fn forward(
         received: String::new(),
         contents: message.contents().map_err(|error| failed(&error))?,
     };
-    let (done, queued) = std::sync::mpsc::channel();
-    parts.forwarder.forward(forwarding, move |result| {
-        // Whoever waited may have gone.
-        let _ = done.send(result);
-    });
-    let queued = queued.recv().map_err(|error| failed(&error))?;
-    queued.map_err(|cause| failed(&cause))
+    parts.forwarder.forward(forwarding).await.map_err(|cause| failed(&cause))
 }
 
 /// The id under which an account gets a released message: another than that of its first arrival, because the

@@ -136,7 +136,7 @@ async fn the_quarantine_knows_for_whom_a_message_was_and_why_it_is_there() {
         forwarder: &shared.forwarder,
         drafts: &shared.drafts,
     };
-    let listed = shared.quarantine.command(&parts, "quarantine list", &[]).unwrap();
+    let listed = shared.quarantine.command(&parts, "quarantine list", &[]).await.unwrap();
     let entry = &listed[0];
     assert_eq!(entry["score"], 9.5);
     assert!(entry["reason"].as_str().unwrap().contains("quarantine, score 9.50 of 15.00"), "{entry}");
@@ -144,7 +144,7 @@ async fn the_quarantine_knows_for_whom_a_message_was_and_why_it_is_there() {
     to.sort_unstable();
     assert_eq!(to, ["alice@example.org", "bob@example.org", "eve@example.org"]);
     let id = entry["id"].as_str().unwrap();
-    shared.quarantine.command(&parts, "quarantine release", &[id]).unwrap();
+    shared.quarantine.command(&parts, "quarantine release", &[id]).await.unwrap();
     assert_eq!((home.places(), home.count(ALICE, "INBOX")), ((1, 0, 0), 1));
 }
 

@@ -1,0 +1,71 @@
+//! What all arrivals share, whether they come over a link or in a session of ours.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+
+use daemon::trace::Trace;
+use directory::Directory;
+use mail::Reply;
+use seal::UnsealWith;
+use tokio::runtime::Handle;
+
+use super::repeats::Repeats;
+use super::unsealers::Unsealers;
+use crate::filters::Filters;
+use crate::forward::Forwarder;
+use crate::keeper::Keeper;
+use crate::quarantine::Quarantine;
+
+/// What arrivals of all links share.
+pub(crate) struct Arrivals {
+    /// Where it goes.
+    pub keeper: Keeper,
+    /// Who there is.
+    pub directory: Directory,
+    /// What happened.
+    pub trace: Trace,
+    /// Who is asked about the content of messages, if anybody.
+    pub filters: Option<Arc<Filters>>,
+    /// What the operator keeps.
+    pub quarantine: Quarantine,
+    /// What is for elsewhere.
+    pub forwarder: Arc<Forwarder>,
+    /// Opens sealed items.
+    pub unseal: UnsealWith,
+    /// The threads on which they are opened.
+    pub unsealers: Unsealers,
+    /// Where temporary files are made.
+    pub drafts: PathBuf,
+    /// Memory for bodies in flight, in octets.
+    pub memory_octets_max: u64,
+    /// Memory used now.
+    pub memory_octets: AtomicU64,
+    /// Octets of one message.
+    pub message_octets_max: u64,
+    /// What senders may send again, since they may not have heard the 250.
+    pub repeats: Repeats,
+    /// Where a message that came over a link is taken in.
+    pub runtime: Handle,
+}
+
+impl Arrivals {
+    /// Does work beside the link. With filters it ends when Home stops: what it was about is not answered then, and so
+    /// stays with Edge.
+    pub(super) fn spawn(&self, work: impl Future<Output = ()> + Send + 'static) {
+        match &self.filters {
+            Some(filters) => filters.spawn(work),
+            None => drop(self.runtime.spawn(work)),
+        }
+    }
+}
+
+/// The sender, or Edge, keeps it and comes again.
+pub(super) fn not_now() -> Reply {
+    Reply::new(451, (4, 3, 0), "The message could not be kept; try again later")
+}
+
+/// Nobody here has the address.
+pub(super) fn unknown() -> Reply {
+    Reply::new(550, (5, 1, 1), "There is no such recipient here")
+}
