@@ -31,6 +31,14 @@ pub enum SpoolError {
         /// Where.
         offset: u64,
     },
+    /// A file has what this version does not know: it was not touched.
+    #[error(
+        "{file} was written by a newer version: install that version again, or move the spool away to begin a new one"
+    )]
+    Newer {
+        /// The segment file.
+        file: String,
+    },
     /// No such item.
     #[error("no item {0}")]
     NoItem(ItemId),

@@ -443,4 +443,34 @@ mod tests {
         let error = Spool::open(dir.path(), options, Arc::new(RealDisk)).err().unwrap();
         assert!(matches!(error, SpoolError::Damaged { .. }), "{error}");
     }
+
+    /// Symptom: a program that is older than its spool took the last segment for a torn one and emptied it. Cause: what
+    /// it did not know was no beginning and no record to it. Analysis: a whole one says that somebody else wrote it.
+    #[test]
+    fn a_spool_of_a_newer_version_is_refused_and_left_as_it_is() {
+        let newer_segment = |octets: &mut Vec<u8>| octets[..16].copy_from_slice(b"postern spool 2\n");
+        let newer_record = |octets: &mut Vec<u8>| {
+            let mut header = [0; record::HEADER_OCTETS];
+            header[0] = 5;
+            let crc = crc32fast::hash(&header[..44]);
+            header[44..].copy_from_slice(&crc.to_le_bytes());
+            octets.extend_from_slice(&header);
+        };
+        for change in [&newer_segment as &dyn Fn(&mut Vec<u8>), &newer_record] {
+            let dir = tempfile::tempdir().unwrap();
+            let spool = open(dir.path(), Options::default());
+            add(&spool, 1, b"here").unwrap();
+            drop(spool);
+            let segment = dir.path().join("segment-00000001");
+            let mut octets = std::fs::read(&segment).unwrap();
+            change(&mut octets);
+            std::fs::write(&segment, &octets).unwrap();
+            let draft = dir.path().join("draft-of-theirs");
+            std::fs::write(&draft, b"x").unwrap();
+            let error = Spool::open(dir.path(), Options::default(), Arc::new(RealDisk)).err().unwrap();
+            assert!(error.to_string().contains("install that version again"), "{error}");
+            assert_eq!(std::fs::read(&segment).unwrap(), octets);
+            assert!(draft.exists());
+        }
+    }
 }

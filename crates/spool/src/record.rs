@@ -4,6 +4,8 @@ use mail::ItemId;
 
 /// First octets of every segment file.
 pub(crate) const MAGIC: &[u8; 16] = b"postern spool 1\n";
+/// How a segment begins in whatever version.
+pub(crate) const MAGIC_OF_ANY: &[u8] = b"postern spool ";
 /// Octets of a record's header.
 pub(crate) const HEADER_OCTETS: usize = 48;
 
@@ -41,6 +43,10 @@ impl Kind {
     }
 }
 
+/// A record is whole and of a kind that a newer version has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct UnknownKind;
+
 /// A record's header.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Header {
@@ -69,18 +75,25 @@ impl Header {
     }
 
     /// `None` when these octets are no header: torn, or never written.
-    pub(crate) fn decode(octets: &[u8; HEADER_OCTETS]) -> Option<Self> {
+    ///
+    /// # Errors
+    /// A header that is whole and that this version has no meaning for.
+    pub(crate) fn decode(octets: &[u8; HEADER_OCTETS]) -> Result<Option<Self>, UnknownKind> {
         let word = |at: usize| octets.get(at..at + 4)?.try_into().ok().map(u32::from_le_bytes);
-        if word(44)? != crc32fast::hash(&octets[..44]) {
-            return None;
+        if word(44) != Some(crc32fast::hash(&octets[..44])) {
+            return Ok(None);
         }
-        Some(Self {
-            kind: Kind::of(octets[0])?,
-            id: ItemId::from_bytes(octets[16..32].try_into().ok()?),
-            meta_octets: word(4)?,
-            body_octets: u64::from_le_bytes(octets[8..16].try_into().ok()?),
-            content_crc: word(32)?,
-        })
+        let kind = Kind::of(octets[0]).ok_or(UnknownKind)?;
+        let header = || {
+            Some(Self {
+                kind,
+                id: ItemId::from_bytes(octets[16..32].try_into().ok()?),
+                meta_octets: word(4)?,
+                body_octets: u64::from_le_bytes(octets[8..16].try_into().ok()?),
+                content_crc: word(32)?,
+            })
+        };
+        Ok(header())
     }
 
     /// Octets of body that follow in the segment.
@@ -111,12 +124,12 @@ mod tests {
             content_crc: 99,
         };
         let octets = header.encode();
-        assert_eq!(Header::decode(&octets), Some(header));
+        assert_eq!(Header::decode(&octets), Ok(Some(header)));
         for bit in 0..HEADER_OCTETS * 8 {
             let mut damaged = octets;
             damaged[bit / 8] ^= 1 << (bit % 8);
-            assert_eq!(Header::decode(&damaged), None, "bit {bit}");
+            assert_eq!(Header::decode(&damaged), Ok(None), "bit {bit}");
         }
-        assert_eq!(Header::decode(&[0; HEADER_OCTETS]), None);
+        assert_eq!(Header::decode(&[0; HEADER_OCTETS]), Ok(None));
     }
 }

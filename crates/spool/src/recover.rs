@@ -10,7 +10,7 @@ use crate::SpoolError;
 use crate::disk::{Disk, DiskFile};
 use crate::draft::{DRAFT_PREFIX, LARGE_PREFIX};
 use crate::index::Index;
-use crate::record::{HEADER_OCTETS, Header, MAGIC};
+use crate::record::{HEADER_OCTETS, Header, MAGIC, MAGIC_OF_ANY};
 use crate::segment;
 
 const CHECK_BUFFER_OCTETS: usize = 256 * 1024;
@@ -22,13 +22,14 @@ pub(crate) fn recover(dir: &Path, disk: &dyn Disk) -> Result<Index, SpoolError> 
     let files = disk.list(dir).map_err(|error| SpoolError::io("list the spool", &error))?;
     let mut segments = BTreeMap::new();
     let mut large = BTreeMap::new();
+    let mut drafts = Vec::new();
     for (name, octets) in files {
         if let Some(number) = segment::number_of(&name) {
             segments.insert(number, octets);
         } else if let Some(id) = name.strip_prefix(LARGE_PREFIX).and_then(|id| id.parse::<ItemId>().ok()) {
             large.insert(id, octets);
         } else if name.starts_with(DRAFT_PREFIX) {
-            remove(disk, &dir.join(&name), "remove an unfinished draft")?;
+            drafts.push(name);
         }
     }
     let mut index = Index::default();
@@ -39,6 +40,10 @@ pub(crate) fn recover(dir: &Path, disk: &dyn Disk) -> Result<Index, SpoolError> 
             disk.open(&path).map_err(|error| SpoolError::io(format!("open {}", path.display()), &error))?;
         let scan = Scan { path: &path, number, octets, is_last: Some(number) == last };
         scan.run(&file, &mut index)?;
+    }
+    // Only now: a spool of a newer version is left as it is.
+    for name in drafts {
+        remove(disk, &dir.join(&name), "remove an unfinished draft")?;
     }
     make_durable(dir, disk, &index)?;
     for (id, octets) in large {
@@ -74,8 +79,11 @@ impl Scan<'_> {
         index.add_segment(self.number, Arc::clone(file), self.octets);
         let mut offset = MAGIC.len() as u64;
         let mut magic = [0; MAGIC.len()];
-        let begun = self.octets >= offset && self.read(file, &mut magic, 0).is_ok() && &magic == MAGIC;
-        if !begun {
+        let is_there = self.octets >= offset && self.read(file, &mut magic, 0).is_ok();
+        if is_there && &magic != MAGIC && magic.starts_with(MAGIC_OF_ANY) {
+            return Err(self.newer());
+        }
+        if !is_there || &magic != MAGIC {
             return self.end_of_log(file, index, 0);
         }
         while offset < self.octets {
@@ -98,7 +106,8 @@ impl Scan<'_> {
             return Ok(None);
         }
         self.read(file, &mut octets, offset)?;
-        let Some(header) = Header::decode(&octets) else { return Ok(None) };
+        let header = Header::decode(&octets).map_err(|_| self.newer())?;
+        let Some(header) = header else { return Ok(None) };
         if offset.saturating_add(header.record_octets()) > self.octets {
             return Ok(None);
         }
@@ -142,6 +151,10 @@ impl Scan<'_> {
             segment.octets = offset.max(MAGIC.len() as u64);
         }
         Ok(())
+    }
+
+    fn newer(&self) -> SpoolError {
+        SpoolError::Newer { file: self.path.display().to_string() }
     }
 
     fn read(&self, file: &Arc<dyn DiskFile>, buffer: &mut [u8], offset: u64) -> Result<(), SpoolError> {

@@ -21,7 +21,9 @@ impl From<SpoolError> for ItemsError {
             SpoolError::Full { octets, octets_max } => Self::Full { octets, octets_max },
             SpoolError::NoItem(item) => Self::NoItem(item),
             SpoolError::Closed => Self::Closed,
-            SpoolError::Io { .. } | SpoolError::Damaged { .. } => Self::Disk(error.to_string()),
+            SpoolError::Io { .. } | SpoolError::Damaged { .. } | SpoolError::Newer { .. } => {
+                Self::Disk(error.to_string())
+            }
         }
     }
 }
