@@ -175,7 +175,9 @@ impl Run {
         let pieces = body.chunks(100).map(Bytes::copy_from_slice).collect();
         let done = wait(|done| self.spool().append(id, vec![argument], pieces, done));
         assert_eq!(done.map(|receipt| receipt.id()).ok(), Some(id));
-        self.note(|items| drop(items.entry(id).or_insert((vec![argument], body))));
+        self.note(|items| {
+            items.entry(id).or_insert((vec![argument], body));
+        });
     }
 
     fn append_large(&mut self, argument: u8) {

@@ -4,8 +4,11 @@ use mail::ItemId;
 
 /// First octets of every segment file.
 pub(crate) const MAGIC: &[u8; 16] = b"postern spool 1\n";
-/// How a segment begins in whatever version.
-pub(crate) const MAGIC_OF_ANY: &[u8] = b"postern spool ";
+/// Whether a segment begins as one of a newer version does.
+pub(crate) fn is_of_newer(magic: &[u8; 16]) -> bool {
+    let number = magic.strip_prefix(b"postern spool ").and_then(|rest| rest.strip_suffix(b"\n"));
+    matches!(number, Some([b'2'..=b'9']))
+}
 /// Octets of a record's header.
 pub(crate) const HEADER_OCTETS: usize = 48;
 

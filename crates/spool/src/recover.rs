@@ -10,7 +10,7 @@ use crate::SpoolError;
 use crate::disk::{Disk, DiskFile};
 use crate::draft::{DRAFT_PREFIX, LARGE_PREFIX};
 use crate::index::Index;
-use crate::record::{HEADER_OCTETS, Header, MAGIC, MAGIC_OF_ANY};
+use crate::record::{HEADER_OCTETS, Header, MAGIC, is_of_newer};
 use crate::segment;
 
 const CHECK_BUFFER_OCTETS: usize = 256 * 1024;
@@ -80,7 +80,7 @@ impl Scan<'_> {
         let mut offset = MAGIC.len() as u64;
         let mut magic = [0; MAGIC.len()];
         let is_there = self.octets >= offset && self.read(file, &mut magic, 0).is_ok();
-        if is_there && &magic != MAGIC && magic.starts_with(MAGIC_OF_ANY) {
+        if is_there && is_of_newer(&magic) {
             return Err(self.newer());
         }
         if !is_there || &magic != MAGIC {
