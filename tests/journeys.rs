@@ -15,6 +15,7 @@ mod filters;
 mod firewall;
 mod foreign_edge;
 mod foreign_home;
+mod former;
 mod forwarding;
 mod homes;
 mod idle;

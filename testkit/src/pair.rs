@@ -1,5 +1,6 @@
 //! The program in both roles, set up and paired as an operator would do it.
 
+mod former;
 mod lone;
 mod lone_home;
 mod more;
