@@ -17,6 +17,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::files;
 use crate::problem::{self, Problem};
+use crate::request::Request;
 
 /// Octets of one request or answer.
 const LINE_OCTETS_MAX: u64 = 16 << 20;
@@ -24,23 +25,6 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// How long a daemon and a command wait for each other.
 const LOCK_PATIENCE: Duration = Duration::from_secs(15);
 const LOCK_STEP: Duration = Duration::from_millis(50);
-
-/// What a command asks.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct Request {
-    /// `status`, `queue list`, `user add`, …
-    pub command: String,
-    /// Its arguments.
-    #[serde(default)]
-    pub arguments: Vec<String>,
-}
-
-impl Request {
-    /// A request.
-    pub fn new<const N: usize>(command: &str, arguments: [&str; N]) -> Self {
-        Self { command: command.to_owned(), arguments: arguments.map(str::to_owned).to_vec() }
-    }
-}
 
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -151,7 +135,10 @@ async fn answer(stream: UnixStream, handler: &impl Handler) -> std::io::Result<(
             Ok(value) => Answer::Ok(value),
             Err((what, advice)) => Answer::Error { what, advice },
         },
-        Err(error) => Answer::Error { what: format!("no request: {error}"), advice: String::new() },
+        Err(error) => Answer::Error {
+            what: format!("no request: {error}"),
+            advice: "program and daemon are of different versions: restart the daemon".to_owned(),
+        },
     };
     let mut text = serde_json::to_vec(&answer)?;
     text.push(b'\n');
@@ -237,7 +224,7 @@ mod tests {
 
     impl Handler for Echo {
         async fn handle(&self, request: Request) -> Result<Value, Refusal> {
-            Ok(Value::from(request.command))
+            Ok(serde_json::json!(request))
         }
     }
 
@@ -246,7 +233,7 @@ mod tests {
     #[tokio::test]
     async fn a_command_and_a_starting_daemon_never_work_side_by_side() {
         let dir = tempfile::tempdir().unwrap();
-        let request = Request::new("hello", []);
+        let request = Request::Status;
         let alone = ask_or_lock(dir.path(), &request).await.unwrap().err().unwrap();
         let data = dir.path().to_owned();
         let starting = tokio::spawn(async move { listen(&data).await });
@@ -256,7 +243,7 @@ mod tests {
         let listening = starting.await.unwrap().unwrap_or_else(|problem| panic!("{problem}"));
         assert!(try_lock(dir.path()).unwrap().is_none());
         let serving = tokio::spawn(serve(listening.socket, Arc::new(Echo), CancellationToken::new()));
-        assert_eq!(ask_or_lock(dir.path(), &request).await.unwrap().ok().unwrap(), "hello");
+        assert_eq!(ask_or_lock(dir.path(), &request).await.unwrap().ok().unwrap()["command"], "status");
         assert!(listen(dir.path()).await.is_err(), "a second daemon is refused");
         serving.abort();
     }
@@ -286,9 +273,8 @@ mod tests {
             stream.read_to_string(&mut answer).await.unwrap();
             assert!(answer.is_empty() || answer.contains("no request"), "{answer}");
         }
-        let good =
-            ask(dir.path(), &Request::new("hello", [])).await.unwrap_or_else(|problem| panic!("{problem}"));
-        assert_eq!(good.unwrap(), "hello");
+        let good = ask(dir.path(), &Request::Status).await.unwrap_or_else(|problem| panic!("{problem}"));
+        assert_eq!(good.unwrap()["command"], "status");
         serving.abort();
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! How it starts, becomes its data's owner, listens, is told things and stops ([`process`], [`owner`], [`data_dir`],
 //! [`descriptors`], [`new_role`]); how its configuration is read ([`config`]); its files ([`files`]), its journal
-//! ([`trace`]), its control socket ([`control`]); the clock and the machine's randomness ([`clock`], [`system`]), which nobody else
+//! ([`trace`]), its control socket and what may be asked there ([`control`], [`request`]); the clock and the machine's randomness ([`clock`], [`system`]), which nobody else
 //! asks; and how a failure is told and an answer printed ([`problem`], [`mod@print`]). Nothing here knows mail, or which role it serves.
 
 pub mod clock;
@@ -17,5 +17,6 @@ pub mod owner;
 pub mod print;
 pub mod problem;
 pub mod process;
+pub mod request;
 pub mod system;
 pub mod trace;

@@ -32,11 +32,12 @@ use std::time::Duration;
 
 use budget::Budget;
 use config::EdgeConfig;
-use daemon::control::{self, Handler, Refusal, Request};
+use daemon::control::{self, Handler, Refusal};
 use daemon::descriptors;
 use daemon::files;
 use daemon::problem::Problem;
 use daemon::process::{self, Signals, Wanted};
+use daemon::request::Request;
 use daemon::trace::Trace;
 use deliver::Deliveries;
 use door::Door;
@@ -319,16 +320,16 @@ impl Edge {
 
 impl Handler for Edge {
     async fn handle(&self, request: Request) -> Result<Value, Refusal> {
-        if request.command == "status" {
-            return Ok(self.status());
-        }
-        let carry_out = || self.homes.command(&request.command, &request.arguments, daemon::system::now());
-        tokio::task::block_in_place(carry_out).unwrap_or_else(|| {
-            Err((
-                format!("Edge knows no command '{}'", request.command),
+        match request {
+            Request::Status => Ok(self.status()),
+            Request::Homes(request) => {
+                tokio::task::block_in_place(|| self.homes.carry_out(&request, daemon::system::now()))
+            }
+            _ => Err((
+                "Edge has none of what is asked for".to_owned(),
                 "ask Home, with --config home.toml".to_owned(),
-            ))
-        })
+            )),
+        }
     }
 }
 

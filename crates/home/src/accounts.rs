@@ -5,9 +5,10 @@
 
 use std::sync::Arc;
 
-use daemon::control::{self, Refusal, Request};
+use daemon::control::{self, Refusal};
 use daemon::data_dir;
 use daemon::problem::Problem;
+use daemon::request::{PeopleRequest, Request};
 use daemon::system;
 use directory::{AccountId, Directory, Past};
 use mail::Address;
@@ -47,33 +48,30 @@ pub const NEWEST: &str = "newest";
 ///
 /// # Errors
 /// What is wrong with the command, and what to do; nothing has changed then.
-pub fn change(
+pub fn carry_out(
     directory: &Directory,
     store: &dyn Mailboxes,
-    command: &str,
-    arguments: &[&str],
+    request: &PeopleRequest,
 ) -> Result<Value, Refusal> {
     let _alone = directory.one_at_a_time();
-    let done = match (command, arguments) {
-        ("user add", [address, password]) => add_user(directory, store, (address, password), None),
-        ("user add", [address, password, restored]) => {
-            add_user(directory, store, (address, password), Some(restored))
+    let done = match request {
+        PeopleRequest::ListUsers => Ok(list_users(directory)),
+        PeopleRequest::ListRemoved => list_removed(store),
+        PeopleRequest::AddUser { address, password, restore } => {
+            add_user(directory, store, (address, password), restore.as_deref())
         }
-        ("user password", [address, password]) => {
+        PeopleRequest::SetPassword { address, password } => {
             parse(address).and_then(|address| directory.set_password(&address, password)).map(|()| json!({}))
         }
-        ("user remove", [address]) => remove_user(directory, store, address),
-        ("user list", []) => Ok(list_users(directory)),
-        ("user list", ["removed"]) => list_removed(store),
-        ("alias add", [alias, targets @ ..]) if !targets.is_empty() => {
+        PeopleRequest::RemoveUser { address } => remove_user(directory, store, address),
+        PeopleRequest::ListAliases => Ok(list_aliases(directory)),
+        PeopleRequest::AddAlias { alias, targets } => {
             let targets: Result<Vec<Address>, Problem> = targets.iter().map(|target| parse(target)).collect();
             targets.and_then(|targets| add_alias(directory, alias, &targets))
         }
-        ("alias remove", [alias]) => directory.remove_alias(alias).map(|()| json!({})),
-        ("alias list", []) => Ok(list_aliases(directory)),
-        _ => Err(Problem::setup(format!("'{command}' can't be done with these arguments"), "see --help")),
+        PeopleRequest::RemoveAlias { alias } => directory.remove_alias(alias).map(|()| json!({})),
     };
-    done.map_err(|problem| problem.into_parts())
+    done.map_err(Problem::into_parts)
 }
 
 fn parse(address: &str) -> Result<Address, Problem> {
@@ -218,18 +216,17 @@ fn tell_not_reached(directory: &Directory, row: &mut Value, targets: &[Address])
 /// Asks the running daemon, or does it here when none runs.
 ///
 /// # Errors
-/// As [`change`], and when neither the daemon nor the data can be had.
-pub async fn command(config: &HomeConfig, request: &Request) -> Result<Value, Problem> {
-    let _lock = match control::ask_or_lock(&config.data, request).await? {
+/// As [`carry_out`], and when neither the daemon nor the data can be had.
+pub async fn command(config: &HomeConfig, request: PeopleRequest) -> Result<Value, Problem> {
+    let asked = Request::People(request.clone());
+    let _lock = match control::ask_or_lock(&config.data, &asked).await? {
         Ok(value) => return Ok(value),
         Err(lock) => lock,
     };
     data_dir::check(&config.data)?;
     let directory = databases::open_directory(config)?;
     let store = open_store(config, &directory)?;
-    let arguments: Vec<&str> = request.arguments.iter().map(String::as_str).collect();
-    change(&directory, &*store, &request.command, &arguments)
-        .map_err(|(what, advice)| Problem::setup(what, advice))
+    carry_out(&directory, &*store, &request).map_err(|(what, advice)| Problem::setup(what, advice))
 }
 
 #[cfg(test)]

@@ -18,7 +18,7 @@ use mail::{Domain, UnixTime};
 use mailauth::dkim::sign::{self, KeyKind, SignError, SigningKey};
 use serde::{Deserialize, Serialize};
 
-pub use command::{answer, command, status};
+pub use command::{carry_out, command, status};
 use rotation::{Key, Rotation, RotationError};
 pub use rotation::{Published, Stage};
 

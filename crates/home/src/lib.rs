@@ -41,11 +41,12 @@ use carriers::OwnCarriers;
 use config::HomeConfig;
 use daemon::clock::SystemClock;
 use daemon::config::Seconds;
-use daemon::control::{self, Handler, Refusal, Request};
+use daemon::control::{self, Handler, Refusal};
 use daemon::descriptors;
 use daemon::files;
 use daemon::problem::Problem;
 use daemon::process::{self, Signals, Wanted};
+use daemon::request::{QuarantineRequest, QueueRequest, Request};
 use daemon::system;
 use daemon::trace::Trace;
 use directory::Directory;
@@ -59,7 +60,6 @@ use house::OwnHouse;
 use keeper::{Keeper, Lmtp};
 use link::TraceStep;
 use listeners::Ports;
-use mail::ItemId;
 use net::link_transport::Dialer;
 use net::tls::ServerIdentity;
 use outbound::CarrierEvent;
@@ -468,7 +468,7 @@ impl Home {
         }
     }
 
-    async fn quarantine(&self, command: &str, arguments: &[&str]) -> Result<Value, Refusal> {
+    async fn of_the_quarantine(&self, request: &QuarantineRequest) -> Result<Value, Refusal> {
         let drafts = self.config.data.join("drafts");
         let parts = quarantine::Parts {
             keeper: &self.keeper,
@@ -477,7 +477,27 @@ impl Home {
             forwarder: &self.forwarder,
             drafts: &drafts,
         };
-        self.quarantine.command(&parts, command, arguments).await
+        self.quarantine.carry_out(&parts, request).await
+    }
+
+    async fn of_the_queue(&self, request: QueueRequest) -> Result<Value, QueueError> {
+        Ok(match request {
+            QueueRequest::List => json!(self.queue.list().await),
+            QueueRequest::Show(item) => json!(self.queue.show(item).await?),
+            QueueRequest::Retry(which) => json!({ "tried": self.queue.retry(which).await? }),
+            QueueRequest::Hold(item) => {
+                self.queue.hold(item, true).await?;
+                json!({ "held": item })
+            }
+            QueueRequest::Release(item) => {
+                self.queue.hold(item, false).await?;
+                json!({ "released": item })
+            }
+            QueueRequest::Remove(item) => {
+                self.queue.remove(item).await?;
+                json!({})
+            }
+        })
     }
 
     fn status(&self) -> Value {
@@ -500,55 +520,25 @@ impl Home {
 
 impl Handler for Home {
     async fn handle(&self, request: Request) -> Result<Value, Refusal> {
-        let arguments: Vec<&str> = request.arguments.iter().map(String::as_str).collect();
-        match (request.command.as_str(), &arguments[..]) {
-            ("status", []) => Ok(self.status()),
-            ("queue list", []) => Ok(json!(self.queue.list().await)),
-            ("queue show", [id]) => {
-                let state = self.queue.show(item(id)?).await.map_err(|error| queue_refusal(&error))?;
-                Ok(json!(state))
+        match request {
+            Request::Status => Ok(self.status()),
+            Request::Queue(request) => {
+                self.of_the_queue(request).await.map_err(|error| queue_refusal(&error))
             }
-            ("queue retry", [id]) => {
-                let which = if *id == "all" { None } else { Some(item(id)?) };
-                let tried = self.queue.retry(which).await.map_err(|error| queue_refusal(&error))?;
-                Ok(json!({ "tried": tried }))
+            Request::Quarantine(request) => self.of_the_quarantine(&request).await,
+            Request::TlsReport(request) => self.tls_reports.carry_out(&request).await,
+            Request::Dkim(request) => {
+                tokio::task::block_in_place(|| dkim::carry_out(&self.keys, &self.config, &request))
             }
-            ("queue hold", [id]) => {
-                self.queue.hold(item(id)?, true).await.map_err(|error| queue_refusal(&error))?;
-                Ok(json!({ "held": id }))
-            }
-            ("queue release", [id]) => {
-                self.queue.hold(item(id)?, false).await.map_err(|error| queue_refusal(&error))?;
-                Ok(json!({ "released": id }))
-            }
-            ("queue remove", [id]) => {
-                self.queue.remove(item(id)?).await.map_err(|error| queue_refusal(&error))?;
-                Ok(json!({}))
-            }
-            (command, arguments) if command.starts_with("dkim ") => {
-                tokio::task::block_in_place(|| dkim::answer(&self.keys, &self.config, command, arguments))
-            }
-            (command, arguments) if command.starts_with("tls-report ") => {
-                self.tls_reports.command(command, arguments).await
-            }
-            (command, arguments) if command.starts_with("quarantine ") => {
-                self.quarantine(command, arguments).await
-            }
-            (command, arguments) if command.starts_with("user ") || command.starts_with("alias ") => {
-                tokio::task::block_in_place(|| {
-                    accounts::change(&self.directory, &**self.keeper.store(), command, arguments)
-                })
-            }
-            (other, _) => Err((
-                format!("Home knows no command '{other}'"),
-                "update the older one of program and daemon".to_owned(),
+            Request::People(request) => tokio::task::block_in_place(|| {
+                accounts::carry_out(&self.directory, &**self.keeper.store(), &request)
+            }),
+            Request::Homes(_) => Err((
+                "Home has none of what is asked for".to_owned(),
+                "ask Edge, with --config edge.toml".to_owned(),
             )),
         }
     }
-}
-
-fn item(text: &str) -> Result<ItemId, Refusal> {
-    text.parse().map_err(|error| (format!("{text}: {error}"), "see 'postern queue list'".to_owned()))
 }
 
 fn queue_refusal(error: &QueueError) -> Refusal {

@@ -10,6 +10,7 @@ mod release;
 mod tests;
 
 use daemon::control::Refusal;
+use daemon::request::QuarantineRequest;
 use link::TraceStep;
 use mail::ItemId;
 use serde_json::{Value, json};
@@ -27,28 +28,27 @@ impl Quarantine {
     ///
     /// # Errors
     /// What can't be done, and what to do about it.
-    pub(crate) async fn command(
+    pub(crate) async fn carry_out(
         &self,
         parts: &Parts<'_>,
-        command: &str,
-        arguments: &[&str],
+        request: &QuarantineRequest,
     ) -> Result<Value, Refusal> {
         let store = parts.keeper.store();
-        match (command, arguments) {
-            ("quarantine list", []) => self.beside(store, |kept, store| kept.list(store)).await,
-            ("quarantine show", [id]) => {
-                let item = item(id)?;
+        match request {
+            QuarantineRequest::List => self.beside(store, |kept, store| kept.list(store)).await,
+            QuarantineRequest::Show(item) => {
+                let item = *item;
                 self.beside(store, move |kept, store| kept.show(store, item)).await
             }
-            ("quarantine release", [id]) => release::release(self, parts, item(id)?, None).await,
-            ("quarantine release", [id, to]) => release::release(self, parts, item(id)?, Some(to)).await,
-            ("quarantine delete", [id]) => {
-                let item = item(id)?;
+            QuarantineRequest::Release { item, to } => {
+                release::release(self, parts, *item, to.as_deref()).await
+            }
+            QuarantineRequest::Delete(item) => {
+                let item = *item;
                 self.beside(store, move |kept, store| kept.delete(store, item)).await?;
                 parts.trace.event(Some(item), TraceStep::Removed, "from the quarantine, by the operator");
                 Ok(json!({}))
             }
-            _ => Err((format!("'{command}' can't be done with these arguments"), "see --help".to_owned())),
         }
     }
 
@@ -92,8 +92,4 @@ fn described(entry: &Entry) -> Value {
         "reason": entry.reason,
         "score": entry.score,
     })
-}
-
-fn item(text: &str) -> Result<ItemId, Refusal> {
-    text.parse().map_err(|error| (format!("{text}: {error}"), "see 'postern quarantine list'".to_owned()))
 }

@@ -18,6 +18,7 @@ use std::time::Duration;
 
 use daemon::control::Refusal;
 use daemon::problem::Problem;
+use daemon::request::TlsReportRequest;
 use daemon::system;
 use daemon::trace::Trace;
 use directory::Directory;
@@ -141,16 +142,15 @@ impl TlsReports {
     ///
     /// # Errors
     /// What is wrong, and what to do.
-    pub(crate) async fn command(&self, command: &str, arguments: &[&str]) -> Result<Value, Refusal> {
+    pub(crate) async fn carry_out(&self, request: &TlsReportRequest) -> Result<Value, Refusal> {
         tokio::task::block_in_place(|| self.save());
-        match (command, arguments) {
-            ("tls-report list", []) => {
+        match request {
+            TlsReportRequest::List => {
                 let entries = tokio::task::block_in_place(|| self.0.ledger.entries(None));
                 Ok(entries.map_err(|error| failed(&error))?.iter().map(described).collect())
             }
-            ("tls-report show", [domain]) => self.show(domain),
-            ("tls-report send", []) => self.send_now().await,
-            _ => Err((format!("'{command}' can't be done with these arguments"), "see --help".to_owned())),
+            TlsReportRequest::Show { domain } => self.show(domain),
+            TlsReportRequest::Send => self.send_now().await,
         }
     }
 

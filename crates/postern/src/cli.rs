@@ -12,14 +12,16 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use daemon::config;
-use daemon::control::{self, Request};
+use daemon::control;
 use daemon::owner;
 use daemon::print;
 use daemon::problem::Problem;
 use daemon::process;
+use daemon::request::{QuarantineRequest, QueueRequest, Request};
 use daemon::trace;
 use edge::config::EdgeConfig;
 use home::config::HomeConfig;
+use mail::ItemId;
 use serde_json::Value;
 
 use crate::check;
@@ -350,28 +352,36 @@ fn ask_home(request: &Request, common: &Common) -> Result<Value, Problem> {
 
 fn quarantine(command: QuarantineCommand) -> Result<(), Problem> {
     let (request, common) = match command {
-        QuarantineCommand::List { common } => (Request::new("quarantine list", []), common),
-        QuarantineCommand::Show { id, common } => (Request::new("quarantine show", [&id]), common),
+        QuarantineCommand::List { common } => (QuarantineRequest::List, common),
+        QuarantineCommand::Show { id, common } => (QuarantineRequest::Show(item(&id, "quarantine")?), common),
         QuarantineCommand::Release { id, to, common } => {
-            let arguments = std::iter::once(id).chain(to).collect();
-            (Request { command: "quarantine release".to_owned(), arguments }, common)
+            (QuarantineRequest::Release { item: item(&id, "quarantine")?, to }, common)
         }
-        QuarantineCommand::Delete { id, common } => (Request::new("quarantine delete", [&id]), common),
+        QuarantineCommand::Delete { id, common } => {
+            (QuarantineRequest::Delete(item(&id, "quarantine")?), common)
+        }
     };
-    print::value(&ask_home(&request, &common)?, common.json);
+    print::value(&ask_home(&Request::Quarantine(request), &common)?, common.json);
     Ok(())
+}
+
+/// The id of a message, which a list shows.
+fn item(text: &str, list: &str) -> Result<ItemId, Problem> {
+    text.parse()
+        .map_err(|error| Problem::setup(format!("{text}: {error}"), format!("see 'postern {list} list'")))
 }
 
 fn queue(command: QueueCommand) -> Result<(), Problem> {
     let (request, common) = match command {
-        QueueCommand::List { common } => (Request::new("queue list", []), common),
-        QueueCommand::Show { id, common } => (Request::new("queue show", [&id]), common),
-        QueueCommand::Retry { id, common } => (Request::new("queue retry", [&id]), common),
-        QueueCommand::Hold { id, common } => (Request::new("queue hold", [&id]), common),
-        QueueCommand::Release { id, common } => (Request::new("queue release", [&id]), common),
-        QueueCommand::Remove { id, common } => (Request::new("queue remove", [&id]), common),
+        QueueCommand::List { common } => (QueueRequest::List, common),
+        QueueCommand::Show { id, common } => (QueueRequest::Show(item(&id, "queue")?), common),
+        QueueCommand::Retry { id, common } if id == "all" => (QueueRequest::Retry(None), common),
+        QueueCommand::Retry { id, common } => (QueueRequest::Retry(Some(item(&id, "queue")?)), common),
+        QueueCommand::Hold { id, common } => (QueueRequest::Hold(item(&id, "queue")?), common),
+        QueueCommand::Release { id, common } => (QueueRequest::Release(item(&id, "queue")?), common),
+        QueueCommand::Remove { id, common } => (QueueRequest::Remove(item(&id, "queue")?), common),
     };
-    print::value(&ask_home(&request, &common)?, common.json);
+    print::value(&ask_home(&Request::Queue(request), &common)?, common.json);
     Ok(())
 }
 
@@ -397,7 +407,7 @@ fn configuration_here() -> Result<PathBuf, Problem> {
 
 fn status(config: Option<PathBuf>, json: bool) -> Result<(), Problem> {
     let data = data_of(config)?;
-    let value: Value = process::block_on(control::demand(&data, &Request::new("status", [])))??;
+    let value: Value = process::block_on(control::demand(&data, &Request::Status))??;
     print::value(&value, json);
     Ok(())
 }

@@ -14,8 +14,9 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use daemon::config;
-use daemon::control::{self, Request};
+use daemon::control;
 use daemon::problem::Problem;
+use daemon::request::{PeopleRequest, Request};
 use daemon::system;
 use daemon::trace;
 use dialogue::Dialogue;
@@ -200,9 +201,10 @@ impl Stage {
             user: own_user(),
         })?;
         for user in [ALICE, BOB] {
-            let request = Request::new("user add", [user, &self.password]);
+            let (address, password) = (user.to_owned(), self.password.clone());
+            let request = PeopleRequest::AddUser { address, password, restore: None };
             let config: HomeConfig = config::load(&self.root.join("home.toml"))?;
-            self.runtime.block_on(accounts::command(&config, &request))?;
+            self.runtime.block_on(accounts::command(&config, request))?;
         }
         self.start_home()
     }
@@ -304,7 +306,7 @@ impl Stage {
 
     fn status(&self, role: &str) -> Option<Value> {
         let data = self.root.join(role);
-        let request = Request::new("status", []);
+        let request = Request::Status;
         self.runtime.block_on(control::ask(&data, &request)).ok().flatten()
     }
 

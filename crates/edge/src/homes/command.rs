@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use daemon::control::Refusal;
 use daemon::problem::Problem;
+use daemon::request::HomesRequest;
 use link::Served;
 use mail::{Domain, UnixTime};
 use serde_json::{Value, json};
@@ -15,20 +16,16 @@ use super::{Grant, Homes};
 const NAME_DIGITS_MIN: usize = 4;
 
 impl Homes {
-    /// Carries out a command of the operator; `None` when there is no such command.
-    pub fn command(
-        &self,
-        command: &str,
-        arguments: &[String],
-        now: UnixTime,
-    ) -> Option<Result<Value, Refusal>> {
-        let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
-        Some(match (command, &arguments[..]) {
-            ("homes list", []) => Ok(self.list_for_people(now)),
-            ("homes replace", [old, new, domains @ ..]) => self.replace(old, new, domains, now),
-            ("homes remove", [home]) => self.remove(home, now),
-            _ => return None,
-        })
+    /// Carries out what the operator asks for.
+    ///
+    /// # Errors
+    /// What can't be done, and what to do about it; nothing was changed.
+    pub fn carry_out(&self, request: &HomesRequest, now: UnixTime) -> Result<Value, Refusal> {
+        match request {
+            HomesRequest::List => Ok(self.list_for_people(now)),
+            HomesRequest::Replace { old, new, domains } => self.replace(old, new, domains, now),
+            HomesRequest::Remove { home } => self.remove(home, now),
+        }
     }
 
     /// For `status`: those that are paired.
@@ -87,7 +84,7 @@ impl Homes {
 
     /// The domains of one home become those of another. The old one stays paired, so that it can fetch what is sealed
     /// for its key, and gets no domain by itself any more.
-    fn replace(&self, old: &str, new: &str, domains: &[&str], now: UnixTime) -> Result<Value, Refusal> {
+    fn replace(&self, old: &str, new: &str, domains: &[String], now: UnixTime) -> Result<Value, Refusal> {
         let _one_at_a_time = self.deciding();
         let (old, new) = (self.named(old)?, self.named(new)?);
         if Arc::ptr_eq(&old, &new) {
@@ -116,7 +113,7 @@ impl Homes {
         Ok(with_kept(json!({ "home": new.name, "serves": names }), &old, now))
     }
 
-    fn wanted(&self, old: &Home, domains: &[&str]) -> Result<Vec<Domain>, Refusal> {
+    fn wanted(&self, old: &Home, domains: &[String]) -> Result<Vec<Domain>, Refusal> {
         let has = self.served_by(old);
         if domains.is_empty() {
             let what = format!("home {} serves no domain", old.name);
@@ -126,7 +123,7 @@ impl Homes {
                 Ok(has)
             };
         }
-        let parse = |name: &&str| {
+        let parse = |name: &String| {
             let domain =
                 Domain::parse(name).map_err(|error| (format!("'{name}': {error}"), String::new()))?;
             if has.contains(&domain) {

@@ -2,6 +2,8 @@
 
 use link::DomainPolicy;
 
+use daemon::request::HomesRequest;
+
 use super::*;
 
 const NOW: UnixTime = UnixTime(1_000_000_000_000);
@@ -54,13 +56,19 @@ impl Edge {
         self.homes.route(&domain(name)).map(|(home, _)| home.name.clone())
     }
 
-    fn command(
+    fn carry_out(&self, request: HomesRequest) -> Result<serde_json::Value, daemon::control::Refusal> {
+        self.homes.carry_out(&request, NOW)
+    }
+
+    fn replace(
         &self,
-        command: &str,
-        arguments: &[&str],
+        old: &str,
+        new: &str,
+        domains: &[&str],
     ) -> Result<serde_json::Value, daemon::control::Refusal> {
-        let arguments: Vec<String> = arguments.iter().map(ToString::to_string).collect();
-        self.homes.command(command, &arguments, NOW).unwrap()
+        let (old, new) = (old.to_owned(), new.to_owned());
+        let domains = domains.iter().map(ToString::to_string).collect();
+        self.carry_out(HomesRequest::Replace { old, new, domains })
     }
 }
 
@@ -98,7 +106,7 @@ fn a_domain_stays_with_its_home_until_the_operator_replaces_it_and_after_a_resta
     edge.homes.keep(&new, snapshot(&["example.org"])).unwrap();
     assert_eq!(edge.holder("example.org"), Some(name(1)));
     seal(&old);
-    let said = edge.command("homes replace", &[&name(1), &name(2)]).unwrap();
+    let said = edge.replace(&name(1), &name(2), &[]).unwrap();
     assert_eq!(said["serves"], serde_json::json!(["example.org"]));
     let kept = said["kept"].as_str().unwrap();
     assert!(kept.starts_with("1 message(s) are sealed for the key of 0101"), "{kept}");
@@ -120,7 +128,8 @@ fn only_a_home_that_names_the_domain_can_take_it_and_one_domain_can_be_moved_alo
     let edge = Edge::new();
     let (old, new) = (edge.home(1, 1), edge.home(2, 2));
     edge.homes.keep(&old, snapshot(&["a.example", "b.example"])).unwrap();
-    let refused = |arguments: &[&str]| edge.command("homes replace", arguments).unwrap_err().0;
+    let refused =
+        |arguments: &[&str]| edge.replace(arguments[0], arguments[1], &arguments[2..]).unwrap_err().0;
     assert!(refused(&["0101", "0202"]).contains("home 0202020202020202 does not name a.example"));
     edge.homes.keep(&new, snapshot(&["b.example"])).unwrap();
     assert!(refused(&["0101", "0202", "c.example"]).contains("does not serve c.example"));
@@ -128,7 +137,7 @@ fn only_a_home_that_names_the_domain_can_take_it_and_one_domain_can_be_moved_alo
     assert!(refused(&["0202", "0101"]).contains("serves no domain"));
     assert!(refused(&["01", "0202"]).contains("not enough"));
     assert!(refused(&["0303", "0202"]).contains("no paired home is called '0303'"));
-    edge.command("homes replace", &["0101", "0202", "b.example"]).unwrap();
+    edge.replace("0101", "0202", &["b.example"]).unwrap();
     assert_eq!((edge.holder("a.example"), edge.holder("b.example")), (Some(name(1)), Some(name(2))));
 }
 
@@ -139,7 +148,7 @@ fn a_home_that_is_removed_is_known_no_more_and_gets_what_was_sealed_when_it_is_p
     edge.homes.keep(&old, snapshot(&["example.org"])).unwrap();
     edge.homes.keep(&new, snapshot(&["example.org"])).unwrap();
     seal(&old);
-    let said = edge.command("homes remove", &[&name(1)]).unwrap();
+    let said = edge.carry_out(HomesRequest::Remove { home: name(1) }).unwrap();
     assert_eq!(said["free"], serde_json::json!(["example.org"]));
     assert!(said["kept"].as_str().unwrap().contains("paired again with the same keys"));
     assert!(edge.homes.by_key(&[1; 32]).is_none());
@@ -149,7 +158,7 @@ fn a_home_that_is_removed_is_known_no_more_and_gets_what_was_sealed_when_it_is_p
     drop((old, new));
     let edge = edge.restart();
     assert!(edge.homes.by_key(&[1; 32]).is_none());
-    let listed = edge.command("homes list", &[]).unwrap();
+    let listed = edge.carry_out(HomesRequest::List).unwrap();
     let removed: Vec<_> =
         listed.as_array().unwrap().iter().filter(|home| !home["removed"].is_null()).collect();
     assert_eq!((removed.len(), &removed[0]["sealed"]), (1, &serde_json::json!(1)));
@@ -187,7 +196,7 @@ fn somebody_sends_while_the_snapshot_of_a_paired_home_says_so() {
         edge.homes.keep(&home, Snapshot { outbound, ..snapshot(&["example.org"]) }).unwrap();
         assert_eq!(anybody_sends(&dir).unwrap(), outbound);
     }
-    edge.command("homes remove", &[&home.name]).unwrap();
+    edge.carry_out(HomesRequest::Remove { home: home.name.clone() }).unwrap();
     assert!(!anybody_sends(&dir).unwrap(), "its key opens nothing any more");
     std::fs::write(dir.join(home.pin().key).join("pin.json"), "{").unwrap();
     assert!(anybody_sends(&dir).is_err(), "then nobody knows");

@@ -25,16 +25,22 @@ fn home() -> Home {
 }
 
 impl Home {
-    fn change(&self, command: &str, arguments: &[&str]) -> Result<Value, Refusal> {
-        change(&self.directory, &*self.store, command, arguments)
+    fn carry_out(&self, request: &PeopleRequest) -> Result<Value, Refusal> {
+        carry_out(&self.directory, &*self.store, request)
+    }
+
+    fn try_to_add(&self, password: &str, restored: Option<&str>) -> Result<Value, Refusal> {
+        let (address, password) = (BOB.to_owned(), password.to_owned());
+        let restore = restored.map(str::to_owned);
+        self.carry_out(&PeopleRequest::AddUser { address, password, restore })
     }
 
     fn add(&self, restored: &[&str]) -> Value {
-        self.change("user add", &[&[BOB, "correct horse"], restored].concat()).unwrap()
+        self.try_to_add("correct horse", restored.first().copied()).unwrap()
     }
 
     fn remove(&self) -> String {
-        let done = self.change("user remove", &[BOB]).unwrap();
+        let done = self.carry_out(&PeopleRequest::RemoveUser { address: BOB.to_owned() }).unwrap();
         done["set_aside"].as_str().unwrap().to_owned()
     }
 
@@ -72,17 +78,17 @@ fn who_gets_the_name_of_a_removed_account_gets_an_empty_mailbox_and_the_old_one_
     home.deliver("old");
     let date = home.remove();
     assert!(!home.store.has_account(NAME));
-    let listed = home.change("user list", &["removed"]).unwrap();
+    let listed = home.carry_out(&PeopleRequest::ListRemoved).unwrap();
     assert_eq!((&listed[0]["account"], &listed[0]["set_aside"]), (&json!(NAME), &json!(date)));
     assert!(home.add(&[])["older_mailbox_set_aside"].is_null());
     assert!(home.subjects().is_empty());
-    assert!(home.change("user add", &[BOB, "correct horse", NEWEST]).is_err(), "it is there");
+    assert!(home.try_to_add("correct horse", Some(NEWEST)).is_err(), "it is there");
     home.deliver("new");
     let second = home.remove();
     assert_eq!(home.add(&[&date])["mailbox_restored"], json!(date));
     assert_eq!(home.subjects(), ["old"]);
     home.remove();
-    assert!(home.change("user add", &[BOB, "correct horse", &second]).is_ok());
+    assert!(home.try_to_add("correct horse", Some(&second)).is_ok());
     assert_eq!(home.subjects(), ["new"]);
     home.remove();
     home.add(&[NEWEST]);
@@ -94,13 +100,13 @@ fn what_is_not_set_aside_is_not_brought_back_and_no_account_is_made() {
     let home = home();
     home.remove();
     for date in ["2020-01-01T00:00:00Z", "../../x", ""] {
-        let (what, _) = home.change("user add", &[BOB, "correct horse", date]).unwrap_err();
+        let (what, _) = home.try_to_add("correct horse", Some(date)).unwrap_err();
         assert!(what.contains("set aside"), "{what}");
     }
     assert!(home.directory.accounts().is_empty() && !home.store.has_account(NAME));
-    let (what, _) = home.change("user add", &[BOB, "short", NEWEST]).unwrap_err();
+    let (what, _) = home.try_to_add("short", Some(NEWEST)).unwrap_err();
     assert!(what.contains("shorter"), "{what}");
-    assert_eq!(home.change("user list", &["removed"]).unwrap().as_array().unwrap().len(), 1);
+    assert_eq!(home.carry_out(&PeopleRequest::ListRemoved).unwrap().as_array().unwrap().len(), 1);
 }
 
 /// Versions before left the mailbox under its name, and kept no record of the removal.
@@ -125,9 +131,9 @@ fn a_mailbox_that_can_not_be_set_aside_is_nobodys_all_the_same() {
     home.deliver("old");
     let place = home.dir.path().join("mailboxes/set-aside");
     std::fs::write(&place, "in the way").unwrap();
-    let (what, _) = home.change("user remove", &[BOB]).unwrap_err();
+    let (what, _) = home.carry_out(&PeopleRequest::RemoveUser { address: BOB.to_owned() }).unwrap_err();
     assert!(what.contains("is removed"), "{what}");
-    assert!(home.change("user add", &[BOB, "correct horse"]).is_err());
+    assert!(home.try_to_add("correct horse", None).is_err());
     assert!(home.directory.accounts().is_empty());
     std::fs::remove_file(&place).unwrap();
     assert!(home.add(&[])["older_mailbox_set_aside"].is_string());

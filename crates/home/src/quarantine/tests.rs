@@ -77,7 +77,7 @@ impl Home {
         self.quarantine.table.insert(&entry).unwrap();
     }
 
-    async fn command(&self, command: &str, arguments: &[&str]) -> Result<Value, Refusal> {
+    async fn carry_out(&self, request: QuarantineRequest) -> Result<Value, Refusal> {
         let parts = Parts {
             keeper: &Keeper::new(Arc::clone(&self.store), None),
             directory: &self.directory,
@@ -85,11 +85,15 @@ impl Home {
             forwarder: &self.forwarder,
             drafts: self.dir.path(),
         };
-        self.quarantine.command(&parts, &format!("quarantine {command}"), arguments).await
+        self.quarantine.carry_out(&parts, &request).await
+    }
+
+    async fn release(&self, item: ItemId, to: Option<&str>) -> Result<Value, Refusal> {
+        self.carry_out(QuarantineRequest::Release { item, to: to.map(str::to_owned) }).await
     }
 
     async fn listed(&self) -> usize {
-        self.command("list", &[]).await.unwrap().as_array().unwrap().len()
+        self.carry_out(QuarantineRequest::List).await.unwrap().as_array().unwrap().len()
     }
 
     fn messages(&self, account: &str, mailbox: &str) -> Vec<Vec<u8>> {
@@ -114,16 +118,15 @@ async fn a_released_message_is_in_its_recipients_inboxes_once_and_in_quarantine_
         let (home, item) = (home(), system::new_item_id());
         let body = [BODY, &vec![b'x'; octets]].concat();
         home.keep(item, &["alice", "bob", "bob+x", "eve"], &body);
-        let id = item.to_string();
-        let shown = home.command("show", &[&id]).await.unwrap();
+        let shown = home.carry_out(QuarantineRequest::Show(item)).await.unwrap();
         assert_eq!(shown["to"][1], "bob@example.org");
         assert!(shown["header"].as_str().unwrap().contains("Subject: x[2J"), "{shown}");
         // A release that broke off after the first delivery.
         let entry = home.quarantine.entry(item).unwrap();
-        let done = home.command("release", &[&id]).await.unwrap();
+        let done = home.release(item, None).await.unwrap();
         assert_eq!(done["unknown"][0], "eve@example.org");
         home.quarantine.table.insert(&entry).unwrap();
-        assert!(home.command("release", &[&id]).await.is_err());
+        assert!(home.release(item, None).await.is_err());
         for account in ["alice", "bob"] {
             let head = format!(
                 "Return-Path: <a@sender.test>\r\nDelivered-To: {account}@example.org\r\nReceived: here\r\n"
@@ -138,9 +141,8 @@ async fn a_released_message_is_in_its_recipients_inboxes_once_and_in_quarantine_
 async fn a_release_that_is_done_again_after_half_of_it_delivers_nothing_twice() {
     let (home, item) = (home(), system::new_item_id());
     home.keep(item, &["bob"], BODY);
-    let id = item.to_string();
     let entry = home.quarantine.entry(item).unwrap();
-    home.command("release", &[&id]).await.unwrap();
+    home.release(item, None).await.unwrap();
     // As if the process had ended before the message left the quarantine.
     let again = Delivery {
         item: None,
@@ -152,7 +154,7 @@ async fn a_release_that_is_done_again_after_half_of_it_delivers_nothing_twice() 
     };
     let receipt = home.store.deliver_and_wait("alice--example.org", again).unwrap();
     home.quarantine.table.insert(&Entry { uid: receipt.uid, ..entry }).unwrap();
-    home.command("release", &[&id]).await.unwrap();
+    home.release(item, None).await.unwrap();
     assert_eq!((home.messages("bob", "INBOX").len(), home.listed().await), (1, 0));
 }
 
@@ -160,12 +162,11 @@ async fn a_release_that_is_done_again_after_half_of_it_delivers_nothing_twice() 
 async fn a_message_for_nobody_is_released_to_somebody_who_is_named() {
     let (home, item) = (home(), system::new_item_id());
     home.keep(item, &["eve"], BODY);
-    let id = item.to_string();
-    let (what, advice) = home.command("release", &[&id]).await.unwrap_err();
+    let (what, advice) = home.release(item, None).await.unwrap_err();
     assert!(what.contains("eve@example.org") && advice.contains("--to"), "{what} {advice}");
-    assert!(home.command("release", &[&id, "mallory@example.org"]).await.is_err());
+    assert!(home.release(item, Some("mallory@example.org")).await.is_err());
     assert_eq!(home.listed().await, 1);
-    home.command("release", &[&id, "bob@example.org"]).await.unwrap();
+    home.release(item, Some("bob@example.org")).await.unwrap();
     assert_eq!((home.messages("bob", "INBOX").len(), home.listed().await), (1, 0));
 }
 
@@ -176,14 +177,13 @@ async fn what_the_operator_deletes_here_or_in_the_mailbox_is_gone() {
     home.keep(one, &["bob"], BODY);
     home.keep(two, &["bob"], BODY);
     assert_eq!(home.listed().await, 2);
-    home.command("delete", &[&one.to_string()]).await.unwrap();
+    home.carry_out(QuarantineRequest::Delete(one)).await.unwrap();
     assert_eq!((home.listed().await, home.messages("alice", QUARANTINE).len()), (1, 1));
     home.store.delete_mailbox("alice--example.org", QUARANTINE).unwrap();
     home.quarantine.tidy(&*home.store);
     assert!(home.quarantine.table.entries().unwrap().is_empty(), "it is forgotten");
-    assert!(home.command("show", &[&two.to_string()]).await.is_err());
+    assert!(home.carry_out(QuarantineRequest::Show(two)).await.is_err());
     assert_eq!(home.listed().await, 0);
-    assert!(home.command("show", &["nonsense"]).await.is_err());
     assert!(home.messages("bob", "INBOX").is_empty());
 }
 
@@ -194,7 +194,7 @@ async fn a_message_for_an_alias_that_leads_elsewhere_is_forwarded_when_it_is_rel
     home.directory.add_alias("sales@example.org", &[outside]).unwrap();
     let item = system::new_item_id();
     home.keep(item, &["sales"], b"Subject: x\r\n\r\nbody\r\n");
-    let released = home.command("release", &[&item.to_string()]).await.unwrap();
+    let released = home.release(item, None).await.unwrap();
     assert_eq!(released["delivered"], serde_json::json!(["sales@example.org"]));
     assert_eq!(home.listed().await, 0);
     let queued = home.outbound.ids(None, 10);
@@ -214,10 +214,10 @@ async fn what_was_kept_for_a_removed_account_is_released_to_the_next_of_its_name
     let bob = Address::parse("bob@example.org").unwrap();
     home.directory.remove_account(&bob, system::now()).unwrap();
     home.directory.add_account(&bob, "correct horse").unwrap();
-    let (what, advice) = home.command("release", &[&item.to_string()]).await.unwrap_err();
+    let (what, advice) = home.release(item, None).await.unwrap_err();
     assert!(what.contains("had it when this came") && advice.contains("--to"), "{what}");
     assert!(home.messages("bob", "INBOX").is_empty());
-    home.command("release", &[&item.to_string(), "bob@example.org"]).await.unwrap();
+    home.release(item, Some("bob@example.org")).await.unwrap();
     assert_eq!(home.messages("bob", "INBOX").len(), 1);
 }
 
@@ -232,6 +232,6 @@ async fn what_is_in_quarantine_is_there_again_when_the_postmasters_mailbox_is() 
     assert_eq!(home.listed().await, 0);
     home.store.set_aside("alice--example.org", system::now()).unwrap();
     home.store.bring_back(&aside).unwrap();
-    home.command("release", &[&item.to_string()]).await.unwrap();
+    home.release(item, None).await.unwrap();
     assert_eq!(home.messages("bob", "INBOX").len(), 1);
 }

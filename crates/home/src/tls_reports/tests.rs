@@ -75,7 +75,7 @@ fn count(reports: &TlsReports, domain: &str) {
 }
 
 async fn sent(reports: &TlsReports) -> Vec<(String, usize)> {
-    let sent = reports.command("tls-report send", &[]).await.unwrap();
+    let sent = reports.carry_out(&TlsReportRequest::Send).await.unwrap();
     let of = |sent: &Value| {
         let left = sent["waiting"].as_array().map_or(0, Vec::len);
         (sent["state"].as_str().unwrap().to_owned(), left)
@@ -140,7 +140,7 @@ async fn without_an_edge_a_report_waits_and_no_try_is_lost() {
     let alone = reports(&dir, None, "");
     count(&alone, "b.example");
     for _ in 0..9 {
-        let (what, todo) = alone.command("tls-report send", &[]).await.unwrap_err();
+        let (what, todo) = alone.carry_out(&TlsReportRequest::Send).await.unwrap_err();
         assert!(what.contains("no edge") && todo.contains("postern status"), "{what}: {todo}");
     }
     assert_eq!(alone.0.ledger.entries(None).unwrap()[0].tries, 0);
@@ -159,8 +159,8 @@ async fn nothing_is_counted_or_sent_when_it_is_off() {
         count(&reports, "[192.0.2.1]");
         let off = !more.is_empty();
         assert_eq!(reports.0.ledger.entries(None).unwrap().len(), usize::from(!off));
-        assert_eq!(reports.command("tls-report send", &[]).await.is_err(), off);
-        let shown = reports.command("tls-report show", &["b.example"]).await;
+        assert_eq!(reports.carry_out(&TlsReportRequest::Send).await.is_err(), off);
+        let shown = reports.carry_out(&TlsReportRequest::Show { domain: "b.example".to_owned() }).await;
         let domain = shown.map(|shown| shown["reports"][0]["policies"][0]["policy"]["policy-domain"].clone());
         assert_eq!(domain.ok(), (!off).then(|| "b.example".into()), "whatever Edge says");
     }

@@ -3,10 +3,10 @@
 use std::net::SocketAddr;
 
 use clap::Subcommand;
-use daemon::control::Request;
 use daemon::print;
 use daemon::problem::Problem;
 use daemon::process;
+use daemon::request::DkimRequest;
 use home::config::HomeConfig;
 
 use super::{Common, at_home, dns};
@@ -36,17 +36,17 @@ pub(super) enum DkimCommand {
 /// Carries it out.
 pub(super) fn run(command: DkimCommand) -> Result<(), Problem> {
     let (request, common) = match command {
-        DkimCommand::Status { common } => (Request::new("dkim status", []), common),
+        DkimCommand::Status { common } => (DkimRequest::Status, common),
         DkimCommand::Rotate { domain, force, resolver, common } => {
             if !force {
                 at_home(&common.config, |config| {
                     process::block_on(check_published(&domain, &resolver, config))?
                 })?;
             }
-            (Request::new("dkim rotate", [&domain]), common)
+            (DkimRequest::Rotate { domain }, common)
         }
     };
-    let value = at_home(&common.config, |config| process::block_on(home::dkim::command(config, &request))?)?;
+    let value = at_home(&common.config, |config| process::block_on(home::dkim::command(config, request))?)?;
     print::value(&value, common.json);
     Ok(())
 }

@@ -4,10 +4,11 @@ use std::path::PathBuf;
 
 use clap::Subcommand;
 use daemon::config;
-use daemon::control::{self, Request};
+use daemon::control;
 use daemon::print;
 use daemon::problem::Problem;
 use daemon::process;
+use daemon::request::{HomesRequest, Request};
 use edge::config::EdgeConfig;
 use mail::Domain;
 
@@ -54,15 +55,15 @@ pub(super) enum HomesCommand {
 /// Carries it out.
 pub(super) fn run(command: HomesCommand) -> Result<(), Problem> {
     let (request, of) = match command {
-        HomesCommand::List { of } => (Request::new("homes list", []), of),
+        HomesCommand::List { of } => (HomesRequest::List, of),
         HomesCommand::Replace { old, new, domain, of } => {
-            let arguments = [old, new].into_iter().chain(domain.iter().map(ToString::to_string)).collect();
-            (Request { command: "homes replace".to_owned(), arguments }, of)
+            let domains = domain.iter().map(ToString::to_string).collect();
+            (HomesRequest::Replace { old, new, domains }, of)
         }
-        HomesCommand::Remove { home, of } => (Request::new("homes remove", [&home]), of),
+        HomesCommand::Remove { home, of } => (HomesRequest::Remove { home }, of),
     };
     let config: EdgeConfig = config::load(&of.config)?;
-    let value = process::block_on(control::demand(&config.data, &request))??;
+    let value = process::block_on(control::demand(&config.data, &Request::Homes(request)))??;
     print::value(&value, of.json);
     Ok(())
 }

@@ -1,10 +1,10 @@
 //! `postern user` and `postern alias`: who has a mailbox here, and which addresses lead where.
 
 use clap::Subcommand;
-use daemon::control::Request;
 use daemon::print;
 use daemon::problem::{self, Problem};
 use daemon::process;
+use daemon::request::PeopleRequest;
 use mail::Address;
 use serde_json::{Value, json};
 
@@ -98,37 +98,33 @@ pub(super) fn user(command: UserCommand) -> Result<(), Problem> {
         }
         UserCommand::Add { address, restore, password_stdin, common, .. } => {
             let password = read_password(password_stdin)?;
-            let arguments = [address, password].into_iter().chain(restore).collect();
-            (Request { command: "user add".to_owned(), arguments }, common)
+            (PeopleRequest::AddUser { address, password, restore }, common)
         }
         UserCommand::Password { address, password_stdin, common } => {
             let password = read_password(password_stdin)?;
-            (Request::new("user password", [&address, &password]), common)
+            (PeopleRequest::SetPassword { address, password }, common)
         }
-        UserCommand::Remove { address, common } => (Request::new("user remove", [&address]), common),
-        UserCommand::List { removed: false, common } => (Request::new("user list", []), common),
-        UserCommand::List { removed: true, common } => (Request::new("user list", ["removed"]), common),
+        UserCommand::Remove { address, common } => (PeopleRequest::RemoveUser { address }, common),
+        UserCommand::List { removed: false, common } => (PeopleRequest::ListUsers, common),
+        UserCommand::List { removed: true, common } => (PeopleRequest::ListRemoved, common),
     };
-    directory_command(&request, &common)
+    directory_command(request, &common)
 }
 
 /// Carries out `postern alias`.
 pub(super) fn alias(command: AliasCommand) -> Result<(), Problem> {
     let (request, common) = match command {
-        AliasCommand::Add { alias, targets, common } => {
-            let arguments = std::iter::once(alias).chain(targets).collect();
-            (Request { command: "alias add".to_owned(), arguments }, common)
-        }
-        AliasCommand::Remove { alias, common } => (Request::new("alias remove", [&alias]), common),
-        AliasCommand::List { common } => (Request::new("alias list", []), common),
+        AliasCommand::Add { alias, targets, common } => (PeopleRequest::AddAlias { alias, targets }, common),
+        AliasCommand::Remove { alias, common } => (PeopleRequest::RemoveAlias { alias }, common),
+        AliasCommand::List { common } => (PeopleRequest::ListAliases, common),
     };
-    directory_command(&request, &common)
+    directory_command(request, &common)
 }
 
 fn is_account(address: &str, common: &Common) -> Result<bool, Problem> {
-    let request = Request::new("user list", []);
-    let users =
-        at_home(&common.config, |config| process::block_on(home::accounts::command(config, &request))?)?;
+    let users = at_home(&common.config, |config| {
+        process::block_on(home::accounts::command(config, PeopleRequest::ListUsers))?
+    })?;
     let Ok(address) = Address::parse(address) else { return Ok(false) };
     let is_same = |user: &Value| {
         let listed = user["address"].as_str().and_then(|listed| Address::parse(listed).ok());
@@ -137,7 +133,7 @@ fn is_account(address: &str, common: &Common) -> Result<bool, Problem> {
     Ok(users.as_array().is_some_and(|users| users.iter().any(is_same)))
 }
 
-fn directory_command(request: &Request, common: &Common) -> Result<(), Problem> {
+fn directory_command(request: PeopleRequest, common: &Common) -> Result<(), Problem> {
     let value =
         at_home(&common.config, |config| process::block_on(home::accounts::command(config, request))?)?;
     print::value(&value, common.json);

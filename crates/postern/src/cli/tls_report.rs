@@ -1,9 +1,9 @@
 //! `postern tls-report`: what other domains are told of TLS with their mail hosts.
 
 use clap::Subcommand;
-use daemon::control::Request;
 use daemon::print;
 use daemon::problem::Problem;
+use daemon::request::{Request, TlsReportRequest};
 
 use super::{Common, ask_home};
 
@@ -31,13 +31,11 @@ pub(super) enum TlsReportCommand {
 /// Asks the running daemon.
 pub(super) fn run(command: TlsReportCommand) -> Result<(), Problem> {
     let (request, common, as_it_is) = match command {
-        TlsReportCommand::List { common } => (Request::new("tls-report list", []), common, false),
-        TlsReportCommand::Show { domain, common } => {
-            (Request::new("tls-report show", [&domain]), common, true)
-        }
-        TlsReportCommand::Send { common } => (Request::new("tls-report send", []), common, false),
+        TlsReportCommand::List { common } => (TlsReportRequest::List, common, false),
+        TlsReportCommand::Show { domain, common } => (TlsReportRequest::Show { domain }, common, true),
+        TlsReportCommand::Send { common } => (TlsReportRequest::Send, common, false),
     };
-    let value = ask_home(&request, &common)?;
+    let value = ask_home(&Request::TlsReport(request), &common)?;
     if as_it_is && !common.json {
         let document = serde_json::to_string_pretty(&value).unwrap_or_default();
         print::text(&document);

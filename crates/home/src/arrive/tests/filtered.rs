@@ -2,6 +2,8 @@
 
 use super::*;
 use crate::filters::tests::{config, filters, http};
+use daemon::request::QuarantineRequest;
+
 use crate::quarantine::Parts;
 
 const ALICE: &str = "alice--example.org";
@@ -136,15 +138,15 @@ async fn the_quarantine_knows_for_whom_a_message_was_and_why_it_is_there() {
         forwarder: &shared.forwarder,
         drafts: &shared.drafts,
     };
-    let listed = shared.quarantine.command(&parts, "quarantine list", &[]).await.unwrap();
+    let listed = shared.quarantine.carry_out(&parts, &QuarantineRequest::List).await.unwrap();
     let entry = &listed[0];
     assert_eq!(entry["score"], 9.5);
     assert!(entry["reason"].as_str().unwrap().contains("quarantine, score 9.50 of 15.00"), "{entry}");
     let mut to: Vec<&str> = entry["to"].as_array().unwrap().iter().filter_map(|to| to.as_str()).collect();
     to.sort_unstable();
     assert_eq!(to, ["alice@example.org", "bob@example.org", "eve@example.org"]);
-    let id = entry["id"].as_str().unwrap();
-    shared.quarantine.command(&parts, "quarantine release", &[id]).await.unwrap();
+    let item = entry["id"].as_str().unwrap().parse().unwrap();
+    shared.quarantine.carry_out(&parts, &QuarantineRequest::Release { item, to: None }).await.unwrap();
     assert_eq!((home.places(), home.count(ALICE, "INBOX")), ((1, 0, 0), 1));
 }
 
