@@ -56,8 +56,8 @@ impl Edge {
         self.homes.route(&domain(name)).map(|(home, _)| home.name.clone())
     }
 
-    fn carry_out(&self, request: HomesRequest) -> Result<serde_json::Value, daemon::control::Refusal> {
-        self.homes.carry_out(&request, NOW)
+    fn carry_out(&self, request: &HomesRequest) -> Result<serde_json::Value, daemon::control::Refusal> {
+        self.homes.carry_out(request, NOW)
     }
 
     fn replace(
@@ -68,7 +68,7 @@ impl Edge {
     ) -> Result<serde_json::Value, daemon::control::Refusal> {
         let (old, new) = (old.to_owned(), new.to_owned());
         let domains = domains.iter().map(ToString::to_string).collect();
-        self.carry_out(HomesRequest::Replace { old, new, domains })
+        self.carry_out(&HomesRequest::Replace { old, new, domains })
     }
 }
 
@@ -148,7 +148,7 @@ fn a_home_that_is_removed_is_known_no_more_and_gets_what_was_sealed_when_it_is_p
     edge.homes.keep(&old, snapshot(&["example.org"])).unwrap();
     edge.homes.keep(&new, snapshot(&["example.org"])).unwrap();
     seal(&old);
-    let said = edge.carry_out(HomesRequest::Remove { home: name(1) }).unwrap();
+    let said = edge.carry_out(&HomesRequest::Remove { home: name(1) }).unwrap();
     assert_eq!(said["free"], serde_json::json!(["example.org"]));
     assert!(said["kept"].as_str().unwrap().contains("paired again with the same keys"));
     assert!(edge.homes.by_key(&[1; 32]).is_none());
@@ -158,7 +158,7 @@ fn a_home_that_is_removed_is_known_no_more_and_gets_what_was_sealed_when_it_is_p
     drop((old, new));
     let edge = edge.restart();
     assert!(edge.homes.by_key(&[1; 32]).is_none());
-    let listed = edge.carry_out(HomesRequest::List).unwrap();
+    let listed = edge.carry_out(&HomesRequest::List).unwrap();
     let removed: Vec<_> =
         listed.as_array().unwrap().iter().filter(|home| !home["removed"].is_null()).collect();
     assert_eq!((removed.len(), &removed[0]["sealed"]), (1, &serde_json::json!(1)));
@@ -196,7 +196,7 @@ fn somebody_sends_while_the_snapshot_of_a_paired_home_says_so() {
         edge.homes.keep(&home, Snapshot { outbound, ..snapshot(&["example.org"]) }).unwrap();
         assert_eq!(anybody_sends(&dir).unwrap(), outbound);
     }
-    edge.carry_out(HomesRequest::Remove { home: home.name.clone() }).unwrap();
+    edge.carry_out(&HomesRequest::Remove { home: home.name.clone() }).unwrap();
     assert!(!anybody_sends(&dir).unwrap(), "its key opens nothing any more");
     std::fs::write(dir.join(home.pin().key).join("pin.json"), "{").unwrap();
     assert!(anybody_sends(&dir).is_err(), "then nobody knows");
