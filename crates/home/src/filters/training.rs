@@ -1,7 +1,7 @@
 //! What users teach: a message moved into Junk is spam, one moved out of it is not.
 //!
-//! Nobody waits for it: lessons queue up to a limit and are taught one after another. A lesson that fails is
-//! lost, as is one too many; the user can move the message again.
+//! Nobody waits for it: lessons queue up to a limit and are taught one after another. A lesson that fails is taught
+//! again twice; one that fails then is lost, as is one too many; the user can move the message again.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,6 +18,8 @@ use super::rspamd::Rspamd;
 const LESSONS_MAX: usize = 1000;
 /// How long one may take.
 const PATIENCE: Duration = Duration::from_secs(60);
+/// After how long a lesson that failed is taught again. A pupil may be busy with what it has just learned.
+const AGAIN_AFTER: [Duration; 2] = [Duration::from_secs(2), Duration::from_secs(15)];
 /// Octets read at one time.
 const PIECE_OCTETS: usize = 256 * 1024;
 
@@ -115,8 +117,9 @@ struct Teacher {
 impl Teacher {
     async fn run(mut self, mut lessons: Receiver<Lesson>) {
         while let Some(lesson) = lessons.recv().await {
-            let result = tokio::time::timeout(PATIENCE, self.teach(&lesson)).await;
-            match result.unwrap_or_else(|_| Err(format!("no answer within {} s", PATIENCE.as_secs()))) {
+            // Where nothing succeeds, everything waits behind one that is tried again.
+            let pauses: &[Duration] = if self.failing { &[] } else { &AGAIN_AFTER };
+            match tried(pauses, || self.teach(&lesson)).await {
                 Ok(()) => self.failing = false,
                 Err(_) if self.failing => {}
                 Err(error) => {
@@ -134,6 +137,22 @@ impl Teacher {
             taught.map_err(|error| format!("{}: {error}", pupil.name()))?;
         }
         Ok(())
+    }
+}
+
+/// Does it until it succeeds, with these pauses between the tries.
+async fn tried<F: Future<Output = Result<(), String>>>(
+    pauses: &[Duration],
+    once: impl Fn() -> F,
+) -> Result<(), String> {
+    let mut pauses = pauses.iter();
+    loop {
+        let result = tokio::time::timeout(PATIENCE, once()).await;
+        let result = result.unwrap_or_else(|_| Err(format!("no answer within {} s", PATIENCE.as_secs())));
+        match (result, pauses.next()) {
+            (Err(_), Some(pause)) => tokio::time::sleep(*pause).await,
+            (result, _) => return result,
+        }
     }
 }
 
@@ -181,6 +200,28 @@ mod tests {
     use store_memory::MemoryMailboxes;
 
     use super::*;
+
+    /// Symptom: a lesson was lost now and then. Cause: rspamd's own database was locked by what it had just written, and it
+    /// said 500. Analysis: nobody moves a message a second time because a filter was busy.
+    #[tokio::test(start_paused = true)]
+    async fn a_lesson_that_fails_is_taught_twice_more_and_then_given_up() {
+        let begun = tokio::time::Instant::now();
+        let times = std::cell::Cell::new(0);
+        let fails_until = |good: u32| {
+            let times = &times;
+            times.set(0);
+            move || {
+                times.set(times.get() + 1);
+                std::future::ready(if times.get() >= good { Ok(()) } else { Err("locked".to_owned()) })
+            }
+        };
+        assert_eq!(tried(&AGAIN_AFTER, fails_until(3)).await, Ok(()));
+        assert_eq!((times.get(), begun.elapsed()), (3, AGAIN_AFTER.iter().sum()));
+        assert!(tried(&AGAIN_AFTER, fails_until(4)).await.is_err());
+        assert_eq!(times.get(), 3);
+        assert!(tried(&[], fails_until(2)).await.is_err(), "one of many that fail");
+        assert_eq!(times.get(), 1);
+    }
 
     #[test]
     fn lessons_wait_up_to_their_number_and_those_past_it_are_lost() {
