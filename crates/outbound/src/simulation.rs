@@ -19,7 +19,7 @@ use tokio::sync::mpsc;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use crate::items::memory::MemoryItems;
+use crate::items::memory::{MemoryItems, Removal};
 use crate::queue::{NewContent, Queue, QueueState, RecipientState};
 use crate::{
     CarrierEvent, Carriers, House, Leaving, PAUSE, Parts, Reached, Reporter, Settings, Told, WarmUpSettings,
@@ -368,4 +368,23 @@ async fn an_outcome_that_ends_a_message_is_one_durable_step() {
     pass(MINUTE).await;
     // What owes a report is recorded before it is told.
     assert_eq!((simulation.items.count_of_items(), simulation.items.steps()), (0, 3 + 4));
+}
+
+/// A smarthost keeps nothing: an outcome that is not on the disk would be a second copy.
+#[tokio::test(start_paused = true)]
+async fn an_outcome_whose_removal_fails_is_recorded_by_itself_and_carried_out_once() {
+    for removal in [Removal::Fails, Removal::FailsWhenItIsGone] {
+        let simulation = Simulation::begin(0);
+        simulation.items.next_removal(removal);
+        let item = simulation.send("good.example").await;
+        pass(MINUTE / 2).await;
+        assert_eq!(simulation.world.book().settled, 1, "the edge may forget it");
+        assert_eq!(simulation.items.count_of_items(), usize::from(removal == Removal::Fails));
+        // After the pause it is removed, and nobody is asked to carry it again.
+        pass(HOUR).await;
+        assert_eq!(simulation.items.count_of_items(), 0);
+        let book = simulation.world.book();
+        assert_eq!((book.delivered[&item].len(), book.attempts["good.example"].len()), (1, 1));
+        assert!(book.failures.is_empty());
+    }
 }

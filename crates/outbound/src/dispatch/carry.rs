@@ -554,9 +554,13 @@ impl<C: Carriers, H: House, R: Reporter> Round<C, H, R> {
         self.shared.trace.event(Some(self.state.item), step, detail);
     }
 
-    /// Makes the state durable, however long the disk refuses: Edge keeps the outcomes until then.
+    /// Makes the state durable, however long the disk refuses: Edge keeps the outcomes until then. Of a message that is gone
+    /// after all, a removal that failed half way for example, there is nothing left to record.
     async fn save_in_the_end(&mut self) {
         while let Err(error) = self.shared.queue.update(&self.state).await {
+            if matches!(error, QueueError::Items(ItemsError::NoItem(_))) {
+                break;
+            }
             tracing::error!(item = %self.state.item, %error, "an outcome could not be recorded; trying again");
             tokio::time::sleep(self.shared.settings.pause).await;
         }

@@ -21,12 +21,30 @@ struct Kept {
     octets_max: u64,
     /// Changes so far: what each costs a disk is one durable step.
     steps: u64,
+    /// What the next removal meets.
+    next_removal: Removal,
+}
+
+/// How a removal ends.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Removal {
+    /// Well.
+    Done,
+    /// The disk fails, and the item stays.
+    Fails,
+    /// The disk fails after the item has gone.
+    FailsWhenItIsGone,
 }
 
 impl MemoryItems {
     /// None yet, and room for so many octets.
     pub(crate) fn new(octets_max: u64) -> Self {
-        Self(Arc::new(Mutex::new(Kept { items: BTreeMap::new(), octets_max, steps: 0 })))
+        Self(Arc::new(Mutex::new(Kept {
+            items: BTreeMap::new(),
+            octets_max,
+            steps: 0,
+            next_removal: Removal::Done,
+        })))
     }
 
     /// Durable steps so far.
@@ -37,6 +55,11 @@ impl MemoryItems {
     /// How many there are.
     pub(crate) fn count_of_items(&self) -> usize {
         self.kept().items.len()
+    }
+
+    /// What the next removal meets; those after it go well.
+    pub(crate) fn next_removal(&self, removal: Removal) {
+        self.kept().next_removal = removal;
     }
 
     fn kept(&self) -> MutexGuard<'_, Kept> {
@@ -102,7 +125,13 @@ impl Items for MemoryItems {
 
     fn remove(&self, item: ItemId) -> Durable {
         let mut kept = self.kept();
-        kept.items.remove(&item);
+        let removal = std::mem::replace(&mut kept.next_removal, Removal::Done);
+        if removal != Removal::Fails {
+            kept.items.remove(&item);
+        }
+        if removal != Removal::Done {
+            return done(Err(ItemsError::Disk("no space left on device".to_owned())));
+        }
         kept.steps += 1;
         done(Ok(Receipt::of_what_is_durable(item)))
     }

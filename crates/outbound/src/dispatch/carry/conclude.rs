@@ -145,9 +145,11 @@ impl<C: Carriers, H: House, R: Reporter> Round<C, H, R> {
     }
 
     /// A report could not be committed: the original stays, with all that is known of it.
-    async fn keep(self, cause: &str) -> Ending {
-        let saved = self.shared.queue.update(&self.state).await;
-        if let Err(error) = saved {
+    async fn keep(mut self, cause: &str) -> Ending {
+        if !self.unrecorded.is_empty() {
+            // Nothing was owed when the outcome came, and something is now: a domain became ours meanwhile.
+            self.save_in_the_end().await;
+        } else if let Err(error) = self.shared.queue.update(&self.state).await {
             tracing::error!(item = %self.state.item, %error, "a settled message could not be recorded");
         }
         self.rest_a_while("commit a report to its sender", &cause)
