@@ -27,6 +27,22 @@ fn refused(pair: &Pair, arguments: &[&str]) -> (Option<i32>, String) {
     (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned())
 }
 
+/// Away with mail waiting: a warning in status and in the log.
+fn the_operator_is_warned_of(pair: &Pair, old: &str) {
+    let warning =
+        until("it is warned of", PATIENCE, || pair.edge.status()?["warnings"][0].as_str().map(str::to_owned));
+    assert!(warning.contains(old) && warning.contains("2 message(s) wait"), "{warning}");
+    until("the log warns as well", PATIENCE, || pair.edge.log().contains("is away (last on").then_some(()));
+}
+
+/// What is wrong is said, with exit code 2.
+fn wrong_replacements_are_refused(pair: &Pair, old: &str, new: &str) {
+    let (code, said) = refused(pair, &["edge", "homes", "replace", "0123456789", new]);
+    assert!(code == Some(2) && said.contains("no paired home is called '0123456789'"), "{code:?} {said}");
+    let (code, said) = refused(pair, &["edge", "homes", "replace", old, new, "--domain", "example.net"]);
+    assert!(code == Some(2) && said.contains("does not serve example.net"), "{code:?} {said}");
+}
+
 /// Symptom: after Home's machine was set up anew both links were up, senders heard 250, and mail was sealed for a key that
 /// nobody had. Cause: the home that was paired first had the domain for ever, and nobody was told. Analysis: who serves a
 /// domain is a decision, which belongs to Edge's operator, and has to be seen on both sides.
@@ -64,17 +80,8 @@ fn a_reinstalled_home_is_told_who_has_its_domain_and_gets_it_when_edges_operator
     assert!(send(&pair, "for-the-old-key-1").starts_with("250"));
     assert_eq!(pair.link(), (false, 2));
 
-    // Away with mail waiting: a warning in status and in the log.
-    let warning =
-        until("it is warned of", PATIENCE, || pair.edge.status()?["warnings"][0].as_str().map(str::to_owned));
-    assert!(warning.contains(&old) && warning.contains("2 message(s) wait"), "{warning}");
-    until("the log warns as well", PATIENCE, || pair.edge.log().contains("is away (last on").then_some(()));
-
-    // What is wrong is said, with exit code 2.
-    let (code, said) = refused(&pair, &["edge", "homes", "replace", "0123456789", &new]);
-    assert!(code == Some(2) && said.contains("no paired home is called '0123456789'"), "{code:?} {said}");
-    let (code, said) = refused(&pair, &["edge", "homes", "replace", &old, &new, "--domain", "example.net"]);
-    assert!(code == Some(2) && said.contains("does not serve example.net"), "{code:?} {said}");
+    the_operator_is_warned_of(&pair, &old);
+    wrong_replacements_are_refused(&pair, &old, &new);
 
     // The decision: new mail reaches the new one, what is sealed for the old key is kept and told.
     let said = pair.edge.command_ok(&["edge", "homes", "replace", &old, &new], "");
