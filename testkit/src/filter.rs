@@ -25,6 +25,9 @@ pub const VIRUS: &str = "postern-test-virus-f2a7c1";
 #[derive(Debug)]
 pub struct Rspamd {
     process: Process,
+    /// Where it keeps what it learned, as its packages have it. With SQLite it said 500 now and then: its own workers
+    /// lock each other out.
+    _redis: Option<Process>,
     /// Where it scans.
     pub scanner: SocketAddr,
     /// Where it learns.
@@ -52,6 +55,17 @@ fn wait_for(process: &mut Process, what: &str, address: SocketAddr) {
     });
 }
 
+/// A Redis that keeps nothing on disk, and its address.
+fn redis(dir: &Path) -> (SocketAddr, Process) {
+    let address = ports::free();
+    let mut command = process::command(None, "redis-server");
+    command.args(["--bind", &address.ip().to_string(), "--port", &address.port().to_string()]);
+    command.args(["--save", "", "--appendonly", "no"]).arg("--dir").arg(dir);
+    let mut process = Process::start(command, &dir.join("redis.log"));
+    wait_for(&mut process, "Redis", address);
+    (address, process)
+}
+
 impl Rspamd {
     /// Starts one whose controller wants this password.
     ///
@@ -61,6 +75,7 @@ impl Rspamd {
     pub fn start(password: &str) -> Self {
         let dir = directory("rspamd");
         let (scanner, controller, silent) = (ports::free(), ports::free(), ports::free());
+        let (redis_address, redis) = redis(dir.path());
         let at = dir.path().display();
         let text = format!(
             r#"options {{ pidfile = "{at}/pid"; tempdir = "{at}"; rrd = ""; history_rows = 10;
@@ -71,10 +86,11 @@ impl Rspamd {
             actions {{ reject = 15; add_header = 6; greylist = 4; }}
             worker "normal" {{ bind_socket = "{scanner}"; count = 1; }}
             worker "controller" {{ bind_socket = "{controller}"; count = 1; password = "{password}"; }}
-            classifier "bayes" {{ tokenizer {{ name = "osb"; }} backend = "sqlite3"; min_tokens = 1; min_learns = 1;
-                cache {{ type = "sqlite3"; path = "{at}/learned.sqlite"; }}
-                statfile {{ symbol = "BAYES_HAM"; path = "{at}/ham.sqlite"; spam = false; }}
-                statfile {{ symbol = "BAYES_SPAM"; path = "{at}/spam.sqlite"; spam = true; }} }}
+            classifier "bayes" {{ tokenizer {{ name = "osb"; }} backend = "redis"; servers = "{redis_address}";
+                min_tokens = 1; min_learns = 1; new_schema = true;
+                cache {{ type = "redis"; servers = "{redis_address}"; }}
+                statfile {{ symbol = "BAYES_HAM"; spam = false; }}
+                statfile {{ symbol = "BAYES_SPAM"; spam = true; }} }}
             "#,
             silent_ip = silent.ip(),
             silent_port = silent.port(),
@@ -85,7 +101,7 @@ impl Rspamd {
         let mut process = Process::start(command, &dir.path().join("log"));
         wait_for(&mut process, "rspamd", scanner);
         wait_for(&mut process, "rspamd's controller", controller);
-        Self { process, scanner, controller, _dir: dir }
+        Self { process, _redis: Some(redis), scanner, controller, _dir: dir }
     }
 
     /// Starts that of another Debian as its package has it: all modules, no Redis. What scores at all is greylisted.
@@ -122,7 +138,7 @@ impl Rspamd {
         let mut process = Process::start(command, &dir.path().join("log"));
         wait_for(&mut process, "rspamd", scanner);
         wait_for(&mut process, "rspamd's controller", controller);
-        Self { process, scanner, controller, _dir: dir }
+        Self { process, _redis: None, scanner, controller, _dir: dir }
     }
 
     /// What it logged.

@@ -42,6 +42,7 @@ const PACKAGES: &[(&str, &str)] = &[
     ),
     ("postsrsd", "rewrites reverse-paths, to be compared with ours"),
     ("rspamd", "the spam filter that Home asks and teaches"),
+    ("redis-server", "where rspamd keeps what it learned"),
     ("clamav-daemon", "a virus scanner, with signatures of our own"),
     ("clamav-milter", "its milter"),
     ("postfix-policyd-spf-python", "its SPF policy service"),
