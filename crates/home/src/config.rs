@@ -122,6 +122,11 @@ impl HomeConfig {
             || self.domains.first().map_or_else(|| "localhost".to_owned(), |domain| format!("mail.{domain}"));
         self.hostname.as_ref().map_or_else(made, ToString::to_string)
     }
+
+    /// What Home is called in mail that leaves, and to the users' programs: as its first edge is, which the world sees.
+    pub(crate) fn name_outside(&self) -> String {
+        self.edges.first().map_or_else(|| self.hostname(), |pin| pin.name.clone())
+    }
 }
 
 fn default_data() -> PathBuf {

@@ -4,7 +4,6 @@ mod errands;
 mod served;
 
 use std::collections::HashMap;
-use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -22,6 +21,7 @@ use self::errands::Errands;
 pub(crate) use self::errands::NoEdge;
 pub(crate) use self::served::withheld_words;
 use super::arrive::{Arrivals, LinkArrivals};
+use super::seen_at::SeenAt;
 use super::snapshot::SnapshotSource;
 use crate::config::EdgePin;
 use content::Content;
@@ -42,12 +42,10 @@ pub(crate) struct Edges(Arc<Inner>);
 
 struct Inner {
     pins: Vec<EdgePin>,
-    fallback_name: String,
     key: LinkKey,
     dialer: Dialer,
     links: Mutex<HashMap<String, Link>>,
-    /// Home's address as each edge sees it. In memory only.
-    seen_at: Mutex<HashMap<String, IpAddr>>,
+    seen_at: SeenAt,
     events: mpsc::UnboundedSender<CarrierEvent>,
     arrivals: Arc<Arrivals>,
     snapshots: SnapshotSource,
@@ -65,9 +63,9 @@ struct Link {
 }
 
 impl Edges {
-    /// The edges that the pins name; what Home is called without any. `events` goes to the dispatcher.
+    /// The edges that the pins name. What is received goes to the dispatcher.
     pub(crate) fn new(
-        (pins, fallback_name): (Vec<EdgePin>, String),
+        pins: Vec<EdgePin>,
         key: LinkKey,
         dialer: Dialer,
         arrivals: Arc<Arrivals>,
@@ -75,9 +73,8 @@ impl Edges {
         stop: CancellationToken,
     ) -> (Self, mpsc::UnboundedReceiver<CarrierEvent>) {
         let (events, receiver) = mpsc::unbounded_channel();
-        let (links, seen_at) = (Mutex::default(), Mutex::default());
-        let inner =
-            Inner { pins, fallback_name, key, dialer, links, seen_at, events, arrivals, snapshots, stop };
+        let (links, seen_at) = (Mutex::default(), SeenAt::default());
+        let inner = Inner { pins, key, dialer, links, seen_at, events, arrivals, snapshots, stop };
         (Self(Arc::new(inner)), receiver)
     }
 
@@ -91,14 +88,9 @@ impl Edges {
         self.0.pins.iter().map(|pin| &pin.name).filter(|name| links.contains_key(*name)).cloned().collect()
     }
 
-    /// The name that trace fields show: the first edge's.
-    pub(crate) fn hostname(&self) -> String {
-        self.0.pins.first().map_or_else(|| self.0.fallback_name.clone(), |pin| pin.name.clone())
-    }
-
-    /// Where the edges see this home, as they last said: with them down as well, for a router keeps its address.
-    pub(crate) fn seen_at(&self) -> Vec<IpAddr> {
-        self.0.seen_at.lock().unwrap_or_else(PoisonError::into_inner).values().copied().collect()
+    /// Where the edges see this home.
+    pub(crate) fn seen_at(&self) -> SeenAt {
+        self.0.seen_at.clone()
     }
 
     /// Where the dispatcher hears of attempts, for whoever else carries them out.
@@ -330,7 +322,7 @@ impl Session<'_> {
             Frame::Credit(attempt, octets) => self.live.credited(attempt, octets),
             Frame::SnapshotKept(generation) => self.snapshot_kept(generation),
             Frame::Served(served) => self.served(served),
-            Frame::SeenAt(ip) => self.seen_at(ip),
+            Frame::SeenAt(ip) => self.edges.0.seen_at.tell(&self.pin.name, ip),
             Frame::Trace(sequence, events) => self.keep_trace(sequence, events),
             Frame::Outcomes(outcomes) => self.outcomes(outcomes),
             Frame::OutcomesSealed(attempt, sealed) => self.outcomes_sealed(attempt, &sealed),
@@ -355,12 +347,6 @@ impl Session<'_> {
         if let Some(link) = self.edges.links().get_mut(&self.pin.name) {
             link.served = Some(served);
         }
-    }
-
-    /// What an edge says is believed no further than that mail which names the address does not leave.
-    fn seen_at(&self, ip: IpAddr) {
-        let mut all = self.edges.0.seen_at.lock().unwrap_or_else(PoisonError::into_inner);
-        all.insert(self.pin.name.clone(), ip.to_canonical());
     }
 
     fn keep_trace(&self, sequence: u64, events: Vec<link::Event>) {

@@ -22,6 +22,7 @@ mod remembered;
 mod reports;
 mod return_path;
 mod reused;
+mod seen_at;
 #[cfg(test)]
 mod sending;
 mod service;
@@ -184,8 +185,8 @@ fn open(
     let snapshots = snapshot_source(&directory, &signer, srs, &secrets);
     let logins = Logins::new(directory.clone());
     let foreign_edge = open_foreign_edge(&config, &arrivals, &snapshots, &logins)?;
-    let pins = (config.edges.clone(), config.hostname());
-    let (edges, events) = Edges::new(pins, secrets.link_key, dialer, arrivals, snapshots, stop.clone());
+    let (edges, events) =
+        Edges::new(config.edges.clone(), secrets.link_key, dialer, arrivals, snapshots, stop.clone());
     let home = Arc::new(Home {
         config_path: config_path.to_owned(),
         sessions: TaskTracker::new(),
@@ -389,7 +390,8 @@ impl Home {
             directory: self.directory.clone(),
             logins: self.logins.clone(),
             queue: self.queue.clone(),
-            edges: self.edges.clone(),
+            hostname: self.config.name_outside(),
+            seen_at: self.edges.seen_at(),
             keys: self.keys.clone(),
             trace: trace.clone(),
             notices: self.notices.clone(),

@@ -104,8 +104,12 @@ impl Home {
 
     pub(super) fn serve_submission(self: &Arc<Self>, submit: Arc<Submit>) -> Result<(), Problem> {
         let limits = Limits { message_octets: self.config.limits.message.0, ..Limits::default() };
-        let settings =
-            Settings { hostname: self.edges.hostname(), mode: Mode::Submission, starttls: false, limits };
+        let settings = Settings {
+            hostname: self.config.name_outside(),
+            mode: Mode::Submission,
+            starttls: false,
+            limits,
+        };
         let port = Port {
             settings: Arc::new(settings),
             tls: Some(self.acceptor()?),

@@ -7,6 +7,8 @@
 mod leak;
 mod message;
 mod sign;
+#[cfg(test)]
+mod tests;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -33,9 +35,9 @@ use tokio_util::sync::CancellationToken;
 
 use self::message::Message;
 use super::dkim::DomainKeys;
-use super::edges::Edges;
 use super::outgoing_header::{self, Facts, Rewritten};
 use super::own_host;
+use super::seen_at::SeenAt;
 use crate::reports::Notices;
 
 /// The port's name in the log; fail2ban reads it.
@@ -48,7 +50,8 @@ pub(crate) struct Submit {
     directory: Directory,
     logins: Logins,
     queue: Queue,
-    edges: Edges,
+    hostname: String,
+    seen_at: SeenAt,
     keys: DomainKeys,
     trace: Trace,
     allowance: Allowance,
@@ -68,8 +71,10 @@ pub(crate) struct Parts {
     pub logins: Logins,
     /// The outbound queue.
     pub queue: Queue,
-    /// For the host name in the trace field.
-    pub edges: Edges,
+    /// The host name in the trace field: what the world sees, never Home's.
+    pub hostname: String,
+    /// Where the edges see this home: an address that must not leave.
+    pub seen_at: SeenAt,
     /// What signs the messages.
     pub keys: DomainKeys,
     /// The trace.
@@ -85,13 +90,15 @@ pub(crate) struct Parts {
 impl Submit {
     /// The service behind the submission port.
     pub(crate) fn new(parts: Parts) -> Arc<Self> {
-        let Parts { directory, logins, queue, edges, keys, trace, notices, scratch, memory } = parts;
+        let Parts { directory, logins, queue, hostname, seen_at, keys, trace, notices, scratch, memory } =
+            parts;
         let (allowance, own_host) = (Allowance::default(), own_host::Remembered::default());
         Arc::new(Self {
             directory,
             logins,
             queue,
-            edges,
+            hostname,
+            seen_at,
             keys,
             trace,
             allowance,
@@ -291,7 +298,7 @@ impl Submit {
         let message = message.finish().await?;
         let facts = Facts {
             item: system::new_item_id(),
-            edge_hostname: &self.edges.hostname(),
+            edge_hostname: &self.hostname,
             now: system::now(),
             random: u128::from_le_bytes(system::random()),
             smtputf8: envelope.smtputf8,
@@ -385,7 +392,7 @@ impl Submit {
         let public: Vec<String> = edges.chain(domains).map(str::to_ascii_lowercase).collect();
         let private = leak::Private {
             own: &self.own_host.at(facts.now),
-            seen_at: &self.edges.seen_at(),
+            seen_at: &self.seen_at.addresses(),
             client: client.map(|client| client.ip),
             helo: client.map_or("", |client| &client.helo),
             account: login.as_deref(),

@@ -2,9 +2,8 @@
 
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::io::Read as _;
 use std::os::unix::fs::FileExt as _;
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 use content::Content;
@@ -14,9 +13,15 @@ use super::{Durable, Items, ItemsError, Receipt};
 
 /// Cloning shares it.
 #[derive(Clone)]
-pub(crate) struct MemoryItems(Arc<Mutex<Kept>>);
+pub struct MemoryItems(Arc<Mutex<Shelf>>);
 
-struct Kept {
+impl std::fmt::Debug for MemoryItems {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("MemoryItems").field("count", &self.count_of_items()).finish()
+    }
+}
+
+struct Shelf {
     items: BTreeMap<ItemId, (Vec<u8>, Content)>,
     octets_max: u64,
     /// Changes so far: what each costs a disk is one durable step.
@@ -26,8 +31,8 @@ struct Kept {
 }
 
 /// How a removal ends.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Removal {
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Removal {
     /// Well.
     Done,
     /// The disk fails, and the item stays.
@@ -38,8 +43,9 @@ pub(crate) enum Removal {
 
 impl MemoryItems {
     /// None yet, and room for so many octets.
-    pub(crate) fn new(octets_max: u64) -> Self {
-        Self(Arc::new(Mutex::new(Kept {
+    #[must_use]
+    pub fn new(octets_max: u64) -> Self {
+        Self(Arc::new(Mutex::new(Shelf {
             items: BTreeMap::new(),
             octets_max,
             steps: 0,
@@ -48,26 +54,28 @@ impl MemoryItems {
     }
 
     /// Durable steps so far.
-    pub(crate) fn steps(&self) -> u64 {
+    #[must_use]
+    pub fn steps(&self) -> u64 {
         self.kept().steps
     }
 
     /// How many there are.
-    pub(crate) fn count_of_items(&self) -> usize {
+    #[must_use]
+    pub fn count_of_items(&self) -> usize {
         self.kept().items.len()
     }
 
     /// What the next removal meets; those after it go well.
-    pub(crate) fn next_removal(&self, removal: Removal) {
+    pub fn next_removal(&self, removal: Removal) {
         self.kept().next_removal = removal;
     }
 
-    fn kept(&self) -> MutexGuard<'_, Kept> {
-        self.0.lock().unwrap()
+    fn kept(&self) -> MutexGuard<'_, Shelf> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Kept {
+impl Shelf {
     fn octets(&self) -> u64 {
         self.items.values().map(|(record, content)| record.len() as u64 + content.octets()).sum()
     }
@@ -102,11 +110,11 @@ impl Items for MemoryItems {
         let mut octets = header.to_vec();
         let mut piece = [0; 4096];
         loop {
-            let read = file.read_at(&mut piece, from).unwrap();
+            let read = file.read_at(&mut piece, from).map_err(|error| ItemsError::Disk(error.to_string()))?;
             if read == 0 {
                 break;
             }
-            (&piece[..read]).read_to_end(&mut octets).unwrap();
+            octets.extend(piece.iter().take(read));
             from += read as u64;
         }
         let record = record_of(octets.len() as u64)?;
