@@ -9,7 +9,7 @@ use crate::UnixTime;
 
 const ALPHABET: &[u8; 32] = b"0123456789abcdefghjkmnpqrstvwxyz";
 
-/// 48 bits of milliseconds, then 80 random bits: sorts by time, never repeats.
+/// 48 bits of milliseconds, then 80 bits that are random or of a hash: sorts by time, never repeats.
 ///
 /// Written as 26 characters of Crockford's base 32 in lower case. It is given to a message where Postern
 /// first takes it and stays with it on both roles, on the link, in traces and in the `Received` field.
@@ -18,16 +18,17 @@ const ALPHABET: &[u8; 32] = b"0123456789abcdefghjkmnpqrstvwxyz";
 pub struct ItemId([u8; 16]);
 
 impl ItemId {
-    /// The id of an item taken at `now`, with ten random octets.
+    /// The id of an item taken at this time, with ten octets that no other item of that time has: random ones, or of a hash
+    /// of what it is.
     #[must_use]
-    pub fn new(now: UnixTime, random: [u8; 10]) -> Self {
+    pub fn new(taken: UnixTime, own: [u8; 10]) -> Self {
         let mut id = [0; 16];
-        id[..6].copy_from_slice(&now.as_millis().to_be_bytes()[2..]);
-        id[6..].copy_from_slice(&random);
+        id[..6].copy_from_slice(&taken.as_millis().to_be_bytes()[2..]);
+        id[6..].copy_from_slice(&own);
         Self(id)
     }
 
-    /// When the item was taken, by the clock of who took it; meaningless of an id that was derived from another.
+    /// When the item was taken, by the clock of who took it. An id that is derived from another has that one's time.
     #[must_use]
     pub fn taken(&self) -> UnixTime {
         let mut millis = [0; 8];

@@ -7,7 +7,7 @@ use daemon::system;
 use link::Open;
 use link::notification;
 use mail::header_section::{self, Gathered};
-use mail::{Envelope, ItemId, Reply, Verdict, header};
+use mail::{Envelope, ItemId, Reply, UnixTime, Verdict, header};
 use mailauth::results;
 use sha2::{Digest as _, Sha256};
 
@@ -107,34 +107,72 @@ impl Message {
         if let Some(refusal) = self.refusal {
             return vec![refusal; self.envelope.recipients.len()];
         }
-        let item = item_of(&self.header, self.digest);
-        let open = Open { item, accepted: system::now(), envelope: self.envelope };
+        let accepted = system::now();
+        let item = item_of(&self.header, self.digest).unwrap_or_else(system::new_item_id);
+        let open = Open { item, accepted, envelope: self.envelope };
         let verdict = Verdict { hops, ..Verdict::default() };
         self.arrival.deliver(open, self.shared.hostname.clone(), verdict).await
     }
 }
 
 /// What comes again because a reply was lost is the same to the last octet, and so gets the same id, by which it is
-/// known. Two messages are never: the edge writes its own id and the time into its `Received`. One without that
-/// field gets an id of its own.
-fn item_of(header: &[u8], digest: Sha256) -> ItemId {
+/// known: the time at which the edge took it, as its `Received` says, and octets of a hash. Two messages never have the
+/// same: the edge writes its own id and the time into that field.
+///
+/// `None` without that field or its time: the message has to have an id of its own.
+fn item_of(header: &[u8], digest: Sha256) -> Option<ItemId> {
+    let taken = taken_by_the_edge(header)?;
     let digest: [u8; 32] = digest.finalize().into();
-    match digest.first_chunk::<16>() {
-        Some(id) if header::find(header, "Received").is_some() => ItemId::from_bytes(*id),
-        _ => system::new_item_id(),
-    }
+    digest.first_chunk().map(|own| ItemId::new(taken, *own))
+}
+
+/// What the topmost `Received` ends with (RFC 5321 section 4.4).
+fn taken_by_the_edge(header: &[u8]) -> Option<UnixTime> {
+    let field = header::find(header, "Received")?;
+    let date = field.value.rsplit(|octet| *octet == b';').next()?;
+    UnixTime::parse_rfc5322(date)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    const TAKEN: UnixTime = UnixTime::from_secs(1_795_500_000);
+    const TRACED: &str = "Received: from a (b; c)\r\n\tby d id 1;\r\n\tTue, 24 Nov 2026 07:00:00 +0100 (CET)\r\n\
+                          Received: from e by f; Mon, 23 Nov 2026 06:00:00 +0000\r\n\r\n";
+
+    fn id(header: &str, body: &str) -> Option<ItemId> {
+        item_of(header.as_bytes(), Sha256::new_with_prefix(body))
+    }
+
     #[test]
-    fn a_message_that_comes_again_has_the_same_id_and_one_without_trace_a_new_one() {
-        let id = |header: &str, body: &str| item_of(header.as_bytes(), Sha256::new_with_prefix(body));
-        let traced = "Received: from a by b id 1\r\n\r\n";
-        assert_eq!(id(traced, "x"), id(traced, "x"));
-        assert_ne!(id(traced, "x"), id(traced, "y"));
-        assert_ne!(id("Subject: x\r\n\r\n", "x"), id("Subject: x\r\n\r\n", "x"));
+    fn a_message_that_comes_again_has_the_same_id_and_another_one_another() {
+        let first = id(TRACED, "x").unwrap();
+        assert_eq!(id(TRACED, "x"), Some(first), "whenever that is");
+        assert_ne!(id(TRACED, "y"), Some(first));
+    }
+
+    /// Symptom: the queue listed mail from a foreign edge that is forwarded in no order, and its ids told a year of
+    /// thousands. Cause: the id was sixteen octets of a hash, of which six are to be the time.
+    #[test]
+    fn an_id_tells_when_the_edge_took_the_message_and_sorts_by_it() {
+        let later = TRACED.replacen("07:00:00", "07:00:01", 1);
+        for body in ["a", "b", "c", "d"] {
+            let (first, second) = (id(TRACED, body).unwrap(), id(&later, body).unwrap());
+            assert_eq!((first.taken(), second.taken()), (TAKEN, TAKEN.plus_secs(1)));
+            assert!(first < second);
+        }
+    }
+
+    #[test]
+    fn without_the_edges_time_a_message_has_an_id_of_its_own() {
+        for header in [
+            "Subject: x\r\n\r\n",
+            "Received: from a by b id 1\r\n\r\n",
+            "Received: from a by b; soon\r\n\r\n",
+            "Received:\r\n\r\n",
+        ] {
+            assert_eq!(id(header, "x"), None, "{header}");
+        }
     }
 }
