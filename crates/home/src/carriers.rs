@@ -3,7 +3,7 @@
 use content::Content;
 use link::{Attempt, AttemptState};
 use mail::ItemId;
-use outbound::{CarrierEvent, Carriers};
+use outbound::{CarrierEvent, CarrierKind, CarrierName, Carriers};
 
 use crate::edges::Edges;
 use crate::smarthost::Smarthost;
@@ -18,60 +18,49 @@ pub(crate) struct OwnCarriers {
 }
 
 impl OwnCarriers {
-    fn smarthost(&self, name: &str) -> Option<&Smarthost> {
+    /// The one that is configured, and no earlier one.
+    fn smarthost(&self, name: &CarrierName) -> Option<&Smarthost> {
         self.smarthost.as_ref().filter(|smarthost| smarthost.name() == name)
     }
 }
 
 impl Carriers for OwnCarriers {
-    fn up(&self) -> Vec<String> {
-        self.smarthost.as_ref().map_or_else(|| self.edges.up(), |smarthost| vec![smarthost.name().to_owned()])
+    fn up(&self) -> Vec<CarrierName> {
+        self.smarthost.as_ref().map_or_else(|| self.edges.up(), |smarthost| vec![smarthost.name().clone()])
     }
 
-    fn start(&self, name: &str, attempt: Attempt, content: Content) -> bool {
-        match self.smarthost(name) {
-            Some(smarthost) => {
+    fn start(&self, carrier: &CarrierName, attempt: Attempt, content: Content) -> bool {
+        match (carrier.kind(), self.smarthost(carrier)) {
+            (CarrierKind::Edge, _) => self.edges.start(carrier.as_str(), attempt, content),
+            (CarrierKind::Smarthost, Some(smarthost)) => {
                 smarthost.begin(attempt, content);
                 true
             }
-            None => self.edges.start(name, attempt, content),
+            (CarrierKind::Smarthost, None) => false,
         }
     }
 
-    fn ask(&self, name: &str, attempt: ItemId) -> bool {
-        match self.smarthost(name) {
-            Some(smarthost) => {
+    fn ask(&self, carrier: &CarrierName, attempt: ItemId) -> bool {
+        match (carrier.kind(), self.smarthost(carrier)) {
+            (CarrierKind::Edge, _) => self.edges.ask(carrier.as_str(), attempt),
+            (CarrierKind::Smarthost, Some(smarthost)) => {
                 smarthost.ask(attempt);
                 true
             }
-            None if is_of_a_smarthost(name) => {
+            (CarrierKind::Smarthost, None) => {
                 // What an earlier one was given ended with the Home that gave it. The dispatcher is gone only when
                 // Home stops.
-                let (carrier, state) = (name.to_owned(), AttemptState::Unknown);
+                let (carrier, state) = (carrier.clone(), AttemptState::Unknown);
                 let _ = self.edges.events().send(CarrierEvent::Known { carrier, attempt, state });
                 true
             }
-            None => self.edges.ask(name, attempt),
         }
     }
 
-    fn settled(&self, name: &str, attempt: ItemId) -> bool {
-        self.smarthost(name).is_some() || self.edges.settled(name, attempt)
-    }
-}
-
-/// A smarthost's name is its address and port; an edge's is a host name.
-fn is_of_a_smarthost(name: &str) -> bool {
-    name.contains(':')
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_earlier_smarthost_is_told_from_an_edge_by_its_port() {
-        assert!(is_of_a_smarthost("10.8.0.1:465") && is_of_a_smarthost("[fd00::1]:465"));
-        assert!(!is_of_a_smarthost("mx.example.org"));
+    fn settled(&self, carrier: &CarrierName, attempt: ItemId) -> bool {
+        match carrier.kind() {
+            CarrierKind::Edge => self.edges.settled(carrier.as_str(), attempt),
+            CarrierKind::Smarthost => self.smarthost(carrier).is_some(),
+        }
     }
 }

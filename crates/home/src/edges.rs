@@ -11,7 +11,7 @@ use link::{Attempt, BODY_FRAME_MAX, ErrandResult, Frame, Hello, Outcomes, Served
 use mail::ItemId;
 use net::link_key::LinkKey;
 use net::link_transport::{Dialer, LinkStream, Transport};
-use outbound::CarrierEvent;
+use outbound::{CarrierEvent, CarrierName};
 use serde_json::{Value, json};
 use tokio::io::AsyncRead;
 use tokio::sync::mpsc;
@@ -82,10 +82,11 @@ impl Edges {
         self.0.links.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Names of the edges whose link is up, in the order of the configuration.
-    pub(crate) fn up(&self) -> Vec<String> {
+    /// The edges whose link is up, in the order of the configuration.
+    pub(crate) fn up(&self) -> Vec<CarrierName> {
         let links = self.links();
-        self.0.pins.iter().map(|pin| &pin.name).filter(|name| links.contains_key(*name)).cloned().collect()
+        let names = self.0.pins.iter().map(|pin| &pin.name).filter(|name| links.contains_key(*name));
+        names.map(|name| CarrierName::edge(name)).collect()
     }
 
     /// Where the edges see this home.
@@ -233,7 +234,7 @@ impl Edges {
         let link = Link { live: Arc::clone(&live), transport, snapshot_kept: 0, served: None, errands };
         self.links().insert(pin.name.clone(), link);
         tracing::info!(edge = %pin.name, %remote, transport = transport.as_str(), "link up");
-        let _ = self.0.events.send(CarrierEvent::Up(pin.name.clone()));
+        let _ = self.0.events.send(CarrierEvent::Up(CarrierName::edge(&pin.name)));
         let mut session = Session {
             edges: self,
             pin,
@@ -246,7 +247,7 @@ impl Edges {
         };
         self.links().remove(&pin.name);
         live.close();
-        let _ = self.0.events.send(CarrierEvent::Down(pin.name.clone()));
+        let _ = self.0.events.send(CarrierEvent::Down(CarrierName::edge(&pin.name)));
         writing.abort();
         ended
     }
@@ -328,7 +329,7 @@ impl Session<'_> {
             Frame::OutcomesSealed(attempt, sealed) => self.outcomes_sealed(attempt, &sealed),
             Frame::ErrandDone(id, result) => self.edges.errand_done(&self.pin.name, id, result),
             Frame::Known(attempt, state) => {
-                let carrier = self.pin.name.clone();
+                let carrier = CarrierName::edge(&self.pin.name);
                 let _ = self.edges.0.events.send(CarrierEvent::Known { carrier, attempt, state });
             }
             _ => return Err(LinkFault::Protocol("a frame that only Home sends")),
@@ -359,7 +360,7 @@ impl Session<'_> {
 
     fn outcomes(&self, outcomes: Outcomes) {
         self.live.over(outcomes.attempt);
-        let carrier = self.pin.name.clone();
+        let carrier = CarrierName::edge(&self.pin.name);
         let _ = self.edges.0.events.send(CarrierEvent::Outcomes { carrier, outcomes });
     }
 

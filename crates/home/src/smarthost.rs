@@ -16,7 +16,7 @@ use daemon::problem::Problem;
 use link::{Attempt, AttemptState, BODY_FRAME_MAX, Outcomes};
 use mail::ItemId;
 use net::smtp_client::{BodyLost, BodySource};
-use outbound::CarrierEvent;
+use outbound::{CarrierEvent, CarrierName};
 use smtp::client::{Quorum, Transaction};
 use tlspolicy::report::Results;
 use tokio::sync::{Semaphore, mpsc};
@@ -31,7 +31,7 @@ pub(crate) struct Smarthost(Arc<Inner>);
 
 struct Inner {
     /// Its address, which is its name in queue and trace.
-    name: String,
+    name: CarrierName,
     connections: Connections,
     /// One for each connection.
     slots: Semaphore,
@@ -47,7 +47,7 @@ impl Smarthost {
         events: mpsc::UnboundedSender<CarrierEvent>,
     ) -> Result<Self, Problem> {
         Ok(Self(Arc::new(Inner {
-            name: config.address.clone(),
+            name: CarrierName::smarthost(&config.address),
             connections: Connections::new(config, ehlo_name)?,
             slots: Semaphore::new(config.connections),
             running: Mutex::default(),
@@ -60,7 +60,7 @@ impl Smarthost {
     }
 
     /// Its address: its name in queue and trace.
-    pub(crate) fn name(&self) -> &str {
+    pub(crate) fn name(&self) -> &CarrierName {
         &self.0.name
     }
 

@@ -1,43 +1,47 @@
 //! The port to those who carry out attempts.
 
+mod name;
+
 use content::Content;
 use link::{Attempt, AttemptState, Outcomes};
 use mail::ItemId;
 
+pub use name::{CarrierKind, CarrierName};
+
 /// The edges, or a smarthost in their place. A carrier is in `up` before its [`CarrierEvent::Up`] is given, and one that
 /// is asked of an attempt that it was ordered on the same link says that it is running.
 pub trait Carriers: Send + Sync + 'static {
-    /// Names of those who are there, the preferred one first.
-    fn up(&self) -> Vec<String>;
+    /// Those who are there, the preferred one first.
+    fn up(&self) -> Vec<CarrierName>;
 
     /// Orders an attempt. `false`: it is not there, nothing has left.
-    fn start(&self, carrier: &str, attempt: Attempt, content: Content) -> bool;
+    fn start(&self, carrier: &CarrierName, attempt: Attempt, content: Content) -> bool;
 
     /// Asks what is known of an attempt. `false`: it is not there.
-    fn ask(&self, carrier: &str, attempt: ItemId) -> bool;
+    fn ask(&self, carrier: &CarrierName, attempt: ItemId) -> bool;
 
     /// Lets a carrier forget an attempt's outcomes. `false`: it is not there; they come again when it is.
-    fn settled(&self, carrier: &str, attempt: ItemId) -> bool;
+    fn settled(&self, carrier: &CarrierName, attempt: ItemId) -> bool;
 }
 
 /// What the dispatcher hears of carriers.
 #[derive(Debug)]
 pub enum CarrierEvent {
     /// It is there.
-    Up(String),
+    Up(CarrierName),
     /// It is gone.
-    Down(String),
+    Down(CarrierName),
     /// Outcomes of an attempt.
     Outcomes {
         /// Who made it.
-        carrier: String,
+        carrier: CarrierName,
         /// One per recipient.
         outcomes: Outcomes,
     },
     /// The answer to a question about an attempt.
     Known {
         /// Who was asked.
-        carrier: String,
+        carrier: CarrierName,
         /// The attempt.
         attempt: ItemId,
         /// What it knows.

@@ -313,7 +313,7 @@ impl<C: Carriers, H: House, R: Reporter> Dispatcher<C, H, R> {
                         self.shared.carriers.settled(&carrier, attempt);
                     }
                     None => {
-                        tracing::warn!(%attempt, carrier, "an outcome may belong to a message set aside; it is kept")
+                        tracing::warn!(%attempt, %carrier, "an outcome may belong to a message set aside; it is kept")
                     }
                 }
             }

@@ -22,7 +22,8 @@ use tokio_util::sync::CancellationToken;
 use crate::items::memory::{MemoryItems, Removal};
 use crate::queue::{NewContent, Queue, QueueState, RecipientState};
 use crate::{
-    CarrierEvent, Carriers, House, Leaving, PAUSE, Parts, Reached, Reporter, Settings, Told, WarmUpSettings,
+    CarrierEvent, CarrierName, Carriers, House, Leaving, PAUSE, Parts, Reached, Reporter, Settings, Told,
+    WarmUpSettings,
 };
 
 const EDGE: &str = "mx.example.org";
@@ -119,16 +120,16 @@ impl World {
     fn set_up(&self, up: bool) {
         *self.is_up.lock().unwrap() = up;
         let event = if up { CarrierEvent::Up } else { CarrierEvent::Down };
-        self.events.send(event(EDGE.to_owned())).unwrap();
+        self.events.send(event(CarrierName::edge(EDGE))).unwrap();
     }
 }
 
 impl Carriers for World {
-    fn up(&self) -> Vec<String> {
-        self.is_up.lock().unwrap().then(|| EDGE.to_owned()).into_iter().collect()
+    fn up(&self) -> Vec<CarrierName> {
+        self.is_up.lock().unwrap().then(|| CarrierName::edge(EDGE)).into_iter().collect()
     }
 
-    fn start(&self, _: &str, attempt: Attempt, _: Content) -> bool {
+    fn start(&self, _: &CarrierName, attempt: Attempt, _: Content) -> bool {
         if !*self.is_up.lock().unwrap() {
             return false;
         }
@@ -150,18 +151,18 @@ impl Carriers for World {
             }
             let outcomes = vec![outcome; recipients];
             let outcomes = Outcomes { attempt: attempt.attempt, outcomes, tls: Default::default() };
-            let _ = world.events.send(CarrierEvent::Outcomes { carrier: EDGE.to_owned(), outcomes });
+            let _ = world.events.send(CarrierEvent::Outcomes { carrier: CarrierName::edge(EDGE), outcomes });
         });
         true
     }
 
-    fn ask(&self, _: &str, attempt: ItemId) -> bool {
+    fn ask(&self, _: &CarrierName, attempt: ItemId) -> bool {
         // Its outcome is on the way.
-        let (carrier, state) = (EDGE.to_owned(), AttemptState::Running);
+        let (carrier, state) = (CarrierName::edge(EDGE), AttemptState::Running);
         self.events.send(CarrierEvent::Known { carrier, attempt, state }).is_ok()
     }
 
-    fn settled(&self, _: &str, _: ItemId) -> bool {
+    fn settled(&self, _: &CarrierName, _: ItemId) -> bool {
         self.book().settled += 1;
         true
     }

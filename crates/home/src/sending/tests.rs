@@ -10,7 +10,7 @@ use daemon::trace::Trace;
 use directory::Directory;
 use mail::{Address, EnhancedCode, Envelope, ItemId, Notify, Outcome, Recipient, Reply, ReversePath};
 use outbound::queue::{NewContent, Queue, QueueError, QueueState, RecipientState};
-use outbound::{CarrierEvent, Carriers, Parts, Settings, WarmUpSettings, run};
+use outbound::{CarrierEvent, CarrierName, Carriers, Parts, Settings, WarmUpSettings, run};
 use spool::{RealDisk, Spool};
 use store::Mailboxes;
 use store_memory::MemoryMailboxes;
@@ -56,23 +56,24 @@ impl FakeEdges {
 }
 
 impl Carriers for FakeEdges {
-    fn up(&self) -> Vec<String> {
-        self.up.lock().unwrap().clone()
+    fn up(&self) -> Vec<CarrierName> {
+        self.up.lock().unwrap().iter().map(|edge| CarrierName::edge(edge)).collect()
     }
 
-    fn start(&self, edge: &str, attempt: link::Attempt, _: content::Content) -> bool {
+    fn start(&self, edge: &CarrierName, attempt: link::Attempt, _: content::Content) -> bool {
         let recorded = self.is_recorded(attempt.attempt);
         let attempt = Box::new(attempt);
-        self.is_up(edge) && self.told.send(Told::Started { edge: edge.to_owned(), attempt, recorded }).is_ok()
+        self.is_up(edge.as_str())
+            && self.told.send(Told::Started { edge: edge.to_string(), attempt, recorded }).is_ok()
     }
 
-    fn ask(&self, edge: &str, attempt: ItemId) -> bool {
-        self.is_up(edge) && self.told.send(Told::Asked { edge: edge.to_owned(), attempt }).is_ok()
+    fn ask(&self, edge: &CarrierName, attempt: ItemId) -> bool {
+        self.is_up(edge.as_str()) && self.told.send(Told::Asked { edge: edge.to_string(), attempt }).is_ok()
     }
 
-    fn settled(&self, edge: &str, attempt: ItemId) -> bool {
+    fn settled(&self, edge: &CarrierName, attempt: ItemId) -> bool {
         let recorded = !self.is_recorded(attempt);
-        self.told.send(Told::Settled { edge: edge.to_owned(), attempt, recorded }).is_ok()
+        self.told.send(Told::Settled { edge: edge.to_string(), attempt, recorded }).is_ok()
     }
 }
 
@@ -235,21 +236,21 @@ impl Bench {
 
     fn outcomes(&self, edge: &str, attempt: ItemId, outcomes: Vec<Outcome>) {
         let outcomes = link::Outcomes { attempt, outcomes, tls: Default::default() };
-        self.edges.send(CarrierEvent::Outcomes { carrier: edge.to_owned(), outcomes }).unwrap();
+        self.edges.send(CarrierEvent::Outcomes { carrier: CarrierName::edge(edge), outcomes }).unwrap();
     }
 
     fn known(&self, edge: &str, attempt: ItemId, state: link::AttemptState) {
-        self.edges.send(CarrierEvent::Known { carrier: edge.to_owned(), attempt, state }).unwrap();
+        self.edges.send(CarrierEvent::Known { carrier: CarrierName::edge(edge), attempt, state }).unwrap();
     }
 
     fn link_down(&self, edge: &str) {
         self.up.lock().unwrap().retain(|name| name != edge);
-        self.edges.send(CarrierEvent::Down(edge.to_owned())).unwrap();
+        self.edges.send(CarrierEvent::Down(CarrierName::edge(edge))).unwrap();
     }
 
     fn link_up(&self, edge: &str) {
         self.up.lock().unwrap().push(edge.to_owned());
-        self.edges.send(CarrierEvent::Up(edge.to_owned())).unwrap();
+        self.edges.send(CarrierEvent::Up(CarrierName::edge(edge))).unwrap();
     }
 
     async fn gone(&self, item: ItemId) {

@@ -22,7 +22,7 @@ use super::Shared;
 use super::destinations::Sign;
 use super::room::Room;
 use super::schedule::Rest;
-use crate::carriers::Carriers;
+use crate::carriers::{CarrierName, Carriers};
 use crate::house::{House, Leaving};
 use crate::items::ItemsError;
 use crate::queue::{QueueError, QueueState, RunningAttempt, Turn, readdressed};
@@ -36,13 +36,13 @@ const FULL_PAUSE: Duration = Duration::from_secs(2);
 #[derive(Debug)]
 pub(super) enum Note {
     /// A link came up.
-    Up(String),
+    Up(CarrierName),
     /// A link went down.
-    Down(String),
+    Down(CarrierName),
     /// An edge tells what came of an attempt.
-    Outcomes { carrier: String, outcomes: Outcomes },
+    Outcomes { carrier: CarrierName, outcomes: Outcomes },
     /// An edge answers a question.
-    Known { carrier: String, attempt: ItemId, state: AttemptState },
+    Known { carrier: CarrierName, attempt: ItemId, state: AttemptState },
     /// There is room for what had no attempt yet; the rest is not due.
     Room,
     /// The operator keeps the item back, or lets it go.
@@ -87,7 +87,7 @@ pub(super) struct Round<C, H, R> {
     /// When the edge may send more: it is new and has had its share of today.
     cold: Option<UnixTime>,
     /// Edges that took no order, until their link comes up again.
-    deaf: HashSet<String>,
+    deaf: HashSet<CarrierName>,
     /// Whether the state says more than its record.
     unsaved: bool,
     /// Attempts whose outcomes are not in the record yet.
@@ -96,7 +96,7 @@ pub(super) struct Round<C, H, R> {
 
 /// An attempt that is over, of which the record does not say so yet: its carrier has to keep the outcomes.
 struct Unrecorded {
-    carrier: String,
+    carrier: CarrierName,
     attempt: ItemId,
     domain: Option<Domain>,
     tls: Results,
@@ -155,7 +155,7 @@ impl<C: Carriers, H: House, R: Reporter> Round<C, H, R> {
         for running in &self.state.running {
             self.shared.owners().insert(running.attempt, self.state.item);
             self.tried.extend(self.domain_of(running));
-            self.shared.carriers.ask(&running.edge, running.attempt);
+            self.shared.carriers.ask(&running.carrier, running.attempt);
         }
         // What the operator wants comes before anything is tried.
         while let Ok(note) = self.notes.try_recv() {
@@ -279,7 +279,7 @@ impl<C: Carriers, H: House, R: Reporter> Round<C, H, R> {
         let up = self.shared.carriers.up();
         let gone = self.state.running.iter().filter(|running| self.in_doubt.contains(&running.attempt));
         let first =
-            gone.filter(|running| !up.contains(&running.edge)).map(|running| running.started).min()?;
+            gone.filter(|running| !up.contains(&running.carrier)).map(|running| running.started).min()?;
         let at = first.0.saturating_add(micros(self.shared.settings.edge_gone));
         Some(Duration::from_micros(at.saturating_sub(self.shared.clock.now().0)))
     }
@@ -290,9 +290,9 @@ impl<C: Carriers, H: House, R: Reporter> Round<C, H, R> {
         let (up, now) = (self.shared.carriers.up(), self.shared.clock.now());
         let old = |started: UnixTime| now.0.saturating_sub(started.0) >= micros(age);
         let running = self.state.running.iter().filter(|running| self.in_doubt.contains(&running.attempt));
-        let gone = running.filter(|running| !up.contains(&running.edge) && old(running.started));
-        let gone: Vec<(ItemId, String)> =
-            gone.map(|running| (running.attempt, running.edge.clone())).collect();
+        let gone = running.filter(|running| !up.contains(&running.carrier) && old(running.started));
+        let gone: Vec<(ItemId, CarrierName)> =
+            gone.map(|running| (running.attempt, running.carrier.clone())).collect();
         for (attempt, edge) in gone {
             if let Some(running) = self.forget(attempt)
                 && let Some(domain) = self.domain_of(&running)
@@ -326,13 +326,17 @@ impl<C: Carriers, H: House, R: Reporter> Round<C, H, R> {
         self.shared.settings.backoff(self.state.attempts_max(), self.shared.clock.random_u64())
     }
 
-    fn edge(&self) -> Option<String> {
+    fn edge(&self) -> Option<CarrierName> {
         let up = self.shared.health().order(self.shared.carriers.up(), self.shared.clock.now());
         up.into_iter().find(|edge| !self.deaf.contains(edge))
     }
 
     /// Records attempts for as many domains as there are slots, then orders them.
-    async fn begin(&mut self, edge: &str, wanted: Vec<(Domain, Vec<usize>)>) -> Result<(), QueueError> {
+    async fn begin(
+        &mut self,
+        edge: &CarrierName,
+        wanted: Vec<(Domain, Vec<usize>)>,
+    ) -> Result<(), QueueError> {
         let mut begun = Vec::new();
         for (domain, recipients) in wanted {
             let slot = self.slot.take().or_else(|| Arc::clone(&self.shared.slots).try_acquire_owned().ok());
@@ -344,7 +348,7 @@ impl<C: Carriers, H: House, R: Reporter> Round<C, H, R> {
             };
             // Last, for it counts what is sent.
             if let Err(until) = self.shared.warm_up.take(
-                edge,
+                edge.as_str(),
                 recipients.len(),
                 self.shared.clock.now(),
                 self.shared.clock.random_u64(),
@@ -355,10 +359,9 @@ impl<C: Carriers, H: House, R: Reporter> Round<C, H, R> {
                 continue;
             }
             let attempt = self.shared.clock.new_item_id();
-            let edge = edge.to_owned();
             self.state.running.push(RunningAttempt {
                 attempt,
-                edge,
+                carrier: edge.clone(),
                 recipients,
                 started: self.shared.clock.now(),
             });
@@ -375,7 +378,7 @@ impl<C: Carriers, H: House, R: Reporter> Round<C, H, R> {
                 self.left_over.forget(&domain);
                 self.tried.insert(domain);
             } else {
-                self.deaf.insert(edge.to_owned());
+                self.deaf.insert(edge.clone());
                 self.forget(attempt);
             }
         }
@@ -383,7 +386,7 @@ impl<C: Carriers, H: House, R: Reporter> Round<C, H, R> {
     }
 
     /// Tells the edge. `false`: its link is down, nothing has left.
-    fn order(&self, edge: &str, attempt: ItemId, domain: &Domain) -> Result<bool, QueueError> {
+    fn order(&self, edge: &CarrierName, attempt: ItemId, domain: &Domain) -> Result<bool, QueueError> {
         let item = self.state.item;
         let content = self.shared.queue.content(item)?;
         let running = self.state.running.iter().find(|running| running.attempt == attempt);
@@ -461,16 +464,16 @@ impl<C: Carriers, H: House, R: Reporter> Round<C, H, R> {
         }
     }
 
-    fn running_on(&self, edge: &str) -> impl Iterator<Item = ItemId> {
-        let running = self.state.running.iter().filter(move |running| running.edge == edge);
+    fn running_on(&self, edge: &CarrierName) -> impl Iterator<Item = ItemId> {
+        let running = self.state.running.iter().filter(move |running| running.carrier == *edge);
         running.map(|running| running.attempt).collect::<Vec<_>>().into_iter()
     }
 
-    async fn handle_outcomes(&mut self, edge: &str, outcomes: Outcomes) {
+    async fn handle_outcomes(&mut self, edge: &CarrierName, outcomes: Outcomes) {
         let attempt = outcomes.attempt;
         let running = self.state.running.iter().find(|running| running.attempt == attempt);
-        if running.is_some_and(|running| running.edge != edge) {
-            tracing::warn!(edge, %attempt, "an edge told outcomes of another edge's attempt; they are ignored");
+        if running.is_some_and(|running| running.carrier != *edge) {
+            tracing::warn!(%edge, %attempt, "an edge told outcomes of another edge's attempt; they are ignored");
             return;
         }
         if let Some(running) = self.state.take_running(attempt) {
@@ -483,7 +486,7 @@ impl<C: Carriers, H: House, R: Reporter> Round<C, H, R> {
             self.in_doubt.remove(&attempt);
             let domain = self.domain_of(&running);
             self.settle_all(edge, &running, &outcomes);
-            let (carrier, tls) = (edge.to_owned(), outcomes.tls);
+            let (carrier, tls) = (edge.clone(), outcomes.tls);
             self.unrecorded.push(Unrecorded { carrier, attempt, domain, tls });
             // What ends the message, and owes nobody a word, is recorded by its removal.
             if !self.is_over() {
@@ -511,7 +514,7 @@ impl<C: Carriers, H: House, R: Reporter> Round<C, H, R> {
         }
     }
 
-    fn handle_known(&mut self, edge: &str, attempt: ItemId, known: AttemptState) {
+    fn handle_known(&mut self, edge: &CarrierName, attempt: ItemId, known: AttemptState) {
         let asked =
             self.in_doubt.contains(&attempt) && self.running_on(edge).any(|running| running == attempt);
         if !asked {

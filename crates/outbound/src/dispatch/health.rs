@@ -9,6 +9,7 @@ use std::time::Duration;
 use mail::UnixTime;
 
 use super::destinations::Sign;
+use crate::carriers::CarrierName;
 
 /// How much one attempt weighs: about eight failures in a row make an edge unfit, and a dead domain among living ones
 /// never does.
@@ -20,7 +21,7 @@ const PAUSE: Duration = Duration::from_secs(600);
 
 /// What is known of the edges.
 #[derive(Debug, Default)]
-pub(super) struct Health(HashMap<String, Edge>);
+pub(super) struct Health(HashMap<CarrierName, Edge>);
 
 #[derive(Debug)]
 struct Edge {
@@ -31,26 +32,26 @@ struct Edge {
 
 impl Health {
     /// What came of an attempt by this edge.
-    pub(super) fn learn(&mut self, edge: &str, sign: Sign, now: UnixTime) {
-        let known = self.0.entry(edge.to_owned()).or_insert(Edge { score: 1.0, unfit_since: None });
+    pub(super) fn learn(&mut self, edge: &CarrierName, sign: Sign, now: UnixTime) {
+        let known = self.0.entry(edge.clone()).or_insert(Edge { score: 1.0, unfit_since: None });
         let reached = if sign == Sign::Dead { 0.0 } else { 1.0 };
         known.score += (reached - known.score) * WEIGHT;
         if reached > 0.0 {
             known.score = known.score.max(FIT);
             known.unfit_since = None;
         } else if known.score < FIT && known.unfit_since.is_none() {
-            tracing::warn!(edge, "an edge reaches no mail host: others are preferred for ten minutes");
+            tracing::warn!(%edge, "an edge reaches no mail host: others are preferred for ten minutes");
             known.unfit_since = Some(now);
         }
     }
 
     /// The edges that are up, the best first.
-    pub(super) fn order(&self, mut up: Vec<String>, now: UnixTime) -> Vec<String> {
+    pub(super) fn order(&self, mut up: Vec<CarrierName>, now: UnixTime) -> Vec<CarrierName> {
         up.sort_by_key(|edge| self.is_unfit(edge, now));
         up
     }
 
-    fn is_unfit(&self, edge: &str, now: UnixTime) -> bool {
+    fn is_unfit(&self, edge: &CarrierName, now: UnixTime) -> bool {
         let since = self.0.get(edge).and_then(|known| known.unfit_since);
         let pause = u64::try_from(PAUSE.as_micros()).unwrap_or(u64::MAX);
         since.is_some_and(|since| now.0.saturating_sub(since.0) < pause)
@@ -62,20 +63,21 @@ mod tests {
     use super::*;
 
     fn order(health: &Health, now: UnixTime) -> Vec<String> {
-        health.order(vec!["one".to_owned(), "two".to_owned()], now)
+        let up = ["one", "two"].map(CarrierName::edge).to_vec();
+        health.order(up, now).iter().map(ToString::to_string).collect()
     }
 
     #[test]
     fn an_edge_that_reaches_nobody_comes_last_for_a_while() {
         let (mut health, now) = (Health::default(), UnixTime::from_secs(1000));
         for _ in 0..7 {
-            health.learn("one", Sign::Dead, now);
+            health.learn(&CarrierName::edge("one"), Sign::Dead, now);
         }
         assert_eq!(order(&health, now), ["one", "two"], "a few dead domains say nothing");
-        health.learn("one", Sign::Dead, now);
+        health.learn(&CarrierName::edge("one"), Sign::Dead, now);
         assert_eq!(order(&health, now), ["two", "one"]);
         assert_eq!(order(&health, now.plus_secs(PAUSE.as_secs())), ["one", "two"], "it is tried again");
-        health.learn("one", Sign::Busy, now);
+        health.learn(&CarrierName::edge("one"), Sign::Busy, now);
         assert_eq!(order(&health, now), ["one", "two"], "whoever is answered is fit");
     }
 
@@ -83,8 +85,8 @@ mod tests {
     fn every_second_domain_may_be_dead() {
         let (mut health, now) = (Health::default(), UnixTime::from_secs(1000));
         for _ in 0..100 {
-            health.learn("one", Sign::Dead, now);
-            health.learn("one", Sign::Well, now);
+            health.learn(&CarrierName::edge("one"), Sign::Dead, now);
+            health.learn(&CarrierName::edge("one"), Sign::Well, now);
         }
         assert_eq!(order(&health, now), ["one", "two"]);
     }

@@ -8,6 +8,8 @@ use mail::{
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
+use crate::carriers::CarrierName;
+
 /// One message on its way. Fields are added, never changed; older records are read with defaults.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct QueueState {
@@ -131,8 +133,9 @@ pub enum RecipientState {
 pub struct RunningAttempt {
     /// Its id.
     pub attempt: ItemId,
-    /// The only edge that may be asked about it.
-    pub edge: String,
+    /// Who alone may be asked about it.
+    #[serde(flatten)]
+    pub carrier: CarrierName,
     /// Places in [`QueueState::recipients`], in the attempt's order.
     pub recipients: Vec<usize>,
     /// When it was recorded.
@@ -355,7 +358,7 @@ mod tests {
         state.apply(0, Outcome::deferred(EnhancedCode(4, 2, 2), "full"));
         state.running.push(RunningAttempt {
             attempt: ItemId::from_bytes([2; 16]),
-            edge: "mx".to_owned(),
+            carrier: CarrierName::edge("mx"),
             recipients: vec![1],
             started: UnixTime(9),
         });
@@ -374,6 +377,31 @@ mod tests {
         assert!(state.running.is_empty() && !state.is_settled());
     }
 
+    /// Attempts as they were recorded before it was said what a carrier is.
+    #[test]
+    fn attempts_in_older_records_are_an_edges_or_a_smarthosts() {
+        let attempt = |edge: &str| {
+            format!(
+                r#"{{"attempt":"00000000000000000000000002","edge":"{edge}","recipients":[0],"started":6}}"#
+            )
+        };
+        let json = format!(
+            r#"{{"item":"00000000000000000000000001","account":"a","envelope":{{"reverse_path":"","recipients":[]}},
+                "submitted":5,"octets":3,"recipients":[{{"recipient":{{"address":"b@x.example"}}}}],
+                "running":[{},{}]}}"#,
+            attempt("mx.example.org"),
+            attempt("10.8.0.1:465")
+        );
+        let state = QueueState::from_json(json.as_bytes()).unwrap();
+        let carriers: Vec<CarrierName> =
+            state.running.iter().map(|running| running.carrier.clone()).collect();
+        assert_eq!(carriers, [CarrierName::edge("mx.example.org"), CarrierName::smarthost("10.8.0.1:465")]);
+        // The version before reads what this one writes: it knows `edge`, and passes over the rest.
+        let text = String::from_utf8(state.to_json().unwrap()).unwrap();
+        assert!(text.contains(r#""edge":"10.8.0.1:465","carrier":"smarthost","recipients":[0]"#), "{text}");
+        assert_eq!(QueueState::from_json(text.as_bytes()).unwrap(), state);
+    }
+
     #[test]
     fn recipients_are_grouped_by_domain_and_running_ones_left_out() {
         let mut state = state();
@@ -384,7 +412,7 @@ mod tests {
         assert_eq!(state.waiting_by_domain().get(&x), Some(&vec![2]));
         state.running.push(RunningAttempt {
             attempt: ItemId::from_bytes([2; 16]),
-            edge: "mx".to_owned(),
+            carrier: CarrierName::edge("mx"),
             recipients: vec![2],
             started: UnixTime(9),
         });

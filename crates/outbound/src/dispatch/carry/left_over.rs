@@ -7,7 +7,7 @@ use link::{Outcomes, TraceStep};
 use mail::{Domain, EnhancedCode, Outcome};
 
 use super::Round;
-use crate::carriers::Carriers;
+use crate::carriers::{CarrierName, Carriers};
 use crate::house::House;
 use crate::queue::RunningAttempt;
 use crate::reporter::Reporter;
@@ -45,7 +45,7 @@ impl<C: Carriers, H: House, R: Reporter> Round<C, H, R> {
     }
 
     /// Notes what came of an attempt for each of its recipients.
-    pub(super) fn settle_all(&mut self, edge: &str, running: &RunningAttempt, outcomes: &Outcomes) {
+    pub(super) fn settle_all(&mut self, edge: &CarrierName, running: &RunningAttempt, outcomes: &Outcomes) {
         // Each attempt that leaves some over has settled others, so that there is an end to it.
         let settles = outcomes.outcomes.iter().any(|outcome| !matches!(outcome, Outcome::Deferred(_)));
         let mut left = Vec::new();
@@ -57,7 +57,7 @@ impl<C: Carriers, H: House, R: Reporter> Round<C, H, R> {
             if settles && outcome.is_left_over() {
                 left.push(*place);
             } else {
-                self.settle(*place, outcome, edge);
+                self.settle(*place, outcome, edge.as_str());
             }
         }
         if let Some(domain) = self.domain_of(running).filter(|_| !left.is_empty()) {
