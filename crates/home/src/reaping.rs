@@ -67,7 +67,7 @@ mod tests {
         let delivery = Delivery {
             item: Some(ItemId::from_bytes([number; 16])),
             mailbox: "INBOX".into(),
-            head: Vec::new(),
+            head: store::Head::default(),
             body: Body::from(b"x".to_vec()),
             flags: FlagList::default(),
             internal_date: UnixTime::from_secs(NOW.as_secs() - secs_ago),

@@ -58,7 +58,7 @@ impl Home {
 
     pub fn file_delivery(&self, number: u8, body: &[u8], more: usize) -> Delivery {
         let mut delivery = delivery(Some(item(number)), b"");
-        delivery.head = b"Head: x\r\n".to_vec();
+        delivery.head = b"Head: x\r\n".to_vec().into();
         delivery.body = Body::File(file(&[body, &vec![b'!'; more]].concat()), body.len() as u64);
         delivery
     }
@@ -96,7 +96,7 @@ pub fn delivery(item: Option<ItemId>, body: &[u8]) -> Delivery {
     Delivery {
         item,
         mailbox: "INBOX".into(),
-        head: Vec::new(),
+        head: store::Head::default(),
         body: Body::from(body.to_vec()),
         flags: FlagList::default(),
         internal_date: NOW,

@@ -120,7 +120,8 @@ impl OneAccount {
     }
 
     pub(crate) fn deliver(&mut self, delivery: &Delivery) -> Result<Receipt, StoreError> {
-        check_octets(delivery.head.len() as u64 + delivery.body.octets())?;
+        let head = delivery.head.written();
+        check_octets(head.len() as u64 + delivery.body.octets())?;
         let name = name::mailbox(&delivery.mailbox)?;
         if let Some(known) = delivery.item.and_then(|item| self.arrived.get(&item)) {
             let mailbox = self.mailboxes.get(&known.mailbox);
@@ -128,7 +129,7 @@ impl OneAccount {
             return Ok(Receipt { uid: known.uid, uidvalidity, duplicate: true });
         }
         let (flags, keywords) = self.flags(&delivery.flags)?;
-        let body = octets_of(&delivery.head, &delivery.body)?;
+        let body = octets_of(&head, &delivery.body)?;
         let at = delivery.internal_date;
         let mailbox = match self.find(&name) {
             Some(id) => id,

@@ -53,7 +53,7 @@ fn deliver(store: &SqliteMailboxes, delivered: &mut u64, receipts: &Sender<Resul
     let delivery = Delivery {
         item: Some(ItemId::new(NOW.plus_secs(*delivered), [7; 10])),
         mailbox: "INBOX".into(),
-        head: vec![b'h'; 300],
+        head: vec![b'h'; 300].into(),
         body: Body::from(vec![b'x'; MESSAGE_OCTETS]),
         flags: FlagList::default(),
         internal_date: NOW,

@@ -61,7 +61,7 @@ fn one(store: &SqliteMailboxes, directory: &Path, number: u16) -> Result<(), Sto
     let delivery = Delivery {
         item: Some(item),
         mailbox: "INBOX".into(),
-        head: Vec::new(),
+        head: store::Head::default(),
         body,
         flags: FlagList::default(),
         internal_date: now,

@@ -37,7 +37,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         let delivery = Delivery {
             item: Some(ItemId::new(base, random)),
             mailbox: "INBOX".into(),
-            head: vec![b'h'; 300],
+            head: vec![b'h'; 300].into(),
             body: Body::from(vec![b'x'; octets]),
             flags: FlagList::default(),
             internal_date: base,

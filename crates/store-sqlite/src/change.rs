@@ -112,7 +112,8 @@ impl<'c> Change<'c> {
 
     /// Stores a delivery, unless its item has arrived before.
     pub(crate) fn deliver(&mut self, delivery: &Delivery) -> Result<Receipt, Fault> {
-        let octets = delivery.head.len() as u64 + delivery.body.octets();
+        let head = delivery.head.written();
+        let octets = head.len() as u64 + delivery.body.octets();
         check_octets(octets)?;
         let name = name::mailbox(&delivery.mailbox)?;
         if let Some(item) = delivery.item
@@ -125,7 +126,7 @@ impl<'c> Change<'c> {
             None => self.create(&name)?,
         };
         let flags = self.flags(&delivery.flags)?;
-        let body = self.write_body(&delivery.head, &delivery.body, octets)?;
+        let body = self.write_body(&head, &delivery.body, octets)?;
         let at = column(delivery.internal_date.0);
         let uid = self.insert(place, &Entry { body, octets, internal_date: at, flags })?;
         let mailbox = &self.mailboxes[place];
@@ -326,7 +327,7 @@ mod tests {
         let delivery = Delivery {
             item: None,
             mailbox: "INBOX".into(),
-            head: Vec::new(),
+            head: store::Head::default(),
             body: Body::File(file, LARGE_OCTETS),
             flags: FlagList::default(),
             internal_date: UnixTime(0),

@@ -204,7 +204,7 @@ impl Mailboxes for SqliteMailboxes {
         if let Err(error) = name::account(account) {
             return done(Err(error));
         }
-        let octets = delivery.head.len() + delivery.body.held();
+        let octets = delivery.head.octets() + delivery.body.held();
         let action = move |change: &mut Change<'_>| change.deliver(&delivery);
         let work = Work::Change(account.to_owned(), Box::new(Task { action, result: None, done }));
         if let Err((Work::Change(_, job), error)) = self.writer(account).offer(work, octets) {
@@ -213,7 +213,7 @@ impl Mailboxes for SqliteMailboxes {
     }
 
     fn deliver_and_wait(&self, account: &str, delivery: Delivery) -> Result<Receipt, StoreError> {
-        let octets = delivery.head.len() + delivery.body.held();
+        let octets = delivery.head.octets() + delivery.body.held();
         self.change_holding(account, octets, move |change| change.deliver(&delivery))
     }
 

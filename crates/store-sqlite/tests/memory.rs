@@ -27,7 +27,7 @@ fn a_large_file_is_stored_and_read_in_pieces() {
     let message = Delivery {
         item: None,
         mailbox: "INBOX".into(),
-        head: b"Head: x\r\n".to_vec(),
+        head: b"Head: x\r\n".to_vec().into(),
         body: Body::File(file, octets),
         flags: FlagList::default(),
         internal_date: UnixTime(0),

@@ -25,7 +25,7 @@ fn deliver(store: &SqliteMailboxes, directory: &Path, body: &[u8]) {
     let delivery = Delivery {
         item: None,
         mailbox: "INBOX".into(),
-        head: b"Received: here\r\n".to_vec(),
+        head: b"Received: here\r\n".to_vec().into(),
         body: Body::File(file, body.len() as u64),
         flags: FlagList::default(),
         internal_date: NOW,

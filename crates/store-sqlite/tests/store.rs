@@ -32,7 +32,7 @@ fn delivery(item: Option<ItemId>, body: &[u8]) -> Delivery {
     Delivery {
         item,
         mailbox: "INBOX".into(),
-        head: Vec::new(),
+        head: store::Head::default(),
         body: Body::from(body.to_vec()),
         flags: FlagList::default(),
         internal_date: NOW,
@@ -65,7 +65,7 @@ impl Home {
         file.write_all(body).unwrap();
         file.write_all(&vec![b'!'; more]).unwrap();
         let mut delivery = delivery(Some(item(number)), b"");
-        delivery.head = b"Head: x\r\n".to_vec();
+        delivery.head = b"Head: x\r\n".to_vec().into();
         delivery.body = Body::File(file, body.len() as u64);
         delivery
     }

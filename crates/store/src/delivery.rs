@@ -3,7 +3,7 @@
 use mail::{ItemId, UnixTime};
 use mailbox::FlagList;
 
-use crate::{Body, StoreError};
+use crate::{Body, Head, StoreError};
 
 /// Largest message in octets, its trace header included.
 pub const MESSAGE_OCTETS_MAX: u64 = 256 * 1024 * 1024;
@@ -17,8 +17,8 @@ pub struct Delivery {
     pub item: Option<ItemId>,
     /// The mailbox's name; it is made when it does not exist.
     pub mailbox: String,
-    /// Octets that are stored before the body: the trace header.
-    pub head: Vec<u8>,
+    /// What is stored above the body.
+    pub head: Head,
     /// The message as it came.
     pub body: Body,
     /// Its first flags.

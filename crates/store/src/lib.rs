@@ -8,6 +8,7 @@ mod body;
 mod delivering;
 mod delivery;
 mod error;
+mod head;
 mod mailboxes;
 pub mod name;
 mod set_aside;
@@ -18,6 +19,7 @@ pub use body::Body;
 pub use delivering::Delivering;
 pub use delivery::{Append, Delivery, Done, MAILBOXES_MAX, MESSAGE_OCTETS_MAX, Receipt};
 pub use error::StoreError;
+pub use head::Head;
 /// The words that everything here is asked in.
 pub use mailbox::{
     Changes, Copied, Expunge, FlagList, FlagMode, FlagUpdate, Flags, FlagsChanged, KEYWORD_LENGTH_MAX,

@@ -48,7 +48,7 @@ impl Home {
         let delivery = Delivery {
             item: None,
             mailbox: "INBOX".to_owned(),
-            head: Vec::new(),
+            head: store::Head::default(),
             body: Body::from(format!("Subject: {subject}\r\n\r\n").into_bytes()),
             flags: FlagList::default(),
             internal_date: system::now(),

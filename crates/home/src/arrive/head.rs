@@ -2,16 +2,15 @@
 
 use mail::received::{self, Hop, Readers};
 use mail::{Address, ReversePath};
+use store::Head;
 
 use super::arrival::Arrival;
 use super::plan::Planned;
 use crate::filters::Judgement;
 
-/// The trace fields that go before the message: `Return-Path` and `Received` (RFC 5321 section 4.4) and
-/// `Delivered-To` (RFC 9228), and those of the filters.
-pub(super) fn above(arrival: &Arrival, planned: &Planned, judgement: &Judgement) -> Vec<u8> {
-    let path = path(&arrival.open.envelope.reverse_path);
-    let mut head = format!("Return-Path: <{path}>\r\nDelivered-To: {}\r\n", planned.recipient).into_bytes();
+/// What goes above the message: from whom and for whom it is, the trace (RFC 5321 section 4.4), and the fields of the filters.
+pub(super) fn above(arrival: &Arrival, planned: &Planned, judgement: &Judgement) -> Head {
+    let mut head = Vec::new();
     // What was found out here stands above the last hop, so that it can be told from what came with the message.
     judgement.fields.iter().for_each(|field| head.extend_from_slice(field.octets()));
     let verdict = &arrival.verdict;
@@ -20,7 +19,7 @@ pub(super) fn above(arrival: &Arrival, planned: &Planned, judgement: &Judgement)
         head.extend_from_slice(results.as_bytes());
     }
     head.extend_from_slice(received(arrival, &planned.recipient, Readers::House).as_bytes());
-    head
+    Head::new(arrival.open.envelope.reverse_path.clone(), planned.recipient.clone(), head)
 }
 
 /// The trace field of the hop from the client to Edge (RFC 5321 section 4.4), with its line end.

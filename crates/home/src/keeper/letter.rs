@@ -3,10 +3,10 @@
 use std::os::unix::fs::FileExt as _;
 
 use bytes::Bytes;
-use mail::{BodyType, Envelope, Recipient, ReversePath, header};
+use mail::{BodyType, Envelope, Recipient, ReversePath};
 use net::smtp_client::{BodyLost, BodySource};
 use smtp::client::{Quorum, Transaction};
-use store::Delivery;
+use store::{Delivery, Head};
 
 use super::Tray;
 
@@ -27,23 +27,13 @@ pub(super) struct Letter {
 }
 
 impl Letter {
-    /// Takes `Return-Path` and `Delivered-To` off the head: the first is the envelope's, and LMTP's server writes
-    /// both (RFC 5321 section 4.4).
+    /// Leaves out `Return-Path` and `Delivered-To`: the first is the envelope's, and LMTP's server writes both (RFC 5321
+    /// section 4.4).
     pub(super) fn new(delivery: Delivery, tray: Tray) -> Self {
-        let Delivery { head, body, .. } = delivery;
-        let mut kept = if tray == Tray::Junk { JUNK.to_vec() } else { Vec::new() };
-        let (mut reverse_path, mut at) = (ReversePath::Null, 0);
-        let own = ["Return-Path", "Delivered-To"];
-        for (field, _) in header::fields(&head).zip(own).take_while(|(field, name)| field.is(name)) {
-            if field.is("Return-Path") {
-                let text = field.unfolded();
-                let path = text.trim_start_matches('<').trim_end_matches('>').to_owned();
-                reverse_path = ReversePath::try_from(path).unwrap_or(ReversePath::Null);
-            }
-            at = field.offset + field.raw.len();
-        }
-        kept.extend_from_slice(head.get(at..).unwrap_or_default());
-        Self { reverse_path, head: kept.into(), body, given: 0 }
+        let Delivery { head: Head { return_path, above, .. }, body, .. } = delivery;
+        let head = if tray == Tray::Junk { [JUNK, &above].concat() } else { above };
+        let reverse_path = return_path.unwrap_or(ReversePath::Null);
+        Self { reverse_path, head: head.into(), body, given: 0 }
     }
 
     /// The transaction that hands it to one recipient.
@@ -127,11 +117,17 @@ mod tests {
 
     use super::*;
 
-    fn letter(tray: Tray, head: &str, body: store::Body) -> Letter {
+    /// As above messages from ann to bob.
+    fn from_ann(above: &str) -> Head {
+        let [ann, bob] = ["ann@a.example", "bob@b.example"].map(|text| Address::parse(text).unwrap());
+        Head::new(ReversePath::Address(ann), bob, above.as_bytes().to_vec())
+    }
+
+    fn letter(tray: Tray, head: impl Into<Head>, body: store::Body) -> Letter {
         let delivery = Delivery {
             item: None,
             mailbox: tray.name().to_owned(),
-            head: head.as_bytes().to_vec(),
+            head: head.into(),
             body,
             flags: FlagList::default(),
             internal_date: UnixTime(0),
@@ -150,7 +146,6 @@ mod tests {
 
     #[tokio::test]
     async fn the_last_hosts_fields_go_and_the_trace_stays_whatever_the_body_is_made_of() {
-        let head = "Return-Path: <ann@a.example>\r\nDelivered-To: bob@b.example\r\nReceived: x\r\n";
         let mut file = tempfile::tempfile().unwrap();
         let long = "y".repeat(200_000);
         write!(file, "{long}").unwrap();
@@ -159,7 +154,7 @@ mod tests {
             (store::Body::Memory(pieces), "Subject: x\r\n\r\n"),
             (store::Body::File(file, 200_000), long.as_str()),
         ] {
-            let (path, octets, out) = all(letter(Tray::Inbox, head, body)).await;
+            let (path, octets, out) = all(letter(Tray::Inbox, from_ann("Received: x\r\n"), body)).await;
             assert_eq!(path.to_string(), "ann@a.example");
             assert_eq!(String::from_utf8(out).unwrap(), format!("Received: x\r\n{text}"));
             assert_eq!(octets, 13 + text.len() as u64);
@@ -169,12 +164,14 @@ mod tests {
     #[tokio::test]
     async fn what_is_for_junk_is_marked_and_a_notice_has_the_null_path() {
         let body = || store::Body::from(b"Subject: x\r\n\r\n".to_vec());
-        let (path, _, out) = all(letter(Tray::Junk, "Return-Path: <>\r\n", body())).await;
+        let (path, _, out) =
+            all(letter(Tray::Junk, Head { return_path: Some(ReversePath::Null), ..Head::default() }, body()))
+                .await;
         assert_eq!(
             (path, out.as_slice()),
             (ReversePath::Null, &b"X-Spam-Flag: YES\r\nSubject: x\r\n\r\n"[..])
         );
-        let (path, _, out) = all(letter(Tray::Inbox, "", body())).await;
+        let (path, _, out) = all(letter(Tray::Inbox, Head::default(), body())).await;
         assert_eq!((path, out.as_slice()), (ReversePath::Null, &b"Subject: x\r\n\r\n"[..]));
     }
 
@@ -183,7 +180,7 @@ mod tests {
         let body = |text: &str| store::Body::from(text.as_bytes().to_vec());
         let has_8bit = |head: &str, text: &str| {
             let to = Address::parse("a@b.example").unwrap().into();
-            letter(Tray::Inbox, head, body(text)).transaction(to).has_8bit
+            letter(Tray::Inbox, head.as_bytes().to_vec(), body(text)).transaction(to).has_8bit
         };
         assert!(!has_8bit("X: 1\r\n", "plain"));
         assert!(has_8bit("X: \u{e9}\r\n", "plain") && has_8bit("", "\u{e9}"));

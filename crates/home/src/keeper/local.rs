@@ -7,7 +7,7 @@ use std::path::Path;
 use bytes::Bytes;
 use daemon::system;
 use mail::{Address, EnhancedCode, ItemId, Outcome, ReversePath, Why};
-use store::{Body, Delivery, FlagList, StoreError};
+use store::{Body, Delivery, FlagList, Head, StoreError};
 
 use super::{Failure, Keeper, Kept, Tray};
 
@@ -66,8 +66,8 @@ impl LocalMessage {
     pub(crate) async fn deliver(&self, keeper: &Keeper, recipient: &Address, accounts: &[String]) -> Outcome {
         let mut worst = in_the_mailbox();
         for account in accounts {
-            let head = format!("Return-Path: <{}>\r\nDelivered-To: {recipient}\r\n", self.reverse_path);
-            if let Err(error) = self.deliver_to(keeper, account, head.into_bytes()).await {
+            let head = Head::new(self.reverse_path.clone(), recipient.clone(), Vec::new());
+            if let Err(error) = self.deliver_to(keeper, account, head).await {
                 worst = worse(worst, outcome_of(&error));
             }
         }
@@ -82,7 +82,7 @@ impl LocalMessage {
         &self,
         keeper: &Keeper,
         account: &str,
-        head: Vec<u8>,
+        head: Head,
     ) -> Result<Kept, Failure> {
         let body = self.octets.body().map_err(|error| StoreError::Source(error.to_string()))?;
         let delivery = Delivery {

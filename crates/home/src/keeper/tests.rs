@@ -107,7 +107,11 @@ impl Fixture {
         let delivery = Delivery {
             item: Some(ItemId::from_bytes([item; 16])),
             mailbox: String::new(),
-            head: b"Return-Path: <ann@a.example>\r\nDelivered-To: bob+x@example.org\r\n".to_vec(),
+            head: store::Head::new(
+                mail::ReversePath::Address(Address::parse("ann@a.example").unwrap()),
+                Address::parse("bob+x@example.org").unwrap(),
+                Vec::new(),
+            ),
             body: Body::from(b"Subject: x\r\n\r\n.dot\r\n".to_vec()),
             flags: FlagList::default(),
             internal_date: UnixTime(1),

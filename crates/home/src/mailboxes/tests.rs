@@ -99,7 +99,7 @@ fn deliver(home: &Home, text: &str) {
     let delivery = store::Delivery {
         item: None,
         mailbox: "INBOX".into(),
-        head: b"Received: here\r\n".to_vec(),
+        head: b"Received: here\r\n".to_vec().into(),
         body: Body::from(text.as_bytes().to_vec()),
         flags: FlagList::default(),
         internal_date: NOW,

@@ -17,7 +17,7 @@ use mail::{Address, BodyType, Envelope, ItemId, Recipient, ReversePath, Verdict}
 use outbound::queue::derived_id;
 use serde_json::{Value, json};
 use store::tables::QuarantineEntry as Entry;
-use store::{Body, Delivery, FlagList};
+use store::{Body, Delivery, FlagList, Head};
 
 use super::kept::{Found, Parts, Quarantine, failed};
 use crate::filters::Contents;
@@ -52,8 +52,7 @@ pub(super) async fn release(
         let delivery = Delivery {
             item: Some(released_id(item)),
             mailbox: Tray::Inbox.name().to_owned(),
-            head: format!("Return-Path: <{}>\r\nDelivered-To: {recipient}\r\n", entry.reverse_path)
-                .into_bytes(),
+            head: Head::new(reverse_path(&entry), recipient.clone(), Vec::new()),
             body,
             flags: FlagList::default(),
             internal_date: system::now(),
@@ -120,7 +119,7 @@ fn recipients(parts: &Parts<'_>, entry: &Entry, to: Option<&str>) -> Result<Reci
     Ok(found)
 }
 
-/// Queues the message for where an alias leads What was found of its sender when it came is
+/// Queues the message for where an alias leads. What was found of its sender when it came is
 /// not kept: what comes back goes to the operator.
 async fn forward(
     parts: &Parts<'_>,
@@ -128,12 +127,11 @@ async fn forward(
     message: &Message,
     (alias, targets): (&Address, Vec<Address>),
 ) -> Result<(), Refusal> {
-    let reverse_path = ReversePath::try_from(entry.reverse_path.clone()).unwrap_or(ReversePath::Null);
     let recipient = Recipient::from(alias.clone());
     let forwarding = Forwarding {
         item: released_id(entry.item),
         envelope: Envelope {
-            reverse_path,
+            reverse_path: reverse_path(entry),
             recipients: vec![recipient.clone()],
             body: BodyType::EightBitMime,
             smtputf8: false,
@@ -149,6 +147,11 @@ async fn forward(
         contents: message.contents().map_err(|error| failed(&error))?,
     };
     parts.forwarder.forward(forwarding).await.map_err(|cause| failed(&cause))
+}
+
+/// It was written down from a reverse-path.
+fn reverse_path(entry: &Entry) -> ReversePath {
+    ReversePath::try_from(entry.reverse_path.clone()).unwrap_or(ReversePath::Null)
 }
 
 /// The id under which an account gets a released message: another than that of its first arrival, because the
@@ -174,7 +177,7 @@ impl Message {
                 Err(error) => Err(io::Error::other(error.to_string())),
             }
         };
-        let mut at = delivery_fields(&read(0, START_OCTETS)?);
+        let mut at = Head::written_octets(&read(0, START_OCTETS)?);
         let octets = found.octets - at.min(found.octets);
         let mut memory = Vec::new();
         let mut file = (octets > MEMORY_OCTETS_MAX).then(|| tempfile::tempfile_in(drafts)).transpose()?;
@@ -205,11 +208,4 @@ impl Message {
             Self::File(file, octets) => Body::File(file.try_clone()?, *octets),
         })
     }
-}
-
-/// Octets of the `Return-Path` and `Delivered-To` at the beginning.
-fn delivery_fields(start: &[u8]) -> u64 {
-    let own = ["Return-Path", "Delivered-To"];
-    let fields = mail::header::fields(start).zip(own).take_while(|(field, name)| field.is(name));
-    fields.map(|(field, _)| (field.offset + field.raw.len()) as u64).last().unwrap_or(0)
 }

@@ -52,8 +52,9 @@ fn home() -> Home {
 
 impl Home {
     fn keep(&self, item: ItemId, recipients: &[&str], body: &[u8]) {
-        let head =
-            b"Return-Path: <a@sender.test>\r\nDelivered-To: x@example.org\r\nReceived: here\r\n".to_vec();
+        let from = mail::ReversePath::Address(Address::parse("a@sender.test").unwrap());
+        let to = Address::parse("x@example.org").unwrap();
+        let head = store::Head::new(from, to, b"Received: here\r\n".to_vec());
         let delivery = Delivery {
             item: Some(item),
             mailbox: QUARANTINE.to_owned(),
@@ -147,7 +148,7 @@ async fn a_release_that_is_done_again_after_half_of_it_delivers_nothing_twice() 
     let again = Delivery {
         item: None,
         mailbox: QUARANTINE.to_owned(),
-        head: Vec::new(),
+        head: store::Head::default(),
         body: Body::from(BODY.to_vec()),
         flags: FlagList::default(),
         internal_date: system::now(),

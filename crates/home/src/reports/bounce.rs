@@ -172,11 +172,11 @@ pub(crate) async fn commit_to_postmaster(
 }
 
 async fn commit(message: &LocalMessage, account: &str, mailboxes: &Mailboxes<'_>) -> Result<(), String> {
-    let result = message.deliver_to(mailboxes.keeper, account, Vec::new()).await;
+    let result = message.deliver_to(mailboxes.keeper, account, store::Head::default()).await;
     let result = match (result, &mailboxes.postmaster) {
         // A report that its account can't have any more is the operator's.
         (Err(failure), Some(postmaster)) if is_final(&failure) => {
-            message.deliver_to(mailboxes.keeper, postmaster, Vec::new()).await
+            message.deliver_to(mailboxes.keeper, postmaster, store::Head::default()).await
         }
         (result, _) => result,
     };

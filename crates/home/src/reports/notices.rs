@@ -4,6 +4,8 @@ use daemon::system;
 use directory::Directory;
 use mail::{Domain, ReversePath, UnixTime};
 
+use store::Head;
+
 use crate::keeper::{Keeper, LocalMessage, Octets};
 
 /// Writes notices.
@@ -29,7 +31,7 @@ impl Notices {
         let item = system::new_item_id();
         let octets = Octets::Memory(message(domain, &item.to_string(), subject, text, system::now()).into());
         let message = LocalMessage { item, reverse_path: ReversePath::Null, octets };
-        let head = b"Return-Path: <>\r\n".to_vec();
+        let head = Head { return_path: Some(ReversePath::Null), ..Head::default() };
         if let Err(error) = message.deliver_to(&self.keeper, account.as_str(), head).await {
             tracing::error!(%error, %subject, "a notice to the operator could not be put into a mailbox");
         }

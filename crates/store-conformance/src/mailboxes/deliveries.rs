@@ -3,22 +3,28 @@
 use std::io::Write as _;
 use std::sync::mpsc;
 
-use mail::ItemId;
+use mail::{Address, ItemId, ReversePath};
 use mailbox::{Expunge, Flags};
-use store::{Append, Body, MESSAGE_OCTETS_MAX, Receipt, StoreError};
+use store::{Append, Body, Head, MESSAGE_OCTETS_MAX, Receipt, StoreError};
 
 use crate::{Home, LARGE, NOW, delivery, item, wait_for};
 
 pub fn a_delivery_is_read_back_with_its_head_before_it(home: &Home) {
     let mut message = delivery(Some(item(1)), b"Subject: hi\r\n\r\nbody\r\n");
-    message.head = b"Received: here\r\n".to_vec();
+    let to = Address::parse("bob@example.org").unwrap();
+    message.head = Head::new(ReversePath::Null, to, b"Received: here\r\n".to_vec());
     let receipt = home.store.deliver_and_wait("bob", message).unwrap();
     assert_eq!((receipt.uid, receipt.duplicate), (1, false));
-    assert_eq!(home.body("INBOX", 1).unwrap(), b"Received: here\r\nSubject: hi\r\n\r\nbody\r\n");
+    let fields = "Return-Path: <>\r\nDelivered-To: bob@example.org\r\nReceived: here\r\n";
+    let stored = format!("{fields}Subject: hi\r\n\r\nbody\r\n");
+    assert_eq!(home.body("INBOX", 1).unwrap(), stored.as_bytes());
     let mailbox = home.mailbox("INBOX");
     assert_eq!((mailbox.uidvalidity, mailbox.uidnext), (receipt.uidvalidity, 2));
     let totals = home.store.reader("bob").unwrap().totals(mailbox.id).unwrap();
-    assert_eq!((totals.messages, totals.unseen, totals.deleted, totals.octets), (1, 1, 0, 37));
+    assert_eq!(
+        (totals.messages, totals.unseen, totals.deleted, totals.octets),
+        (1, 1, 0, stored.len() as u64)
+    );
 }
 
 pub fn an_item_is_stored_once_also_within_one_batch_and_after_it_was_expunged(home: &Home) {
@@ -139,7 +145,7 @@ pub fn a_delivery_can_be_awaited(home: &Home) {
 pub fn a_message_has_up_to_its_limit_of_octets_head_included(home: &Home) {
     let outcome = |octets: u64| {
         let mut message = home.file_delivery(1, b"short", 0);
-        let head = message.head.len() as u64;
+        let head = message.head.octets() as u64;
         message.body = match message.body {
             Body::File(file, _) => Body::File(file, octets - head),
             body @ Body::Memory(_) => body,
