@@ -4,16 +4,16 @@ use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
 
-use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::client::danger::ServerCertVerifier;
 use rustls::client::{ResolvesClientCert, WebPkiServerVerifier};
-use rustls::crypto::{CryptoProvider, aws_lc_rs, verify_tls12_signature, verify_tls13_signature};
-use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::pki_types::CertificateDer;
 use rustls::sign::CertifiedKey;
-use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, Error, RootCertStore, SignatureScheme};
+use rustls::{CertificateError, ClientConfig, Error, RootCertStore, SignatureScheme};
 use sha2::{Digest as _, Sha256};
 use tokio_rustls::TlsConnector;
 
 use crate::tls::{self, CertificateFiles, TlsError};
+use crate::verifier::{Presented, Trust, Verifier, provider};
 
 /// SHA-256 of a certificate (DER), as `openssl x509 -fingerprint -sha256` and Postfix write it.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -120,11 +120,9 @@ impl ResolvesClientCert for Shown {
 /// # Errors
 /// When the crypto provider lacks a protocol version, which a working build does not, or there are no roots.
 pub fn connector(known_by: KnownBy, identity: Option<&ClientIdentity>) -> Result<TlsConnector, Error> {
-    let provider = Arc::new(aws_lc_rs::default_provider());
+    let provider = provider();
     let verifier: Arc<dyn ServerCertVerifier> = match known_by {
-        KnownBy::Fingerprint(fingerprint) => {
-            Arc::new(Pinned { provider: Arc::clone(&provider), fingerprint })
-        }
+        KnownBy::Fingerprint(fingerprint) => Verifier::of_certificates(&provider, Pinned(fingerprint)),
         KnownBy::Roots(roots) => {
             let verifier = WebPkiServerVerifier::builder_with_provider(roots, Arc::clone(&provider)).build();
             verifier.map_err(|error| Error::General(error.to_string()))?
@@ -143,48 +141,16 @@ pub fn connector(known_by: KnownBy, identity: Option<&ClientIdentity>) -> Result
 
 /// Takes one certificate. That the server has its key, the handshake proves.
 #[derive(Debug)]
-struct Pinned {
-    provider: Arc<CryptoProvider>,
-    fingerprint: Fingerprint,
-}
+struct Pinned(Fingerprint);
 
-impl ServerCertVerifier for Pinned {
-    fn verify_server_cert(
-        &self,
-        end_entity: &CertificateDer<'_>,
-        _intermediates: &[CertificateDer<'_>],
-        _server_name: &ServerName<'_>,
-        _ocsp_response: &[u8],
-        _now: UnixTime,
-    ) -> Result<ServerCertVerified, Error> {
-        let found = Fingerprint::of(end_entity);
-        if found == self.fingerprint {
-            return Ok(ServerCertVerified::assertion());
+impl Trust for Pinned {
+    fn check(&self, shown: &Presented<'_>) -> Result<(), Error> {
+        let found = Fingerprint::of(shown.end_entity);
+        if found == self.0 {
+            return Ok(());
         }
         let other = OtherCertificate { found };
         Err(Error::InvalidCertificate(CertificateError::Other(rustls::OtherError(Arc::new(other)))))
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        dss: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        verify_tls12_signature(message, cert, dss, &self.provider.signature_verification_algorithms)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        dss: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        verify_tls13_signature(message, cert, dss, &self.provider.signature_verification_algorithms)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.provider.signature_verification_algorithms.supported_schemes()
     }
 }
 

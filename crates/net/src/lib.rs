@@ -29,6 +29,7 @@ pub mod tls;
 mod duplex;
 mod handshake;
 mod link_tls;
+mod verifier;
 
 /// Waits until the token is cancelled: for ever, without one.
 pub(crate) async fn cancelled(token: Option<tokio_util::sync::CancellationToken>) {

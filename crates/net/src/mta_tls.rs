@@ -7,17 +7,18 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use rustls::client::WebPkiServerVerifier;
-use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::crypto::{CryptoProvider, aws_lc_rs, verify_tls12_signature, verify_tls13_signature};
+use rustls::client::danger::ServerCertVerifier as _;
+use rustls::crypto::CryptoProvider;
 use rustls::pki_types::pem::PemObject as _;
-use rustls::pki_types::{CertificateDer, ServerName, TrustAnchor, UnixTime};
-use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, SignatureScheme};
+use rustls::pki_types::{CertificateDer, ServerName, TrustAnchor};
+use rustls::{CertificateError, ClientConfig};
 use tlspolicy::certificate::{issuer, key_content};
 use tlspolicy::report::ResultType;
 use tlspolicy::tlsa::{Tlsa, Usage, WholeAnchor};
 use tokio_rustls::TlsConnector;
 
 use crate::tls::TlsError;
+use crate::verifier::{Presented, Trust, Verifier, provider};
 
 pub use rustls::{Error, RootCertStore};
 pub use testing::{Objection, testing_connector};
@@ -64,7 +65,7 @@ fn add_roots(roots: &mut RootCertStore, path: &Path) -> Result<(), TlsError> {
 /// # Errors
 /// When the crypto provider lacks a protocol version, which a working build does not.
 pub fn verifying_connector(roots: Arc<RootCertStore>) -> Result<TlsConnector, Error> {
-    let config = ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
+    let config = ClientConfig::builder_with_provider(provider())
         .with_safe_default_protocol_versions()?
         .with_root_certificates(roots)
         .with_no_client_auth();
@@ -77,13 +78,14 @@ pub fn verifying_connector(roots: Arc<RootCertStore>) -> Result<TlsConnector, Er
 /// # Errors
 /// When the crypto provider lacks a protocol version, which a working build does not.
 pub fn dane_connector(records: Vec<Tlsa>, domain: &str) -> Result<TlsConnector, Error> {
-    let provider = Arc::new(aws_lc_rs::default_provider());
+    let provider = provider();
     let domain = ServerName::try_from(domain.to_owned()).ok();
-    let verifier = DaneVerifier { provider: Arc::clone(&provider), records, domain };
+    let dane = Dane { provider: Arc::clone(&provider), records, domain };
+    let verifier = Verifier::of_certificates(&provider, dane);
     let config = ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()?
         .dangerous()
-        .with_custom_certificate_verifier(Arc::new(verifier))
+        .with_custom_certificate_verifier(verifier)
         .with_no_client_auth();
     Ok(TlsConnector::from(Arc::new(config)))
 }
@@ -116,16 +118,18 @@ pub fn result_type_of_handshake(error: &std::io::Error) -> (ResultType, String) 
     cause.map_or_else(|| (ResultType::ValidationFailure, error.to_string()), result_type)
 }
 
+/// What the records of a mail host vouch for.
 #[derive(Debug)]
-struct DaneVerifier {
+struct Dane {
     provider: Arc<CryptoProvider>,
     records: Vec<Tlsa>,
     domain: Option<ServerName<'static>>,
 }
 
-impl DaneVerifier {
+impl Dane {
     /// The certificates of the chain that a record names as trust anchors, and those that are in a record.
-    fn anchors(&self, end_entity: &CertificateDer<'_>, chain: &[CertificateDer<'_>]) -> RootCertStore {
+    fn anchors(&self, shown: &Presented<'_>) -> RootCertStore {
+        let Presented { end_entity, chain, .. } = *shown;
         let mut roots = RootCertStore::empty();
         let records = self.records.iter().filter(|record| record.usable() == Some(Usage::TrustAnchor));
         for record in records {
@@ -160,58 +164,29 @@ fn bare_key(key: &[u8], signed: &CertificateDer<'_>) -> Option<TrustAnchor<'stat
     Some(anchor.to_owned())
 }
 
-impl ServerCertVerifier for DaneVerifier {
-    fn verify_server_cert(
-        &self,
-        end_entity: &CertificateDer<'_>,
-        intermediates: &[CertificateDer<'_>],
-        server_name: &ServerName<'_>,
-        ocsp_response: &[u8],
-        now: UnixTime,
-    ) -> Result<ServerCertVerified, Error> {
+impl Trust for Dane {
+    fn check(&self, shown: &Presented<'_>) -> Result<(), Error> {
         let own = |record: &&Tlsa| record.usable() == Some(Usage::EndEntity);
-        if self.records.iter().filter(own).any(|record| record.matches(end_entity)) {
+        if self.records.iter().filter(own).any(|record| record.matches(shown.end_entity)) {
             // Neither names nor dates count: the record has both (RFC 7672 section 3.1.1).
-            return Ok(ServerCertVerified::assertion());
+            return Ok(());
         }
-        let roots = self.anchors(end_entity, intermediates);
-        if roots.is_empty() {
+        let roots = self.anchors(shown);
+        let (Some(host), false) = (shown.name, roots.is_empty()) else {
             return Err(Error::InvalidCertificate(CertificateError::ApplicationVerificationFailure));
-        }
+        };
         let verifier =
             WebPkiServerVerifier::builder_with_provider(Arc::new(roots), Arc::clone(&self.provider))
                 .build()
                 .map_err(|error| Error::General(error.to_string()))?;
-        let verify = |name: &ServerName<'_>| {
-            verifier.verify_server_cert(end_entity, intermediates, name, ocsp_response, now)
-        };
-        let by_host = verify(server_name);
+        let Presented { end_entity, chain, ocsp, now, .. } = *shown;
+        let verify = |name: &ServerName<'_>| verifier.verify_server_cert(end_entity, chain, name, ocsp, now);
+        let by_host = verify(host);
         match &self.domain {
             Some(domain) if by_host.is_err() => verify(domain).or(by_host),
             _ => by_host,
         }
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        dss: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        verify_tls12_signature(message, cert, dss, &self.provider.signature_verification_algorithms)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        dss: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        verify_tls13_signature(message, cert, dss, &self.provider.signature_verification_algorithms)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.provider.signature_verification_algorithms.supported_schemes()
+        .map(drop)
     }
 }
 

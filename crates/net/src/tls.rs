@@ -11,17 +11,17 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use rcgen::{CertificateParams, DnType, KeyPair, PKCS_ECDSA_P256_SHA256};
-use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::crypto::{CryptoProvider, aws_lc_rs, verify_tls12_signature, verify_tls13_signature};
 use rustls::pki_types::pem::PemObject as _;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
-use rustls::{ClientConfig, DigitallySignedStruct, Error, ServerConfig, SignatureScheme};
+use rustls::{ClientConfig, Error, ServerConfig};
 use tokio::net::TcpStream;
 pub use tokio_rustls::{TlsAcceptor, TlsConnector};
 
 pub use hello::{Hello, ShortHellos};
+
+use crate::verifier::{Anybody, Verifier, provider};
 
 /// Certificate and key can't be used. The operator mends the file named.
 #[derive(Debug, thiserror::Error)]
@@ -98,7 +98,7 @@ impl ServerIdentity {
     /// # Errors
     /// When the crypto provider lacks a protocol version, which a working build does not.
     pub fn acceptor(&self) -> Result<TlsAcceptor, Error> {
-        let provider = Arc::new(aws_lc_rs::default_provider());
+        let provider = provider();
         let mut config = ServerConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()?
             .with_no_client_auth()
@@ -120,7 +120,7 @@ pub(crate) fn load(files: &CertificateFiles) -> Result<CertifiedKey, TlsError> {
     }
     let key = PrivateKeyDer::from_pem_slice(&key)
         .map_err(|error| content(&files.key, format!("it holds no PEM private key: {error}")))?;
-    let provider = aws_lc_rs::default_provider();
+    let provider = provider();
     CertifiedKey::from_der(chain, key, &provider)
         .map_err(|error| content(&files.key, format!("the key does not fit the certificate: {error}")))
 }
@@ -174,59 +174,18 @@ pub fn describe(session: &rustls::CommonState) -> String {
     }
 }
 
-/// Accepts any certificate: opportunistic TLS towards an MX encrypts against listeners and proves nothing
-/// (RFC 7435). Policies that prove more (DANE, MTA-STS) replace it where they hold.
-#[derive(Debug)]
-struct AnyCertificate {
-    provider: Arc<CryptoProvider>,
-}
-
-impl ServerCertVerifier for AnyCertificate {
-    fn verify_server_cert(
-        &self,
-        _end_entity: &CertificateDer<'_>,
-        _intermediates: &[CertificateDer<'_>],
-        _server_name: &ServerName<'_>,
-        _ocsp_response: &[u8],
-        _now: UnixTime,
-    ) -> Result<ServerCertVerified, Error> {
-        Ok(ServerCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        dss: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        verify_tls12_signature(message, cert, dss, &self.provider.signature_verification_algorithms)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        dss: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        verify_tls13_signature(message, cert, dss, &self.provider.signature_verification_algorithms)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.provider.signature_verification_algorithms.supported_schemes()
-    }
-}
-
-/// The connector for opportunistic TLS towards other MTAs.
+/// The connector for opportunistic TLS towards other MTAs: any certificate is good. Policies that prove more (DANE, MTA-STS)
+/// have connectors of their own where they hold.
 ///
 /// # Errors
 /// When the crypto provider lacks a protocol version, which a working build does not.
 pub fn opportunistic_connector() -> Result<TlsConnector, Error> {
-    let provider = Arc::new(aws_lc_rs::default_provider());
-    let verifier = AnyCertificate { provider: Arc::clone(&provider) };
+    let provider = provider();
+    let verifier = Verifier::of_certificates(&provider, Anybody);
     let config = ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()?
         .dangerous()
-        .with_custom_certificate_verifier(Arc::new(verifier))
+        .with_custom_certificate_verifier(verifier)
         .with_no_client_auth();
     Ok(TlsConnector::from(Arc::new(config)))
 }

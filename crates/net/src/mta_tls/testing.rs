@@ -22,59 +22,33 @@ impl Objection {
 /// # Errors
 /// When the crypto provider lacks a protocol version, which a working build does not.
 pub fn testing_connector(roots: Arc<RootCertStore>) -> Result<(TlsConnector, Objection), Error> {
-    let provider = Arc::new(aws_lc_rs::default_provider());
+    let provider = provider();
     let inner = WebPkiServerVerifier::builder_with_provider(roots, Arc::clone(&provider))
         .build()
         .map_err(|error| Error::General(error.to_string()))?;
     let objection = Objection::default();
-    let verifier = TestingVerifier { inner, objection: objection.clone() };
+    let testing = Testing { inner, objection: objection.clone() };
+    let verifier = Verifier::of_certificates(&provider, testing);
     let config = ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()?
         .dangerous()
-        .with_custom_certificate_verifier(Arc::new(verifier))
+        .with_custom_certificate_verifier(verifier)
         .with_no_client_auth();
     Ok((TlsConnector::from(Arc::new(config)), objection))
 }
 
+/// Takes whatever it is, and notes what the roots say.
 #[derive(Debug)]
-struct TestingVerifier {
+struct Testing {
     inner: Arc<WebPkiServerVerifier>,
     objection: Objection,
 }
 
-impl ServerCertVerifier for TestingVerifier {
-    fn verify_server_cert(
-        &self,
-        end_entity: &CertificateDer<'_>,
-        intermediates: &[CertificateDer<'_>],
-        server_name: &ServerName<'_>,
-        ocsp_response: &[u8],
-        now: UnixTime,
-    ) -> Result<ServerCertVerified, Error> {
-        let found = self.inner.verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now);
+impl Trust for Testing {
+    fn check(&self, shown: &Presented<'_>) -> Result<(), Error> {
+        let Some(name) = shown.name else { return Ok(()) };
+        let found = self.inner.verify_server_cert(shown.end_entity, shown.chain, name, shown.ocsp, shown.now);
         *self.objection.0.lock().unwrap_or_else(PoisonError::into_inner) = found.err();
-        Ok(ServerCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        dss: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        self.inner.verify_tls12_signature(message, cert, dss)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        dss: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        self.inner.verify_tls13_signature(message, cert, dss)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.inner.supported_verify_schemes()
+        Ok(())
     }
 }

@@ -78,7 +78,7 @@ impl Chain {
     }
 
     fn acceptor(&self) -> TlsAcceptor {
-        let config = rustls::ServerConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
+        let config = rustls::ServerConfig::builder_with_provider(provider())
             .with_safe_default_protocol_versions()
             .unwrap()
             .with_no_client_auth()
