@@ -5,9 +5,6 @@ use std::io::{self, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
-use serde::Serialize;
-use serde::de::DeserializeOwned;
-
 use crate::owner::{self, Owner};
 use crate::problem::{self, Problem};
 
@@ -70,29 +67,6 @@ fn draft_path(path: &Path) -> PathBuf {
     let mut name = path.file_name().unwrap_or_default().to_owned();
     name.push(".new");
     path.with_file_name(name)
-}
-
-/// [`replace`] for a value that is kept as JSON.
-///
-/// # Errors
-/// As [`replace`], and when the value can't be written as JSON.
-pub fn replace_json(path: &Path, value: &impl Serialize) -> io::Result<()> {
-    replace(path, &serde_json::to_vec_pretty(value)?)
-}
-
-/// Reads a value that is kept as JSON; `None` when there is no such file.
-///
-/// # Errors
-/// When the file can't be read, or does not hold such a value.
-pub fn read_json<T: DeserializeOwned>(path: &Path) -> Result<Option<T>, Problem> {
-    let advice = "restore the file from a backup, or move it away to begin anew";
-    match std::fs::read(path) {
-        Ok(content) => serde_json::from_slice(&content)
-            .map(Some)
-            .map_err(|error| Problem::setup(format!("{} is damaged: {error}", path.display()), advice)),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(read_problem(path, &error, advice)),
-    }
 }
 
 /// Reads a text file that has to be there. A byte order mark, which some editors put before it, is no part of the text.

@@ -11,6 +11,7 @@ pub mod control;
 pub mod data_dir;
 pub mod descriptors;
 pub mod files;
+pub mod json_file;
 pub mod network;
 pub mod new_role;
 pub mod owner;

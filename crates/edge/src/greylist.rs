@@ -9,7 +9,7 @@ use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
-use daemon::files;
+use daemon::json_file;
 use daemon::problem::Problem;
 use mail::{Address, ReversePath};
 use net::port_places::{Standing, network};
@@ -113,7 +113,7 @@ impl Greylist {
     /// Reads what was kept in the directory.
     pub(crate) fn open(dir: &Path) -> Result<Self, Problem> {
         let path = dir.join("greylist.json");
-        let mut kept: Kept = files::read_json(&path)?.unwrap_or_default();
+        let mut kept: Kept = json_file::read(&path)?.unwrap_or_default();
         if kept.key == Mark::default() {
             let random =
                 [daemon::system::random_u64().to_be_bytes(), daemon::system::random_u64().to_be_bytes()];
@@ -190,7 +190,7 @@ impl Greylist {
             serde_json::to_value(&*kept)
         };
         let saved =
-            written.map_err(std::io::Error::other).and_then(|value| files::replace_json(&self.path, &value));
+            written.map_err(std::io::Error::other).and_then(|value| json_file::replace(&self.path, &value));
         if let Err(error) = saved {
             tracing::warn!(file = %self.path.display(), %error, "greylisting can't be kept: after a restart strangers wait again");
         }

@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
 
 use daemon::files;
+use daemon::json_file;
 use daemon::problem::Problem;
 use link::fingerprint::{from_hex, to_hex};
 use link::{SERVED_DOMAINS_MAX, Served, ServedDomain, ServedDomains, Snapshot};
@@ -60,7 +61,7 @@ impl Homes {
             |error| Problem::setup(format!("can't read {}: {error}", dir.display()), "run as its owner");
         for entry in std::fs::read_dir(dir).map_err(unreadable)? {
             let path = entry.map_err(unreadable)?.path();
-            if let Some(pin) = files::read_json::<Pin>(&path.join("pin.json"))? {
+            if let Some(pin) = json_file::read::<Pin>(&path.join("pin.json"))? {
                 homes.add(&path, pin)?;
             }
         }
@@ -168,7 +169,7 @@ impl Homes {
         let dir = self.dir.join(&pin.key);
         files::make_private_dir(&dir)?;
         let path = dir.join("pin.json");
-        files::replace_json(&path, &pin).map_err(|error| files::write_problem(&path, &error))?;
+        json_file::replace(&path, &pin).map_err(|error| files::write_problem(&path, &error))?;
         self.add(&dir, pin)
     }
 
@@ -204,7 +205,7 @@ impl Homes {
             return Ok(());
         }
         let path = domains_path(&self.dir);
-        files::replace_json(&path, &changed).map_err(|error| files::write_problem(&path, &error))?;
+        json_file::replace_plain(&path, &changed).map_err(|error| files::write_problem(&path, &error))?;
         *self.domains.write().unwrap_or_else(PoisonError::into_inner) = changed;
         self.decided.send_replace(());
         Ok(())
@@ -298,7 +299,7 @@ fn domains_path(dir: &Path) -> PathBuf {
 }
 
 fn read_domains(dir: &Path) -> Result<Option<Domains>, Problem> {
-    files::read_json(&domains_path(dir))
+    json_file::read(&domains_path(dir))
 }
 
 /// The name of the home that serves a domain, as the files of an Edge that may not be running say. `dir` as for
@@ -322,9 +323,9 @@ pub fn anybody_sends(dir: &Path) -> Result<bool, Problem> {
     };
     for entry in entries {
         let path = entry.map_err(|error| files::read_problem(dir, &error, "run this as root"))?.path();
-        let pin = files::read_json::<Pin>(&path.join("pin.json"))?;
+        let pin = json_file::read::<Pin>(&path.join("pin.json"))?;
         if pin.is_some_and(|pin| pin.removed.is_none()) {
-            let snapshot = files::read_json::<Snapshot>(&path.join("snapshot.json"))?;
+            let snapshot = json_file::read::<Snapshot>(&path.join("snapshot.json"))?;
             if snapshot.is_some_and(|snapshot| snapshot.outbound) {
                 return Ok(true);
             }

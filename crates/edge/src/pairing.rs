@@ -11,6 +11,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use daemon::files;
+use daemon::json_file;
 use daemon::problem::Problem;
 use daemon::system;
 use link::{
@@ -82,7 +83,7 @@ pub(crate) fn new_code(
     let secret = system::random();
     let expires = system::now().plus_secs(CODE_SECS);
     let path = code_path(data);
-    files::replace_json(&path, &Outstanding { secret, expires, grant: Grant::of(domains) })
+    json_file::replace(&path, &Outstanding { secret, expires, grant: Grant::of(domains) })
         .map_err(|error| files::write_problem(&path, &error))?;
     Ok(PairingCode { address: address.to_owned(), fingerprint: key.fingerprint(), secret })
 }
@@ -175,7 +176,7 @@ impl Pairing {
 
     /// The code that is out, or why there is none.
     fn code(&self, now: UnixTime) -> Result<Outstanding, &'static str> {
-        let code = match files::read_json::<Outstanding>(&self.path) {
+        let code = match json_file::read::<Outstanding>(&self.path) {
             Ok(Some(code)) => code,
             Ok(None) => return Err("no pairing code is out; make one at the edge with 'postern edge pair'"),
             // Said to who pairs and not in the log, which strangers could fill with it.

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use daemon::config::{self, Checked as _};
 use daemon::files;
+use daemon::json_file;
 use daemon::new_role::NewRole;
 use daemon::owner;
 use daemon::print;
@@ -113,7 +114,7 @@ fn prepare(arguments: &SetupArguments) -> Result<NewRole, Problem> {
                 .map_err(|error| files::write_problem(&path, &error))?;
         }
         let path = address_path(role.data());
-        files::replace_json(&path, &address).map_err(|error| files::write_problem(&path, &error))
+        json_file::replace_plain(&path, &address).map_err(|error| files::write_problem(&path, &error))
     })?;
     Ok(role)
 }
@@ -185,7 +186,7 @@ pub fn new_code(config: &EdgeConfig, domains: &[Domain]) -> Result<String, Probl
 fn code_of(data: &Path, hostname: &str, domains: &[Domain]) -> Result<String, Problem> {
     let key = load_key(data)?;
     let address =
-        files::read_json::<String>(&address_path(data))?.unwrap_or_else(|| format!("{hostname}:443"));
+        json_file::read::<String>(&address_path(data))?.unwrap_or_else(|| format!("{hostname}:443"));
     Ok(pairing::new_code(data, &key, &address, domains)?.to_string())
 }
 

@@ -13,6 +13,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use daemon::files;
+use daemon::json_file;
 use daemon::problem::Problem;
 use mail::{Domain, UnixTime};
 use mailauth::dkim::sign::{self, KeyKind, SignError, SigningKey};
@@ -106,7 +107,7 @@ impl DomainKeys {
         for domain in domains.iter().map(Domain::as_str).filter(|domain| sign::can_sign_for(domain)) {
             let name = domain.to_ascii_lowercase();
             let path = self.path(&name);
-            let rotation = match files::read_json(&path)? {
+            let rotation = match json_file::read(&path)? {
                 Some(rotation) => rotation,
                 None => self.keep(&name, Rotation::begin(new_keys(&name, &rotation::day(now))?))?,
             };
@@ -195,7 +196,7 @@ impl DomainKeys {
     /// Makes it durable.
     fn keep(&self, domain: &str, rotation: Rotation) -> Result<Rotation, Problem> {
         let path = self.path(domain);
-        files::replace_json(&path, &rotation).map_err(|error| files::write_problem(&path, &error))?;
+        json_file::replace(&path, &rotation).map_err(|error| files::write_problem(&path, &error))?;
         Ok(rotation)
     }
 }

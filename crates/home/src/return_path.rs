@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use daemon::files;
+use daemon::json_file;
 use daemon::problem::Problem;
 use daemon::system;
 use directory::Directory;
@@ -44,7 +45,7 @@ impl Signer {
     /// Reads the key, or draws one, and notes what is signed from now on.
     pub(crate) fn open(data: &Path, directory: Directory, now: UnixTime) -> Result<Self, Problem> {
         let path = data.join(FILE);
-        let kept: Option<Record> = files::read_json(&path)?;
+        let kept: Option<Record> = json_file::read(&path)?;
         let record = match &kept {
             Some(record) => record.clone(),
             None => {
@@ -54,7 +55,7 @@ impl Signer {
         };
         let record = record.under(&directory.policy(), now);
         if kept.as_ref() != Some(&record) {
-            files::replace_json(&path, &record).map_err(|error| files::write_problem(&path, &error))?;
+            json_file::replace(&path, &record).map_err(|error| files::write_problem(&path, &error))?;
         }
         Ok(Self(Arc::new(Inner { path, directory, record: Mutex::new(record) })))
     }
@@ -70,7 +71,7 @@ impl Signer {
         let next = record.clone().under(policy, now);
         if *record != next {
             // Unwritten, the time begins anew at the next start: untagged reports are taken for longer.
-            if let Err(error) = files::replace_json(&self.0.path, &next) {
+            if let Err(error) = json_file::replace(&self.0.path, &next) {
                 tracing::error!(path = %self.0.path.display(), %error, "what is signed was not recorded");
             }
             *record = next;

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use daemon::config::{self, Checked as _};
 use daemon::files;
+use daemon::json_file;
 use daemon::new_role::NewRole;
 use daemon::problem::Problem;
 use daemon::process;
@@ -79,7 +80,7 @@ impl Secrets {
         let unseal =
             UnsealWith::parse(&files::read_text(&path, advice)?).map_err(|error| bad(&path, error))?;
         let path = data.join("hash-secret.json");
-        let hash_secret = files::read_json(&path)?.ok_or_else(|| bad(&path, "it is missing".to_owned()))?;
+        let hash_secret = json_file::read(&path)?.ok_or_else(|| bad(&path, "it is missing".to_owned()))?;
         Ok(Self { link_key, unseal, hash_secret })
     }
 

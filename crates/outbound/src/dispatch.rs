@@ -118,7 +118,7 @@ pub struct Parts<C, H, R> {
 /// as a crash would: everything that counts is on the disk.
 ///
 /// # Errors
-/// When the queue could not be read at start.
+/// When the queue could not be read at start, or a newer version has written how far the warm-up is.
 pub async fn run<C: Carriers, H: House, R: Reporter>(
     parts: Parts<C, H, R>,
     stop: CancellationToken,
@@ -127,7 +127,7 @@ pub async fn run<C: Carriers, H: House, R: Reporter>(
         parts;
     let slots = Arc::new(Semaphore::new(settings.attempts.max(1)));
     let (rooms, freed) = Rooms::new(settings.clone(), Arc::clone(&clock));
-    let warm_up = WarmUp::new(&settings.warm_up);
+    let warm_up = WarmUp::new(&settings.warm_up)?;
     let shared = Arc::new(Shared {
         queue,
         carriers,

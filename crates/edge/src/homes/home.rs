@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use daemon::files;
+use daemon::json_file;
 use daemon::problem::Problem;
 use daemon::trace::Unsent;
 use link::Snapshot;
@@ -62,7 +63,7 @@ pub struct Home {
 
 impl Home {
     pub(super) fn open(dir: PathBuf, pin: Pin, sealed_octets_max: u64) -> Result<Self, Problem> {
-        let kept = match files::read_json::<Snapshot>(&dir.join("snapshot.json"))? {
+        let kept = match json_file::read::<Snapshot>(&dir.join("snapshot.json"))? {
             Some(snapshot) => Some(Arc::new(keep(snapshot).map_err(|error| {
                 Problem::setup(
                     format!("{}/snapshot.json: {error}", dir.display()),
@@ -72,7 +73,7 @@ impl Home {
             None => None,
         };
         // Before this was written down: a home pushes a snapshot when it is linked, and numbers it by the time.
-        let last_here = files::read_json::<UnixTime>(&dir.join("last-here.json"))?
+        let last_here = json_file::read::<UnixTime>(&dir.join("last-here.json"))?
             .or_else(|| kept.as_ref().map(|kept| UnixTime(kept.snapshot.generation)));
         let options = spool::Options { octets_max: sealed_octets_max, ..spool::Options::default() };
         let sealed = open_spool(&dir.join("sealed"), options)?;
@@ -104,7 +105,7 @@ impl Home {
     /// Makes a changed pin durable, then puts it in force.
     pub(super) fn change_pin(&self, pin: Pin) -> Result<(), Problem> {
         let path = self.dir.join("pin.json");
-        files::replace_json(&path, &pin).map_err(|error| files::write_problem(&path, &error))?;
+        json_file::replace(&path, &pin).map_err(|error| files::write_problem(&path, &error))?;
         *self.pin.lock().unwrap_or_else(PoisonError::into_inner) = pin;
         Ok(())
     }
@@ -132,7 +133,7 @@ impl Home {
     pub fn keep(&self, snapshot: Snapshot) -> Result<(), String> {
         let kept = keep(snapshot)?;
         let path = self.dir.join("snapshot.json");
-        files::replace_json(&path, &kept.snapshot).map_err(|error| format!("{}: {error}", path.display()))?;
+        json_file::replace(&path, &kept.snapshot).map_err(|error| format!("{}: {error}", path.display()))?;
         *self.kept.write().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(kept));
         Ok(())
     }
@@ -149,7 +150,7 @@ impl Home {
     pub fn was_here(&self, now: UnixTime) {
         *self.last_here.lock().unwrap_or_else(PoisonError::into_inner) = Some(now);
         let path = self.dir.join("last-here.json");
-        if let Err(error) = files::replace_json(&path, &now) {
+        if let Err(error) = json_file::replace_plain(&path, &now) {
             tracing::warn!(path = %path.display(), %error, "when a home was here could not be written");
         }
     }

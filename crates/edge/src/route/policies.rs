@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use daemon::files;
+use daemon::json_file;
 use daemon::problem::Problem;
 use daemon::system;
 use mail::Domain;
@@ -160,7 +161,7 @@ impl Policies {
     ) -> Result<Self, Problem> {
         let path = dir.map(|dir| dir.join("mta-sts.json"));
         let mut kept: Kept = match &path {
-            Some(path) => files::read_json(path)?.unwrap_or_default(),
+            Some(path) => json_file::read(path)?.unwrap_or_default(),
             None => Kept::default(),
         };
         kept.drop_malformed();
@@ -259,7 +260,7 @@ impl Policies {
         let (kept, writing) = (Arc::clone(&self.kept), Arc::clone(&self.writing));
         let written = tokio::task::spawn_blocking(move || {
             let _one = writing.lock().unwrap_or_else(PoisonError::into_inner);
-            let text = serde_json::to_vec_pretty(&*kept.lock().unwrap_or_else(PoisonError::into_inner))?;
+            let text = json_file::numbered(&*kept.lock().unwrap_or_else(PoisonError::into_inner))?;
             files::replace(&path, &text)
         });
         if let Ok(Err(error)) = written.await {

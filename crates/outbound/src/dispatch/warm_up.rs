@@ -8,7 +8,8 @@ use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};
 
-use daemon::files;
+use daemon::json_file;
+use daemon::problem::Problem;
 use mail::UnixTime;
 use serde::{Deserialize, Serialize};
 
@@ -46,17 +47,23 @@ struct Edge {
 
 impl WarmUp {
     /// As configured; `file` says how far the edges are. A file that can't be read counts as none.
-    pub(super) fn new(settings: &WarmUpSettings) -> Self {
+    ///
+    /// # Errors
+    /// When a newer version wrote it.
+    pub(super) fn new(settings: &WarmUpSettings) -> Result<Self, Problem> {
         let file = settings.file.clone();
         let by_name = match std::fs::read(&file) {
-            Ok(octets) => serde_json::from_slice(&octets).unwrap_or_else(|error| {
-                tracing::warn!(file = %file.display(), %error, "can't be read: the warm-up begins again");
-                HashMap::new()
-            }),
+            Ok(octets) => {
+                json_file::check_format(&file, &octets)?;
+                serde_json::from_slice(&octets).unwrap_or_else(|error| {
+                    tracing::warn!(file = %file.display(), %error, "can't be read: the warm-up begins again");
+                    HashMap::new()
+                })
+            }
             Err(_) => HashMap::new(),
         };
         let edges = Mutex::new(Edges { by_name, written: 0 });
-        Self { first_day: settings.first_day, growth: settings.growth, file, edges }
+        Ok(Self { first_day: settings.first_day, growth: settings.growth, file, edges })
     }
 
     /// Counts an attempt for so many recipients. `random` spreads those that wait.
@@ -101,7 +108,7 @@ impl WarmUp {
     }
 
     fn write(&self, by_name: &HashMap<String, Edge>) {
-        let written = files::replace_json(&self.file, by_name);
+        let written = json_file::replace_plain(&self.file, by_name);
         if let Err(error) = written {
             tracing::warn!(file = %self.file.display(), %error, "how far the warm-up is could not be written");
         }
@@ -124,7 +131,7 @@ mod tests {
     fn a_new_edge_sends_more_every_day_and_a_restart_changes_nothing() {
         let dir = tempfile::tempdir().unwrap();
         let settings = WarmUpSettings { first_day: 10, growth: 2.0, file: dir.path().join("warm_up.json") };
-        let open = || WarmUp::new(&settings);
+        let open = || WarmUp::new(&settings).unwrap();
         let warm_up = open();
         assert_eq!(next(warm_up.take("one", 8, at(0, 0), 7)), None);
         assert_eq!(next(warm_up.take("one", 3, at(0, 1), 7)), Some(1));
@@ -150,8 +157,19 @@ mod tests {
     fn without_a_schedule_nothing_is_counted() {
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join("warm_up.json");
-        let warm_up = WarmUp::new(&WarmUpSettings { first_day: 0, growth: 1.5, file: file.clone() });
+        let warm_up = WarmUp::new(&WarmUpSettings { first_day: 0, growth: 1.5, file: file.clone() }).unwrap();
         assert!((0..10).all(|_| warm_up.take("one", 1_000_000, at(0, 0), 7).is_ok()));
         assert!(!file.exists());
+    }
+
+    #[test]
+    fn what_a_newer_version_wrote_is_not_begun_again() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("warm_up.json");
+        let settings = WarmUpSettings { first_day: 10, growth: 1.5, file: file.clone() };
+        let newer = r#"{"format":2,"edges":{}}"#;
+        std::fs::write(&file, newer).unwrap();
+        assert!(WarmUp::new(&settings).unwrap_err().to_string().contains("newer version"));
+        assert_eq!(std::fs::read_to_string(&file).unwrap(), newer);
     }
 }
