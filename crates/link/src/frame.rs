@@ -5,6 +5,9 @@
 //! ```
 //! Control payloads are JSON, so that fields can be added without breaking an older peer; bodies are an item
 //! id and raw octets, never parsed. Each kind has its own limit, checked before a payload is buffered.
+//!
+//! A kind that is not known ends the link, and so do octets where zeros have to be: whatever is new is said only to a side that has named
+//! the capability for it. What is reserved for some is at [`crate::RESERVED`].
 
 use std::net::IpAddr;
 

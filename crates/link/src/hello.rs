@@ -15,6 +15,17 @@ pub const UNHEARD: &str = "unheard";
 /// The ability to hear from which address the link comes: [`crate::Frame::SeenAt`].
 pub const SEEN_AT: &str = "seen-at";
 
+/// Names of abilities that nobody has yet, and what they will say. None of another meaning may have them, and a side that
+/// does not say one is never spoken to under it (ADR 36).
+///
+/// - `streams`: the two octets after a frame's kind and its zero are the number of a stream, for sessions of clients elsewhere
+///   whose bytes Edge passes on. Stream 0 is what there is now. Kinds 56 to 63 are theirs.
+/// - `sealing-keys`: beside the snapshot's `sealing_key`, which stays one of X25519, there are `sealing_keys` of other kinds and any
+///   size, and sealed items may have a stanza for each.
+/// - `fence`: an attempt has a number `fence`, which grows with each Home that takes the queue over; Edge carries out none whose
+///   number is lower than one it has seen from homes with this queue.
+pub const RESERVED: [&str; 3] = ["streams", "sealing-keys", "fence"];
+
 /// First frame of each side.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Hello {
@@ -97,6 +108,30 @@ mod tests {
     fn the_highest_common_version_is_spoken() {
         let agreed = speaks(1, 3, &["a", "b"]).agree(&speaks(2, 5, &["b", "c"])).unwrap();
         assert_eq!(agreed, Agreed { version: 3, capabilities: vec!["b".to_owned()] });
+    }
+
+    #[test]
+    fn what_is_reserved_is_not_said_yet() {
+        let ours = Hello::ours(None).capabilities;
+        assert!(RESERVED.iter().all(|name| ours.iter().all(|known| known != name)), "{ours:?}");
+    }
+
+    #[test]
+    fn an_older_sides_hello_is_read_and_nothing_is_done_that_it_does_not_name() {
+        let old = r#"{"version_min":1,"version_max":1,"software":"postern 0.1"}"#;
+        let agreed = Hello::ours(None).agree(&serde_json::from_str(old).unwrap()).unwrap();
+        assert_eq!(agreed, Agreed { version: VERSION, capabilities: Vec::new() });
+    }
+
+    #[test]
+    fn of_a_newer_sides_hello_what_is_not_known_here_is_passed_over() {
+        let names = RESERVED.map(|name| format!("{name:?}")).join(",");
+        let new = format!(
+            r#"{{"version_min":1,"version_max":3,"software":"postern 9","hostname":"mx.example.org","keys":[{{"kind":"x"}}],
+                "capabilities":[{names},"unheard","of-tomorrow"]}}"#
+        );
+        let agreed = Hello::ours(None).agree(&serde_json::from_str(&new).unwrap()).unwrap();
+        assert_eq!(agreed, Agreed { version: VERSION, capabilities: vec![UNHEARD.to_owned()] });
     }
 
     #[test]

@@ -27,7 +27,7 @@ pub use frame::{
     Accepts, Answer, BODY_FRAME_MAX, CONTROL_FRAME_MAX, Decoder, Frame, FrameError, Open, OpenSealed,
     RECIPIENTS_OCTETS_MAX, SNAPSHOT_FRAME_MAX, recipient_octets,
 };
-pub use hello::{Agreed, Hello, HelloError, SEEN_AT, UNHEARD, VERSION};
+pub use hello::{Agreed, Hello, HelloError, RESERVED, SEEN_AT, UNHEARD, VERSION};
 pub use recipient_hash::{RecipientHash, RecipientKey};
 pub use return_path::{GRACE_DAYS, ReturnPathKey, ReturnPaths, TAG_DAYS, TagError, names_of};
 pub use served::{

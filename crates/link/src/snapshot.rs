@@ -195,6 +195,20 @@ mod tests {
         assert_eq!(find(&snapshot, "eve@sub.example.org"), SnapshotDelivery::ForeignDomain);
     }
 
+    /// As under `sealing-keys`: an older Edge seals to the one key that it knows how to.
+    #[test]
+    fn keys_of_other_kinds_beside_the_first_are_passed_over_whatever_their_size() {
+        let snapshot = snapshot(false);
+        let text = serde_json::to_string(&snapshot).unwrap();
+        let large = "q".repeat(100_000);
+        let newer = text.replacen(
+            '{',
+            &format!(r#"{{"sealing_keys":[{{"kind":"mlkem768x25519","key":"{large}"}}],"#),
+            1,
+        );
+        assert_eq!(serde_json::from_str::<Snapshot>(&newer).unwrap(), snapshot);
+    }
+
     #[test]
     fn a_snapshot_survives_json_and_shows_no_address() {
         let snapshot = snapshot(false);

@@ -265,6 +265,28 @@ mod tests {
         assert!(other.unseal_item(&sealed[..], Vec::new()).is_err());
     }
 
+    /// What a newer Edge may seal with beside the key that is known here: a kind of its own, thirty times as large.
+    struct Tomorrow;
+
+    impl age::Recipient for Tomorrow {
+        fn wrap_file_key(&self, _: &FileKey) -> Result<(Vec<Stanza>, HashSet<String>), EncryptError> {
+            let (tag, body) = ("mlkem768x25519".to_owned(), vec![7; 1120]);
+            Ok((vec![Stanza { tag, args: vec!["x".repeat(2000)], body }], HashSet::new()))
+        }
+    }
+
+    #[test]
+    fn an_item_that_is_sealed_for_a_key_of_another_kind_as_well_is_opened_with_ours() {
+        let (to, with) = keys();
+        let recipients: [&dyn age::Recipient; 3] = [&Tomorrow, &to, &Tomorrow];
+        let mut sealed = Vec::new();
+        let mut writer =
+            Encryptor::with_recipients(recipients.into_iter()).unwrap().wrap_output(&mut sealed).unwrap();
+        writer.write_all(b"octets").unwrap();
+        writer.finish().unwrap();
+        assert_eq!(with.unseal(&sealed).unwrap(), b"octets");
+    }
+
     #[test]
     fn a_cut_or_changed_item_is_noticed() {
         let (to, with) = keys();

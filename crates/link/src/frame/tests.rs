@@ -1,6 +1,7 @@
 //! Frames: known octets both ways, round trips, and what is no frame.
 
 use proptest::prelude::*;
+use tlspolicy::report::Results;
 
 use super::*;
 
@@ -19,7 +20,14 @@ fn samples() -> Vec<Frame> {
         r#"{"reverse_path":"a@remote.example","recipients":[{"address":"bob@example.org"}]}"#,
     )
     .unwrap();
+    let attempt = serde_json::json!({
+        "attempt": id(), "item": id(), "domain": "remote.example", "octets": 1, "eight_bit": false,
+        "envelope": { "reverse_path": "", "recipients": [] }, "utf8_header": false,
+    });
     vec![
+        Frame::Hello(Hello::ours(Some("mx.example.org".to_owned()))),
+        Frame::Attempt(serde_json::from_value(attempt).unwrap()),
+        Frame::Outcomes(Outcomes { attempt: id(), outcomes: Vec::new(), tls: Results::default() }),
         Frame::Ping,
         Frame::Pong,
         Frame::Goodbye("shutting down".into()),
@@ -126,6 +134,47 @@ fn recipients_never_take_more_than_they_are_counted_for() {
     };
     let written = serde_json::to_vec(&recipient).unwrap().len();
     assert!(written < recipient_octets(&recipient), "{written}");
+}
+
+/// A side that does not name `streams` is never spoken to on one, and takes whatever comes there for a fault.
+#[test]
+fn what_is_reserved_for_streams_is_used_by_no_frame_and_taken_by_nobody() {
+    for frame in samples() {
+        let octets = wire(&frame);
+        assert!(!(56..=63).contains(&octets[0]) && octets[1..4] == [0, 0, 0], "{frame:?}");
+    }
+    for kind in 56..=63 {
+        let octets: &[u8] = &[kind, 0, 0, 0, 0, 0, 0, 0];
+        assert_eq!(Decoder::next(&mut BytesMut::from(octets)), Err(FrameError::Kind(kind)));
+    }
+    let second_stream: &[u8] = &[2, 0, 0, 1, 0, 0, 0, 0];
+    assert_eq!(Decoder::next(&mut BytesMut::from(second_stream)), Err(FrameError::Header));
+}
+
+/// Each control frame with a field of tomorrow in it, as a newer side writes it.
+#[test]
+fn fields_of_a_newer_side_are_passed_over_in_every_frame_of_fields() {
+    let mut checked = 0;
+    for frame in samples() {
+        let octets = wire(&frame);
+        let Some(at) = octets.iter().skip(HEADER_OCTETS).position(|octet| *octet == b'{') else { continue };
+        // Bodies are not parsed, and of an enum only what stands in its fields may grow.
+        if matches!(frame, Frame::Body(..) | Frame::Paired(_) | Frame::ErrandDone(..) | Frame::Errand(..)) {
+            continue;
+        }
+        let at = HEADER_OCTETS + at + 1;
+        let field: &[u8] = match octets[at] {
+            b'}' => br#""of_tomorrow":[{"fence":7}]"#,
+            _ => br#""of_tomorrow":[{"fence":7}],"#,
+        };
+        let mut newer = [&octets[..at], field, &octets[at..]].concat();
+        let length = u32::try_from(newer.len() - HEADER_OCTETS).unwrap();
+        newer[4..HEADER_OCTETS].copy_from_slice(&length.to_be_bytes());
+        let read = Decoder::next(&mut BytesMut::from(&newer[..])).unwrap();
+        assert_eq!(read.as_ref(), Some(&frame));
+        checked += 1;
+    }
+    assert!(checked >= 7, "{checked}");
 }
 
 #[test]

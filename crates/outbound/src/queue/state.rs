@@ -377,6 +377,21 @@ mod tests {
         assert!(state.running.is_empty() && !state.is_settled());
     }
 
+    #[test]
+    fn what_a_newer_version_added_to_a_record_is_passed_over() {
+        let mut state = state();
+        let (attempt, carrier) = (ItemId::from_bytes([2; 16]), CarrierName::edge("mx"));
+        state.running.push(RunningAttempt { attempt, carrier, recipients: vec![1], started: UnixTime(9) });
+        let text = String::from_utf8(state.to_json().unwrap()).unwrap();
+        let newer = text.replacen('{', r#"{"of_tomorrow":{"a":[1]},"#, 1).replacen(
+            r#""attempt":"#,
+            r#""fence":7,"attempt":"#,
+            1,
+        );
+        assert_eq!(newer.matches("fence").count(), 1, "{newer}");
+        assert_eq!(QueueState::from_json(newer.as_bytes()).unwrap(), state);
+    }
+
     /// Attempts as they were recorded before it was said what a carrier is.
     #[test]
     fn attempts_in_older_records_are_an_edges_or_a_smarthosts() {
