@@ -327,7 +327,12 @@ fn failed() -> Outcome {
     reply(550, 5)
 }
 
+mod former;
+mod forwarded;
+mod in_doubt;
 mod left_over;
+mod pace;
+mod reported;
 
 #[tokio::test]
 async fn a_delivered_message_leaves_the_queue_and_nobody_is_told() {
@@ -400,37 +405,6 @@ async fn recipients_of_one_domain_share_an_attempt_and_keep_their_own_outcomes()
 }
 
 #[tokio::test]
-async fn the_original_stays_until_the_report_is_committed() {
-    let mut bench = Bench::new();
-    bench.store.remove_account(ALICE).unwrap();
-    let item = bench.send(&["bob@example.net"]).await;
-    let (_, attempt) = bench.started().await;
-    bench.outcomes("one", attempt.attempt, vec![failed()]);
-    bench.settled().await;
-    tokio::time::sleep(QUIET).await;
-    assert_eq!(bench.queue.read(item).unwrap().recipients[0].state, RecipientState::Failed);
-    bench.store.create_account(ALICE, system::now()).unwrap();
-    bench.gone(item).await;
-    assert_eq!(bench.inbox().len(), 1);
-}
-
-#[tokio::test]
-async fn who_wants_no_report_or_has_no_address_gets_none() {
-    let mut bench = Bench::new();
-    let mut never = Recipient::from(Address::parse("b@example.net").unwrap());
-    never.notify = Some(Notify::NEVER);
-    for (recipient, from) in [(never.clone(), "alice@example.org"), (Recipient { notify: None, ..never }, "")]
-    {
-        let item = bench.send_as(vec![recipient], from).await;
-        let (_, attempt) = bench.started().await;
-        bench.outcomes("one", attempt.attempt, vec![failed()]);
-        bench.settled().await;
-        bench.gone(item).await;
-    }
-    assert!(bench.inbox().is_empty());
-}
-
-#[tokio::test]
 async fn a_message_without_a_login_behind_it_never_makes_a_report() {
     let mut bench = Bench::new();
     for from in ["alice@example.org", "stranger@example.net"] {
@@ -449,105 +423,6 @@ async fn a_message_without_a_login_behind_it_never_makes_a_report() {
 }
 
 #[tokio::test]
-async fn an_attempt_in_doubt_is_asked_about_on_its_edge_and_tried_nowhere_else() {
-    let mut bench = Bench::new();
-    let item = bench.send(&["bob@example.net"]).await;
-    let (_, attempt) = bench.started().await;
-    bench.link_down("one");
-    bench.quiet().await;
-    bench.link_down("two");
-    bench.link_up("two");
-    bench.quiet().await;
-    bench.link_up("one");
-    assert_eq!(bench.asked().await, ("one".to_owned(), attempt.attempt));
-    bench.known("two", attempt.attempt, link::AttemptState::Unknown);
-    bench.known("one", attempt.attempt, link::AttemptState::Running);
-    bench.quiet().await;
-    bench.outcomes("one", attempt.attempt, vec![delivered()]);
-    bench.settled().await;
-    bench.gone(item).await;
-}
-
-#[tokio::test]
-async fn an_attempt_that_its_edge_does_not_know_counts_as_not_tried_and_is_due_at_once() {
-    let mut bench = Bench::new();
-    let item = bench.send(&["bob@example.net"]).await;
-    let (_, lost) = bench.started().await;
-    bench.link_down("one");
-    bench.link_up("one");
-    assert_eq!(bench.asked().await.1, lost.attempt);
-    bench.known("one", lost.attempt, link::AttemptState::Unknown);
-    let (edge, attempt) = bench.started().await;
-    assert_ne!(attempt.attempt, lost.attempt);
-    assert_eq!(bench.queue.read(item).unwrap().recipients[0].attempts, 0);
-    bench.outcomes(&edge, attempt.attempt, vec![delivered()]);
-    bench.settled().await;
-    bench.gone(item).await;
-}
-
-#[tokio::test]
-async fn outcomes_that_come_twice_or_for_nobody_are_settled_and_change_nothing() {
-    let mut bench = Bench::new();
-    let item = bench.send(&["bob@example.net"]).await;
-    let (_, attempt) = bench.started().await;
-    bench.outcomes("two", attempt.attempt, vec![failed()]);
-    bench.quiet().await;
-    for _ in 0..3 {
-        bench.outcomes("one", attempt.attempt, vec![deferred()]);
-    }
-    let mut settled = 0;
-    let again = loop {
-        match bench.next().await {
-            Told::Settled { recorded, .. } => {
-                assert!(recorded);
-                settled += 1;
-            }
-            Told::Started { attempt, .. } => break *attempt,
-            Told::Asked { .. } => panic!("nothing is in doubt"),
-        }
-    };
-    assert!(settled >= 1);
-    assert_eq!(bench.queue.read(item).unwrap().recipients[0].attempts, 1);
-    bench.outcomes("one", again.attempt, vec![delivered()]);
-    bench.settled().await;
-    bench.gone(item).await;
-    bench.outcomes("one", again.attempt, vec![failed()]);
-    assert_eq!(bench.settled().await.1, again.attempt);
-    assert!(bench.inbox().is_empty());
-}
-
-#[tokio::test]
-async fn after_a_restart_a_recorded_attempt_is_asked_about_before_anything_is_tried() {
-    let mut bench = Bench::new();
-    let item = bench.send(&["bob@example.net"]).await;
-    let (_, attempt) = bench.started().await;
-    let mut bench = bench.restart(expiring(Duration::from_secs(100)), &["two"]).await;
-    bench.quiet().await;
-    bench.link_up("one");
-    assert_eq!(bench.asked().await, ("one".to_owned(), attempt.attempt));
-    bench.outcomes("one", attempt.attempt, vec![delivered()]);
-    bench.settled().await;
-    bench.gone(item).await;
-}
-
-#[tokio::test]
-async fn outcomes_that_are_there_before_the_answer_of_a_restart_are_recorded() {
-    let mut bench = Bench::new();
-    let item = bench.send(&["bob@example.net"]).await;
-    let (_, attempt) = bench.started().await;
-    let mut bench = bench.restart(expiring(Duration::from_secs(100)), &["one"]).await;
-    bench.outcomes("one", attempt.attempt, vec![delivered()]);
-    loop {
-        match bench.next().await {
-            Told::Settled { recorded, .. } => break assert!(recorded),
-            Told::Asked { .. } => {}
-            Told::Started { .. } => panic!("tried again although it was delivered"),
-        }
-    }
-    bench.gone(item).await;
-}
-
-#[tokio::test]
 async fn without_an_edge_a_message_waits_and_no_attempt_counts() {
     let mut bench = Bench::new();
     bench.link_down("one");
@@ -558,20 +433,6 @@ async fn without_an_edge_a_message_waits_and_no_attempt_counts() {
     let (edge, _) = bench.started().await;
     assert_eq!(edge, "two");
     assert_eq!(bench.queue.read(item).unwrap().recipients[0].attempts, 0);
-}
-
-#[tokio::test]
-async fn what_takes_too_long_goes_back_to_its_sender() {
-    let bench = Bench::new();
-    let mut bench = bench.restart(expiring(Duration::from_millis(10)), &["one"]).await;
-    let item = bench.send(&["bob@example.net"]).await;
-    let (_, attempt) = bench.started().await;
-    tokio::time::sleep(Duration::from_millis(20)).await;
-    bench.outcomes("one", attempt.attempt, vec![deferred()]);
-    bench.settled().await;
-    bench.gone(item).await;
-    let inbox = bench.inbox();
-    assert!(inbox[0].contains("Status: 4.4.7") && inbox[0].contains("450 4.0.0 words"), "{}", inbox[0]);
 }
 
 #[tokio::test]
@@ -588,108 +449,6 @@ async fn mail_for_this_home_goes_into_its_mailbox_and_never_over_the_link() {
 }
 
 #[tokio::test]
-async fn a_report_asked_for_tells_of_success() {
-    let mut bench = Bench::new();
-    let mut bob = Recipient::from(Address::parse("bob@example.net").unwrap());
-    bob.notify = Some(Notify { success: true, ..Notify::NEVER });
-    let item = bench.send_as(vec![bob], "alice@example.org").await;
-    let (_, attempt) = bench.started().await;
-    bench.outcomes("one", attempt.attempt, vec![delivered()]);
-    bench.settled().await;
-    bench.gone(item).await;
-    assert!(bench.inbox()[0].contains("Action: relayed"));
-}
-
-#[tokio::test]
-async fn a_report_that_a_crash_repeats_is_in_the_mailbox_once() {
-    let mut bench = Bench::new();
-    bench.up.lock().unwrap().clear();
-    let item = bench.send(&["bob@example.net"]).await;
-    bench.quiet().await;
-    let mut state = bench.queue.read(item).unwrap();
-    state.apply(0, failed());
-    for _ in 0..2 {
-        let mailboxes = crate::reports::bounce::Mailboxes {
-            keeper: &Keeper::new(Arc::clone(&bench.store), None),
-            postmaster: None,
-            is_anothers: false,
-            is_local: Box::new(|_| false),
-        };
-        let body = bench.queue.content(item).unwrap();
-        crate::reports::bounce::report(state.submitted().unwrap(), body, &mailboxes).await.unwrap();
-    }
-    assert_eq!(bench.inbox().len(), 1);
-}
-
-#[tokio::test]
-async fn no_more_attempts_are_under_way_than_there_are_slots() {
-    let mut bench = Bench::new();
-    for n in 0..5 {
-        bench.send(&[&format!("bob@d{n}.example.net")]).await;
-    }
-    let mut running = Vec::new();
-    for _ in 0..3 {
-        running.push(bench.started().await.1.attempt);
-    }
-    bench.quiet().await;
-    bench.outcomes("one", running[0], vec![delivered()]);
-    bench.settled_and_started().await;
-    bench.quiet().await;
-}
-
-#[tokio::test]
-async fn one_message_to_more_domains_than_slots_reaches_them_all() {
-    let mut bench = Bench::new();
-    let recipients: Vec<String> = (0..10).map(|n| format!("bob@d{n}.example.net")).collect();
-    let recipients: Vec<&str> = recipients.iter().map(String::as_str).collect();
-    let item = bench.send(&recipients).await;
-    for _ in 0..20 {
-        if let Told::Started { attempt, recorded, .. } = bench.next().await {
-            assert!(recorded);
-            bench.outcomes("one", attempt.attempt, vec![delivered()]);
-        }
-    }
-    bench.gone(item).await;
-    assert!(bench.inbox().is_empty());
-}
-
-#[tokio::test]
-async fn the_operator_can_try_now_and_can_remove() {
-    let bench = Bench::new();
-    let patient = Settings { retry: vec![Duration::from_secs(1000)], ..expiring(Duration::from_secs(9999)) };
-    let mut bench = bench.restart(patient, &["one"]).await;
-    let item = bench.send(&["bob@example.net"]).await;
-    let (_, attempt) = bench.started().await;
-    assert_eq!(bench.queue.retry(Some(item)).await.unwrap(), 0, "it is under way");
-    bench.outcomes("one", attempt.attempt, vec![deferred()]);
-    bench.settled().await;
-    bench.quiet().await;
-    let listed = bench.queue.list().await;
-    assert_eq!((listed.len(), listed[0].last.as_str()), (1, "450 4.0.0 words"));
-    assert_eq!(bench.queue.retry(None).await.unwrap(), 1);
-    let (_, attempt) = bench.started().await;
-    bench.queue.remove(item).await.unwrap();
-    assert!(bench.queue.remove(item).await.is_err());
-    bench.outcomes("one", attempt.attempt, vec![failed()]);
-    assert_eq!(bench.settled().await.1, attempt.attempt);
-    assert!(bench.inbox().is_empty());
-}
-
-#[tokio::test]
-async fn a_message_in_doubt_does_not_hold_up_its_other_domains() {
-    let mut bench = Bench::new();
-    bench.send(&["b@example.com", "c@example.net"]).await;
-    let (_, com) = bench.started().await;
-    let (_, net) = bench.started().await;
-    bench.outcomes("one", com.attempt, vec![deferred()]);
-    bench.settled().await;
-    bench.link_down("one");
-    let (edge, again) = bench.started().await;
-    assert_eq!((edge.as_str(), &again.domain), ("two", &com.domain));
-    assert_ne!(again.attempt, net.attempt);
-}
-
-#[tokio::test]
 async fn a_body_that_was_kept_in_a_file_arrives_whole() {
     let mut bench = Bench::new();
     let mut file = tempfile::tempfile().unwrap();
@@ -702,10 +461,6 @@ async fn a_body_that_was_kept_in_a_file_arrives_whole() {
     bench.quiet().await;
     assert!(bench.inbox()[0].ends_with(&"x".repeat(600_000)));
 }
-
-mod former;
-mod forwarded;
-mod pace;
 
 #[tokio::test]
 async fn what_a_user_sends_to_an_alias_goes_to_its_mailboxes_and_to_where_it_leads() {

@@ -202,3 +202,57 @@ async fn a_new_edge_sends_no_more_than_its_share_of_the_day() {
     assert!(waiting.iter().all(|entry| entry.next_due > system::now()), "{waiting:?}");
     assert!(file.exists());
 }
+
+#[tokio::test]
+async fn no_more_attempts_are_under_way_than_there_are_slots() {
+    let mut bench = Bench::new();
+    for n in 0..5 {
+        bench.send(&[&format!("bob@d{n}.example.net")]).await;
+    }
+    let mut running = Vec::new();
+    for _ in 0..3 {
+        running.push(bench.started().await.1.attempt);
+    }
+    bench.quiet().await;
+    bench.outcomes("one", running[0], vec![delivered()]);
+    bench.settled_and_started().await;
+    bench.quiet().await;
+}
+
+#[tokio::test]
+async fn one_message_to_more_domains_than_slots_reaches_them_all() {
+    let mut bench = Bench::new();
+    let recipients: Vec<String> = (0..10).map(|n| format!("bob@d{n}.example.net")).collect();
+    let recipients: Vec<&str> = recipients.iter().map(String::as_str).collect();
+    let item = bench.send(&recipients).await;
+    for _ in 0..20 {
+        if let Told::Started { attempt, recorded, .. } = bench.next().await {
+            assert!(recorded);
+            bench.outcomes("one", attempt.attempt, vec![delivered()]);
+        }
+    }
+    bench.gone(item).await;
+    assert!(bench.inbox().is_empty());
+}
+
+#[tokio::test]
+async fn the_operator_can_try_now_and_can_remove() {
+    let bench = Bench::new();
+    let patient = Settings { retry: vec![Duration::from_secs(1000)], ..expiring(Duration::from_secs(9999)) };
+    let mut bench = bench.restart(patient, &["one"]).await;
+    let item = bench.send(&["bob@example.net"]).await;
+    let (_, attempt) = bench.started().await;
+    assert_eq!(bench.queue.retry(Some(item)).await.unwrap(), 0, "it is under way");
+    bench.outcomes("one", attempt.attempt, vec![deferred()]);
+    bench.settled().await;
+    bench.quiet().await;
+    let listed = bench.queue.list().await;
+    assert_eq!((listed.len(), listed[0].last.as_str()), (1, "450 4.0.0 words"));
+    assert_eq!(bench.queue.retry(None).await.unwrap(), 1);
+    let (_, attempt) = bench.started().await;
+    bench.queue.remove(item).await.unwrap();
+    assert!(bench.queue.remove(item).await.is_err());
+    bench.outcomes("one", attempt.attempt, vec![failed()]);
+    assert_eq!(bench.settled().await.1, attempt.attempt);
+    assert!(bench.inbox().is_empty());
+}
