@@ -32,7 +32,7 @@ const EVENT_OCTETS: usize = 512;
 const DETAIL_OCTETS_MAX: usize = 16 * 1024;
 
 /// How long lines are gathered before they are written, while events follow each other closely.
-const GATHER: Duration = Duration::from_millis(1);
+const GATHER: Duration = Duration::from_millis(5);
 
 /// A role's trace. Cloning shares it.
 #[derive(Clone)]

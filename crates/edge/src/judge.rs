@@ -15,9 +15,9 @@ use mailauth::dkim::BodyHashes;
 use mailauth::message::{Header, Known};
 use mailauth::results;
 use mailauth::spf::{Query, Spf, SpfResult, check as check_spf};
-use tokio_util::task::AbortOnDropHandle;
 
 use self::decision::Rules;
+use super::begun::Begun;
 use super::score::Table;
 use super::visitor::{Visitor, Visitors};
 use crate::config::PolicyConfig;
@@ -39,7 +39,7 @@ pub(crate) struct Examination {
     held: Vec<u8>,
     header: Option<Arc<Header>>,
     hashes: BodyHashes,
-    asking: Option<AbortOnDropHandle<Known>>,
+    asking: Option<Begun<Known>>,
 }
 
 /// What becomes of a piece of a message.
@@ -79,10 +79,10 @@ impl Judges {
     }
 
     /// Begins to check who may send for the reverse-path; dropped, it asks no further.
-    pub(crate) fn begin_spf(&self, client: &mail::Client, mail_from: String) -> AbortOnDropHandle<Spf> {
+    pub(crate) fn begin_spf(&self, client: &mail::Client, mail_from: String) -> Begun<Spf> {
         let (questions, receiver) = (self.visitors.questions.clone(), self.visitors.hostname.clone());
         let (ip, helo) = (client.ip, client.helo.clone());
-        AbortOnDropHandle::new(tokio::spawn(async move {
+        Begun::begin(async move {
             let query = Query {
                 ip,
                 helo: &helo,
@@ -94,7 +94,7 @@ impl Judges {
                 Ok(spf) => spf,
                 Err(_) => Spf::unanswered(&query),
             }
-        }))
+        })
     }
 
     /// Signs of an SPF result.
@@ -150,7 +150,7 @@ impl Examination {
         let header = Arc::new(Header::parse(raw));
         self.hashes = header.body_hashes();
         let (asking, questions) = (Arc::clone(&header), judges.visitors.questions.clone());
-        self.asking = Some(AbortOnDropHandle::new(tokio::spawn(async move { asking.ask(&questions).await })));
+        self.asking = Some(Begun::begin(async move { asking.ask(&questions).await }));
         self.header = Some(header);
         passed_on
     }

@@ -14,6 +14,7 @@ mod repeats;
 mod replies;
 mod session;
 mod take;
+mod takings;
 #[cfg(test)]
 mod tests;
 mod together;
@@ -36,6 +37,7 @@ use buffer::Buffer;
 pub(crate) use repeats::Repeats;
 pub(crate) use session::SessionArrival;
 use take::take;
+use takings::Takings;
 pub(crate) use unsealers::Unsealers;
 
 /// Items that one link may have begun and not completed.
@@ -47,6 +49,7 @@ pub(crate) struct LinkArrivals {
     frames: FrameSender,
     edge: String,
     items: HashMap<ItemId, Arriving>,
+    under_way: Takings,
 }
 
 struct Arriving {
@@ -64,7 +67,7 @@ enum Kind {
 impl LinkArrivals {
     /// For a link to `edge`.
     pub(crate) fn new(shared: Arc<Arrivals>, frames: FrameSender, edge: String) -> Self {
-        Self { shared, frames, edge, items: HashMap::new() }
+        Self { shared, frames, edge, items: HashMap::new(), under_way: Takings::default() }
     }
 
     /// A message begins.
@@ -139,7 +142,27 @@ impl LinkArrivals {
         let Some(arriving) = self.items.remove(&item) else { return };
         if let Kind::Live(open) = arriving.kind {
             let arrival = Arrival { open, edge: self.edge.clone(), sealed: false, verdict: verdict.clone() };
-            take_in(&self.shared, arrival, arriving.buffer, self.frames.clone());
+            // Filters take their time; a file is slow.
+            if self.shared.filters.is_some() || arriving.buffer.file.is_some() {
+                return take_in(&self.shared, arrival, arriving.buffer, self.frames.clone());
+            }
+            let (shared, recipients) = (Arc::clone(&self.shared), arrival.open.envelope.recipients.len());
+            let taking = async move { take(&shared, arrival, arriving.buffer).await };
+            self.under_way.push(item, recipients, taking);
+        }
+    }
+
+    /// Waits until a message is taken in that is so in the link's own task; [`Self::answer`] is to be given it.
+    pub(crate) async fn taken(&mut self) -> Answer {
+        self.under_way.next().await
+    }
+
+    /// Sends the answer, and all others that are there.
+    pub(crate) fn answer(&mut self, answer: Answer) {
+        let mut next = Some(answer);
+        while let Some(answer) = next {
+            self.frames.send(Frame::Answer(answer));
+            next = self.under_way.next_now();
         }
     }
 
@@ -165,6 +188,16 @@ impl LinkArrivals {
             Ok(_) => refuse_sealed(item, &frames, "its id is not the one it was sealed under"),
             Err(error) => refuse_sealed(item, &frames, &error.to_string()),
         }));
+    }
+}
+
+impl Drop for LinkArrivals {
+    /// The link is gone. Nobody hears of what is under way, but it is half done.
+    fn drop(&mut self) {
+        let under_way = std::mem::take(&mut self.under_way);
+        if !under_way.is_empty() {
+            self.shared.spawn(under_way.finish());
+        }
     }
 }
 

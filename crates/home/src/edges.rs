@@ -294,6 +294,10 @@ impl Session<'_> {
                     self.push_snapshot();
                     continue;
                 }
+                answer = self.arrivals.taken() => {
+                    self.arrivals.answer(answer);
+                    continue;
+                }
             };
             let Some(frame) = frame else {
                 silence.lasts(&self.live.frames)?;

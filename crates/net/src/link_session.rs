@@ -87,6 +87,13 @@ pub async fn write_frames(
     let mut buffer = BytesMut::new();
     let mut batch = Vec::with_capacity(BATCH_FRAMES);
     while frames.recv_many(&mut batch, BATCH_FRAMES).await > 0 {
+        // Whoever is ready now adds his frames to the same write, and to the same packets.
+        tokio::task::yield_now().await;
+        while batch.len() < BATCH_FRAMES
+            && let Ok(outgoing) = frames.try_recv()
+        {
+            batch.push(outgoing);
+        }
         for outgoing in batch.drain(..) {
             // A frame that breaks its own limit is our fault. It is left out and said; the link goes on.
             if let Err(error) = outgoing.frame.encode(&mut buffer) {
