@@ -28,7 +28,7 @@ const OPEN_MAX: usize = 8;
 const IDLE: Duration = Duration::from_secs(20);
 /// How long a batch waits for more jobs when the last one had several: larger commits share pages and syncs, and who adds
 /// to it wakes nobody. A lone job never waits.
-const GATHER: Duration = Duration::from_micros(500);
+const GATHER: Duration = Duration::from_micros(700);
 /// Octets written to the log before its pages are moved into the database file.
 const CHECKPOINT_OCTETS: u64 = 8 * 1024 * 1024;
 /// What a changed row is taken to add to the log, beside octets of bodies. An estimate: rows of a batch share pages.
