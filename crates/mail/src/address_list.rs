@@ -215,7 +215,7 @@ impl Reader<'_> {
         }
     }
 
-    /// What follows `<`, up to `>`.
+    /// Reads what follows `<`, up to `>`: an address with its route, if it has one (RFC 5322 sections 3.4 and 4.4).
     fn angle_address(&mut self) -> Mailbox {
         let mut mailbox = Mailbox::default();
         let mut before = String::new();

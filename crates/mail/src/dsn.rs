@@ -49,11 +49,11 @@ impl Action {
 /// One recipient of the original.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ReportedRecipient {
-    /// Address and parameters.
+    /// The recipient's address and its DSN parameters (RFC 3461).
     pub recipient: Recipient,
-    /// What became of it.
+    /// What became of the recipient.
     pub action: Action,
-    /// Why.
+    /// The status, the reply and the host that the report names for it.
     pub why: Why,
 }
 
@@ -73,7 +73,7 @@ pub struct Report<'a> {
     pub item: ItemId,
     /// The sender's domain, in whose name the report is written.
     pub domain: &'a Domain,
-    /// To whom.
+    /// The address that the report goes to.
     pub to: &'a Address,
     /// When it is written.
     pub now: UnixTime,
@@ -85,7 +85,7 @@ pub struct Report<'a> {
     pub envid: Option<&'a str>,
     /// The recipients it tells of, at least one.
     pub recipients: &'a [ReportedRecipient],
-    /// The original.
+    /// The original message, or what the report carries of it.
     pub original: Original<'a>,
     /// Letters and digits that nobody can guess, so that the original can't close its part.
     pub boundary: &'a str,

@@ -35,7 +35,7 @@ impl ItemId {
         UnixTime(u64::from_be_bytes(millis).saturating_mul(1000))
     }
 
-    /// From its sixteen octets.
+    /// The id that these sixteen octets are.
     #[must_use]
     pub const fn from_bytes(bytes: [u8; 16]) -> Self {
         Self(bytes)
