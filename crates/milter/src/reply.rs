@@ -12,31 +12,31 @@ pub const TEXT_OCTETS_MAX: usize = 1024;
 /// Octets of the name of a header field.
 const NAME_OCTETS_MAX: usize = 256;
 
-/// What a filter says.
+/// One packet from the filter.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Reply {
-    /// What it negotiates.
+    /// Its part of the negotiation.
     Options {
-        /// Its version.
+        /// The version of the milter protocol that it speaks.
         version: u32,
-        /// What it may do.
+        /// The changes that it may make.
         actions: Actions,
-        /// What it leaves out.
+        /// The steps that it does not want to see, or does not answer.
         steps: Steps,
     },
-    /// Go on.
+    /// Go on with the next step.
     Continue,
     /// It has seen enough: the message is good.
     Accept,
-    /// Refuse it.
+    /// Refuse the message for good.
     Reject,
-    /// Refuse it for now.
+    /// Refuse the message for now.
     TempFail,
     /// Take it and throw it away.
     Discard,
     /// No more of the body is needed.
     Skip,
-    /// It is still at work.
+    /// It is still at work and has no answer yet.
     Progress,
     /// Answer the client with this: a 4xx or 5xx reply.
     ReplyCode(mail::Reply),
@@ -63,7 +63,7 @@ pub enum HeaderChange {
     },
     /// A field more, at this place.
     Insert {
-        /// 0 is before all others.
+        /// The place among the fields: 0 is before all others.
         index: u32,
         /// Its name.
         name: String,
@@ -82,7 +82,7 @@ pub enum HeaderChange {
 }
 
 impl HeaderChange {
-    /// Octets it holds.
+    /// Octets of name and value together.
     #[must_use]
     pub fn octets(&self) -> usize {
         match self {
