@@ -27,7 +27,7 @@ pub struct Message {
 /// A change of flags.
 #[derive(Debug, Clone)]
 pub struct FlagUpdate {
-    /// What to do with the flags.
+    /// Whether the flags are added, taken away or all that stay.
     pub mode: FlagMode,
     /// The flags.
     pub flags: FlagList,
@@ -46,12 +46,12 @@ pub enum FlagMode {
     Replace,
 }
 
-/// What a change of flags did.
+/// What a change of flags did, by uid.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct FlagsChanged {
-    /// Messages that have other flags now.
+    /// Uid and new flags of each message that has other flags now.
     pub changed: Vec<(u32, Flags)>,
-    /// Messages left alone because they had changed meanwhile.
+    /// Uids of messages left alone because they had changed meanwhile.
     pub conflicts: Vec<u32>,
     /// The mod-sequence of the change; 0 when nothing changed.
     pub modseq: u64,
@@ -62,7 +62,7 @@ pub struct FlagsChanged {
 pub struct Copied {
     /// The target's uidvalidity.
     pub uidvalidity: u32,
-    /// Old and new uids.
+    /// Uids before and after.
     pub uids: Vec<(u32, u32)>,
 }
 
@@ -71,7 +71,7 @@ pub struct Copied {
 pub enum Expunge {
     /// Those with `\Deleted`.
     Deleted,
-    /// All of them.
+    /// All messages of the mailbox.
     All,
 }
 
