@@ -36,15 +36,15 @@ pub const SIGNATURES_MAX: usize = 10;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum DkimResult {
-    /// There was none.
+    /// The message has no signature.
     None,
-    /// It is right.
+    /// The signature is right.
     Pass,
     /// It is wrong: the message was changed, the key is another, or it has expired.
     Fail,
     /// It may be right and yet does not count.
     Policy,
-    /// It can't be read.
+    /// The signature can't be read.
     Neutral,
     /// DNS gives no answer now.
     TempError,
@@ -72,7 +72,7 @@ impl DkimResult {
 /// else to be quoted by whoever writes them out.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct DkimVerdict {
-    /// Whether it holds.
+    /// The result, in the words of RFC 8601.
     pub result: DkimResult,
     /// `d=`, in lower case; empty when it is no domain.
     pub domain: String,
@@ -81,7 +81,7 @@ pub struct DkimVerdict {
     /// `i=`, or what stands for it: `@` and the domain; decoded. Not a safe word: the part before the `@` is free text
     /// without control characters. Empty when the signature can't be read.
     pub agent: String,
-    /// `a=`.
+    /// `a=`; `None` when it can't be read or is not known.
     pub algorithm: Option<Algorithm>,
     /// The size of the key, when there is one.
     pub key_bits: Option<u32>,
@@ -163,7 +163,7 @@ impl Signature {
     }
 }
 
-/// What a signature is held against.
+/// The message that a signature is verified against.
 struct Message<'a> {
     fields: &'a HeaderFields<'a>,
     body: &'a FinishedHashes,
@@ -285,7 +285,7 @@ impl Signatures {
         self.found.is_empty()
     }
 
-    /// What is to be fed with the body.
+    /// Hashes of all body forms that the signatures are over. The body is fed to them, in order.
     #[must_use]
     pub fn body_hashes(&self) -> BodyHashes {
         BodyHashes::for_forms(self.usable().map(|signature| signature.scope.body_form))

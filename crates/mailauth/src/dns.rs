@@ -160,9 +160,9 @@ impl Answers {
 /// A question and what came back.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Asked {
-    /// The name.
+    /// The name that was asked for.
     pub name: String,
-    /// The type.
+    /// The type of record that was asked for.
     #[serde(rename = "type", serialize_with = "as_text")]
     pub kind: RecordType,
     /// The records as text, or why there are none.

@@ -100,7 +100,7 @@ pub(super) struct Set {
 #[derive(Debug, Clone)]
 pub(super) struct Sets(Vec<Set>);
 
-/// What was found of an instance.
+/// Fields of one instance, as they turn up.
 #[derive(Default)]
 struct Parts {
     results: Option<Kept>,
