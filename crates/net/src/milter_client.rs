@@ -13,10 +13,10 @@ use crate::smtp_client::{BodyLost, BodySource};
 
 const READ_OCTETS: usize = 4 * 1024;
 
-/// Why there is no verdict.
+/// The reasons why a milter gave no verdict.
 #[derive(Debug, thiserror::Error)]
 pub enum MilterError {
-    /// It is not there.
+    /// No connection came about.
     #[error("no connection: {0}")]
     Connect(io::Error),
     /// The connection broke.

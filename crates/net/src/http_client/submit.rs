@@ -8,7 +8,7 @@ use tokio_rustls::TlsConnector;
 use super::get::connect;
 use super::{Answer, HttpError, exchange, read_answer};
 
-/// What is posted.
+/// A body to be posted.
 #[derive(Debug, Clone)]
 pub struct Submission<'a> {
     /// The host's name, for its certificate. A domain, nothing else.
@@ -21,7 +21,7 @@ pub struct Submission<'a> {
     pub path: &'a str,
     /// The media type of the content.
     pub content_type: &'static str,
-    /// The content.
+    /// The body to post.
     pub content: &'a [u8],
     /// Octets of the answer's body that are taken.
     pub answer_octets_max: usize,

@@ -81,7 +81,7 @@ impl Dialer {
     /// Opens a link stream to `remote` by one transport only.
     ///
     /// # Errors
-    /// What the transport said.
+    /// The transport's error, in words.
     pub async fn dial_by(
         &self,
         transport: Transport,
