@@ -98,7 +98,7 @@ pub struct Session {
     pending: VecDeque<Sent>,
     /// Input was left when nothing was unanswered: the next reply was sent before it was asked for.
     early: bool,
-    /// What `advance` has yet to say.
+    /// Steps that `advance` has yet to give.
     steps: VecDeque<Step>,
     phase: Phase,
     /// The response to AUTH was too long for the command and waits for 334.
@@ -296,7 +296,7 @@ impl Session {
         self.close(reason);
     }
 
-    /// What the session waits for.
+    /// The answer that the session waits for.
     #[must_use]
     pub fn awaited(&self) -> Awaited {
         if self.phase == Phase::Body {

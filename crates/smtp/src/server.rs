@@ -322,7 +322,7 @@ impl Session {
         }
     }
 
-    /// What the session waits for.
+    /// The input that the session waits for.
     #[must_use]
     pub const fn awaited(&self) -> Awaited {
         match self.state {

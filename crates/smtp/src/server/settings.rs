@@ -18,9 +18,9 @@ pub enum Mode {
 /// Whether clients may log in (RFC 4954).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Login {
-    /// Under TLS they may.
+    /// Clients may log in under TLS.
     Offered,
-    /// There is no login.
+    /// Clients can't log in.
     NotOffered,
 }
 
