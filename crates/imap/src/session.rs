@@ -34,7 +34,7 @@ pub const BAD_COMMANDS_MAX: u32 = 25;
 /// Failed logins after which the session ends.
 pub const FAILED_LOGINS_MAX: u32 = 3;
 
-/// What the driver sets.
+/// Settings that the driver gives to each session.
 #[derive(Debug, Clone)]
 pub struct Options {
     /// Largest message that APPEND takes, in octets.
