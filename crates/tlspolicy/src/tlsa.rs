@@ -15,11 +15,11 @@ pub struct Tlsa {
     pub selector: u8,
     /// 0: as it is, 1: its SHA-256, 2: its SHA-512.
     pub matching: u8,
-    /// What is compared.
+    /// The certificate association data (RFC 6698 section 2.1.4).
     pub data: Vec<u8>,
 }
 
-/// Whom a usable record speaks of.
+/// The certificate that a usable record is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Usage {
     /// DANE-TA: who signed the certificate.
@@ -76,7 +76,7 @@ impl Tlsa {
     }
 }
 
-/// A trust anchor in DER.
+/// A trust anchor that the record holds whole, in DER.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum WholeAnchor<'a> {
     /// A certificate.
@@ -86,7 +86,7 @@ pub enum WholeAnchor<'a> {
 }
 
 impl fmt::Display for Tlsa {
-    /// As in a zone file.
+    /// Writes it as a zone file has it (RFC 6698 section 2.2).
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} {} {} ", self.usage, self.selector, self.matching)?;
         self.data.iter().try_for_each(|octet| write!(f, "{octet:02x}"))
