@@ -34,7 +34,7 @@ impl SealTo {
     /// Parses `age1…`.
     ///
     /// # Errors
-    /// Why it is no such key.
+    /// The reason why the text is no such key.
     pub fn parse(text: &str) -> Result<Self, String> {
         bech32_decode(
             text,
@@ -94,7 +94,7 @@ pub struct Sealing<W: Write> {
 }
 
 impl<W: Write> Sealing<W> {
-    /// Writes the first line.
+    /// Writes the first line of the item.
     ///
     /// # Errors
     /// As [`SealTo::begin`].
@@ -138,7 +138,7 @@ impl UnsealWith {
     /// Parses `AGE-SECRET-KEY-1…`.
     ///
     /// # Errors
-    /// Why it is no such key.
+    /// The reason why the text is no such key.
     pub fn parse(text: &str) -> Result<Self, String> {
         Identity::from_str(text.trim()).map(Self).map_err(str::to_owned)
     }
