@@ -56,12 +56,12 @@ pub trait DiskFile: Send + Sync {
     /// # Errors
     /// As the system says, or `UnexpectedEof`.
     fn read_exact_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<()>;
-    /// `fdatasync`.
+    /// Makes the file's contents durable (`fdatasync`).
     ///
     /// # Errors
     /// As the system says. After an error the file's unsynced content is unknown.
     fn sync_data(&self) -> io::Result<()>;
-    /// Cuts the file.
+    /// Cuts the file to a length in octets.
     ///
     /// # Errors
     /// As the system says.

@@ -244,7 +244,7 @@ impl Spool {
         self.shared.index().list(after, most)
     }
 
-    /// How many items there are.
+    /// The number of items.
     #[must_use]
     pub fn count(&self) -> usize {
         self.shared.index().count()
