@@ -44,7 +44,7 @@ pub enum StoreError {
     Files {
         /// Which file.
         file: String,
-        /// What the system said.
+        /// The system's error.
         cause: String,
     },
     /// The file is damaged; nothing more is written to it.

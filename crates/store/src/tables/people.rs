@@ -20,11 +20,11 @@ pub struct AccountRow {
 pub struct AliasRow {
     /// The alias; `*@domain` is the catch-all.
     pub alias: String,
-    /// What it stands for, among others.
+    /// One address that the alias stands for; an alias has a row for each.
     pub target: String,
 }
 
-/// All that is known.
+/// All rows that are kept of people.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Everybody {
     /// Accounts, by name.
@@ -35,18 +35,18 @@ pub struct Everybody {
     pub removed: Vec<(String, UnixTime)>,
 }
 
-/// Whose the name of a new account was before.
+/// Who had the name of a new account before.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Past {
-    /// The same one's, who is back.
+    /// The same person, who is back.
     Own,
-    /// Nobody's, or another's: until then, where that is not known already.
+    /// Nobody, or another person. The time is noted as the end of that account; `None` notes nothing.
     Anothers(Option<UnixTime>),
 }
 
-/// Who there is.
+/// The table of accounts and aliases.
 pub trait People: Send + Sync {
-    /// All that is known.
+    /// Reads all rows.
     ///
     /// # Errors
     /// Those of the disk.

@@ -19,9 +19,9 @@ pub struct QuarantineEntry {
     pub uid: u32,
     /// The reverse-path, without its brackets.
     pub reverse_path: String,
-    /// For whom it was.
+    /// Forward-paths of the message.
     pub recipients: Vec<String>,
-    /// Why it is here.
+    /// The reason why it was quarantined.
     pub reason: String,
     /// The filter's score, if that is why.
     pub score: Option<f64>,
@@ -41,13 +41,13 @@ pub trait QuarantineEntries: Send + Sync {
     /// Those of the disk.
     fn remove(&self, item: ItemId) -> Result<(), StoreError>;
 
-    /// All, the oldest first.
+    /// All entries, the oldest first.
     ///
     /// # Errors
     /// Those of the disk.
     fn entries(&self) -> Result<Vec<QuarantineEntry>, StoreError>;
 
-    /// One.
+    /// The entry of one message; `None` when there is none.
     ///
     /// # Errors
     /// Those of the disk.

@@ -4,21 +4,21 @@ use mail::{Domain, ItemId};
 
 use crate::StoreError;
 
-/// How far a report is.
+/// The state of a report.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ReportState {
     /// It is counted, or is to be sent.
     Open,
     /// Everybody who wanted it has it, or has it in the outbound queue.
     Sent,
-    /// Nobody wants it.
+    /// Nobody wants the report.
     Unwanted,
     /// It could not be delivered in time.
     Dropped,
 }
 
 impl ReportState {
-    /// As it is kept and shown.
+    /// The state as the word that is stored and shown.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -29,7 +29,7 @@ impl ReportState {
         }
     }
 
-    /// Back from its word.
+    /// The state of a stored word.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
         [Self::Open, Self::Sent, Self::Unwanted, Self::Dropped]
@@ -41,32 +41,32 @@ impl ReportState {
 /// How far a report is, with what is left to do.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Progress {
-    /// How far it is.
+    /// The state of the report.
     pub state: ReportState,
     /// Where it still has to go; `None` as long as nobody was asked.
     pub targets: Option<Vec<String>>,
-    /// How often it was tried.
+    /// Attempts that failed so far.
     pub tries: u32,
 }
 
 /// One report. Times are seconds since 1970.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ReportRow {
-    /// Its id.
+    /// The report's id.
     pub id: ItemId,
     /// The day, counted from 1970.
     pub day: u64,
     /// The recipients' domain.
     pub domain: Domain,
-    /// Its first second.
+    /// The first second that it is about.
     pub begun: u64,
-    /// Its last.
+    /// The last second that it is about.
     pub ended: u64,
-    /// When it is to be sent.
+    /// The time when it is to be sent.
     pub due: u64,
     /// What was counted: JSON that only who counts reads.
     pub results: String,
-    /// How far it is.
+    /// The state, and what is left to do.
     pub progress: Progress,
 }
 
@@ -77,7 +77,7 @@ pub enum ReportChange {
     Begin(ReportRow),
     /// More was counted for one that is there.
     Results {
-        /// Which.
+        /// The report's id.
         id: ItemId,
         /// All that was counted.
         results: String,
