@@ -17,9 +17,9 @@ macro_rules! line_out {
 /// For whom a command prints.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Output {
-    /// A person.
+    /// For a person: lines of text.
     Text,
-    /// A script.
+    /// For a script: JSON.
     Json,
 }
 
@@ -30,12 +30,12 @@ impl Output {
     }
 }
 
-/// Prints lines as they are.
+/// Prints lines of text as they are.
 pub fn text(text: &str) {
     line_out!("{text}");
 }
 
-/// Prints an answer.
+/// Prints an answer: JSON on one line, or text for people.
 pub fn value(value: &Value, json: bool) {
     if json {
         line_out!("{value}");

@@ -34,7 +34,7 @@ impl Problem {
         self.what.is_empty()
     }
 
-    /// What happened.
+    /// What went wrong, as one sentence.
     pub fn what(&self) -> &str {
         &self.what
     }
