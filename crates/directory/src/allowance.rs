@@ -12,7 +12,7 @@ use crate::policy::SendingLimits;
 const HOUR: u64 = 3600;
 const DAY: u64 = 86_400;
 
-/// What each account has sent.
+/// Recipients abroad that each account has sent to in the running hour and the running day.
 #[derive(Debug, Default)]
 pub struct Allowance(Mutex<HashMap<String, Spending>>);
 
@@ -27,7 +27,7 @@ struct Spending {
 /// A limit is reached.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Exceeded {
-    /// Recipients.
+    /// The limit, in recipients.
     pub limit: u32,
     /// Hours for which the limit is.
     pub hours: u64,

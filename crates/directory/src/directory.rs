@@ -31,10 +31,10 @@ pub const TARGETS_MAX: usize = 100;
 /// Longest password that is looked at.
 const PASSWORD_OCTETS_MAX: usize = 1024;
 
-/// Where mail to a recipient goes.
+/// The accounts and addresses that mail to a recipient goes to.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Destinations {
-    /// Accounts here.
+    /// Accounts of this home.
     pub accounts: Vec<AccountId>,
     /// Addresses elsewhere, to which it is forwarded.
     pub outside: Vec<Address>,
@@ -136,10 +136,10 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Directory {
-    /// Who there is, by what is kept of them, under this policy.
+    /// Reads accounts and aliases from the store and puts this policy in force.
     ///
     /// # Errors
-    /// What can't be read of them.
+    /// The store can't be read.
     pub fn open(policy: Policy, kept: Arc<dyn People>) -> Result<Self, Problem> {
         let view = View::of(kept.everybody().map_err(|error| database_problem(&error))?);
         Ok(Self(Arc::new(Inner {
