@@ -76,7 +76,7 @@ pub enum SrsError {
     /// It is older than [`SRS_DAYS`].
     #[error("the rewritten address has expired")]
     Expired,
-    /// Nobody here wrote it.
+    /// The hash was not made with a secret of this home.
     #[error("the rewritten address is wrong")]
     Wrong,
 }

@@ -5,22 +5,22 @@
 use mail::{ItemId, UnixTime};
 use serde::{Deserialize, Serialize};
 
-/// Which half saw it.
+/// The role that saw the event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Role {
-    /// The external MTA.
+    /// Edge: the public MX.
     Edge,
-    /// The home MTA.
+    /// Home: where the mailboxes are.
     Home,
 }
 
 /// One event. `detail` is for people.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Event {
-    /// When.
+    /// The time of the event.
     pub at: UnixTime,
-    /// Which half.
+    /// The role that saw it.
     pub role: Role,
     /// The edge's name, on events that came over the link.
     #[serde(default, skip_serializing_if = "Option::is_none")]

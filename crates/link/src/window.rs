@@ -29,7 +29,7 @@ impl SendWindow {
         self.open
     }
 
-    /// Takes what is being sent.
+    /// Counts octets that are about to be sent.
     ///
     /// # Errors
     /// [`WindowError`] when it is more than is open: our own fault.
