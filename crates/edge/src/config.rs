@@ -26,25 +26,25 @@ pub struct EdgeConfig {
     /// The certificate for STARTTLS.
     #[serde(default)]
     pub tls: TlsConfig,
-    /// Name servers.
+    /// The name servers.
     #[serde(default)]
     pub dns: Dns,
-    /// Limits.
+    /// Limits on size, number and time.
     #[serde(default)]
     pub limits: Limits,
     /// Paired homes.
     #[serde(default)]
     pub homes: HomesConfig,
-    /// How mail is sent out.
+    /// The ways in which mail is sent out.
     #[serde(default)]
     pub outbound: Outbound,
-    /// Who may come in, how often.
+    /// How many connections clients may have, and how often they may come.
     #[serde(default)]
     pub door: DoorConfig,
-    /// What counts how much.
+    /// The points that each sign counts.
     #[serde(default)]
     pub score: ScoreConfig,
-    /// What is done with what was found.
+    /// What becomes of mail by the signs that were found on it.
     #[serde(default)]
     pub policy: PolicyConfig,
     /// Lists of addresses in DNS.
@@ -235,7 +235,7 @@ impl Default for ScoreConfig {
     }
 }
 
-/// What is done about DMARC.
+/// What becomes of mail that fails DMARC (RFC 9989).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum DmarcPolicy {
@@ -289,7 +289,7 @@ impl Default for PolicyConfig {
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ListConfig {
-    /// Its zone.
+    /// The zone of the list, in which addresses are looked up.
     pub zone: String,
     /// Points for an address on it; negative for a list of the good.
     pub points: f64,
@@ -299,7 +299,7 @@ pub struct ListConfig {
 }
 
 impl ListConfig {
-    /// Points in tenths.
+    /// Points in tenths, as they are counted.
     pub fn tenths(&self) -> i32 {
         tenths(self.points)
     }

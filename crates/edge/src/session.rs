@@ -21,11 +21,11 @@ use super::homes::{Home, Homes};
 pub(crate) struct LinkContext {
     /// Edge's host name, for the hello.
     pub hostname: String,
-    /// All homes.
+    /// All paired homes.
     pub homes: Arc<Homes>,
-    /// Attempts.
+    /// Attempts that homes order.
     pub deliveries: Arc<Deliveries>,
-    /// What else a home wants done.
+    /// Other tasks of homes: questions to DNS, reports to post.
     pub errands: Arc<Errands>,
     /// Ends the link.
     pub stop: CancellationToken,

@@ -118,7 +118,7 @@ fn prepare(arguments: &SetupArguments) -> Result<NewRole, Problem> {
     Ok(role)
 }
 
-/// What `postern edge pair` is told.
+/// Arguments of `postern edge pair`.
 #[derive(Debug, Clone, clap::Args)]
 pub struct PairArguments {
     /// A domain that the home may serve; may be given several times (default: any that no other home has)

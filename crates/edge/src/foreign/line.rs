@@ -40,7 +40,7 @@ pub(super) struct Way {
     pub(super) connections: usize,
 }
 
-/// The connections.
+/// The connections to one home, a bounded number of them.
 pub(super) struct Line {
     way: Way,
     slots: Arc<Semaphore>,
@@ -60,7 +60,7 @@ struct Idle {
     since: Instant,
 }
 
-/// What the last attempt came to.
+/// The result of the last attempt to reach the home.
 #[derive(Debug, Clone, Default)]
 enum State {
     #[default]
