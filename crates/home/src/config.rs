@@ -50,13 +50,13 @@ pub struct HomeConfig {
     /// The certificate for mail programs.
     #[serde(default)]
     pub tls: TlsConfig,
-    /// Limits.
+    /// Limits on size, number and time.
     #[serde(default)]
     pub limits: Limits,
     /// The outbound queue.
     #[serde(default)]
     pub queue: QueueConfig,
-    /// How much users may send.
+    /// Limits on what users may send.
     #[serde(default)]
     pub sending: SendingConfig,
     /// Mail that users hand in.
@@ -136,10 +136,10 @@ fn default_separators() -> String {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Switch {
-    /// Not done.
+    /// It is not done.
     #[default]
     Off,
-    /// Done.
+    /// It is done.
     On,
 }
 
@@ -300,14 +300,14 @@ const ORGANIZATION_OCTETS_MAX: usize = 255;
 pub struct EdgePin {
     /// Edge's host name; its name in `status`, logs and traces.
     pub name: String,
-    /// `host:port` of its link.
+    /// The address of its link, `host:port`.
     pub address: String,
     /// SHA-256 of its raw public key, 64 hexadecimal digits.
     pub key: String,
 }
 
 impl EdgePin {
-    /// The pinned fingerprint.
+    /// The pinned fingerprint, SHA-256; `None` when `key` is no fingerprint.
     pub fn fingerprint(&self) -> Option<[u8; 32]> {
         link::fingerprint::from_hex(&self.key)
     }
