@@ -213,7 +213,7 @@ struct Simulation {
     stop: CancellationToken,
 }
 
-/// What `setup` writes.
+/// The settings of a configuration as `setup` writes it.
 fn settings(dir: &Path, warm_up: u32) -> Settings {
     Settings {
         retry: [1, 2, 5, 15, 30, 60].map(|minutes| Duration::from_secs(minutes * MINUTE)).to_vec(),

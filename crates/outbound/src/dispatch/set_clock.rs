@@ -19,7 +19,7 @@ pub(super) struct SetClock {
 }
 
 impl SetClock {
-    /// As the two are now.
+    /// The two clocks as they are now.
     pub(super) const fn new(day: UnixTime, steady: Instant) -> Self {
         Self { day, steady }
     }
