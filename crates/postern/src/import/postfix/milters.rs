@@ -8,7 +8,7 @@ struct Milter {
     address: String,
     /// What to do when it can't be asked.
     action: String,
-    /// What else stands in its braces.
+    /// Other words in its braces.
     more: Vec<String>,
 }
 
