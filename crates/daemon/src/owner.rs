@@ -34,7 +34,7 @@ impl Owner {
         Ok(Self::known(Uid::from_raw(about.uid()), Gid::from_raw(about.gid())))
     }
 
-    /// The effective user and group of this process.
+    /// The effective user and group of this thread.
     pub fn me() -> Self {
         Self::known(rustix::process::geteuid(), rustix::process::getegid())
     }

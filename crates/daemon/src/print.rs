@@ -24,7 +24,7 @@ pub enum Output {
 }
 
 impl Output {
-    /// What `--json` says.
+    /// JSON where `--json` was given, else text.
     pub const fn of(json: bool) -> Self {
         if json { Self::Json } else { Self::Text }
     }

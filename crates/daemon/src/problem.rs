@@ -34,7 +34,7 @@ impl Problem {
         self.what.is_empty()
     }
 
-    /// What went wrong, as one sentence.
+    /// What went wrong, in words; empty when that was printed already.
     pub fn what(&self) -> &str {
         &self.what
     }

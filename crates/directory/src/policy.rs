@@ -21,7 +21,7 @@ pub struct Policy {
     pub message_octets_max: u64,
     /// Whether mail is sent to the world.
     pub sends: bool,
-    /// Most recipients that one account may send to.
+    /// Most recipients abroad that one account may send to.
     pub sending: SendingLimits,
     /// Which reverse-paths are signed.
     pub return_path: ReturnPathPolicy,

@@ -70,7 +70,7 @@ pub struct OpenSealed {
 pub struct Answer {
     /// The item.
     pub item: ItemId,
-    /// Replies, one for each recipient.
+    /// One reply for each recipient; for a sealed item exactly one.
     pub replies: Vec<Reply>,
 }
 
