@@ -32,7 +32,7 @@ enum Lies {
 }
 
 impl Content {
-    /// In memory, as they came.
+    /// Octets in memory, in the pieces in which they came.
     #[must_use]
     pub fn memory(pieces: Vec<Bytes>) -> Self {
         let octets = pieces.iter().map(|piece| piece.len() as u64).sum();

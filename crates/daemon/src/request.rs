@@ -121,7 +121,7 @@ pub enum DkimRequest {
     Status,
     /// The next step of a change of keys.
     Rotate {
-        /// Of this domain.
+        /// The domain whose keys are changed.
         domain: String,
     },
 }

@@ -220,7 +220,7 @@ impl Directory {
         self.view().accounts.get(account).map(|account| account.address.clone())
     }
 
-    /// An account's own address.
+    /// The address that is the account's own.
     pub fn address_of(&self, account: &AccountId) -> Option<Address> {
         self.view().accounts.get(account).map(|account| account.address.clone())
     }

@@ -32,7 +32,7 @@ use super::budget::Budget;
 use crate::config::{EdgeConfig, ForeignHomeConfig};
 pub(crate) use passage::Passage;
 
-/// What messages to all of them share.
+/// The parts that messages to all of them share.
 struct Shared {
     /// This host's name.
     hostname: String,

@@ -127,7 +127,7 @@ impl Transaction {
 }
 
 impl Receive {
-    /// For a new session.
+    /// A new session of a client that was let in.
     pub(crate) fn new(shared: Arc<Reception>, admission: Admission) -> Self {
         Self {
             shared,

@@ -117,7 +117,7 @@ pub struct Wanted<'a> {
     pub need: Need,
     /// The message, for what a host's EHLO reply has to offer.
     pub transaction: &'a Transaction,
-    /// For whom it has to offer that.
+    /// The recipients for whom it has to offer that.
     pub whom: Whom,
 }
 

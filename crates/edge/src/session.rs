@@ -199,7 +199,7 @@ async fn send_served(home: Arc<Home>, homes: Arc<Homes>, frames: FrameSender) {
     }
 }
 
-/// For logs: who an unknown key is.
+/// The name of an unknown key in logs: the first 16 hexadecimal digits of its fingerprint.
 pub(crate) fn key_name(key: &[u8; 32]) -> String {
     to_hex(key).get(..16).unwrap_or_default().to_owned()
 }

@@ -194,7 +194,7 @@ impl Default for Limits {
 pub struct SendingConfig {
     /// Recipients abroad to which one account may send in an hour. Default 200.
     pub recipients_per_hour: u32,
-    /// The same in a day. Default 1,000.
+    /// The same limit for a day. Default 1,000.
     pub recipients_per_day: u32,
     /// Recipients that a new edge sends to on its first day. Default 0: as many as there are.
     pub warm_up: u32,

@@ -74,7 +74,7 @@ impl Keeper {
     /// more.
     ///
     /// # Errors
-    /// Why the account does not have it.
+    /// [`Failure`]: the account does not have the message.
     pub(crate) async fn deliver(
         &self,
         account: &str,

@@ -50,7 +50,7 @@ struct Login {
     quiet: Option<(u64, MailboxId, u64)>,
 }
 
-/// A message that is coming in.
+/// A message that is being appended.
 struct Draft {
     message: NewMessage,
     memory: Vec<u8>,

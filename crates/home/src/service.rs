@@ -29,7 +29,7 @@ pub(crate) trait Serve: Send + Sync + 'static {
     fn serve(&self, stream: TcpStream, place: Place) -> impl Future<Output = io::Result<()>> + Send;
 }
 
-/// A listener's loop.
+/// The loop that accepts connections of one listener.
 pub(crate) struct Accepting<S> {
     /// The service that connections get.
     pub service: Arc<S>,

@@ -65,7 +65,7 @@ pub enum Step {
     Close,
 }
 
-/// See the module.
+/// One IMAP session; the module says how it is driven.
 pub struct Session<B> {
     account: B,
     options: Options,

@@ -113,7 +113,7 @@ impl SrsSecrets {
     /// Whom a rewritten address stands for; `None` when it does not have that form.
     ///
     /// # Errors
-    /// Why it leads nowhere.
+    /// [`SrsError`].
     #[must_use]
     pub fn open(&self, address: &Address, now: UnixTime) -> Option<Result<Address, SrsError>> {
         let parsed = parse(address.local())?;

@@ -30,7 +30,7 @@ pub struct Event {
     pub item: Option<ItemId>,
     /// The word of a [`TraceStep`], or of one that only a later version has.
     pub step: String,
-    /// What a person wants to know of it.
+    /// The detail of the event, for people.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub detail: String,
 }
@@ -74,13 +74,13 @@ pub enum TraceStep {
 /// What an operator wants to know of a step.
 #[derive(Debug, Clone, Copy)]
 pub struct TraceStepHelp {
-    /// Which it is.
+    /// The step that is explained.
     pub step: TraceStep,
     /// Its word, in journals and on the link.
     pub word: &'static str,
-    /// Which half writes it: `edge`, `home` or `both`.
+    /// The role that writes it: `edge`, `home` or `both`.
     pub writer: &'static str,
-    /// What it says.
+    /// The meaning of the step, in words.
     pub means: &'static str,
 }
 

@@ -114,7 +114,7 @@ impl Chain {
         Keys::ask(self.marks(), resolver).await
     }
 
-    /// Those whose keys are wanted.
+    /// Marks of the signatures whose keys are wanted.
     pub(crate) fn marks(&self) -> impl Iterator<Item = &Mark> {
         self.wanted().iter().flat_map(|set| [&set.message.mark, &set.seal.mark])
     }

@@ -53,7 +53,7 @@ pub enum DkimResult {
 }
 
 impl DkimResult {
-    /// As RFC 8601 writes it.
+    /// The word of RFC 8601 section 2.7.1.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -176,7 +176,7 @@ struct Message<'a> {
 struct Found {
     offset: usize,
     raw: Vec<u8>,
-    /// What can be told of it without DNS.
+    /// The verdict as far as it can be told without DNS.
     draft: DkimVerdict,
     signature: Result<Signature, Problem>,
 }
@@ -296,7 +296,7 @@ impl Signatures {
         Keys::ask(self.marks(), resolver).await
     }
 
-    /// Those whose keys are wanted.
+    /// Marks of the signatures whose keys are wanted.
     pub(crate) fn marks(&self) -> impl Iterator<Item = &Mark> {
         self.usable().map(|signature| &signature.mark)
     }

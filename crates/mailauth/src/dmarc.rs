@@ -262,7 +262,7 @@ fn severity(found: &Dmarc) -> (u8, Policy) {
     (result, found.applied)
 }
 
-/// A record and where it stands.
+/// A record, and the domain at which it stands.
 #[derive(Debug, Clone)]
 struct Found {
     domain: String,
@@ -272,14 +272,14 @@ struct Found {
 /// The records on the way from a domain to the root.
 #[derive(Debug, Clone, Default)]
 struct Walk {
-    /// From the domain itself upwards.
+    /// The records, from the domain itself upwards.
     found: Vec<Found>,
 }
 
 /// Walks that are done, since alignment asks for several.
 struct Walks<'r, R> {
     resolver: &'r R,
-    /// Those that are known already.
+    /// Answers of DNS that are known already.
     answers: &'r Answers,
     done: HashMap<String, Walk>,
 }

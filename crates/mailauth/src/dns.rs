@@ -127,7 +127,7 @@ pub fn address_name(ip: IpAddr) -> String {
 /// The texts at `name`.
 ///
 /// # Errors
-/// As the resolver says.
+/// The resolver's error.
 pub async fn texts(resolver: &impl Resolver, name: &str) -> Result<Vec<Vec<u8>>, LookupError> {
     let answer = resolver.lookup(name, RecordType::Txt).await?;
     let texts = answer.iter().filter_map(|record| match record {

@@ -22,10 +22,10 @@ pub enum MilterError {
     /// The connection broke.
     #[error("the connection broke off: {0}")]
     Broken(io::Error),
-    /// It said nothing for too long.
+    /// The filter said nothing for too long.
     #[error("no answer within {} s", .0.as_secs())]
     Silent(Duration),
-    /// It does not speak as it should.
+    /// The filter does not keep to the milter protocol.
     #[error("it sent {0}")]
     Protocol(#[from] milter::Error),
     /// The message could not be read.

@@ -18,7 +18,7 @@ const TIGHT: u32 = 950;
 pub struct Pressure(u32);
 
 impl Pressure {
-    /// With places to spare.
+    /// At least half of the places are free.
     pub const NONE: Self = Self(0);
 
     /// Of so many places that are taken, of so many in all. Without any place it is the most there is.

@@ -108,11 +108,11 @@ struct Inside {
 pub struct Count {
     /// Places in all.
     pub all: usize,
-    /// Those that are taken.
+    /// Places that are taken.
     pub taken: usize,
-    /// Those of them that strangers have.
+    /// Places that strangers have taken.
     pub strangers: usize,
-    /// Those that strangers may have.
+    /// Most places that strangers may have taken.
     pub strangers_max: usize,
     /// Clients that found no place since the start.
     pub turned_away: u64,
@@ -161,7 +161,7 @@ impl Places {
         self.inside.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A place for a client.
+    /// Takes a place for a client.
     ///
     /// # Errors
     /// The reason why there is no place.

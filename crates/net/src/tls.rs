@@ -234,7 +234,7 @@ pub fn opportunistic_connector() -> Result<TlsConnector, Error> {
 /// Begins TLS on a connection to an address that has no name.
 ///
 /// # Errors
-/// As the handshake says.
+/// The handshake's error.
 pub async fn connect(
     connector: &TlsConnector,
     remote: SocketAddr,

@@ -58,7 +58,7 @@ pub(crate) struct Surroundings {
 /// A Home that is Postfix and Dovecot, as the page on standard hops has it: no file of ours says anything of it.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct PostfixHome {
-    /// From where Edge hands mail in.
+    /// The networks from which Edge hands mail in.
     pub edges: Vec<Network>,
     /// The port where Edge hands mail in.
     pub port: u16,

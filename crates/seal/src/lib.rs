@@ -108,7 +108,7 @@ impl<W: Write> Sealing<W> {
     /// Writes a piece of the message.
     ///
     /// # Errors
-    /// As the output says.
+    /// The output's error.
     pub fn write(&mut self, piece: &[u8]) -> io::Result<()> {
         self.writer.write_all(piece)
     }
@@ -116,7 +116,7 @@ impl<W: Write> Sealing<W> {
     /// Writes the last line and ends the file.
     ///
     /// # Errors
-    /// As the output says.
+    /// The output's error.
     pub fn finish(mut self, verdict: &Verdict) -> io::Result<W> {
         self.writer.write_all(b"\n")?;
         self.writer.write_all(&serde_json::to_vec(verdict)?)?;

@@ -42,7 +42,7 @@ pub enum StoreError {
     /// Files can't be opened or written.
     #[error("{file} can't be used ({cause}): check that its directory exists and belongs to the service")]
     Files {
-        /// Which file.
+        /// The file's path.
         file: String,
         /// The system's error.
         cause: String,

@@ -76,7 +76,7 @@ impl Directory {
     /// Adds an account whose mailboxes nobody has to keep in step: [`Self::prepare_account`] and [`Self::admit`] in one.
     ///
     /// # Errors
-    /// As those two.
+    /// The errors of those two.
     pub fn add_account(&self, address: &Address, password: &str) -> Result<AccountId, Problem> {
         let new = self.prepare_account(address, password)?;
         self.admit(new, Past::Anothers(None)).map(|(account, _)| account)

@@ -305,7 +305,7 @@ impl Guard {
         }
     }
 
-    /// The password was right.
+    /// Notes that the password was right.
     pub(super) fn right(&mut self, ticket: Ticket, now: u64) {
         if let Some(tries) = self.settled(ticket, false) {
             (tries.wrong, tries.not_before, tries.told) = (0, 0, false);
@@ -319,7 +319,7 @@ impl Guard {
         self.friendly.insert(network(ip), now);
     }
 
-    /// It was wrong.
+    /// Notes that the password was wrong.
     pub(super) fn wrong(&mut self, ticket: Ticket, now: u64) {
         if let Some(tries) = self.settled(ticket, true) {
             tries.wrong = tries.wrong.saturating_add(1);
@@ -327,7 +327,7 @@ impl Guard {
         }
     }
 
-    /// It was not checked after all.
+    /// Notes that the password was not checked after all.
     pub(super) fn unchecked(&mut self, ticket: Ticket) {
         self.settled(ticket, false);
     }

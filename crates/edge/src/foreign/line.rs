@@ -36,7 +36,7 @@ pub(super) struct Way {
     pub(super) settings: Settings,
     /// The fingerprint of the certificate that Edge shows.
     pub(super) shown: Option<Fingerprint>,
-    /// How many connections at one time.
+    /// Most connections at one time.
     pub(super) connections: usize,
 }
 

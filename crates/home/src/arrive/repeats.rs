@@ -75,11 +75,11 @@ pub(crate) struct Repeats {
 struct Table {
     /// Items that were kept and answered 250.
     recent: Aging<ItemId, Digest>,
-    /// How many of the recent ones are the same.
+    /// How many of the recent messages have the same digest.
     alike: Aging<Digest, u32>,
-    /// Of which an edge said that nobody may have read it, before it was here: it rested sealed.
+    /// Sealed items of which an edge said, before they were here, that nobody may have read the 250.
     announced: Aging<ItemId, ()>,
-    /// Which message it was the first time.
+    /// The item that brought the message the first time, by digest.
     unheard: Aging<Digest, ItemId>,
 }
 

@@ -40,7 +40,7 @@ pub struct FilterConfig {
     /// rspamd's password for learning.
     #[serde(default)]
     pub password: Option<String>,
-    /// A file that holds it instead.
+    /// The file that holds the password instead.
     #[serde(default)]
     pub password_file: Option<PathBuf>,
 }

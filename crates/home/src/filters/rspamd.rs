@@ -127,7 +127,7 @@ fn additions(headers: &Value, finding: &mut Finding) {
     }
 }
 
-/// An rspamd that learns.
+/// An rspamd that can be taught.
 pub(crate) struct Rspamd {
     name: String,
     endpoint: Endpoint,

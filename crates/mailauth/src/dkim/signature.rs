@@ -91,7 +91,7 @@ pub(crate) struct Mark {
     pub(crate) octets: Vec<u8>,
     /// Where `b=` has its value, in the field's value.
     pub(crate) place: Range<usize>,
-    /// In lower case.
+    /// `d=`, in lower case.
     pub(crate) domain: String,
     pub(crate) selector: String,
     pub(crate) signed_at: Option<u64>,

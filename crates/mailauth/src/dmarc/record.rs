@@ -66,7 +66,7 @@ pub enum AlignmentMode {
 /// Whether the domain is a public suffix (`psd`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Psd {
-    /// It does not say.
+    /// The record does not say.
     #[default]
     Unknown,
     /// It is one: others have domains below it.

@@ -23,7 +23,7 @@ enum Part {
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Macro {
-    /// In lower case.
+    /// The macro letter, in lower case.
     letter: char,
     /// Written as a capital: what it gives is escaped as in a URL.
     escaped: bool,

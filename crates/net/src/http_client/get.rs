@@ -19,7 +19,7 @@ use crate::tls::Hello;
 pub struct Get<'a> {
     /// The host's name, for its certificate and the `Host` field. A domain, nothing else.
     pub host: &'a str,
-    /// Where it is, in the order of trying.
+    /// The host's addresses, in the order of trying.
     pub addresses: &'a [SocketAddr],
     /// The path, with its leading slash.
     pub path: &'a str,

@@ -15,7 +15,7 @@ pub struct Submission<'a> {
     pub host: &'a str,
     /// Its port, for the `Host` field.
     pub port: u16,
-    /// Where it is, in the order of trying.
+    /// The host's addresses, in the order of trying.
     pub addresses: &'a [SocketAddr],
     /// The path, with its slash; printable ASCII only.
     pub path: &'a str,

@@ -120,7 +120,7 @@ struct Translation {
     local: Vec<String>,
     /// Names of the host itself, whose users are those of the system.
     host_names: BTreeSet<String>,
-    /// What a name without a domain gets.
+    /// The domain that a name without one gets.
     origin: String,
     /// What follows a user's name and is no part of it.
     separators: String,

@@ -36,7 +36,7 @@ impl Mode {
 pub struct Settings {
     /// The name in the greeting and the EHLO reply.
     pub hostname: String,
-    /// Which service the port gives.
+    /// The service that the port gives.
     pub mode: Mode,
     /// Whether TLS can be started: a certificate is there.
     pub starttls: bool,

@@ -4,7 +4,7 @@ use mail::UnixTime;
 
 use crate::StoreError;
 
-/// An account.
+/// One account.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct AccountRow {
     /// Its name in the store of mailboxes; no two have the same.
@@ -49,7 +49,7 @@ pub trait People: Send + Sync {
     /// Reads all rows.
     ///
     /// # Errors
-    /// Those of the disk.
+    /// The disk's errors: see [`StoreError`].
     fn everybody(&self) -> Result<Everybody, StoreError>;
 
     /// Adds an account, takes these targets away from their aliases, and notes whose the name was.
@@ -68,18 +68,18 @@ pub trait People: Send + Sync {
     /// Gives the account of a canonical address another hash; false when there is none.
     ///
     /// # Errors
-    /// Those of the disk.
+    /// The disk's errors: see [`StoreError`].
     fn set_password(&self, address: &str, password: &str) -> Result<bool, StoreError>;
 
     /// Adds targets to an alias, which is made when there is none. Those that it has already stay as they are.
     ///
     /// # Errors
-    /// Those of the disk.
+    /// The disk's errors: see [`StoreError`].
     fn add_targets(&self, alias: &str, targets: &[String]) -> Result<(), StoreError>;
 
     /// Removes an alias with all its targets; false when there is none.
     ///
     /// # Errors
-    /// Those of the disk.
+    /// The disk's errors: see [`StoreError`].
     fn remove_alias(&self, alias: &str) -> Result<bool, StoreError>;
 }

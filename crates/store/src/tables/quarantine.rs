@@ -32,24 +32,24 @@ pub trait QuarantineEntries: Send + Sync {
     /// Adds one. One that is known already stays as it is.
     ///
     /// # Errors
-    /// Those of the disk.
+    /// The disk's errors: see [`StoreError`].
     fn insert(&self, entry: &QuarantineEntry) -> Result<(), StoreError>;
 
     /// Removes one, if it is there.
     ///
     /// # Errors
-    /// Those of the disk.
+    /// The disk's errors: see [`StoreError`].
     fn remove(&self, item: ItemId) -> Result<(), StoreError>;
 
     /// All entries, the oldest first.
     ///
     /// # Errors
-    /// Those of the disk.
+    /// The disk's errors: see [`StoreError`].
     fn entries(&self) -> Result<Vec<QuarantineEntry>, StoreError>;
 
     /// The entry of one message; `None` when there is none.
     ///
     /// # Errors
-    /// Those of the disk.
+    /// The disk's errors: see [`StoreError`].
     fn entry(&self, item: ItemId) -> Result<Option<QuarantineEntry>, StoreError>;
 }

@@ -9,12 +9,12 @@ pub trait Remembered: Send + Sync {
     /// Whether an id is known.
     ///
     /// # Errors
-    /// Those of the disk.
+    /// The disk's errors: see [`StoreError`].
     fn has(&self, id: ItemId) -> Result<bool, StoreError>;
 
     /// Notes one, durably, and forgets those that were noted before `oldest`. One that is known is noted anew.
     ///
     /// # Errors
-    /// Those of the disk.
+    /// The disk's errors: see [`StoreError`].
     fn insert(&self, id: ItemId, now: UnixTime, oldest: UnixTime) -> Result<(), StoreError>;
 }

@@ -89,42 +89,42 @@ pub trait Reports: Send + Sync {
     /// Of an open report of this day and domain that ends at `now` or later: its id and what was counted.
     ///
     /// # Errors
-    /// Those of the disk.
+    /// The disk's errors: see [`StoreError`].
     fn counting(&self, day: u64, domain: &Domain, now: u64) -> Result<Option<(ItemId, String)>, StoreError>;
 
     /// How many reports a day has, and how many of them are of this domain.
     ///
     /// # Errors
-    /// Those of the disk.
+    /// The disk's errors: see [`StoreError`].
     fn count(&self, day: u64, domain: &Domain) -> Result<(u64, u64), StoreError>;
 
     /// Makes changes, all or none, after forgetting the days before `oldest_day`.
     ///
     /// # Errors
-    /// Those of the disk.
+    /// The disk's errors: see [`StoreError`].
     fn write(&self, oldest_day: u64, changes: &[ReportChange]) -> Result<(), StoreError>;
 
     /// Open reports that are due by `now` and over, of `oldest_day` or later, who is due first first; no more than `most`.
     ///
     /// # Errors
-    /// Those of the disk.
+    /// The disk's errors: see [`StoreError`].
     fn due(&self, now: u64, oldest_day: u64, most: u32) -> Result<Vec<ReportRow>, StoreError>;
 
     /// All of one domain, or of all, the newest last.
     ///
     /// # Errors
-    /// Those of the disk.
+    /// The disk's errors: see [`StoreError`].
     fn entries(&self, domain: Option<&Domain>) -> Result<Vec<ReportRow>, StoreError>;
 
     /// Ends all open reports before `now`, and makes them due. None ends before it has begun.
     ///
     /// # Errors
-    /// Those of the disk.
+    /// The disk's errors: see [`StoreError`].
     fn cut_short(&self, now: u64) -> Result<(), StoreError>;
 
     /// Notes how far a report is, and when it is tried again.
     ///
     /// # Errors
-    /// Those of the disk.
+    /// The disk's errors: see [`StoreError`].
     fn update(&self, id: ItemId, progress: &Progress, due: u64) -> Result<(), StoreError>;
 }
