@@ -156,7 +156,7 @@ impl Dovecot {
         }
     }
 
-    /// What both have.
+    /// The configuration that both releases share.
     fn surroundings(&self) -> String {
         let address = if self.release.is_some() { "listen" } else { "address" };
         format!(

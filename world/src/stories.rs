@@ -28,7 +28,7 @@ use crate::world::{Setting, World};
 pub(crate) struct Story {
     /// What it is called on the command line.
     pub(crate) name: &'static str,
-    /// What it shows.
+    /// The claim that the story shows.
     pub(crate) says: &'static str,
     /// How its world differs from the usual one.
     pub(crate) setting: fn() -> Setting,

@@ -34,12 +34,12 @@ enum Part {
 
 /// One of them.
 pub(crate) struct Fault {
-    /// What is said of it.
+    /// The name on the command line and in reports.
     pub(crate) name: &'static str,
     parts: &'static [Part],
-    /// Lets it happen.
+    /// Begins the fault.
     pub(crate) begin: fn(&mut World),
-    /// Mends it.
+    /// Ends the fault.
     pub(crate) mend: fn(&mut World),
     /// Whether it is another fault when it outlasts the patience of the link.
     pub(crate) lasting: bool,
