@@ -14,7 +14,7 @@ macro_rules! line_out {
     };
 }
 
-/// For whom a command prints.
+/// The reader that a command prints for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Output {
     /// For a person: lines of text.

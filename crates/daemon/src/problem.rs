@@ -49,7 +49,7 @@ impl Problem {
         serde_json::json!({ "error": { "what": self.what, "what_to_do": self.advice, "exit_code": self.code } })
     }
 
-    /// The exit code for scripts.
+    /// The exit code of the process: 1, or 2 for what the operator can set right.
     pub fn exit_code(&self) -> ExitCode {
         ExitCode::from(self.code)
     }

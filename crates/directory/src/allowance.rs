@@ -24,7 +24,7 @@ struct Spending {
     told: Option<u64>,
 }
 
-/// A limit is reached.
+/// The limit that a message would go past.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Exceeded {
     /// The limit, in recipients.

@@ -26,7 +26,7 @@ use crate::policy::Policy;
 const ALIAS_DEPTH_MAX: usize = 8;
 /// Shortest password that is taken.
 const PASSWORD_OCTETS_MIN: usize = 8;
-/// Addresses that one alias stands for, and that mail to one recipient is forwarded to.
+/// Most addresses that one alias stands for, and that mail to one recipient is forwarded to.
 pub const TARGETS_MAX: usize = 100;
 /// Longest password that is looked at.
 const PASSWORD_OCTETS_MAX: usize = 1024;
@@ -47,7 +47,7 @@ impl Destinations {
     }
 }
 
-/// Cloning shares it.
+/// The accounts, aliases and policy of a home, in memory and in the store. Cloning shares them.
 #[derive(Clone)]
 pub struct Directory(Arc<Inner>);
 
@@ -210,7 +210,7 @@ impl Directory {
         if is_there { Ok(()) } else { Err(no_account(address)) }
     }
 
-    /// Addresses of all accounts.
+    /// All accounts, each with its address.
     pub fn accounts(&self) -> Vec<(AccountId, Address)> {
         self.view().accounts.iter().map(|(id, account)| (id.clone(), account.address.clone())).collect()
     }

@@ -53,7 +53,7 @@ pub struct Client {
     pub service: &'static str,
 }
 
-/// Cloning shares it.
+/// The check of names and passwords, with its limits. Cloning shares it.
 #[derive(Clone)]
 pub struct Logins(Arc<Inner>);
 

@@ -219,11 +219,11 @@ impl Default for DoorConfig {
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct ScoreConfig {
-    /// From here on a client is asked to come again. Default 3.0.
+    /// Points from which on a client is asked to come again. Default 3.0.
     pub greylist_from: f64,
-    /// From here on a message goes to Junk. Default 6.0.
+    /// Points from which on a message goes to Junk. Default 6.0.
     pub junk_from: f64,
-    /// From here on it is refused. Default 12.0.
+    /// Points from which on a message is refused. Default 12.0.
     pub reject_from: f64,
     /// Rows of the table and their points.
     pub points: BTreeMap<String, f64>,

@@ -132,7 +132,7 @@ fn default_separators() -> String {
     "+".to_owned()
 }
 
-/// `"on"` or `"off"`.
+/// A switch: `"on"` or `"off"`.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Switch {
@@ -198,7 +198,7 @@ pub struct SendingConfig {
     pub recipients_per_day: u32,
     /// Recipients that a new edge sends to on its first day. Default 0: as many as there are.
     pub warm_up: u32,
-    /// By how much the next day's are more. Default 1.5.
+    /// The factor from one day's number to the next day's. Default 1.5.
     pub warm_up_growth: f64,
 }
 
@@ -223,7 +223,7 @@ pub struct QueueConfig {
     pub edge_gone: Seconds,
     /// Attempts under way at one time. Default 400.
     pub attempts: usize,
-    /// The same to one domain; it begins with 2 and grows with success. Default 100.
+    /// Most attempts under way to one domain; it begins with 2 and grows with success. Default 100.
     pub per_domain: usize,
 }
 

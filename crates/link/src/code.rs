@@ -150,7 +150,7 @@ impl Proof {
         Self(proof)
     }
 
-    /// Compares in constant time.
+    /// Whether the two proofs are the same, compared in constant time.
     #[must_use]
     pub fn matches(&self, expected: &Self) -> bool {
         self.0.ct_eq(&expected.0).into()

@@ -15,7 +15,7 @@ pub const UNHEARD: &str = "unheard";
 /// The ability to hear from which address the link comes: [`crate::Frame::SeenAt`].
 pub const SEEN_AT: &str = "seen-at";
 
-/// First frame of each side.
+/// The first frame of each side: its versions and abilities.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Hello {
     /// Lowest version the sender speaks.

@@ -33,7 +33,7 @@ pub struct DomainPolicy {
 /// Everything that Edge needs to know of one home. Edge keeps the last one on disk.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Snapshot {
-    /// Grows with each push; Edge answers with it.
+    /// The number of the push: it grows with each one, and Edge answers with it.
     pub generation: u64,
     /// The home's domains.
     pub domains: Vec<DomainPolicy>,

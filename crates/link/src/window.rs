@@ -10,7 +10,7 @@ pub const WINDOW_OCTETS: u64 = 256 * 1024;
 #[error("a body ran past its window")]
 pub struct WindowError;
 
-/// The sender's side.
+/// The window on the sender's side, in octets.
 #[derive(Debug, Clone)]
 pub struct SendWindow {
     open: u64,

@@ -154,7 +154,7 @@ impl Address {
         &self.local
     }
 
-    /// The domain.
+    /// The domain of the address.
     #[must_use]
     pub fn domain(&self) -> &Domain {
         &self.domain

@@ -7,7 +7,7 @@
 /// Most mailboxes that are read from one field; the rest is left out.
 pub const MAILBOXES_MAX: usize = 4096;
 
-/// One element of a list.
+/// One element of an address list: a mailbox or a group (RFC 5322 section 3.4).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Entry {
     /// An address, perhaps with a name.

@@ -66,7 +66,7 @@ pub enum Original<'a> {
     Header(&'a [u8]),
 }
 
-/// A report on one message.
+/// A delivery status notification on one message (RFC 3464).
 #[derive(Debug, Clone)]
 pub struct Report<'a> {
     /// The report's own id, for its `Message-ID`.

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 /// Fields are added, never changed: a role that does not know one leaves it.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Verdict {
-    /// `Received` fields the message came with.
+    /// The number of `Received` fields that the message came with.
     #[serde(default)]
     pub hops: u32,
     /// Under which name the findings are published (RFC 8601 section 2.5): the Edge that found them. Empty

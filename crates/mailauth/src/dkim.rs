@@ -29,7 +29,7 @@ use self::signature::{BASE64, FIELD_OCTETS_MAX, Mark, Problem, Scope, domain};
 use self::tag_list::{TagList, quoted_printable};
 use crate::dns::Resolver;
 
-/// Signatures of one message that are looked at, from the top. RFC 6376 section 6.1 allows a limit.
+/// Most signatures of one message that are looked at, from the top. RFC 6376 section 6.1 allows a limit.
 pub const SIGNATURES_MAX: usize = 10;
 
 /// What became of a signature, in the words of RFC 8601 section 2.7.1.
@@ -83,7 +83,7 @@ pub struct DkimVerdict {
     pub agent: String,
     /// `a=`; `None` when it can't be read or is not known.
     pub algorithm: Option<Algorithm>,
-    /// The size of the key, when there is one.
+    /// The size of the key in bits, when there is one.
     pub key_bits: Option<u32>,
     /// The key says that the domain only tries DKIM out (`t=y`): the verdict is to have no effect (RFC 6376
     /// section 3.6.1).

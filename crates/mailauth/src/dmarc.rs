@@ -66,7 +66,7 @@ pub struct Alignment {
     pub dkim: bool,
 }
 
-/// The result and why.
+/// The result of DMARC for one message, and why.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Dmarc {
     /// The result.

@@ -181,7 +181,7 @@ pub struct Journal<R> {
 }
 
 impl<R: Resolver> Journal<R> {
-    /// Asks `resolver`.
+    /// A journal of the questions to `resolver`.
     pub const fn new(resolver: R) -> Self {
         Self { resolver, asked: Mutex::new(Vec::new()) }
     }

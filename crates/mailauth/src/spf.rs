@@ -91,7 +91,7 @@ pub struct Query<'a> {
     pub now: u64,
 }
 
-/// The result and why.
+/// The result of SPF for one client and domain, and why.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Spf {
     /// The result.

@@ -15,7 +15,7 @@ pub struct Mailbox {
     pub uidvalidity: u32,
     /// The next message gets this uid or a later one.
     pub uidnext: u32,
-    /// The latest change (RFC 7162).
+    /// The mod-sequence of its latest change (RFC 7162).
     pub modseq: u64,
     /// Its special use with the backslash (RFC 6154).
     pub special_use: Option<String>,

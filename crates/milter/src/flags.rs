@@ -32,7 +32,7 @@ pub struct Steps(pub u32);
 impl Steps {
     /// Nothing is left out and everything is answered.
     pub const ALL: Self = Self(0);
-    /// No connection information.
+    /// The client's address and name are not sent.
     pub const NO_CONNECT: Self = Self(0x01);
     /// HELO is not sent.
     pub const NO_HELO: Self = Self(0x02);

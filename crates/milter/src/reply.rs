@@ -5,9 +5,9 @@ use bytes::{Buf as _, BytesMut};
 use crate::error::Error;
 use crate::flags::{Actions, Steps};
 
-/// Octets of one packet, its kind included. Nothing that is offered to a filter needs more.
+/// Most octets of one packet, its kind included. Nothing that is offered to a filter needs more.
 pub const PACKET_OCTETS_MAX: u32 = 65_536;
-/// Octets of a reply's text that are kept; the rest is cut.
+/// Most octets of a reply's text that are kept; the rest is cut.
 pub const TEXT_OCTETS_MAX: usize = 1024;
 /// Octets of the name of a header field.
 const NAME_OCTETS_MAX: usize = 256;

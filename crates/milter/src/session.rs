@@ -17,9 +17,9 @@ use crate::flags::{Actions, Steps};
 use crate::packet::{self, kind};
 use crate::reply::{HeaderChange, Reply};
 
-/// Changes of the header that one message can get.
+/// Most changes of the header that one message can get.
 pub const CHANGES_MAX: usize = 256;
-/// Octets of all changes of one message together, names and values.
+/// Most octets of all changes of one message together, names and values.
 pub const CHANGE_OCTETS_MAX: usize = 256 * 1024;
 /// Output that is gathered before it is written.
 const OUTPUT_OCTETS: usize = 64 * 1024;

@@ -260,7 +260,7 @@ impl Connection {
         }
     }
 
-    /// Says goodbye.
+    /// Says QUIT and closes the connection, within 2 seconds.
     pub async fn quit(mut self) {
         self.session.quit();
         let goodbye = async {

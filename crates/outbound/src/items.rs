@@ -25,7 +25,7 @@ impl Receipt {
         Self(item)
     }
 
-    /// The item.
+    /// The item that is durable.
     #[must_use]
     pub const fn item(&self) -> ItemId {
         self.0

@@ -130,7 +130,7 @@ impl Queue {
         self.items.has_room_for(octets)
     }
 
-    /// Whether it has this item.
+    /// Whether the queue has this item.
     pub fn has(&self, item: ItemId) -> bool {
         self.items.has(item)
     }

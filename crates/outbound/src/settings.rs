@@ -16,9 +16,9 @@ const BACKOFF_PER_MILLE_MAX: u64 = 1200;
 pub struct WarmUpSettings {
     /// Recipients on the first day; 0: as many as there are.
     pub first_day: u32,
-    /// By how much the next day's are more.
+    /// The factor from one day's number to the next day's.
     pub growth: f64,
-    /// Where it is kept how far the edges are.
+    /// The file that keeps how far each edge is.
     pub file: PathBuf,
 }
 

@@ -11,7 +11,7 @@ use memchr::memchr2;
 /// Largest piece handed out, in octets.
 pub const PIECE_OCTETS: usize = 64 * 1024;
 
-/// Limits on one message.
+/// Limits on the body of one message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct BodyLimits {
     /// Octets of the message, dots of transparency not counted.

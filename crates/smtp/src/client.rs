@@ -85,7 +85,7 @@ impl Awaited {
     }
 }
 
-/// One connection to a server.
+/// One connection to a server: the client's side of SMTP (RFC 5321) or LMTP (RFC 2033).
 #[derive(Debug)]
 pub struct Session {
     settings: Arc<Settings>,
@@ -290,7 +290,7 @@ impl Session {
         self.close(Closed::TimedOut);
     }
 
-    /// The connection is gone.
+    /// Tells the session that the connection is gone.
     pub fn closed_by_peer(&mut self) {
         let reason = if self.phase == Phase::Quitting { Closed::Done } else { Closed::Dropped };
         self.close(reason);

@@ -50,7 +50,7 @@ pub enum Command<'a> {
     NotOffered,
 }
 
-/// The arguments of `MAIL`.
+/// The arguments of `MAIL` (RFC 5321 section 4.1.1.2).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Mail {
     /// Path and parameters.
@@ -82,7 +82,7 @@ pub struct MailFrom {
     pub prdr: bool,
 }
 
-/// The arguments of `RCPT`.
+/// The arguments of `RCPT` (RFC 5321 section 4.1.1.3).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Rcpt {
     /// The forward-path, without its source route.

@@ -106,7 +106,7 @@ pub struct Body {
 }
 
 impl Body {
-    /// Its length in octets.
+    /// The length of the body in octets.
     #[must_use]
     pub const fn octets(&self) -> u64 {
         self.octets

@@ -9,11 +9,12 @@ use crate::certificate::subject_public_key_info;
 /// A TLSA record as DNS has it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Tlsa {
-    /// 2: a trust anchor (DANE-TA), 3: the host's own certificate (DANE-EE). 0 and 1 are not for SMTP.
+    /// Certificate usage (RFC 6698 section 2.1.1). 2: a trust anchor (DANE-TA), 3: the host's own certificate
+    /// (DANE-EE). 0 and 1 are not for SMTP (RFC 7672 section 3.1.3).
     pub usage: u8,
-    /// 0: the whole certificate, 1: its public key.
+    /// Selector (RFC 6698 section 2.1.2). 0: the whole certificate, 1: its public key.
     pub selector: u8,
-    /// 0: as it is, 1: its SHA-256, 2: its SHA-512.
+    /// Matching type (RFC 6698 section 2.1.3). 0: as it is, 1: its SHA-256, 2: its SHA-512.
     pub matching: u8,
     /// The certificate association data (RFC 6698 section 2.1.4).
     pub data: Vec<u8>,

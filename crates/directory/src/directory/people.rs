@@ -21,7 +21,7 @@ pub struct NewAccount {
 }
 
 impl NewAccount {
-    /// Its name in the store.
+    /// The account's name in the store.
     pub const fn account(&self) -> &AccountId {
         &self.account
     }

@@ -104,7 +104,7 @@ impl Map {
         Ok(Destination { hosts, secure: answered.secure, heard })
     }
 
-    /// Domains whose MTA-STS policies should be fetched anew, the most urgent first.
+    /// Domains whose MTA-STS policies should be fetched anew at `now` seconds since 1970, the most urgent first.
     pub fn old_policies(&self, now: u64) -> Vec<Domain> {
         self.policies.as_ref().map_or_else(Vec::new, |policies| policies.old(now))
     }

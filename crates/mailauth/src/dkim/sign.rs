@@ -26,7 +26,7 @@ const OVERSIGNED: [&str; 6] = ["From", "Subject", "Date", "To", "Cc", "Reply-To"
 const SIGNED: [&str; 6] =
     ["Message-ID", "MIME-Version", "Content-Type", "Content-Transfer-Encoding", "In-Reply-To", "References"];
 
-/// Fields of one name that are signed. RFC 5322 section 3.6 allows one; more than this is no mail.
+/// Most fields of one name that are signed. RFC 5322 section 3.6 allows one; more than this is no mail.
 pub const FIELDS_OF_A_NAME_MAX: usize = 16;
 
 /// Characters of a line of the signature field, at most: RFC 5322 section 2.1.1 asks for 78.

@@ -72,7 +72,7 @@ impl Algorithm {
         }
     }
 
-    /// As written in `a=`.
+    /// The algorithm's name, as written in `a=`.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {

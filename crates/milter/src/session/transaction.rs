@@ -49,7 +49,7 @@ pub struct Tls {
     pub cipher: String,
 }
 
-/// A login.
+/// The login of a client's session.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Login {
     /// The account that logged in.

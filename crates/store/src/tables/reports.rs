@@ -70,7 +70,7 @@ pub struct ReportRow {
     pub progress: Progress,
 }
 
-/// A change of the ledger.
+/// A change of the table of reports.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ReportChange {
     /// A new report.
