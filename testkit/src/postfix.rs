@@ -204,7 +204,7 @@ impl Postfix {
         process::run_ok(command, b"", PATIENCE).lines().map(str::to_owned).collect()
     }
 
-    /// Its log.
+    /// Its log so far.
     #[must_use]
     pub fn log(&self) -> String {
         String::from_utf8_lossy(&std::fs::read(self.path("log")).unwrap_or_default()).into_owned()

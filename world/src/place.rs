@@ -56,7 +56,7 @@ pub(crate) enum Neighbour {
 }
 
 impl Neighbour {
-    /// All of them.
+    /// All neighbours.
     pub(crate) const ALL: [Self; 4] = [Self::Postfix, Self::Exim, Self::OpenSmtpd, Self::Chasquid];
 
     /// Its host's name in the lab.

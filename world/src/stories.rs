@@ -24,7 +24,7 @@ mod unknown_recipients;
 
 use crate::world::{Setting, World};
 
-/// One of them.
+/// One story.
 pub(crate) struct Story {
     /// What it is called on the command line.
     pub(crate) name: &'static str,
@@ -36,7 +36,7 @@ pub(crate) struct Story {
     pub(crate) tell: fn(&mut World),
 }
 
-/// All of them.
+/// All stories.
 pub(crate) const STORIES: &[Story] = &[
     Story {
         name: "neighbours",

@@ -41,7 +41,7 @@ pub struct Destinations {
 }
 
 impl Destinations {
-    /// Whether it goes nowhere.
+    /// Whether mail to the recipient goes nowhere.
     pub fn is_empty(&self) -> bool {
         self.accounts.is_empty() && self.outside.is_empty()
     }

@@ -47,7 +47,7 @@ pub enum Refused {
 /// The client that logs in.
 #[derive(Debug, Clone, Copy)]
 pub struct Client {
-    /// Its address.
+    /// The client's address.
     pub ip: IpAddr,
     /// The port's name in the log: fail2ban reads it.
     pub service: &'static str,

@@ -173,7 +173,7 @@ impl ForeignHome {
         self.known.check(&self.own_address(address), from, &self.line).await
     }
 
-    /// Begins a message for it.
+    /// Begins a message for this home.
     ///
     /// # Errors
     /// The reply for the sender, when the home was away a moment ago.

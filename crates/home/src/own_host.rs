@@ -28,7 +28,7 @@ pub(crate) struct OwnHost {
 }
 
 impl OwnHost {
-    /// Asks the system.
+    /// Reads what the system knows of this host.
     fn read() -> Self {
         let text = |path| std::fs::read_to_string(path).unwrap_or_default();
         let name = text("/proc/sys/kernel/hostname").trim().to_owned();

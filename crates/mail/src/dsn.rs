@@ -75,7 +75,7 @@ pub struct Report<'a> {
     pub domain: &'a Domain,
     /// The address that the report goes to.
     pub to: &'a Address,
-    /// When it is written.
+    /// When the report is written.
     pub now: UnixTime,
     /// When the original was taken.
     pub arrived: UnixTime,
@@ -251,7 +251,7 @@ fn status_of(reported: &ReportedRecipient) -> EnhancedCode {
     }
 }
 
-/// One recipient for people.
+/// Writes what became of one recipient, for people.
 fn explain(reported: &ReportedRecipient, text: &mut String) {
     let _ = write!(text, "  {}\r\n", reported.recipient.address);
     let Why { mta, reply, cause, .. } = &reported.why;

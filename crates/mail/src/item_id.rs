@@ -41,7 +41,7 @@ impl ItemId {
         Self(bytes)
     }
 
-    /// Its sixteen octets.
+    /// The sixteen octets of the id.
     #[must_use]
     pub const fn as_bytes(&self) -> &[u8; 16] {
         &self.0

@@ -56,27 +56,27 @@ pub enum Reply {
 pub enum HeaderChange {
     /// A field more, at the end.
     Add {
-        /// Its name.
+        /// The field's name.
         name: String,
-        /// Its value.
+        /// The field's value.
         value: Vec<u8>,
     },
     /// A field more, at this place.
     Insert {
         /// The place among the fields: 0 is before all others.
         index: u32,
-        /// Its name.
+        /// The field's name.
         name: String,
-        /// Its value.
+        /// The field's value.
         value: Vec<u8>,
     },
     /// Another value for a field; none to delete it.
     Change {
         /// Which of those with this name, from 1 on.
         index: u32,
-        /// Its name.
+        /// The field's name.
         name: String,
-        /// Its value.
+        /// The field's value.
         value: Vec<u8>,
     },
 }

@@ -35,7 +35,7 @@ impl From<Failed> for io::Error {
     }
 }
 
-/// Begins TLS.
+/// Makes the TLS handshake of a client, within 60 seconds.
 ///
 /// # Errors
 /// [`Failed`].

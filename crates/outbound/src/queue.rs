@@ -49,7 +49,7 @@ pub enum QueueError {
 /// The octets after the header section of a message that is handed in.
 #[derive(Debug)]
 pub enum NewContent {
-    /// In memory.
+    /// Pieces in memory.
     Memory(Vec<Bytes>),
     /// A file, from this octet to its end.
     File(File, u64),

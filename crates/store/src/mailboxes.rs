@@ -26,7 +26,7 @@ pub const SPECIAL_MAILBOXES: [(&str, Option<&str>); 6] = [
 /// [`Mailboxes::tidy`] puts them together.
 pub const GONE_ENTRIES_MAX: u64 = 1000;
 
-/// All accounts of a Home.
+/// The mailboxes of all accounts of a Home.
 ///
 /// Methods that change something return after the change is durable. They may block, so they are not for threads that others
 /// wait for; [`Mailboxes::deliver`] and [`Mailboxes::delivered`] never do. None must be called from a callback. An account

@@ -39,9 +39,9 @@ pub struct Report {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct DateRange {
-    /// Its first second.
+    /// The first second that the report is about.
     pub start_datetime: String,
-    /// Its last second.
+    /// The last second that the report is about.
     pub end_datetime: String,
 }
 
@@ -75,7 +75,7 @@ pub enum PolicyType {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct AppliedPolicy {
-    /// Its kind.
+    /// The kind of the policy.
     pub policy_type: PolicyType,
     /// The TLSA records, or the lines of the MTA-STS policy.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]

@@ -32,7 +32,7 @@ enum Part {
     OtherMta,
 }
 
-/// One of them.
+/// One fault.
 pub(crate) struct Fault {
     /// The name on the command line and in reports.
     pub(crate) name: &'static str,
@@ -71,7 +71,7 @@ const fn fault(
     Fault { name, parts, begin, mend, lasting: false, kills_edge: false }
 }
 
-/// All of them.
+/// All faults.
 pub(crate) const FAULTS: &[Fault] = &[
     fault(
         "Edge is killed",

@@ -30,7 +30,7 @@ impl NewAccount {
 /// An account that was removed.
 #[derive(Debug)]
 pub struct Removed {
-    /// Its name in the store.
+    /// The account's name in the store.
     pub account: AccountId,
     /// Aliases that led to it and do no more, in order.
     pub aliases: Vec<String>,

@@ -20,7 +20,7 @@ pub(crate) struct LocalMessage {
     pub(crate) item: ItemId,
     /// The reverse-path, for the `Return-Path` field.
     pub(crate) reverse_path: ReversePath,
-    /// Its octets.
+    /// The message's octets.
     pub(crate) octets: Octets,
 }
 

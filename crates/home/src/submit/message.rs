@@ -125,7 +125,7 @@ impl Message {
         }
     }
 
-    /// From memory to a file.
+    /// Moves the body from memory to a file.
     async fn spill(&mut self, piece: Bytes) -> Result<(), Reply> {
         let scratch = self.scratch.clone();
         let made = tokio::task::spawn_blocking(move || tempfile::tempfile_in(scratch)).await;

@@ -34,7 +34,7 @@ pub(super) use store::tables::ReportState as State;
 /// One report, as far as it is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Entry {
-    /// Its id.
+    /// The report's id.
     pub(super) id: ItemId,
     /// The day, counted from 1970.
     pub(super) day: u64,

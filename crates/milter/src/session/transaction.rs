@@ -59,7 +59,7 @@ pub struct Login {
 /// A field of the header.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HeaderField {
-    /// Its name.
+    /// The field's name.
     pub name: Vec<u8>,
     /// All that follows the colon, but the last line end; folded lines end with LF alone.
     pub value: Vec<u8>,

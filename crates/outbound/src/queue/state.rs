@@ -11,14 +11,14 @@ use sha2::{Digest as _, Sha256};
 /// One message on its way. Fields are added, never changed; older records are read with defaults.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct QueueState {
-    /// Its id.
+    /// The message's id.
     pub item: ItemId,
     /// The account that sent it: reports go to its INBOX.
     pub account: String,
     /// Reverse-path and parameters. `recipients` and `client` are empty: the recipients are below, and where
     /// the user was is not kept.
     pub envelope: Envelope,
-    /// When it was taken.
+    /// The time when it was taken.
     pub submitted: UnixTime,
     /// Whether octets above 127 occur in it.
     #[serde(default)]
@@ -129,13 +129,13 @@ pub enum RecipientState {
 /// An attempt that an edge was told of, or may have been.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RunningAttempt {
-    /// Its id.
+    /// The attempt's id.
     pub attempt: ItemId,
     /// The only edge that may be asked about it.
     pub edge: String,
     /// Places in [`QueueState::recipients`], in the attempt's order.
     pub recipients: Vec<usize>,
-    /// When it was recorded.
+    /// The time when it was recorded.
     pub started: UnixTime,
 }
 

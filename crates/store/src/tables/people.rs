@@ -4,7 +4,7 @@ use mail::UnixTime;
 
 use crate::StoreError;
 
-/// One account.
+/// The row of an account.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct AccountRow {
     /// Its name in the store of mailboxes; no two have the same.

@@ -7,15 +7,15 @@ use crate::StoreError;
 /// A message in quarantine.
 #[derive(Debug, Clone, PartialEq)]
 pub struct QuarantineEntry {
-    /// Its id.
+    /// The message's id.
     pub item: ItemId,
-    /// When it came here.
+    /// When it came into quarantine.
     pub at: UnixTime,
     /// The account that has it.
     pub account: String,
     /// Its mailbox's uidvalidity.
     pub uidvalidity: u32,
-    /// Its uid.
+    /// Its uid in the quarantine mailbox.
     pub uid: u32,
     /// The reverse-path, without its brackets.
     pub reverse_path: String,

@@ -6,7 +6,7 @@ use crate::StoreError;
 
 /// Ids, each with the second at which it was noted.
 pub trait Remembered: Send + Sync {
-    /// Whether an id is known.
+    /// Whether an id is remembered.
     ///
     /// # Errors
     /// The disk's errors: see [`StoreError`].

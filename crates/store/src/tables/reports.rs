@@ -79,7 +79,7 @@ pub enum ReportChange {
     Results {
         /// The report's id.
         id: ItemId,
-        /// All that was counted.
+        /// The results: all that was counted.
         results: String,
     },
 }
