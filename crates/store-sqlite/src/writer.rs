@@ -66,7 +66,7 @@ where
     }
 }
 
-/// What waits in a writer's queue.
+/// One piece of work in a writer's queue.
 pub(crate) enum Work {
     /// Change an account.
     Change(String, Box<dyn Job>),
@@ -90,7 +90,7 @@ struct Open {
     log_octets: u64,
 }
 
-/// What a writer has open.
+/// The files that a writer has open.
 #[derive(Default)]
 struct OpenFiles {
     /// The most recently used is last.

@@ -6,7 +6,7 @@ use mail::{Domain, ReversePath, UnixTime};
 
 use crate::keeper::{Keeper, LocalMessage, Octets};
 
-/// Writes notices.
+/// Writes notices to the operator into the postmaster's INBOX.
 #[derive(Clone)]
 pub(crate) struct Notices {
     directory: Directory,
@@ -14,7 +14,7 @@ pub(crate) struct Notices {
 }
 
 impl Notices {
-    /// Into these mailboxes.
+    /// Notices that go into these mailboxes.
     pub(crate) fn new(directory: Directory, keeper: Keeper) -> Self {
         Self { directory, keeper }
     }
