@@ -10,9 +10,9 @@ use crate::keeper::{Keeper, LocalMessage, Octets};
 
 /// The directory and the mailboxes.
 pub(crate) struct OwnHouse {
-    /// Who is here.
+    /// The accounts and aliases.
     pub(crate) directory: Directory,
-    /// Their mailboxes.
+    /// The mailboxes of the accounts.
     pub(crate) keeper: Keeper,
     /// A directory for files without a name.
     pub(crate) scratch: PathBuf,

@@ -63,11 +63,11 @@ pub(crate) struct Submit {
     memory: Arc<Semaphore>,
 }
 
-/// What [`Submit`] is made of.
+/// The parts that [`Submit`] works with.
 pub(crate) struct Parts {
     /// Accounts and aliases.
     pub directory: Directory,
-    /// Who may log in.
+    /// The check of names and passwords.
     pub logins: Logins,
     /// The outbound queue.
     pub queue: Queue,
@@ -75,11 +75,11 @@ pub(crate) struct Parts {
     pub hostname: String,
     /// Where the edges see this home: an address that must not leave.
     pub seen_at: SeenAt,
-    /// What signs the messages.
+    /// The DKIM keys that sign the messages.
     pub keys: DomainKeys,
     /// The trace.
     pub trace: Trace,
-    /// For what the operator should know.
+    /// Notices to the operator.
     pub notices: Notices,
     /// A directory for files without a name.
     pub scratch: PathBuf,
@@ -122,19 +122,19 @@ impl Submit {
     }
 }
 
-/// One session.
+/// One session of a user's mail program.
 pub(crate) struct Submission {
     submit: Arc<Submit>,
     place: Place,
     pass: Option<Pass>,
-    /// What the recipients so far take of a frame on the link.
+    /// Octets that the recipients so far take in a frame on the link.
     recipients_octets: usize,
-    /// How many of them are not here.
+    /// The number of recipients that are not here.
     abroad: u32,
     transaction: Option<Transaction>,
 }
 
-/// A message that comes in.
+/// A message that is coming in.
 struct Transaction {
     account: AccountId,
     envelope: Envelope,

@@ -13,7 +13,7 @@ use tokio::sync::{OwnedSemaphorePermit, mpsc};
 pub const PING_AFTER: Duration = Duration::from_secs(10);
 /// Silence after which the link counts as lost.
 pub const LOST_AFTER: Duration = Duration::from_secs(30);
-/// How long the hello may take.
+/// The time that the other side has for its hello.
 const HELLO_PATIENCE: Duration = Duration::from_secs(10);
 /// Frames that are written with one call.
 const BATCH_FRAMES: usize = 256;
@@ -23,7 +23,7 @@ const READ_OCTETS: usize = 64 * 1024;
 /// Octets of one read from somebody who is not known yet.
 const PAIRING_READ_OCTETS: usize = 2 * 1024;
 
-/// Why a link ended.
+/// The reasons why a link ended.
 #[derive(Debug, thiserror::Error)]
 pub enum LinkFault {
     /// The transport broke or the peer closed it.
@@ -38,7 +38,7 @@ pub enum LinkFault {
     /// The peer sent a frame that has no place here.
     #[error("the other side broke the protocol: {0}")]
     Protocol(&'static str),
-    /// No common version.
+    /// The two sides have no version in common.
     #[error(transparent)]
     Hello(#[from] HelloError),
     /// The peer closed the link on purpose.
@@ -177,7 +177,7 @@ pub struct Silence {
 }
 
 impl Silence {
-    /// A frame was heard.
+    /// Begins the silence anew: a frame was heard.
     pub const fn broken(&mut self) {
         self.quiet = Duration::ZERO;
     }

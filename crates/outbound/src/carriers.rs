@@ -27,24 +27,24 @@ pub trait Carriers: Send + Sync + 'static {
 /// What the dispatcher hears of carriers.
 #[derive(Debug)]
 pub enum CarrierEvent {
-    /// It is there.
+    /// This carrier is there.
     Up(CarrierName),
-    /// It is gone.
+    /// This carrier is gone.
     Down(CarrierName),
     /// Outcomes of an attempt.
     Outcomes {
-        /// Who made it.
+        /// The carrier that made the attempt.
         carrier: CarrierName,
-        /// One per recipient.
+        /// Outcomes, one for each recipient.
         outcomes: Outcomes,
     },
     /// The answer to a question about an attempt.
     Known {
-        /// Who was asked.
+        /// The carrier that was asked.
         carrier: CarrierName,
         /// The attempt.
         attempt: ItemId,
-        /// What it knows.
+        /// The carrier's knowledge of the attempt.
         state: AttemptState,
     },
 }

@@ -15,7 +15,7 @@ pub enum Body {
 }
 
 impl Body {
-    /// How many octets it has.
+    /// The length of the message, in octets.
     #[must_use]
     pub fn octets(&self) -> u64 {
         match self {

@@ -18,10 +18,10 @@ const MEMORY_OCTETS_MAX: usize = 256 * 1024;
 /// A body that is being put together. Gives its memory back when it goes.
 pub(super) struct Buffer {
     shared: Arc<Arrivals>,
-    /// What is in memory.
+    /// Pieces in memory, as long as there is no file.
     pub pieces: Vec<Bytes>,
     held: u64,
-    /// What is not: all of it, in a file without a name.
+    /// The file without a name that holds all octets once they are too many for memory.
     pub file: Option<Arc<File>>,
     /// All octets that came, in their order; of a message only, not of what it is sealed in.
     passing: Option<Box<Passing>>,

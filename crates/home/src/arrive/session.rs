@@ -19,7 +19,7 @@ pub(crate) struct SessionArrival {
 }
 
 impl SessionArrival {
-    /// An empty one.
+    /// A session without a message.
     pub(crate) fn new(shared: Arc<Arrivals>) -> Self {
         let buffer = Buffer::new(Arc::clone(&shared));
         Self { shared, buffer }

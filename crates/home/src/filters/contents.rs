@@ -23,7 +23,7 @@ pub(crate) enum Contents {
 }
 
 impl Contents {
-    /// How many octets it has.
+    /// The length in octets.
     pub(crate) fn octets(&self) -> u64 {
         match self {
             Self::Memory(pieces) => pieces.iter().map(|piece| piece.len() as u64).sum(),

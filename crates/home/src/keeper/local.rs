@@ -18,9 +18,9 @@ const MEMORY_OCTETS_MAX: u64 = 256 * 1024;
 pub(crate) struct LocalMessage {
     /// What makes each delivery idempotent.
     pub(crate) item: ItemId,
-    /// What the `Return-Path` says.
+    /// The reverse-path, for the `Return-Path` field.
     pub(crate) reverse_path: ReversePath,
-    /// Its octets.
+    /// The message's octets.
     pub(crate) octets: Octets,
 }
 
@@ -36,7 +36,7 @@ impl Octets {
     /// Takes an item's octets out of the spool. Blocks.
     ///
     /// # Errors
-    /// What the disk said.
+    /// The disk's error, in words.
     pub(crate) fn read(content: &content::Content, scratch: &Path) -> Result<Self, String> {
         let octets = content.octets();
         if octets <= MEMORY_OCTETS_MAX {
@@ -77,7 +77,7 @@ impl LocalMessage {
     /// Commits the message to an account's INBOX.
     ///
     /// # Errors
-    /// Why it is not there.
+    /// The reason why the message is not in the INBOX.
     pub(crate) async fn deliver_to(
         &self,
         keeper: &Keeper,

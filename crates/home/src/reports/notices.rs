@@ -8,7 +8,7 @@ use store::Head;
 
 use crate::keeper::{Keeper, LocalMessage, Octets};
 
-/// Writes notices.
+/// Writes notices to the operator into the postmaster's INBOX.
 #[derive(Clone)]
 pub(crate) struct Notices {
     directory: Directory,
@@ -16,7 +16,7 @@ pub(crate) struct Notices {
 }
 
 impl Notices {
-    /// Into these mailboxes.
+    /// Notices that go into these mailboxes.
     pub(crate) fn new(directory: Directory, keeper: Keeper) -> Self {
         Self { directory, keeper }
     }

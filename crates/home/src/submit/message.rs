@@ -25,13 +25,13 @@ pub(super) const MEMORY_OCTETS_MAX: usize = 256 * 1024;
 pub(super) struct Finished {
     /// The header section with its empty line, if it had one.
     pub(super) header: Vec<u8>,
-    /// The octets after it.
+    /// The octets after the header section.
     pub(super) content: NewContent,
     /// Whether octets above 127 occur in the body.
     pub(super) eight_bit: bool,
     /// What its signatures say of the body.
     pub(super) hashes: FinishedHashes,
-    /// The memory it holds.
+    /// The memory that the octets hold, given back on drop.
     _memory: Vec<OwnedSemaphorePermit>,
 }
 
@@ -125,7 +125,7 @@ impl Message {
         }
     }
 
-    /// From memory to a file.
+    /// Moves the body from memory to a file.
     async fn spill(&mut self, piece: Bytes) -> Result<(), Reply> {
         let scratch = self.scratch.clone();
         let made = tokio::task::spawn_blocking(move || tempfile::tempfile_in(scratch)).await;
