@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use link::{Attempt, BODY_FRAME_MAX, ErrandResult, Frame, Hello, Outcomes, ServedDomains, WINDOW_OCTETS};
 use mail::ItemId;
+use net::contents;
 use net::link_key::LinkKey;
 use net::link_transport::{Dialer, LinkStream, Transport};
 use outbound::CarrierEvent;
@@ -116,15 +117,17 @@ impl Edges {
         let id = attempt.attempt;
         let Ok(item) = live.begin(id) else { return false };
         item.send(Frame::Attempt(Box::new(attempt)));
-        if content.octets() <= WINDOW_OCTETS {
-            return send_small(&live, id, &content);
-        }
+        let Some(sent) = send_what_is_here(&live, id, &content) else { return true };
         tokio::spawn(async move {
-            let mut at = 0;
+            let mut at = sent;
             while at < content.octets() {
-                let Ok(piece) = content.read_at(at, BODY_FRAME_MAX) else {
-                    item.send(Frame::Abort(id));
-                    return;
+                let piece = match contents::read(&content, at, BODY_FRAME_MAX).await {
+                    Ok(piece) => piece,
+                    Err(error) => {
+                        tracing::error!(attempt = %id, %error, "a queued message can't be read; it stays and is tried again");
+                        item.send(Frame::Abort(id));
+                        return;
+                    }
                 };
                 at += piece.len() as u64;
                 // The link is gone, or the attempt has ended without the rest of its body.
@@ -260,17 +263,19 @@ impl Edges {
     }
 }
 
-fn send_small(live: &Live, id: ItemId, content: &Content) -> bool {
+/// Sends a body that the window takes as a whole, as far as no disk is waited for. What is then still to be sent begins at
+/// this octet; `None` when that is nothing.
+fn send_what_is_here(live: &Live, id: ItemId, content: &Content) -> Option<u64> {
+    if content.octets() > WINDOW_OCTETS {
+        return Some(0);
+    }
     let mut at = 0;
     while at < content.octets() {
-        let Ok(piece) = content.read_at(at, BODY_FRAME_MAX) else {
-            live.frames.send(Frame::Abort(id));
-            return true;
-        };
+        let Some(piece) = content.read_now(at, BODY_FRAME_MAX) else { return Some(at) };
         at += piece.len() as u64;
         live.frames.send(Frame::Body(id, piece));
     }
-    true
+    None
 }
 
 /// A wait between half and whole, so that many homes do not dial in step.

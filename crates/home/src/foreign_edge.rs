@@ -246,7 +246,7 @@ impl Service for HandIn {
 
     async fn body(&mut self, piece: Bytes) {
         if let Some(message) = &mut self.message {
-            message.push(&piece);
+            message.push(&piece).await;
         }
     }
 

@@ -12,11 +12,11 @@ mod srs;
 pub(super) mod tests;
 
 use std::collections::HashSet;
-use std::fs::File;
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
+use content::Content;
 use daemon::problem::Problem;
 use daemon::system;
 use daemon::trace::Trace;
@@ -27,11 +27,11 @@ use mail::require_tls;
 use mail::{Address, Envelope, ItemId, Recipient, Verdict};
 use mailauth::dkim::FinishedHashes;
 use mailauth::dkim::sign;
-use outbound::queue::{Forwarded, NewContent, Queue, QueueState, derived_id, readdressed};
+use outbound::queue::{Forwarded, Queue, QueueState, derived_id, readdressed};
 use tokio::runtime::Handle;
 
 use super::dkim::DomainKeys;
-use super::filters::Contents;
+use super::filters;
 use super::outgoing_header;
 use super::remembered::Departed;
 use crate::reports::Notices;
@@ -57,7 +57,7 @@ pub(crate) struct Forwarding {
     /// The trace field of the hop that brought it, with its line end.
     pub received: String,
     /// The message.
-    pub contents: Contents,
+    pub content: Content,
 }
 
 /// Forwards.
@@ -194,12 +194,12 @@ impl Forwarder {
         };
         let mut state = QueueState::new(id, String::new(), envelope, system::now());
         let targets: Vec<String> = forwarding.targets.iter().map(ToString::to_string).collect();
-        let contents = forwarding.contents.clone();
+        let content = forwarding.content.clone();
         let keys = self.parts.keys.clone();
         let composing = tokio::task::spawn_blocking(move || compose(&keys, &forwarding));
         let composed =
             composing.await.map_err(|error| error.to_string())?.map_err(|error| error.to_string())?;
-        let content = content(&contents, composed.replaced).map_err(|error| error.to_string())?;
+        let content = content.rest(composed.replaced);
         state.eight_bit = composed.eight_bit;
         state.utf8_header = composed.utf8_header;
         state.tls_optional = composed.tls_optional && !state.envelope.require_tls;
@@ -238,26 +238,10 @@ impl Drop for UnderWay<'_> {
     }
 }
 
-/// The message from this octet on.
-fn content(contents: &Contents, from: u64) -> std::io::Result<NewContent> {
-    Ok(match contents {
-        Contents::Memory(pieces) => {
-            let mut skip = usize::try_from(from).unwrap_or(usize::MAX);
-            let rest = pieces.iter().map(|piece| {
-                let here = skip.min(piece.len());
-                skip -= here;
-                piece.slice(here..)
-            });
-            NewContent::Memory(rest.filter(|piece| !piece.is_empty()).collect())
-        }
-        Contents::File(file, _) => NewContent::File(File::try_clone(file)?, from),
-    })
-}
-
 /// Reads the message once and makes what goes above it. Blocks.
 fn compose(keys: &DomainKeys, forwarding: &Forwarding) -> std::io::Result<Composed> {
-    let header = forwarding.contents.header()?;
-    let (hashes, eight_bit_body) = hash_body(&forwarding.contents, header.len() as u64)?;
+    let header = filters::header_of(&forwarding.content)?;
+    let (hashes, eight_bit_body) = hash_body(&forwarding.content, header.len() as u64)?;
     let utf8_header = !header.is_ascii();
     let eight_bit = utf8_header || eight_bit_body;
     let message_id =
@@ -274,11 +258,11 @@ fn compose(keys: &DomainKeys, forwarding: &Forwarding) -> std::io::Result<Compos
     Ok(Composed { head, replaced, eight_bit, utf8_header, tls_optional, message_id })
 }
 
-fn hash_body(contents: &Contents, mut at: u64) -> std::io::Result<(FinishedHashes, bool)> {
+fn hash_body(content: &Content, mut at: u64) -> std::io::Result<(FinishedHashes, bool)> {
     let mut hashes = sign::body_hashes();
     let mut eight_bit = false;
     loop {
-        let piece: Bytes = contents.read(at)?;
+        let piece: Bytes = filters::read(content, at)?;
         if piece.is_empty() {
             return Ok((hashes.finish(), eight_bit));
         }

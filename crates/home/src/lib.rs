@@ -33,14 +33,14 @@ mod tls_reports;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
-use arrive::{Arrivals, Repeats, Unsealers};
+use arrive::{Arrivals, Repeats, Unsealers, WAITING_OCTETS_MAX};
 use carriers::OwnCarriers;
 use config::HomeConfig;
+use content::Budget;
 use daemon::clock::SystemClock;
-use daemon::config::Seconds;
+use daemon::config::{Octets, Seconds};
 use daemon::control::{self, Handler, Refusal};
 use daemon::descriptors;
 use daemon::files;
@@ -75,7 +75,6 @@ use spool::{RealDisk, Spool};
 use store::Mailboxes;
 use submit::Submit;
 use tls_reports::TlsReports;
-use tokio::sync::Semaphore;
 use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -249,8 +248,8 @@ fn load(path: &Path) -> Result<HomeConfig, Problem> {
 }
 
 /// Arrivals and submissions share the memory for bodies half and half.
-fn half_in_kib(octets: u64) -> usize {
-    usize::try_from(octets / 2048).unwrap_or(Semaphore::MAX_PERMITS).min(Semaphore::MAX_PERMITS)
+fn half(of: Octets) -> Budget {
+    Budget::of_octets(of.0 / 2)
 }
 
 fn sending_settings(config: &HomeConfig) -> outbound::Settings {
@@ -339,9 +338,9 @@ fn arrivals(parts: ArrivalParts<'_>) -> Result<Arc<Arrivals>, Problem> {
         forwarder: Arc::clone(parts.forwarder),
         unseal: parts.secrets.unseal.clone(),
         unsealers,
-        drafts,
-        memory_octets_max: limits.body_memory.0 / 2,
-        memory_octets: AtomicU64::new(0),
+        drafts: drafts.into(),
+        memory: half(limits.body_memory),
+        waiting: Budget::of_octets(WAITING_OCTETS_MAX),
         message_octets_max: limits.message.0,
         repeats: Repeats::new(system::random()),
         runtime: tokio::runtime::Handle::current(),
@@ -393,8 +392,8 @@ impl Home {
             keys: self.keys.clone(),
             trace: trace.clone(),
             notices: self.notices.clone(),
-            scratch: scratch.clone(),
-            memory: Arc::new(Semaphore::new(half_in_kib(self.config.limits.body_memory.0))),
+            scratch: scratch.clone().into(),
+            memory: half(self.config.limits.body_memory),
         }))?;
         let (signer, tls_reports) = (self.signer.clone(), self.tls_reports.clone());
         let parts = outbound::Parts {

@@ -60,7 +60,7 @@ impl Home {
         }
         let accounts = Accounts {
             store: Arc::clone(self.keeper.store()),
-            drafts: self.config.data.join("drafts"),
+            drafts: self.config.data.join("drafts").into(),
             now: system::now,
             trainer: self.trainer.clone(),
         };

@@ -10,19 +10,17 @@ mod tests;
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use bytes::Bytes;
 use content::Content;
 use daemon::problem::Problem;
-use link::{Attempt, AttemptState, BODY_FRAME_MAX, Outcomes};
+use link::{Attempt, AttemptState, Outcomes};
 use mail::ItemId;
-use net::smtp_client::{BodyLost, BodySource};
+use net::contents::Source;
 use outbound::CarrierEvent;
 use smtp::client::{Quorum, Transaction};
 use tlspolicy::report::Results;
 use tokio::sync::{Semaphore, mpsc};
 
 use self::connections::Connections;
-use super::reused::Body;
 use crate::config::SmarthostConfig;
 
 /// Cloning shares it.
@@ -89,7 +87,7 @@ impl Smarthost {
             needs_smtputf8,
             quorum: Quorum::One,
         };
-        self.0.connections.send(transaction, Queued { content, at: 0 }).await
+        self.0.connections.send(transaction, Source::new(content, 0)).await
     }
 
     fn tell(&self, event: CarrierEvent) {
@@ -102,28 +100,5 @@ impl Smarthost {
         let is_running = self.running().contains(&attempt);
         let state = if is_running { AttemptState::Running } else { AttemptState::Unknown };
         self.tell(CarrierEvent::Known { carrier: self.0.name.clone(), attempt, state });
-    }
-}
-
-/// A message, as it is read from the queue.
-struct Queued {
-    content: Content,
-    at: u64,
-}
-
-impl BodySource for Queued {
-    async fn next(&mut self) -> Result<Option<Bytes>, BodyLost> {
-        let piece = self.content.read_at(self.at, BODY_FRAME_MAX).map_err(|error| {
-            tracing::error!(%error, "a queued message can't be read; it stays and is tried again");
-            BodyLost
-        })?;
-        self.at += piece.len() as u64;
-        Ok(Some(piece).filter(|piece| !piece.is_empty()))
-    }
-}
-
-impl Body for Queued {
-    fn has_begun(&self) -> bool {
-        self.at > 0
     }
 }

@@ -8,10 +8,11 @@ mod leak;
 mod message;
 mod sign;
 
-use std::path::PathBuf;
+use std::path::Path;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use content::Budget;
 use daemon::system;
 use daemon::trace::Trace;
 use directory::OnLeak;
@@ -28,7 +29,6 @@ use net::smtp_server::{Answers, Service};
 use outbound::items::ItemsError;
 use outbound::queue::{Queue, QueueError, QueueState};
 use smtp::server::{Cause, MailFrom, Secret};
-use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 use self::message::Message;
@@ -55,9 +55,9 @@ pub(crate) struct Submit {
     notices: Notices,
     own_host: own_host::Remembered,
     /// Where bodies go that are too large for memory.
-    scratch: PathBuf,
-    /// Memory for bodies, in KiB.
-    memory: Arc<Semaphore>,
+    scratch: Arc<Path>,
+    /// Memory for bodies.
+    memory: Budget,
 }
 
 /// What [`Submit`] is made of.
@@ -77,9 +77,9 @@ pub(crate) struct Parts {
     /// For what the operator should know.
     pub notices: Notices,
     /// A directory for files without a name.
-    pub scratch: PathBuf,
-    /// Memory for bodies, in KiB; the one budget of the role.
-    pub memory: Arc<Semaphore>,
+    pub scratch: Arc<Path>,
+    /// Memory for the bodies of all sessions.
+    pub memory: Budget,
 }
 
 impl Submit {
@@ -222,7 +222,7 @@ impl Service for Submission {
         if !self.submit.queue.has_room_for(0) {
             return Err(queue_full());
         }
-        let message = Message::new(self.submit.scratch.clone(), Arc::clone(&self.submit.memory));
+        let message = Message::new(Arc::clone(&self.submit.scratch), self.submit.memory.clone());
         self.transaction = Some(Transaction { account, envelope, message });
         Ok(())
     }
@@ -288,7 +288,7 @@ impl Submit {
     /// Checks the message, makes it fit to leave, and queues it: the reply either way.
     async fn take(&self, transaction: Transaction) -> Result<Reply, Reply> {
         let Transaction { account, envelope, message } = transaction;
-        let message = message.finish().await?;
+        let message = message.finish()?;
         let facts = Facts {
             item: system::new_item_id(),
             edge_hostname: &self.edges.hostname(),

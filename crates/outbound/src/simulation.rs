@@ -20,7 +20,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::items::memory::{MemoryItems, Removal};
-use crate::queue::{NewContent, Queue, QueueState, RecipientState};
+use crate::queue::{Queue, QueueState, RecipientState};
 use crate::{
     CarrierEvent, Carriers, House, Leaving, PAUSE, Parts, Reached, Reporter, Settings, Told, WarmUpSettings,
 };
@@ -267,7 +267,7 @@ impl Simulation {
             client: None,
         };
         let state = QueueState::new(item, "alice".to_owned(), envelope, self.clock.now());
-        let body = NewContent::Memory(vec!["body\r\n".into()]);
+        let body = Content::from(b"body\r\n".to_vec());
         self.queue.append(state, b"Subject: hi\r\n\r\n".to_vec(), body).await.unwrap();
         item
     }

@@ -1,6 +1,7 @@
 //! Accounts that come and go, with a real directory and a real store.
 
-use store::{Body, Delivery, FlagList};
+use content::Content;
+use store::{Delivery, FlagList};
 
 use super::*;
 
@@ -49,7 +50,7 @@ impl Home {
             item: None,
             mailbox: "INBOX".to_owned(),
             head: Vec::new(),
-            body: Body::from(format!("Subject: {subject}\r\n\r\n").into_bytes()),
+            body: Content::from(format!("Subject: {subject}\r\n\r\n").into_bytes()),
             flags: FlagList::default(),
             internal_date: system::now(),
         };

@@ -1,9 +1,9 @@
 //! What all arrivals share, whether they come over a link or in a session of ours.
 
-use std::path::PathBuf;
+use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
 
+use content::Budget;
 use daemon::trace::Trace;
 use directory::Directory;
 use mail::Reply;
@@ -36,11 +36,11 @@ pub(crate) struct Arrivals {
     /// The threads on which they are opened.
     pub unsealers: Unsealers,
     /// Where temporary files are made.
-    pub drafts: PathBuf,
-    /// Memory for bodies in flight, in octets.
-    pub memory_octets_max: u64,
-    /// Memory used now.
-    pub memory_octets: AtomicU64,
+    pub drafts: Arc<Path>,
+    /// Memory for bodies in flight.
+    pub memory: Budget,
+    /// Memory for what waits to be written.
+    pub waiting: Budget,
     /// Octets of one message.
     pub message_octets_max: u64,
     /// What senders may send again, since they may not have heard the 250.

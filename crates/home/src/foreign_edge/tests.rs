@@ -1,7 +1,6 @@
 //! Sessions of clients that are the edge, and of clients that are not.
 
-use std::sync::atomic::AtomicU64;
-
+use content::Budget;
 use daemon::trace::Trace;
 use mail::header_section;
 use mail::{BodyType, ReversePath, UnixTime};
@@ -51,9 +50,9 @@ fn fixture(more: &str) -> Fixture {
         forwarder,
         unseal: UnsealWith::parse(&seal::generate_key().0).unwrap(),
         unsealers: Unsealers::start().unwrap(),
-        drafts: dir.path().to_owned(),
-        memory_octets_max: 1 << 20,
-        memory_octets: AtomicU64::new(0),
+        drafts: dir.path().into(),
+        memory: Budget::of_octets(1 << 20),
+        waiting: Budget::of_octets(1 << 20),
         message_octets_max: 4 << 20,
         repeats: Repeats::new([7; 32]),
         runtime: tokio::runtime::Handle::current(),

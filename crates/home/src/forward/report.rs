@@ -1,9 +1,10 @@
 //! What is told when a forwarded message fails: its sender if that is proven, else the operator. Never both.
 
+use content::Content;
 use daemon::system;
 use mail::dsn::{Action, ReportedRecipient};
 use mail::{Address, BodyType, Envelope, ReversePath, header};
-use outbound::queue::{Forwarded, NewContent, QueueState};
+use outbound::queue::{Forwarded, QueueState};
 
 use super::Forwarder;
 use crate::reports::bounce::{self, Mailboxes, Reported};
@@ -18,7 +19,7 @@ impl Forwarder {
         &self,
         state: &QueueState,
         forwarded: &Forwarded,
-        original: content::Content,
+        original: Content,
         mailboxes: &Mailboxes<'_>,
     ) -> Result<Option<Action>, String> {
         let failed = bounce::failed(state);
@@ -42,7 +43,7 @@ impl Forwarder {
         forwarded: &Forwarded,
         sender: &Address,
         failed: &[ReportedRecipient],
-        original: content::Content,
+        original: Content,
     ) -> Result<(), String> {
         if failed.iter().all(|recipient| recipient.recipient.notify.is_some_and(|notify| !notify.failure)) {
             return Ok(());
@@ -77,7 +78,7 @@ impl Forwarder {
         let mut report = QueueState::new(id, String::new(), envelope, system::now());
         report.utf8_header = !head.is_ascii();
         report.eight_bit = !message.is_ascii();
-        let content = NewContent::Memory(vec![body.to_vec().into()]);
+        let content = Content::from(body.to_vec());
         self.parts.queue.append(report, signed, content).await.map_err(|error| error.to_string())?;
         Ok(())
     }
@@ -87,7 +88,7 @@ impl Forwarder {
         state: &QueueState,
         forwarded: &Forwarded,
         failed: &[ReportedRecipient],
-        original: content::Content,
+        original: Content,
         mailboxes: &Mailboxes<'_>,
     ) -> Result<(), String> {
         let domain = forwarded.alias.domain();

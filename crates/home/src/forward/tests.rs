@@ -74,7 +74,7 @@ fn forwarding(item: u8, text: &str) -> Forwarding {
             ..Verdict::default()
         },
         received: "Received: from x by y; d\r\n".to_owned(),
-        contents: Contents::Memory(vec![text.as_bytes().to_vec().into()]),
+        content: text.as_bytes().to_vec().into(),
     }
 }
 
@@ -126,10 +126,10 @@ async fn what_another_hop_was_asked_for_is_not_asked_of_the_next() {
     std::io::Write::write_all(&mut file, text.as_bytes()).unwrap();
     let cut = text.as_bytes().chunks(7).map(Bytes::copy_from_slice).collect();
     let octets = text.len() as u64;
-    let contents = [Contents::Memory(cut), Contents::File(Arc::new(file), octets)];
-    for (item, contents) in (1..).zip(contents) {
+    let contents = [Content::memory(cut), Content::file(file, 0, octets)];
+    for (item, content) in (1..).zip(contents) {
         for require_tls in [false, true] {
-            let mut forwarding = Forwarding { contents: contents.clone(), ..forwarding(item, MESSAGE) };
+            let mut forwarding = Forwarding { content: content.clone(), ..forwarding(item, MESSAGE) };
             forwarding.envelope.require_tls = require_tls;
             home.forward(forwarding).await.unwrap();
             let state = home.only();

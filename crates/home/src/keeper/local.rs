@@ -1,18 +1,11 @@
 //! Delivery into mailboxes here: mail between accounts of this Home, and reports. It never takes the link.
 
-use std::fs::File;
-use std::io::{self, Write as _};
-use std::path::Path;
-
-use bytes::Bytes;
+use content::Content;
 use daemon::system;
 use mail::{Address, EnhancedCode, ItemId, Outcome, ReversePath, Why};
-use store::{Body, Delivery, FlagList, StoreError};
+use store::{Delivery, FlagList, StoreError};
 
 use super::{Failure, Keeper, Kept, Tray};
-
-/// Octets of a message up to which it is read into memory; a larger one goes through a file.
-const MEMORY_OCTETS_MAX: u64 = 256 * 1024;
 
 /// A message for mailboxes here.
 pub(crate) struct LocalMessage {
@@ -20,44 +13,8 @@ pub(crate) struct LocalMessage {
     pub(crate) item: ItemId,
     /// What the `Return-Path` says.
     pub(crate) reverse_path: ReversePath,
-    /// Its octets.
-    pub(crate) octets: Octets,
-}
-
-/// Octets that several accounts can get.
-pub(crate) enum Octets {
-    /// In memory.
-    Memory(Bytes),
-    /// A file without a name, and its length.
-    File(File, u64),
-}
-
-impl Octets {
-    /// Takes an item's octets out of the spool. Blocks.
-    ///
-    /// # Errors
-    /// What the disk said.
-    pub(crate) fn read(content: &content::Content, scratch: &Path) -> Result<Self, String> {
-        let octets = content.octets();
-        if octets <= MEMORY_OCTETS_MAX {
-            return content.read_at(0, usize::MAX).map(Self::Memory).map_err(|error| error.to_string());
-        }
-        let mut file = tempfile::tempfile_in(scratch).map_err(|error| error.to_string())?;
-        let mut at = 0;
-        while at < octets {
-            let piece = content.read_at(at, 256 * 1024).map_err(|error| error.to_string())?;
-            file.write_all(&piece).map_err(|error| error.to_string())?;
-            at += piece.len() as u64;
-        }
-        Ok(Self::File(file, octets))
-    }
-
-    fn body(&self) -> io::Result<Body> {
-        Ok(match self {
-            Self::Memory(octets) => Body::Memory(vec![octets.clone()]),
-            Self::File(file, octets) => Body::File(file.try_clone()?, *octets),
-        })
-    }
+    /// Its octets, in memory or in a file of their own: then the mailboxes may keep the file.
+    pub(crate) content: Content,
 }
 
 impl LocalMessage {
@@ -84,12 +41,11 @@ impl LocalMessage {
         account: &str,
         head: Vec<u8>,
     ) -> Result<Kept, Failure> {
-        let body = self.octets.body().map_err(|error| StoreError::Source(error.to_string()))?;
         let delivery = Delivery {
             item: Some(self.item),
             mailbox: Tray::Inbox.name().to_owned(),
             head,
-            body,
+            body: self.content.clone(),
             flags: FlagList::default(),
             internal_date: system::now(),
         };

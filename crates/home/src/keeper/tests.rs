@@ -5,8 +5,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
+use content::Content;
 use mail::{Address, ItemId, UnixTime};
-use store::{Body, FlagList};
+use store::FlagList;
 use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::oneshot;
@@ -108,7 +109,7 @@ impl Fixture {
             item: Some(ItemId::from_bytes([item; 16])),
             mailbox: String::new(),
             head: b"Return-Path: <ann@a.example>\r\nDelivered-To: bob+x@example.org\r\n".to_vec(),
-            body: Body::from(b"Subject: x\r\n\r\n.dot\r\n".to_vec()),
+            body: Content::from(b"Subject: x\r\n\r\n.dot\r\n".to_vec()),
             flags: FlagList::default(),
             internal_date: UnixTime(1),
         };

@@ -1,5 +1,6 @@
 //! Mailboxes as an IMAP session sees them, over a real store.
 
+use content::Content;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use imap::{Options, Session};
@@ -100,7 +101,7 @@ fn deliver(home: &Home, text: &str) {
         item: None,
         mailbox: "INBOX".into(),
         head: b"Received: here\r\n".to_vec(),
-        body: Body::from(text.as_bytes().to_vec()),
+        body: Content::from(text.as_bytes().to_vec()),
         flags: FlagList::default(),
         internal_date: NOW,
     };

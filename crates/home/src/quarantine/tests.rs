@@ -2,12 +2,13 @@
 
 use std::sync::Arc;
 
+use content::Content;
 use daemon::system;
 use daemon::trace::Trace;
 use directory::Directory;
 use mail::Address;
 use outbound::queue::Queue;
-use store::{Body, Delivery, FlagList};
+use store::{Delivery, FlagList};
 
 use super::*;
 use crate::config::HomeConfig;
@@ -58,7 +59,7 @@ impl Home {
             item: Some(item),
             mailbox: QUARANTINE.to_owned(),
             head,
-            body: Body::from(body.to_vec()),
+            body: Content::from(body.to_vec()),
             flags: FlagList::default(),
             internal_date: system::now(),
         };
@@ -148,7 +149,7 @@ async fn a_release_that_is_done_again_after_half_of_it_delivers_nothing_twice() 
         item: None,
         mailbox: QUARANTINE.to_owned(),
         head: Vec::new(),
-        body: Body::from(BODY.to_vec()),
+        body: Content::from(BODY.to_vec()),
         flags: FlagList::default(),
         internal_date: system::now(),
     };

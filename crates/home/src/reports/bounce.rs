@@ -10,7 +10,7 @@ use mail::{Address, Domain, EnhancedCode, ItemId, Notify, Outcome, Ret, UnixTime
 use outbound::queue::{QueueState, QueuedRecipient, RecipientState, Submitted, derived_id};
 use store::StoreError;
 
-use crate::keeper::{Failure, Keeper, LocalMessage, Octets};
+use crate::keeper::{Failure, Keeper, LocalMessage};
 
 /// Longest message that a report carries whole when the sender asked for that (`RET=FULL`).
 const FULL_OCTETS_MAX: u64 = 256 * 1024;
@@ -153,7 +153,7 @@ async fn write(
 }
 
 fn local(item: ItemId, octets: Vec<u8>) -> LocalMessage {
-    LocalMessage { item, reverse_path: mail::ReversePath::Null, octets: Octets::Memory(octets.into()) }
+    LocalMessage { item, reverse_path: mail::ReversePath::Null, content: octets.into() }
 }
 
 /// Commits a report to the postmaster's INBOX.

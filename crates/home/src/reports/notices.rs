@@ -4,7 +4,7 @@ use daemon::system;
 use directory::Directory;
 use mail::{Domain, ReversePath, UnixTime};
 
-use crate::keeper::{Keeper, LocalMessage, Octets};
+use crate::keeper::{Keeper, LocalMessage};
 
 /// Writes notices.
 #[derive(Clone)]
@@ -27,8 +27,8 @@ impl Notices {
             return;
         };
         let item = system::new_item_id();
-        let octets = Octets::Memory(message(domain, &item.to_string(), subject, text, system::now()).into());
-        let message = LocalMessage { item, reverse_path: ReversePath::Null, octets };
+        let content = message(domain, &item.to_string(), subject, text, system::now()).into_bytes().into();
+        let message = LocalMessage { item, reverse_path: ReversePath::Null, content };
         let head = b"Return-Path: <>\r\n".to_vec();
         if let Err(error) = message.deliver_to(&self.keeper, account.as_str(), head).await {
             tracing::error!(%error, %subject, "a notice to the operator could not be put into a mailbox");

@@ -9,7 +9,7 @@ use daemon::system;
 use daemon::trace::Trace;
 use directory::Directory;
 use mail::{Address, EnhancedCode, Envelope, ItemId, Notify, Outcome, Recipient, Reply, ReversePath};
-use outbound::queue::{NewContent, Queue, QueueError, QueueState, RecipientState};
+use outbound::queue::{Queue, QueueError, QueueState, RecipientState};
 use outbound::{CarrierEvent, Carriers, Parts, Settings, WarmUpSettings, run};
 use spool::{RealDisk, Spool};
 use store::Mailboxes;
@@ -177,7 +177,7 @@ impl Bench {
     async fn send_as(&self, recipients: Vec<Recipient>, from: &str) -> ItemId {
         let item = system::new_item_id();
         let state = new_state(item, recipients, from);
-        let content = NewContent::Memory(vec!["body\r\n".into()]);
+        let content = b"body\r\n".to_vec().into();
         self.queue.append(state, b"Subject: hi\r\n\r\n".to_vec(), content).await.unwrap();
         item
     }
@@ -436,7 +436,7 @@ async fn a_message_without_a_login_behind_it_never_makes_a_report() {
         let item = system::new_item_id();
         let to = Address::parse("b@example.com").unwrap().into();
         let state = QueueState { account: String::new(), ..new_state(item, vec![to], from) };
-        let content = NewContent::Memory(vec!["body\r\n".into()]);
+        let content = b"body\r\n".to_vec().into();
         bench.queue.append(state, b"Subject: hi\r\n\r\n".to_vec(), content).await.unwrap();
         let (_, attempt) = bench.started().await;
         bench.outcomes("one", attempt.attempt, vec![failed()]);
@@ -696,7 +696,11 @@ async fn a_body_that_was_kept_in_a_file_arrives_whole() {
     let item = system::new_item_id();
     let to = vec![Address::parse("alice@example.org").unwrap().into()];
     let state = new_state(item, to, "alice@example.org");
-    bench.queue.append(state, b"A: b\r\n\r\n".to_vec(), NewContent::File(file, 0)).await.unwrap();
+    bench
+        .queue
+        .append(state, b"A: b\r\n\r\n".to_vec(), content::Content::file(file, 0, 600_000))
+        .await
+        .unwrap();
     bench.gone(item).await;
     bench.quiet().await;
     assert!(bench.inbox()[0].ends_with(&"x".repeat(600_000)));

@@ -15,9 +15,9 @@ use smtp::Secret;
 use smtp::client::{Closed, Login, Settings, TlsUse, Transaction};
 use tokio::net::TcpStream;
 
-use super::Queued;
 use crate::config::{SmarthostConfig, TlsStart};
 use crate::reused::{Body, Reused};
+use net::contents::Source;
 
 pub(super) struct Connections {
     host: String,
@@ -50,7 +50,7 @@ impl Connections {
     }
 
     /// Gives it a message: one outcome per recipient.
-    pub(super) async fn send(&self, transaction: Transaction, mut body: Queued) -> Vec<Outcome> {
+    pub(super) async fn send(&self, transaction: Transaction, mut body: Source) -> Vec<Outcome> {
         let recipients = transaction.recipients.clone();
         match self.reused.send(self.open(), transaction, &mut body).await {
             Ok(result) if result.may_be_about_client() && !self.knows_us(recipients.first()).await => {

@@ -53,12 +53,7 @@ async fn body(dir: &std::path::Path) -> spool::Body {
     let spool = Spool::open(&dir.join("queue"), spool::Options::default(), Arc::new(RealDisk)).unwrap();
     let (done, durable) = tokio::sync::oneshot::channel();
     let id = ItemId::from_bytes([2; 16]);
-    spool.append(
-        id,
-        Vec::new(),
-        vec![Bytes::from_static(b"x")],
-        Box::new(move |result| drop(done.send(result))),
-    );
+    spool.append(id, Vec::new(), vec![b"x"[..].into()], Box::new(move |result| drop(done.send(result))));
     durable.await.unwrap().unwrap();
     spool.body(id).unwrap()
 }

@@ -3,10 +3,11 @@
 //! How far a report is becomes durable after each step, so that a restart repeats one step at the most. A report
 //! repeated so has the same id, by which its receiver knows it; in the queue it is the same item.
 
+use content::Content;
 use daemon::system;
 use link::{Errand, ErrandResult, TraceStep};
 use mail::{Address, BodyType, Envelope, ItemId, Recipient, ReversePath, UnixTime};
-use outbound::queue::{NewContent, QueueState};
+use outbound::queue::QueueState;
 use sha2::{Digest as _, Sha256};
 use tlspolicy::reporting::{ReportUri, report_uris};
 use tokio::task::JoinSet;
@@ -177,7 +178,7 @@ impl TlsReports {
         };
         let mut state = QueueState::new(item_of(entry.id, to), String::new(), envelope, now);
         (state.bulk, state.tls_optional) = (true, true);
-        let content = NewContent::Memory(vec![body.into()]);
+        let content = Content::memory(vec![body.into()]);
         self.0.parts.queue.append(state, header, content).await.map_err(|error| error.to_string())?;
         Ok(())
     }
