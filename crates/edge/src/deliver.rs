@@ -169,8 +169,13 @@ impl Deliveries {
             frames.send(Frame::Known(attempt, AttemptState::Running));
         } else if let Some(outcomes) = state.unsettled.get(&attempt) {
             frames.send(Frame::Outcomes(outcomes.clone()));
-        } else if let Some(kept) = journalled(home, attempt) {
-            frames.send(kept);
+        } else if home.outcomes.has(attempt) {
+            let (home, frames) = (Arc::clone(home), frames.clone());
+            // The journal may have to be read from the disk, for which the link does not wait.
+            tokio::task::spawn_blocking(move || {
+                let kept = journalled(&home, attempt);
+                frames.send(kept.unwrap_or(Frame::Known(attempt, AttemptState::Unknown)));
+            });
         } else {
             frames.send(Frame::Known(attempt, AttemptState::Unknown));
         }
@@ -189,15 +194,19 @@ impl Deliveries {
         );
     }
 
-    /// After a reconnect: tells all outcomes that were not settled.
-    pub(crate) fn repeat_outcomes(&self, home: &Arc<Home>, frames: &FrameSender) {
+    /// After a reconnect: tells all outcomes that were not settled. Blocks while the journal is read.
+    pub(crate) fn repeat_outcomes(&self, home: &Home, frames: &FrameSender) {
         let mut after = None;
         loop {
             let page = home.outcomes.list(after, 256);
             let Some(last) = page.last() else { return };
             after = Some(last.id);
             for listed in page {
-                self.ask(home, listed.id, frames);
+                let fresh = self.state().unsettled.get(&listed.id).cloned();
+                // What is not there any more was settled meanwhile.
+                if let Some(told) = fresh.map(Frame::Outcomes).or_else(|| journalled(home, listed.id)) {
+                    frames.send(told);
+                }
             }
         }
     }
@@ -273,7 +282,7 @@ fn code_of(outcome: &Outcome) -> String {
     }
 }
 
-/// What the journal has of an attempt, as it is told.
+/// What the journal has of an attempt, as it is told. Blocks.
 fn journalled(home: &Home, attempt: ItemId) -> Option<Frame> {
     let body = home.outcomes.body(attempt).ok()?;
     let record = body.read(0, link::CONTROL_FRAME_MAX).ok()?;

@@ -57,7 +57,8 @@ pub(crate) async fn serve(
     tokio::task::block_in_place(|| home.was_here(daemon::system::now()));
     // Home's address stays out of the log: nothing on Edge is to tell where Home is.
     tracing::info!(home = %home.name, transport = transport.as_str(), "link up");
-    context.deliveries.repeat_outcomes(&home, &frames);
+    let (deliveries, repeating) = (Arc::clone(&context.deliveries), (Arc::clone(&home), frames.clone()));
+    tasks.spawn_blocking(move || deliveries.repeat_outcomes(&repeating.0, &repeating.1));
     if let Some(told) = where_seen(&theirs, remote.ip()) {
         frames.send(told);
     }
