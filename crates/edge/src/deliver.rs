@@ -109,6 +109,7 @@ impl Deliveries {
 
     /// Notes the attempt as running. `None` when it is already.
     fn enter(&self, home: &Arc<Home>, attempt: &Attempt) -> Option<Feed> {
+        // Bounded by the window: each piece has an octet at least.
         let (sender, pieces) = mpsc::unbounded_channel();
         let window = Arc::new(Mutex::new(ReceiveWindow::default()));
         let running = Running {
@@ -132,6 +133,10 @@ impl Deliveries {
         let Some(running) = state.running.get_mut(&attempt).filter(|run| Arc::ptr_eq(&run.home, home)) else {
             return Ok(());
         };
+        // What has no octet is bounded by no window.
+        if octets.is_empty() {
+            return Ok(());
+        }
         let fault = LinkFault::Protocol("an attempt's body ran past its window or its size");
         let arrived = running.window.lock().unwrap_or_else(PoisonError::into_inner).arrived(octets.len());
         let left = running.left.checked_sub(octets.len() as u64).filter(|_| arrived.is_ok());

@@ -8,6 +8,7 @@ use link::{Frame, Hello, SEEN_AT, SERVED_DOMAINS, UNHEARD};
 use net::link_session::live::Live;
 use net::link_session::{self, FrameReader, FrameSender, LinkFault, PING_AFTER, Silence};
 use net::link_transport::LinkStream;
+use tokio::sync::oneshot;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
@@ -41,9 +42,10 @@ pub(crate) async fn serve(
     let LinkStream { reader, writer, transport, remote, .. } = stream;
     let (frames, queue) = link_session::frame_queue();
     let mut tasks = JoinSet::new();
+    let (unwritten, cannot_write) = oneshot::channel();
     tasks.spawn(async move {
         if let Err(fault) = link_session::write_frames(writer, queue).await {
-            tracing::debug!(%fault, "writing to the link ended");
+            let _ = unwritten.send(fault);
         }
     });
     let mut reader = FrameReader::new(reader);
@@ -72,6 +74,7 @@ pub(crate) async fn serve(
     }
     let ended = tokio::select! {
         ended = read_frames(&mut reader, &home, &live, &context) => ended,
+        Ok(fault) = cannot_write => Err(fault),
         () = live.closed() => Err(LinkFault::Lost("a newer link took its place".to_owned())),
         () = context.stop.cancelled() => {
             frames.send(Frame::Goodbye("Edge is shutting down".to_owned()));

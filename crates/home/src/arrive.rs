@@ -121,7 +121,10 @@ impl LinkArrivals {
             }
             Kind::Sealed { octets } => arriving.octets == octets,
         };
-        match arriving.take(&self.shared, &self.frames, item, piece) {
+        // What has no octet is bounded by no window.
+        let taken =
+            if piece.is_empty() { Ok(()) } else { arriving.take(&self.shared, &self.frames, item, piece) };
+        match taken {
             Ok(()) => {}
             Err(Refused::PastWindow) => {
                 return Err(LinkFault::Protocol("an item's body ran past its window"));
@@ -172,8 +175,8 @@ impl LinkArrivals {
     fn unseal(&self, item: ItemId, gathered: Gathered) {
         let (shared, frames, edge) = (Arc::clone(&self.shared), self.frames.clone(), self.edge.clone());
         gathered.whole(move |sealed| {
-            let unsealers = shared.unsealers.clone();
-            unsealers.run(Box::new(move || match open_sealed(&shared, &sealed.content) {
+            let (unsealers, later) = (shared.unsealers.clone(), frames.clone());
+            let begun = unsealers.run(Box::new(move || match open_sealed(&shared, &sealed.content) {
                 Ok((open, verdict, message)) if open.item == item => {
                     let arrival = Arrival { open: Box::new(open), edge, sealed: true, verdict };
                     take_in(&shared, arrival, message.whole(), frames);
@@ -181,6 +184,9 @@ impl LinkArrivals {
                 Ok(_) => refuse_sealed(item, &frames, "its id is not the one it was sealed under"),
                 Err(error) => refuse_sealed(item, &frames, &error.to_string()),
             }));
+            if !begun {
+                refuse_sealed(item, &later, "too many wait to be opened");
+            }
         });
     }
 }

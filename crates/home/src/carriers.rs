@@ -40,16 +40,11 @@ impl Carriers for OwnCarriers {
 
     fn ask(&self, name: &str, attempt: ItemId) -> bool {
         match self.smarthost(name) {
-            Some(smarthost) => {
-                smarthost.ask(attempt);
-                true
-            }
+            Some(smarthost) => smarthost.ask(attempt),
             None if is_of_a_smarthost(name) => {
-                // What an earlier one was given ended with the Home that gave it. The dispatcher is gone only when
-                // Home stops.
+                // What an earlier one was given ended with the Home that gave it.
                 let (carrier, state) = (name.to_owned(), AttemptState::Unknown);
-                let _ = self.edges.events().send(CarrierEvent::Known { carrier, attempt, state });
-                true
+                self.edges.events().try_send(CarrierEvent::Known { carrier, attempt, state }).is_ok()
             }
             None => self.edges.ask(name, attempt),
         }

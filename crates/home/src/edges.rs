@@ -13,7 +13,7 @@ use mail::ItemId;
 use net::contents;
 use net::link_key::LinkKey;
 use net::link_transport::{Dialer, LinkStream, Transport};
-use outbound::CarrierEvent;
+use outbound::{CARRIER_EVENTS_MAX, CarrierEvent};
 use serde_json::{Value, json};
 use tokio::io::AsyncRead;
 use tokio::sync::mpsc;
@@ -49,7 +49,7 @@ struct Inner {
     links: Mutex<HashMap<String, Link>>,
     /// Home's address as each edge sees it. In memory only.
     seen_at: Mutex<HashMap<String, IpAddr>>,
-    events: mpsc::UnboundedSender<CarrierEvent>,
+    events: mpsc::Sender<CarrierEvent>,
     arrivals: Arc<Arrivals>,
     snapshots: SnapshotSource,
     stop: CancellationToken,
@@ -74,8 +74,8 @@ impl Edges {
         arrivals: Arc<Arrivals>,
         snapshots: SnapshotSource,
         stop: CancellationToken,
-    ) -> (Self, mpsc::UnboundedReceiver<CarrierEvent>) {
-        let (events, receiver) = mpsc::unbounded_channel();
+    ) -> (Self, mpsc::Receiver<CarrierEvent>) {
+        let (events, receiver) = mpsc::channel(CARRIER_EVENTS_MAX);
         let (links, seen_at) = (Mutex::default(), Mutex::default());
         let inner =
             Inner { pins, fallback_name, key, dialer, links, seen_at, events, arrivals, snapshots, stop };
@@ -103,7 +103,7 @@ impl Edges {
     }
 
     /// Where the dispatcher hears of attempts, for whoever else carries them out.
-    pub(crate) fn events(&self) -> mpsc::UnboundedSender<CarrierEvent> {
+    pub(crate) fn events(&self) -> mpsc::Sender<CarrierEvent> {
         self.0.events.clone()
     }
 
@@ -244,7 +244,7 @@ impl Edges {
         let link = Link { live: Arc::clone(&live), transport, snapshot_kept: 0, served: None, errands };
         self.links().insert(pin.name.clone(), link);
         tracing::info!(edge = %pin.name, %remote, transport = transport.as_str(), "link up");
-        let _ = self.0.events.send(CarrierEvent::Up(pin.name.clone()));
+        let _ = self.0.events.send(CarrierEvent::Up(pin.name.clone())).await;
         let mut session = Session {
             edges: self,
             pin,
@@ -257,7 +257,7 @@ impl Edges {
         };
         self.links().remove(&pin.name);
         live.close();
-        let _ = self.0.events.send(CarrierEvent::Down(pin.name.clone()));
+        let _ = self.0.events.send(CarrierEvent::Down(pin.name.clone())).await;
         writing.abort();
         ended
     }
@@ -312,7 +312,7 @@ impl Session<'_> {
                 continue;
             };
             silence.broken();
-            self.take(frame)?;
+            self.take(frame).await?;
         }
     }
 
@@ -321,7 +321,7 @@ impl Session<'_> {
         self.live.frames.send(Frame::Snapshot(Box::new(snapshot)));
     }
 
-    fn take(&mut self, frame: Frame) -> Result<(), LinkFault> {
+    async fn take(&mut self, frame: Frame) -> Result<(), LinkFault> {
         match frame {
             Frame::Ping => self.live.frames.send(Frame::Pong),
             Frame::Pong => {}
@@ -337,12 +337,12 @@ impl Session<'_> {
             Frame::Served(served) => self.served(served),
             Frame::SeenAt(ip) => self.seen_at(ip),
             Frame::Trace(sequence, events) => self.keep_trace(sequence, events),
-            Frame::Outcomes(outcomes) => self.outcomes(outcomes),
-            Frame::OutcomesSealed(attempt, sealed) => self.outcomes_sealed(attempt, &sealed),
+            Frame::Outcomes(outcomes) => self.outcomes(outcomes).await,
+            Frame::OutcomesSealed(attempt, sealed) => self.outcomes_sealed(attempt, &sealed).await,
             Frame::ErrandDone(id, result) => self.edges.errand_done(&self.pin.name, id, result),
             Frame::Known(attempt, state) => {
                 let carrier = self.pin.name.clone();
-                let _ = self.edges.0.events.send(CarrierEvent::Known { carrier, attempt, state });
+                let _ = self.edges.0.events.send(CarrierEvent::Known { carrier, attempt, state }).await;
             }
             _ => return Err(LinkFault::Protocol("a frame that only Home sends")),
         }
@@ -376,17 +376,17 @@ impl Session<'_> {
         self.live.frames.send(Frame::TraceKept(sequence));
     }
 
-    fn outcomes(&self, outcomes: Outcomes) {
+    async fn outcomes(&self, outcomes: Outcomes) {
         self.live.over(outcomes.attempt);
         let carrier = self.pin.name.clone();
-        let _ = self.edges.0.events.send(CarrierEvent::Outcomes { carrier, outcomes });
+        let _ = self.edges.0.events.send(CarrierEvent::Outcomes { carrier, outcomes }).await;
     }
 
-    fn outcomes_sealed(&self, attempt: ItemId, sealed: &[u8]) {
+    async fn outcomes_sealed(&self, attempt: ItemId, sealed: &[u8]) {
         let opened = self.edges.0.arrivals.unseal.unseal(sealed);
         let parsed = opened.and_then(|octets| Ok(serde_json::from_slice::<Outcomes>(&octets)?));
         match parsed {
-            Ok(outcomes) if outcomes.attempt == attempt => self.outcomes(outcomes),
+            Ok(outcomes) if outcomes.attempt == attempt => self.outcomes(outcomes).await,
             Ok(_) => tracing::error!(%attempt, "Edge's journal holds the outcome of another attempt"),
             Err(error) => tracing::error!(%attempt, %error, "an outcome in Edge's journal can't be opened"),
         }

@@ -75,7 +75,7 @@ use spool::{RealDisk, Spool};
 use store::Mailboxes;
 use submit::Submit;
 use tls_reports::TlsReports;
-use tokio::sync::mpsc::UnboundedReceiver;
+use tokio::sync::mpsc::{Receiver, UnboundedReceiver};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -139,7 +139,7 @@ struct Opened {
     home: Arc<Home>,
     foreign_edge: Option<Arc<ForeignEdge>>,
     commands: UnboundedReceiver<queue::Command>,
-    events: UnboundedReceiver<CarrierEvent>,
+    events: Receiver<CarrierEvent>,
 }
 
 /// Opens what lies on the disk and puts the parts together, in the order in which they need each other.
@@ -380,7 +380,7 @@ impl Home {
     fn start_sending(
         self: &Arc<Self>,
         commands: UnboundedReceiver<queue::Command>,
-        events: UnboundedReceiver<CarrierEvent>,
+        events: Receiver<CarrierEvent>,
         trace: &Trace,
     ) -> Result<JoinHandle<Result<(), Problem>>, Problem> {
         let scratch = self.config.data.join("drafts");

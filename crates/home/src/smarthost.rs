@@ -34,7 +34,7 @@ struct Inner {
     /// One for each connection.
     slots: Semaphore,
     running: Mutex<HashSet<ItemId>>,
-    events: mpsc::UnboundedSender<CarrierEvent>,
+    events: mpsc::Sender<CarrierEvent>,
 }
 
 impl Smarthost {
@@ -42,7 +42,7 @@ impl Smarthost {
     pub(crate) fn open(
         config: &SmarthostConfig,
         ehlo_name: String,
-        events: mpsc::UnboundedSender<CarrierEvent>,
+        events: mpsc::Sender<CarrierEvent>,
     ) -> Result<Self, Problem> {
         Ok(Self(Arc::new(Inner {
             name: config.address.clone(),
@@ -70,7 +70,7 @@ impl Smarthost {
             let outcomes = smarthost.carry_out(attempt, content).await;
             smarthost.running().remove(&id);
             let outcomes = Outcomes { attempt: id, outcomes, tls: Results::default() };
-            smarthost.tell(CarrierEvent::Outcomes { carrier: smarthost.0.name.clone(), outcomes });
+            smarthost.tell(CarrierEvent::Outcomes { carrier: smarthost.0.name.clone(), outcomes }).await;
         });
     }
 
@@ -90,15 +90,15 @@ impl Smarthost {
         self.0.connections.send(transaction, Source::new(content, 0)).await
     }
 
-    fn tell(&self, event: CarrierEvent) {
+    async fn tell(&self, event: CarrierEvent) {
         // The dispatcher is gone only when Home stops.
-        let _ = self.0.events.send(event);
+        let _ = self.0.events.send(event).await;
     }
 
-    /// Tells whether an attempt is under way.
-    pub(crate) fn ask(&self, attempt: ItemId) {
+    /// Tells whether an attempt is under way. `false` when too much waits to be told.
+    pub(crate) fn ask(&self, attempt: ItemId) -> bool {
         let is_running = self.running().contains(&attempt);
         let state = if is_running { AttemptState::Running } else { AttemptState::Unknown };
-        self.tell(CarrierEvent::Known { carrier: self.0.name.clone(), attempt, state });
+        self.0.events.try_send(CarrierEvent::Known { carrier: self.0.name.clone(), attempt, state }).is_ok()
     }
 }

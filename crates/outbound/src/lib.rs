@@ -14,7 +14,7 @@ mod settings;
 #[cfg(test)]
 mod simulation;
 
-pub use carriers::{CarrierEvent, Carriers};
+pub use carriers::{CARRIER_EVENTS_MAX, CarrierEvent, Carriers};
 pub use dispatch::{CountTls, Parts, SignReversePath, run};
 pub use house::{House, Leaving, Reached};
 pub use reporter::{Reporter, Told};

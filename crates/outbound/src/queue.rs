@@ -110,6 +110,8 @@ impl Queue {
     /// The queue that lies in these items, and what the dispatcher listens to.
     #[must_use]
     pub fn new(items: impl Items) -> (Self, mpsc::UnboundedReceiver<Command>) {
+        // Bounded by what asks: a command an item that is just now made durable, and one an operator's request that waits for
+        // its answer. The dispatcher takes them without waiting for anything else.
         let (commands, receiver) = mpsc::unbounded_channel();
         (Self { items: Arc::new(items), commands }, receiver)
     }

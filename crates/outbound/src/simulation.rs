@@ -89,7 +89,7 @@ struct Book {
 struct World {
     clock: Arc<SimulatedClock>,
     book: Arc<Mutex<Book>>,
-    events: mpsc::UnboundedSender<CarrierEvent>,
+    events: mpsc::Sender<CarrierEvent>,
     is_up: Arc<Mutex<bool>>,
 }
 
@@ -119,7 +119,7 @@ impl World {
     fn set_up(&self, up: bool) {
         *self.is_up.lock().unwrap() = up;
         let event = if up { CarrierEvent::Up } else { CarrierEvent::Down };
-        self.events.send(event(EDGE.to_owned())).unwrap();
+        self.events.try_send(event(EDGE.to_owned())).unwrap();
     }
 }
 
@@ -150,7 +150,7 @@ impl Carriers for World {
             }
             let outcomes = vec![outcome; recipients];
             let outcomes = Outcomes { attempt: attempt.attempt, outcomes, tls: Default::default() };
-            let _ = world.events.send(CarrierEvent::Outcomes { carrier: EDGE.to_owned(), outcomes });
+            let _ = world.events.try_send(CarrierEvent::Outcomes { carrier: EDGE.to_owned(), outcomes });
         });
         true
     }
@@ -158,7 +158,7 @@ impl Carriers for World {
     fn ask(&self, _: &str, attempt: ItemId) -> bool {
         // Its outcome is on the way.
         let (carrier, state) = (EDGE.to_owned(), AttemptState::Running);
-        self.events.send(CarrierEvent::Known { carrier, attempt, state }).is_ok()
+        self.events.try_send(CarrierEvent::Known { carrier, attempt, state }).is_ok()
     }
 
     fn settled(&self, _: &str, _: ItemId) -> bool {
@@ -232,7 +232,7 @@ impl Simulation {
         let dir = tempfile::tempdir().unwrap();
         let (clock, items) = (SimulatedClock::new(), MemoryItems::new(u64::MAX));
         let (queue, commands) = Queue::new(items.clone());
-        let (sender, events) = mpsc::unbounded_channel();
+        let (sender, events) = mpsc::channel(crate::CARRIER_EVENTS_MAX);
         let (book, is_up) = (Arc::default(), Arc::new(Mutex::new(true)));
         let world = World { clock: Arc::clone(&clock), book, events: sender, is_up };
         let stop = CancellationToken::new();

@@ -28,7 +28,7 @@ use home::setup::{self as home_setup, SetupArguments as HomeArguments};
 use remote::RemoteMta;
 use serde_json::Value;
 use tokio::runtime::Runtime;
-use tokio::sync::mpsc::UnboundedReceiver;
+use tokio::sync::mpsc::Receiver;
 
 const DOMAIN: &str = "home.example";
 const REMOTE: &str = "world.example";
@@ -90,7 +90,7 @@ struct Stage {
     password: String,
     edge: Option<Role>,
     home: Option<Role>,
-    world: UnboundedReceiver<Vec<u8>>,
+    world: Receiver<Vec<u8>>,
     /// Events that were printed.
     shown: usize,
 }
@@ -398,7 +398,7 @@ impl Drop for Stage {
     }
 }
 
-type World = (SocketAddr, u16, UnboundedReceiver<Vec<u8>>);
+type World = (SocketAddr, u16, Receiver<Vec<u8>>);
 
 fn start_world(runtime: &Runtime) -> Result<World, Problem> {
     let started = runtime.block_on(async {

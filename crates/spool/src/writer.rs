@@ -27,12 +27,13 @@ pub(crate) enum Command {
     Remove { id: ItemId, done: Done },
 }
 
-/// The handle of the thread. Dropping it lets the thread finish what is queued and waits for it.
 /// How long a batch waits for more operations when the last one had several. It makes fewer and larger syncs, and who
 /// adds to it wakes nobody: the writer sleeps, it does not listen. A lone operation never waits.
 const GATHER: Duration = Duration::from_micros(300);
 
+/// The handle of the thread. Dropping it lets the thread finish what is queued and waits for it.
 pub(crate) struct Writer {
+    // Bounded by who appends: each waits for its receipt, and holds its message in memory that is counted there.
     commands: Mutex<Option<Sender<Command>>>,
     thread: Mutex<Option<JoinHandle<()>>>,
 }

@@ -23,7 +23,7 @@ pub(super) type Then = Box<dyn FnOnce(Whole) + Send>;
 
 /// The end of an item's pieces that the link has. The item is let go with it, unless it was whole.
 pub(super) struct Spilling {
-    /// Bounded by the item's window: what waits has an octet a piece at least, and none goes past the window.
+    /// Bounded by the item's window: each piece has an octet at least.
     steps: mpsc::UnboundedSender<Come>,
     window: Arc<Mutex<ReceiveWindow>>,
     waiting: content::Budget,
@@ -71,9 +71,6 @@ impl Spilling {
 
     /// Takes a piece for which the window has room.
     pub(super) fn write(&self, piece: Bytes) -> Result<(), Refused> {
-        if piece.is_empty() {
-            return Ok(());
-        }
         let mut room = self.waiting.room();
         if !room.take(piece.len() as u64) {
             return Err(Refused::NoRoom);

@@ -114,7 +114,7 @@ struct Bench {
     queue: Queue,
     store: Arc<dyn Mailboxes>,
     up: Arc<Mutex<Vec<String>>>,
-    edges: mpsc::UnboundedSender<CarrierEvent>,
+    edges: mpsc::Sender<CarrierEvent>,
     told: mpsc::UnboundedReceiver<Told>,
     stop: CancellationToken,
     task: JoinHandle<Result<(), Problem>>,
@@ -134,7 +134,7 @@ impl Bench {
         let (queue, commands) = Queue::new(spool);
         let up = Arc::new(Mutex::new(up.iter().map(|edge| (*edge).to_owned()).collect()));
         let (tell, told) = mpsc::unbounded_channel();
-        let (edges, events) = mpsc::unbounded_channel();
+        let (edges, events) = mpsc::channel(outbound::CARRIER_EVENTS_MAX);
         let directory = directory(&dir);
         let keeper = Keeper::new(Arc::clone(&store), None);
         let forwarder = forwarder(&dir, &queue, &keeper, &directory);
@@ -235,21 +235,21 @@ impl Bench {
 
     fn outcomes(&self, edge: &str, attempt: ItemId, outcomes: Vec<Outcome>) {
         let outcomes = link::Outcomes { attempt, outcomes, tls: Default::default() };
-        self.edges.send(CarrierEvent::Outcomes { carrier: edge.to_owned(), outcomes }).unwrap();
+        self.edges.try_send(CarrierEvent::Outcomes { carrier: edge.to_owned(), outcomes }).unwrap();
     }
 
     fn known(&self, edge: &str, attempt: ItemId, state: link::AttemptState) {
-        self.edges.send(CarrierEvent::Known { carrier: edge.to_owned(), attempt, state }).unwrap();
+        self.edges.try_send(CarrierEvent::Known { carrier: edge.to_owned(), attempt, state }).unwrap();
     }
 
     fn link_down(&self, edge: &str) {
         self.up.lock().unwrap().retain(|name| name != edge);
-        self.edges.send(CarrierEvent::Down(edge.to_owned())).unwrap();
+        self.edges.try_send(CarrierEvent::Down(edge.to_owned())).unwrap();
     }
 
     fn link_up(&self, edge: &str) {
         self.up.lock().unwrap().push(edge.to_owned());
-        self.edges.send(CarrierEvent::Up(edge.to_owned())).unwrap();
+        self.edges.try_send(CarrierEvent::Up(edge.to_owned())).unwrap();
     }
 
     async fn gone(&self, item: ItemId) {
