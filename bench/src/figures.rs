@@ -5,10 +5,10 @@ mod drain;
 mod growth;
 mod inbound;
 mod large;
-mod latency;
+pub(crate) mod latency;
 mod limit;
-mod memory;
-mod outbound;
+pub(crate) mod memory;
+pub(crate) mod outbound;
 mod sealed;
 
 use crate::bench::Bench;

@@ -10,6 +10,7 @@
 
 mod bare;
 mod bench;
+mod builds;
 mod figures;
 mod gateway;
 mod load;
@@ -24,12 +25,13 @@ mod report;
 mod signed;
 mod system;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::Parser;
 
 use bench::Bench;
+use builds::Builds;
 use report::Report;
 
 /// What people wrote about the figures.
@@ -50,6 +52,9 @@ struct Arguments {
     /// The optimised `postern`
     #[arg(long)]
     program: PathBuf,
+    /// Another build of `postern`, to be compared with this one in turn: inbound, outbound, latency, memory
+    #[arg(long, value_name = "PROGRAM")]
+    against: Option<PathBuf>,
     /// Only these figures
     #[arg(value_parser = clap::builder::PossibleValuesParser::new(figures::names()))]
     figures: Vec<String>,
@@ -63,10 +68,15 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         });
     }
-    testkit::binary::set_postern(arguments.program);
     let rounds = if arguments.quick { 1 } else { arguments.rounds };
     let bench = Bench::new(arguments.quick, rounds);
     let mut report = Report::new(if arguments.quick { "Quick" } else { "Full" }, rounds);
+    if let Some(other) = arguments.against {
+        let builds = Builds { ours: arguments.program, other };
+        (report.rows, report.methods) = builds.measure(&bench, &arguments.figures);
+        return written(&report, &arguments.out);
+    }
+    testkit::binary::set_postern(arguments.program);
     for figure in figures::ALL {
         if arguments.figures.is_empty() || arguments.figures.iter().any(|name| name == figure.name) {
             println!("-- {}", figure.name);
@@ -76,13 +86,17 @@ fn main() -> ExitCode {
             report.methods.push(report::Method { figure: figure.name, text: method });
         }
     }
-    match report.write(&arguments.out, ANALYSIS) {
+    written(&report, &arguments.out)
+}
+
+fn written(report: &Report, out: &Path) -> ExitCode {
+    match report.write(out, ANALYSIS) {
         Ok(()) => {
-            println!("written: {}", arguments.out.join("RESULTS.md").display());
+            println!("written: {}", out.join("RESULTS.md").display());
             ExitCode::SUCCESS
         }
         Err(error) => {
-            eprintln!("bench: {}: {error}", arguments.out.display());
+            eprintln!("bench: {}: {error}", out.display());
             ExitCode::FAILURE
         }
     }

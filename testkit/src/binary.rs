@@ -2,22 +2,29 @@
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::OnceLock;
+use std::sync::{OnceLock, RwLock};
 
-static POSTERN: OnceLock<PathBuf> = OnceLock::new();
+static GIVEN: RwLock<Option<&'static Path>> = RwLock::new(None);
 
-/// Says which program it is, instead of building it.
+/// Says which program it is, instead of building it. What is running goes on with the one that it was.
 ///
 /// # Panics
-/// When one is in use already.
+/// Never, unless another thread did meanwhile.
 pub fn set_postern(program: PathBuf) {
-    POSTERN.set(program).expect("no program is in use yet");
+    *GIVEN.write().expect("the program") = Some(Box::leak(program.into_boxed_path()));
 }
 
 /// The program.
+///
+/// # Panics
+/// When it can't be built.
 #[must_use]
 pub fn postern() -> &'static Path {
-    POSTERN.get_or_init(|| {
+    static BUILT: OnceLock<PathBuf> = OnceLock::new();
+    if let Some(given) = *GIVEN.read().expect("the program") {
+        return given;
+    }
+    BUILT.get_or_init(|| {
         if let Some(given) = std::env::var_os("POSTERN_TEST_BINARY") {
             return given.into();
         }

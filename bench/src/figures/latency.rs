@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::bench::Bench;
+use crate::postern_pair::PosternPair;
 use crate::postfix_pair::Equipment;
 use crate::probe::{Probe, disk, percentile};
 use crate::report::{Row, Target};
@@ -43,6 +44,14 @@ pub(crate) fn measure(bench: &Bench) -> (Vec<Row>, String) {
          same file system, just before."
     );
     (rows, method)
+}
+
+/// Half of the messages, and 99 of 100, beyond the disk's own time, in milliseconds.
+pub(crate) fn beyond_the_disk(postern: &PosternPair, messages: usize) -> [f64; 2] {
+    send(postern.inbound(), 200);
+    let pace = disk(postern.pair().dir(), messages);
+    let took = send(postern.inbound(), messages);
+    [50, 99].map(|part| percentile(&took, part) - percentile(&pace, part))
 }
 
 fn send(server: std::net::SocketAddr, messages: usize) -> Vec<Duration> {

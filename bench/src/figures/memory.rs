@@ -54,7 +54,7 @@ pub(crate) fn measure(bench: &Bench) -> (Vec<Row>, String) {
 }
 
 /// Edge and Home, paired, with nothing to do for a few seconds.
-fn idle(postern: &PosternPair) -> (f64, f64) {
+pub(crate) fn idle(postern: &PosternPair) -> (f64, f64) {
     std::thread::sleep(Duration::from_secs(3));
     let [edge, home] = roles(postern);
     (mib(meter::memory(&[edge])), mib(meter::memory(&[home])))
