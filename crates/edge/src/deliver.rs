@@ -7,6 +7,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
+use daemon::clock::Clock;
 use daemon::trace::Trace;
 use link::{Attempt, AttemptState, Frame, Outcomes, ReceiveWindow, TraceStep};
 use mail::{EnhancedCode, ItemId, Outcome, Reply, Why};
@@ -28,6 +29,7 @@ pub(crate) struct Deliveries {
     lanes: Arc<Lanes>,
     trace: Trace,
     greylist: Arc<Greylist>,
+    clock: Arc<dyn Clock>,
     state: Mutex<State>,
 }
 
@@ -53,8 +55,9 @@ impl Deliveries {
         lanes: Arc<Lanes>,
         trace: Trace,
         greylist: Arc<Greylist>,
+        clock: Arc<dyn Clock>,
     ) -> Arc<Self> {
-        Arc::new(Self { homes, lanes, trace, greylist, state: Mutex::default() })
+        Arc::new(Self { homes, lanes, trace, greylist, clock, state: Mutex::default() })
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -83,7 +86,7 @@ impl Deliveries {
     /// Whoever a user writes to may answer. Notifications make nobody known.
     fn remember_correspondents(&self, attempt: &Attempt) {
         if attempt.envelope.reverse_path.address().is_some() {
-            let now = daemon::system::now().as_secs();
+            let now = self.clock.now().as_secs();
             attempt.envelope.recipients.iter().for_each(|to| self.greylist.wrote_to(&to.address, now));
         }
     }

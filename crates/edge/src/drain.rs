@@ -142,7 +142,7 @@ mod tests {
     #[tokio::test]
     async fn an_item_that_was_removed_since_it_was_listed_is_not_left() {
         let dir = tempfile::tempdir().unwrap();
-        let homes = Homes::open(&dir.path().join("homes"), 1 << 30).unwrap();
+        let homes = Homes::open(&dir.path().join("homes"), 1 << 30, daemon::system::now()).unwrap();
         let home = homes.pair([7; 32], &super::super::homes::Grant::Free, &[], mail::UnixTime(1)).unwrap();
         let item = daemon::system::new_item_id();
         done(|done| home.sealed.append(item, Vec::new(), vec![b"sealed".to_vec().into()], done)).await;

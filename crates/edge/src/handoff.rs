@@ -435,7 +435,12 @@ mod tests {
     /// A home that is away, and hand-offs with 4 MiB of memory.
     fn fixture(away: Away, spool_octets_max: u64) -> Fixture {
         let dir = tempfile::tempdir().unwrap();
-        let homes = super::super::homes::Homes::open(&dir.path().join("homes"), spool_octets_max).unwrap();
+        let homes = super::super::homes::Homes::open(
+            &dir.path().join("homes"),
+            spool_octets_max,
+            daemon::system::now(),
+        )
+        .unwrap();
         let home = homes.pair([7; 32], &super::super::homes::Grant::Free, &[], mail::UnixTime(1)).unwrap();
         home.keep(link::Snapshot {
             generation: 1,

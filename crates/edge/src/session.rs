@@ -3,8 +3,10 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use daemon::clock::Clock;
 use link::fingerprint::to_hex;
 use link::{Frame, Hello, SEEN_AT, SERVED_DOMAINS, UNHEARD};
+use mail::UnixTime;
 use net::link_session::live::Live;
 use net::link_session::{self, FrameReader, FrameSender, LinkFault, PING_AFTER, Silence};
 use net::link_transport::LinkStream;
@@ -28,6 +30,8 @@ pub(crate) struct LinkContext {
     pub deliveries: Arc<Deliveries>,
     /// What else a home wants done.
     pub errands: Arc<Errands>,
+    /// What time it is.
+    pub clock: Arc<dyn Clock>,
     /// Ends the link.
     pub stop: CancellationToken,
 }
@@ -56,7 +60,7 @@ pub(crate) async fn serve(
     if home.connect(Arc::clone(&live)) {
         context.deliveries.link_lost(&home);
     }
-    tokio::task::block_in_place(|| home.was_here(daemon::system::now()));
+    tokio::task::block_in_place(|| home.was_here(context.clock.now()));
     // Home's address stays out of the log: nothing on Edge is to tell where Home is.
     tracing::info!(home = %home.name, transport = transport.as_str(), "link up");
     let (deliveries, repeating) = (Arc::clone(&context.deliveries), (Arc::clone(&home), frames.clone()));
@@ -70,7 +74,7 @@ pub(crate) async fn serve(
     tasks.spawn(drain::run(Arc::clone(&home), Arc::clone(&live)));
     tasks.spawn(send_trace(Arc::clone(&home), frames.clone()));
     if knows(&theirs, SERVED_DOMAINS) {
-        tasks.spawn(send_served(Arc::clone(&home), Arc::clone(&context.homes), frames.clone()));
+        tasks.spawn(send_served(Arc::clone(&home), context.clone(), frames.clone()));
     }
     let ended = tokio::select! {
         ended = read_frames(&mut reader, &home, &live, &context) => ended,
@@ -84,7 +88,7 @@ pub(crate) async fn serve(
     };
     if home.disconnect(&live) {
         home.unheard.unlinked();
-        tokio::task::block_in_place(|| home.was_here(daemon::system::now()));
+        tokio::task::block_in_place(|| home.was_here(context.clock.now()));
         context.deliveries.link_lost(&home);
     }
     tasks.shutdown().await;
@@ -130,7 +134,7 @@ fn take_frame(
         Frame::Pong => {}
         Frame::Goodbye(reason) => return Err(LinkFault::Goodbye(reason)),
         Frame::Snapshot(snapshot) => {
-            keep_snapshot(&context.homes, home, *snapshot, frames)?;
+            keep_snapshot(&context.homes, home, *snapshot, frames, context.clock.now())?;
         }
         Frame::Answer(answer) => live.answered(answer),
         Frame::Credit(item, octets) => live.credited(item, octets),
@@ -151,6 +155,7 @@ fn keep_snapshot(
     home: &Arc<Home>,
     snapshot: link::Snapshot,
     frames: &FrameSender,
+    now: UnixTime,
 ) -> Result<(), LinkFault> {
     let generation = snapshot.generation;
     let kept = tokio::task::block_in_place(|| homes.keep(home, snapshot));
@@ -158,7 +163,7 @@ fn keep_snapshot(
         Ok(()) => {
             tracing::info!(home = %home.name, generation, "snapshot kept");
             frames.send(Frame::SnapshotKept(generation));
-            homes.warn_of_withheld(home);
+            homes.warn_of_withheld(home, now);
             Ok(())
         }
         Err(error) => {
@@ -183,13 +188,14 @@ async fn send_trace(home: Arc<Home>, frames: FrameSender) {
 }
 
 /// Tells Home which of its domains it serves, as often as that is decided anew or it names others.
-async fn send_served(home: Arc<Home>, homes: Arc<Homes>, frames: FrameSender) {
+async fn send_served(home: Arc<Home>, context: LinkContext, frames: FrameSender) {
+    let homes = &context.homes;
     let mut decisions = homes.decisions();
     let mut told = None;
     loop {
         decisions.borrow_and_update();
         let claims = home.claims();
-        let served = homes.served(&home, &claims, daemon::system::now());
+        let served = homes.served(&home, &claims, context.clock.now());
         let whose: Vec<_> =
             served.domains.iter().map(|domain| (domain.domain.clone(), domain.served.whose())).collect();
         // A first snapshot comes before there is anything to tell; when another home was here last is no news.

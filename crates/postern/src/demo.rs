@@ -13,6 +13,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use daemon::clock::{Clock as _, SystemClock};
 use daemon::config;
 use daemon::control;
 use daemon::problem::Problem;
@@ -186,7 +187,7 @@ impl Stage {
         };
         edge_setup::setup_quietly(&edge)?;
         append(&edge.config, &format!("\n[outbound]\nport = {}\n", self.remote_port))?;
-        let code = edge_setup::new_code(&config::load(&edge.config)?, &[])?;
+        let code = edge_setup::new_code(&config::load(&edge.config)?, &[], SystemClock.now())?;
         println!("pairing code: {code}");
         self.edge = Some(Role::start("edge", &edge.config, &self.root.join("edge.log"))?);
         self.wait_for("the edge", |stage| stage.status("edge").is_some())?;
