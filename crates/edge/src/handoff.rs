@@ -434,13 +434,8 @@ mod tests {
 
     /// A home that is away, and hand-offs with 4 MiB of memory.
     fn fixture(away: Away, spool_octets_max: u64) -> Fixture {
-        let dir = tempfile::tempdir().unwrap();
-        let homes = super::super::homes::Homes::open(
-            &dir.path().join("homes"),
-            spool_octets_max,
-            daemon::system::now(),
-        )
-        .unwrap();
+        let (dir, now) = (tempfile::tempdir().unwrap(), mail::UnixTime(1));
+        let homes = crate::homes::Homes::open(&dir.path().join("homes"), spool_octets_max, now).unwrap();
         let home = homes.pair([7; 32], &super::super::homes::Grant::Free, &[], mail::UnixTime(1)).unwrap();
         home.keep(link::Snapshot {
             generation: 1,

@@ -26,7 +26,6 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use content::Content;
-use daemon::system;
 use link::{Answer, Frame, Open, ReceiveWindow};
 use mail::{ItemId, Reply, Verdict};
 use net::link_session::{FrameSender, LinkFault};
@@ -163,7 +162,7 @@ impl LinkArrivals {
 
     /// Nothing shows that the sender has read the 250 to an item.
     pub(crate) fn unheard(&self, item: ItemId) {
-        self.shared.repeats.unheard(item, system::now());
+        self.shared.repeats.unheard(item, self.shared.clock.now());
     }
 
     /// The rest of an item will not come.

@@ -6,7 +6,7 @@ mod served;
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use link::{Attempt, BODY_FRAME_MAX, ErrandResult, Frame, Hello, Outcomes, ServedDomains, WINDOW_OCTETS};
 use mail::ItemId;
@@ -17,6 +17,7 @@ use outbound::{CARRIER_EVENTS_MAX, CarrierEvent};
 use serde_json::{Value, json};
 use tokio::io::AsyncRead;
 use tokio::sync::mpsc;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use self::errands::Errands;
@@ -238,7 +239,9 @@ impl Edges {
         let theirs = reader.expect_hello(&ours).await?;
         let runs_errands = theirs.capabilities.iter().any(|ability| ability == link::TLS_REPORTS);
         let mut changes = self.0.snapshots.changes();
-        frames.send(Frame::Snapshot(Box::new(self.0.snapshots.snapshot(&pin.key, system::now()))));
+        frames.send(Frame::Snapshot(Box::new(
+            self.0.snapshots.snapshot(&pin.key, self.0.arrivals.clock.now()),
+        )));
         let live = Live::new(frames.clone());
         let errands = runs_errands.then(Arc::default);
         let link = Link { live: Arc::clone(&live), transport, snapshot_kept: 0, served: None, errands };
@@ -317,7 +320,7 @@ impl Session<'_> {
     }
 
     fn push_snapshot(&self) {
-        let snapshot = self.edges.0.snapshots.snapshot(&self.pin.key, system::now());
+        let snapshot = self.edges.0.snapshots.snapshot(&self.pin.key, self.edges.0.arrivals.clock.now());
         self.live.frames.send(Frame::Snapshot(Box::new(snapshot)));
     }
 

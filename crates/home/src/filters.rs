@@ -14,7 +14,7 @@ mod verdict;
 
 use std::future::Future;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use content::Content;
 use daemon::problem::Problem;
@@ -23,6 +23,7 @@ use link::TraceStep;
 use mail::{Envelope, ItemId};
 use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 

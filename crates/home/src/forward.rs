@@ -17,12 +17,13 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 use content::Content;
+use daemon::clock::Clock;
 use daemon::problem::Problem;
-use daemon::system;
 use daemon::trace::Trace;
 use directory::Directory;
 use directory::{Allowance, Exceeded};
 use link::TraceStep;
+use mail::UnixTime;
 use mail::require_tls;
 use mail::{Address, Envelope, ItemId, Recipient, Verdict};
 use mailauth::dkim::FinishedHashes;
@@ -83,6 +84,8 @@ pub(crate) struct Parts {
     pub notices: Notices,
     /// The trace.
     pub trace: Trace,
+    /// What time it is.
+    pub clock: Arc<dyn Clock>,
 }
 
 /// What the message is like, and what goes above it.
@@ -111,7 +114,7 @@ impl Forwarder {
 
     /// Whom a rewritten reverse-path stands for; `None` when it is none, or none that is good.
     pub(crate) fn original_of(&self, address: &Address) -> Option<Address> {
-        self.parts.srs.open_path(address, system::now())?.ok()
+        self.parts.srs.open_path(address, self.parts.clock.now())?.ok()
     }
 
     /// Queues a message for where its alias leads. It goes on when nobody waits any more.
@@ -155,7 +158,8 @@ impl Forwarder {
         }
         let many = u32::try_from(forwarding.targets.len()).unwrap_or(u32::MAX);
         let limits = self.parts.directory.policy();
-        if let Err(exceeded) = self.allowance.spend(&limits.sending, &alias.canonical(), many, system::now())
+        if let Err(exceeded) =
+            self.allowance.spend(&limits.sending, &alias.canonical(), many, self.parts.clock.now())
         {
             return Err(self.too_much(&alias, &exceeded).await);
         }
@@ -181,10 +185,10 @@ impl Forwarder {
 
     /// Tells what was queued.
     async fn queue(&self, id: ItemId, forwarding: Forwarding) -> Result<String, String> {
-        let alias = forwarding.recipient.address.clone();
+        let (alias, now) = (forwarding.recipient.address.clone(), self.parts.clock.now());
         let sender = forwarding.envelope.reverse_path.clone();
         let proven = sender.address().is_some_and(|path| fields::is_proven(path, &forwarding.verdict));
-        let reverse_path = self.parts.srs.rewrite(&sender, proven, alias.domain(), system::now());
+        let reverse_path = self.parts.srs.rewrite(&sender, proven, alias.domain(), now);
         let recipients = forwarding.targets.iter();
         let envelope = Envelope {
             recipients: recipients.map(|to| readdressed(&forwarding.recipient, to)).collect(),
@@ -192,11 +196,11 @@ impl Forwarder {
             client: None,
             ..forwarding.envelope.clone()
         };
-        let mut state = QueueState::new(id, String::new(), envelope, system::now());
+        let mut state = QueueState::new(id, String::new(), envelope, now);
         let targets: Vec<String> = forwarding.targets.iter().map(ToString::to_string).collect();
         let content = forwarding.content.clone();
         let keys = self.parts.keys.clone();
-        let composing = tokio::task::spawn_blocking(move || compose(&keys, &forwarding));
+        let composing = tokio::task::spawn_blocking(move || compose(&keys, &forwarding, now));
         let composed =
             composing.await.map_err(|error| error.to_string())?.map_err(|error| error.to_string())?;
         let content = content.rest(composed.replaced);
@@ -239,7 +243,7 @@ impl Drop for UnderWay<'_> {
 }
 
 /// Reads the message once and makes what goes above it. Blocks.
-fn compose(keys: &DomainKeys, forwarding: &Forwarding) -> std::io::Result<Composed> {
+fn compose(keys: &DomainKeys, forwarding: &Forwarding, now: UnixTime) -> std::io::Result<Composed> {
     let header = filters::header_of(&forwarding.content)?;
     let (hashes, eight_bit_body) = hash_body(&forwarding.content, header.len() as u64)?;
     let utf8_header = !header.is_ascii();
@@ -249,7 +253,7 @@ fn compose(keys: &DomainKeys, forwarding: &Forwarding) -> std::io::Result<Compos
     let message_id = message_id.chars().filter(|c| !c.is_control()).take(TRACED_CHARS_MAX).collect();
     let tls_optional = outgoing_header::is_tls_optional(&header);
     let mut head = require_tls::above(&forwarding.envelope).to_vec();
-    head.extend(fields::above(keys, forwarding, &header, &hashes));
+    head.extend(fields::above(keys, forwarding, &header, &hashes, now));
     let mut replaced = 0;
     if require_tls::is_in(&header) {
         head.extend_from_slice(&require_tls::without(&header));

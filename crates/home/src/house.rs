@@ -3,6 +3,9 @@
 use std::io;
 use std::path::PathBuf;
 
+use std::sync::Arc;
+
+use daemon::clock::Clock;
 use directory::Directory;
 use mail::{Address, Domain, EnhancedCode, Outcome, UnixTime};
 use outbound::{House, Leaving, Reached};
@@ -17,6 +20,8 @@ pub(crate) struct OwnHouse {
     pub(crate) keeper: Keeper,
     /// A directory for files without a name.
     pub(crate) scratch: PathBuf,
+    /// What time it is.
+    pub(crate) clock: Arc<dyn Clock>,
 }
 
 impl House for OwnHouse {
@@ -42,7 +47,7 @@ impl House for OwnHouse {
                 return vec![Outcome::deferred(EnhancedCode(4, 3, 0), error.to_string()); recipients.len()];
             }
         };
-        let message = LocalMessage { item, reverse_path, content };
+        let message = LocalMessage { item, reverse_path, content, now: self.clock.now() };
         let mut outcomes = Vec::with_capacity(recipients.len());
         for (address, accounts) in &recipients {
             outcomes.push(message.deliver(&self.keeper, address, accounts).await);

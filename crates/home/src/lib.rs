@@ -39,7 +39,7 @@ use arrive::{Arrivals, Repeats, Unsealers, WAITING_OCTETS_MAX};
 use carriers::OwnCarriers;
 use config::HomeConfig;
 use content::Budget;
-use daemon::clock::SystemClock;
+use daemon::clock::{Clock, SystemClock};
 use daemon::config::{Octets, Seconds};
 use daemon::control::{self, Handler, Refusal};
 use daemon::descriptors;
@@ -99,6 +99,7 @@ struct Home {
     trainer: Option<Trainer>,
     tls_reports: TlsReports,
     trace: Trace,
+    clock: Arc<dyn Clock>,
     identity: ServerIdentity,
     sessions: TaskTracker,
     stop: CancellationToken,
@@ -149,10 +150,11 @@ fn open(
     secrets: Secrets,
     (dialer, trace): (Dialer, &Trace),
 ) -> Result<Opened, Problem> {
-    let (stop, now) = (CancellationToken::new(), system::now());
+    let (stop, clock) = (CancellationToken::new(), SystemClock::shared());
+    let now = clock.now();
     let directory = databases::open_directory(&config)?;
-    let store = accounts::open_store(&config, &directory)?;
-    let keeper = open_keeper(&config, &directory, &store)?;
+    let store = accounts::open_store(&config, &directory, now)?;
+    let keeper = open_keeper(&config, &directory, &store, &clock)?;
     let quarantine = Quarantine::open(&config.data)?;
     let filters = Filters::new(&config.filters, trace);
     let trainer = Trainer::start(filters::teachable(&config.filters)?, &store, &stop);
@@ -160,7 +162,7 @@ fn open(
     let keys = DomainKeys::open(&config.data, &config.domains, now)?;
     let (queue, commands) = Queue::new(open_queue(&config)?);
     let srs = Srs::open(&config.data)?;
-    let notices = Notices::new(directory.clone(), keeper.clone());
+    let notices = Notices::new(directory.clone(), keeper.clone(), Arc::clone(&clock));
     let forwarder = forward::Parts {
         queue: queue.clone(),
         directory: directory.clone(),
@@ -168,6 +170,7 @@ fn open(
         srs: srs.clone(),
         notices: notices.clone(),
         trace: trace.clone(),
+        clock: Arc::clone(&clock),
     };
     let forwarder = Forwarder::open(&config.data, forwarder)?;
     let arrivals = arrivals(ArrivalParts {
@@ -179,6 +182,7 @@ fn open(
         filters: filters.clone(),
         quarantine: &quarantine,
         forwarder: &forwarder,
+        clock: &clock,
     })?;
     let snapshots = snapshot_source(&directory, &signer, srs, &secrets);
     let logins = Logins::new(directory.clone());
@@ -189,7 +193,7 @@ fn open(
         config_path: config_path.to_owned(),
         sessions: TaskTracker::new(),
         ports: Ports::new(&config.limits),
-        tls_reports: open_tls_reports(&config, &directory, &queue, (&edges, &keys, trace))?,
+        tls_reports: open_tls_reports(&config, &directory, &queue, (&edges, &keys, trace), &clock)?,
         identity: certificate(&config)?,
         config,
         directory,
@@ -205,6 +209,7 @@ fn open(
         filters,
         trainer,
         trace: trace.clone(),
+        clock,
         stop,
     });
     Ok(Opened { home, foreign_edge, commands, events })
@@ -226,6 +231,7 @@ fn open_tls_reports(
     directory: &Directory,
     queue: &Queue,
     (edges, keys, trace): (&Edges, &DomainKeys, &Trace),
+    clock: &Arc<dyn Clock>,
 ) -> Result<TlsReports, Problem> {
     let parts = tls_reports::Parts {
         directory: directory.clone(),
@@ -233,6 +239,7 @@ fn open_tls_reports(
         run_errand: errand_runner(edges),
         keys: keys.clone(),
         trace: trace.clone(),
+        clock: Arc::clone(clock),
     };
     TlsReports::open(&config.data, parts)
 }
@@ -292,8 +299,10 @@ fn open_keeper(
     config: &HomeConfig,
     directory: &Directory,
     store: &Arc<dyn Mailboxes>,
+    clock: &Arc<dyn Clock>,
 ) -> Result<Keeper, Problem> {
-    let open = |deliver| Lmtp::open(deliver, config.hostname(), &config.data, directory.clone());
+    let open =
+        |deliver| Lmtp::open(deliver, config.hostname(), &config.data, directory.clone(), Arc::clone(clock));
     Ok(Keeper::new(Arc::clone(store), config.deliver.as_ref().map(open).transpose()?))
 }
 
@@ -320,6 +329,7 @@ struct ArrivalParts<'a> {
     filters: Option<Arc<Filters>>,
     quarantine: &'a Quarantine,
     forwarder: &'a Arc<Forwarder>,
+    clock: &'a Arc<dyn Clock>,
 }
 
 fn arrivals(parts: ArrivalParts<'_>) -> Result<Arc<Arrivals>, Problem> {
@@ -343,6 +353,7 @@ fn arrivals(parts: ArrivalParts<'_>) -> Result<Arc<Arrivals>, Problem> {
         waiting: Budget::of_octets(WAITING_OCTETS_MAX),
         message_octets_max: limits.message.0,
         repeats: Repeats::new(system::random()),
+        clock: Arc::clone(parts.clock),
         runtime: tokio::runtime::Handle::current(),
     }))
 }
@@ -363,15 +374,18 @@ impl Home {
     /// Has forgotten daily what would grow for ever.
     fn start_reaping(&self) {
         let (store, quarantine) = (Arc::clone(self.keeper.store()), self.quarantine.clone());
+        let clock = Arc::clone(&self.clock);
         let reap = move || {
-            reaping::tidy_mailboxes(&*store, system::now());
+            reaping::tidy_mailboxes(&*store, clock.now());
             quarantine.tidy(&*store);
         };
         tokio::spawn(reaping::run(reap, self.stop.clone()));
     }
 
     fn carriers(&self) -> Result<OwnCarriers, Problem> {
-        let open = |config| Smarthost::open(config, self.config.hostname(), self.edges.events());
+        let open = |config| {
+            Smarthost::open(config, self.config.hostname(), self.edges.events(), Arc::clone(&self.clock))
+        };
         let smarthost = self.config.smarthost.as_ref().map(open).transpose()?;
         Ok(OwnCarriers { edges: self.edges.clone(), smarthost })
     }
@@ -394,21 +408,29 @@ impl Home {
             notices: self.notices.clone(),
             scratch: scratch.clone().into(),
             memory: half(self.config.limits.body_memory),
+            clock: Arc::clone(&self.clock),
         }))?;
         let (signer, tls_reports) = (self.signer.clone(), self.tls_reports.clone());
+        let clock = Arc::clone(&self.clock);
         let parts = outbound::Parts {
             queue: self.queue.clone(),
             commands,
             carriers: self.carriers()?,
             events,
-            house: OwnHouse { directory: self.directory.clone(), keeper: self.keeper.clone(), scratch },
+            house: OwnHouse {
+                directory: self.directory.clone(),
+                keeper: self.keeper.clone(),
+                scratch,
+                clock: Arc::clone(&self.clock),
+            },
             reporter: SenderReports {
                 directory: self.directory.clone(),
                 keeper: self.keeper.clone(),
                 forwarder: Arc::clone(&self.forwarder),
+                clock: Arc::clone(&self.clock),
             },
-            clock: SystemClock::shared(),
-            sign: Box::new(move |path| signer.sign(path, system::now())),
+            clock: Arc::clone(&self.clock),
+            sign: Box::new(move |path| signer.sign(path, clock.now())),
             count_tls: Box::new(move |domain, results| tls_reports.count(domain, results)),
             trace: trace.clone(),
             settings: sending_settings(&self.config),
@@ -422,7 +444,7 @@ impl Home {
             Ok(config) => config,
             Err(problem) => return tracing::error!(%problem, "not reloaded: the old configuration stays"),
         };
-        if let Err(problem) = self.keys.adopt(&config.domains, system::now()) {
+        if let Err(problem) = self.keys.adopt(&config.domains, self.clock.now()) {
             return tracing::error!(%problem, "not reloaded: the old configuration stays");
         }
         match self.identity.reload(&config.tls.files(&self.config.data)) {
@@ -442,7 +464,7 @@ impl Home {
                 "changes of hostname, data, listen, limits, queue, warm_up, filters, deliver, foreign_edge, smarthost and edges take effect after a restart"
             );
         }
-        self.signer.adopt(&config.policy(), system::now());
+        self.signer.adopt(&config.policy(), self.clock.now());
         self.directory.adopt(config.policy());
         tracing::info!("configuration reloaded; Edge is told");
     }
@@ -475,6 +497,7 @@ impl Home {
             trace: &self.trace,
             forwarder: &self.forwarder,
             drafts: &drafts,
+            now: self.clock.now(),
         };
         self.quarantine.carry_out(&parts, request).await
     }
@@ -526,11 +549,11 @@ impl Handler for Home {
             }
             Request::Quarantine(request) => self.of_the_quarantine(&request).await,
             Request::TlsReport(request) => self.tls_reports.carry_out(&request).await,
-            Request::Dkim(request) => {
-                tokio::task::block_in_place(|| dkim::carry_out(&self.keys, &self.config, &request))
-            }
+            Request::Dkim(request) => tokio::task::block_in_place(|| {
+                dkim::carry_out(&self.keys, &self.config, &request, self.clock.now())
+            }),
             Request::People(request) => tokio::task::block_in_place(|| {
-                accounts::carry_out(&self.directory, &**self.keeper.store(), &request)
+                accounts::carry_out(&self.directory, &**self.keeper.store(), &request, self.clock.now())
             }),
             Request::Homes(_) => Err((
                 "Home has none of what is asked for".to_owned(),

@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use daemon::problem::Problem;
 use daemon::process;
-use daemon::system;
 use net::port_places::Places;
 use net::smtp_server::Port;
 use net::tls::TlsAcceptor;
@@ -61,7 +60,7 @@ impl Home {
         let accounts = Accounts {
             store: Arc::clone(self.keeper.store()),
             drafts: self.config.data.join("drafts").into(),
-            now: system::now,
+            clock: Arc::clone(&self.clock),
             trainer: self.trainer.clone(),
         };
         let service = net::imap_server::Service::new(self.stop.clone());
@@ -126,6 +125,7 @@ impl Home {
                 places: Arc::clone(places),
                 logins: self.logins.clone(),
                 told: Arc::clone(&told),
+                clock: Arc::clone(&self.clock),
                 sessions: self.sessions.clone(),
                 stop: self.stop.clone(),
             };

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use content::{Budget, Gathering};
-use mail::UnixTime;
+use daemon::clock::Clock;
 use mailbox::{
     Account, AccountError, Appended, Changes, Copied, Expunge, FlagList, FlagMode, FlagUpdate, FlagsChanged,
     Mailbox, MailboxId, Message, NewMessage, Subscription, Totals, Uids, Wake,
@@ -26,7 +26,7 @@ pub(crate) struct Accounts {
     /// Where messages wait that are being appended; on the same disk as the store, as a rule.
     pub(crate) drafts: Arc<Path>,
     /// Tells the time.
-    pub(crate) now: fn() -> UnixTime,
+    pub(crate) clock: Arc<dyn Clock>,
     /// Whom users teach what is spam, if anybody learns.
     pub(crate) trainer: Option<Trainer>,
 }
@@ -253,7 +253,7 @@ impl Account for SessionMailboxes {
             mailbox: message.mailbox,
             body,
             flags: message.flags,
-            internal_date: message.internal_date.unwrap_or_else(self.accounts.now),
+            internal_date: message.internal_date.unwrap_or_else(|| self.accounts.clock.now()),
         };
         let receipt = self.change(|store, account| store.append(account, append))?;
         Ok(Appended { uidvalidity: receipt.uidvalidity, uid: receipt.uid })

@@ -11,6 +11,7 @@ use std::collections::HashSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use content::Content;
+use daemon::clock::Clock;
 use daemon::problem::Problem;
 use link::{Attempt, AttemptState, Outcomes};
 use mail::ItemId;
@@ -43,10 +44,11 @@ impl Smarthost {
         config: &SmarthostConfig,
         ehlo_name: String,
         events: mpsc::Sender<CarrierEvent>,
+        clock: Arc<dyn Clock>,
     ) -> Result<Self, Problem> {
         Ok(Self(Arc::new(Inner {
             name: config.address.clone(),
-            connections: Connections::new(config, ehlo_name)?,
+            connections: Connections::new(config, ehlo_name, clock)?,
             slots: Semaphore::new(config.connections),
             running: Mutex::default(),
             events,

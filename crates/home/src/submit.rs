@@ -13,6 +13,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use content::Budget;
+use daemon::clock::Clock;
 use daemon::system;
 use daemon::trace::Trace;
 use directory::OnLeak;
@@ -58,6 +59,7 @@ pub(crate) struct Submit {
     scratch: Arc<Path>,
     /// Memory for bodies.
     memory: Budget,
+    clock: Arc<dyn Clock>,
 }
 
 /// What [`Submit`] is made of.
@@ -80,12 +82,14 @@ pub(crate) struct Parts {
     pub scratch: Arc<Path>,
     /// Memory for the bodies of all sessions.
     pub memory: Budget,
+    /// What time it is.
+    pub clock: Arc<dyn Clock>,
 }
 
 impl Submit {
     /// The service behind the submission port.
     pub(crate) fn new(parts: Parts) -> Arc<Self> {
-        let Parts { directory, logins, queue, edges, keys, trace, notices, scratch, memory } = parts;
+        let Parts { directory, logins, queue, edges, keys, trace, notices, scratch, memory, clock } = parts;
         let (allowance, own_host) = (Allowance::default(), own_host::Remembered::default());
         Arc::new(Self {
             directory,
@@ -99,6 +103,7 @@ impl Submit {
             own_host,
             scratch,
             memory,
+            clock,
         })
     }
 
@@ -200,7 +205,7 @@ impl Service for Submission {
         {
             let wanted = self.abroad.saturating_add(abroad);
             let limits = &directory.policy().sending;
-            let room = self.submit.allowance.check(limits, account.as_str(), wanted, system::now());
+            let room = self.submit.allowance.check(limits, account.as_str(), wanted, self.submit.clock.now());
             if let Err(exceeded) = room {
                 return self.submit.too_much(account, &exceeded).await;
             }
@@ -290,9 +295,9 @@ impl Submit {
         let Transaction { account, envelope, message } = transaction;
         let message = message.finish()?;
         let facts = Facts {
-            item: system::new_item_id(),
+            item: self.clock.new_item_id(),
             edge_hostname: &self.edges.hostname(),
-            now: system::now(),
+            now: self.clock.now(),
             random: u128::from_le_bytes(system::random()),
             smtputf8: envelope.smtputf8,
             date_zone: self.directory.policy().date_zone,

@@ -4,6 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use content::Budget;
+use daemon::clock::Clock;
 use daemon::trace::Trace;
 use directory::Directory;
 use mail::Reply;
@@ -45,6 +46,8 @@ pub(crate) struct Arrivals {
     pub message_octets_max: u64,
     /// What senders may send again, since they may not have heard the 250.
     pub repeats: Repeats,
+    /// What time it is.
+    pub clock: Arc<dyn Clock>,
     /// Where a message that came over a link is taken in.
     pub runtime: Handle,
 }

@@ -5,8 +5,7 @@ use std::path::Path;
 
 use bytes::Bytes;
 use content::Content;
-use daemon::system;
-use mail::{ItemId, header};
+use mail::{ItemId, UnixTime, header};
 use net::contents;
 use store::{Delivery, FlagList};
 
@@ -18,13 +17,13 @@ use crate::filters::{self, Judgement, Rewrite};
 /// Octets in which a Message-ID is looked for.
 const START_OCTETS: usize = 16 * 1024;
 
-/// What an account gets, under this id.
+/// What an account gets, under this id and at this time.
 pub(super) fn delivery(
     arrival: &Arrival,
     planned: &Planned,
     judgement: &Judgement,
     content: &Content,
-    item: ItemId,
+    (item, now): (ItemId, UnixTime),
 ) -> Delivery {
     Delivery {
         item: Some(item),
@@ -32,7 +31,7 @@ pub(super) fn delivery(
         head: head::above(arrival, planned, judgement),
         body: content.clone(),
         flags: FlagList::default(),
-        internal_date: system::now(),
+        internal_date: now,
     }
 }
 

@@ -4,7 +4,6 @@ use std::io;
 use std::sync::Arc;
 
 use content::Content;
-use daemon::system;
 use link::TraceStep;
 use mail::received::Readers;
 use mail::{ItemId, Place, Reply};
@@ -147,7 +146,7 @@ async fn keep(shared: &Arc<Arrivals>, arrival: &Arrival, judged: Judged, message
     let replies = taking.everybodys(plan).await;
     // The sender may send it again if it does not hear this.
     if let Some(digest) = digest.filter(|_| replies.are_all_positive()) {
-        shared.repeats.kept(item, digest, system::now());
+        shared.repeats.kept(item, digest, shared.clock.now());
     }
     replies
 }
@@ -156,11 +155,11 @@ async fn keep(shared: &Arc<Arrivals>, arrival: &Arrival, judged: Judged, message
 /// word on it is waited for; what was sealed has had it before it came.
 async fn known_as(shared: &Arrivals, item: ItemId, digest: Option<Digest>) -> Option<ItemId> {
     let digest = digest?;
-    if shared.repeats.is_open(digest, system::now()) {
-        shared.repeats.word_on(digest, system::now).await;
+    if shared.repeats.is_open(digest, shared.clock.now()) {
+        shared.repeats.word_on(digest, || shared.clock.now()).await;
     }
     // The same item, live and then sealed, is the store's to know: it looks at what each account has.
-    shared.repeats.first_of(digest, system::now()).filter(|first| *first != item)
+    shared.repeats.first_of(digest, shared.clock.now()).filter(|first| *first != item)
 }
 
 /// A message on its way to everybody who gets it.
@@ -229,7 +228,13 @@ impl Taking<'_> {
 
     /// Commits a copy under this id. One in quarantine is only there when it is known for whom it is and why.
     async fn commit(&self, planned: &Planned, item: ItemId, why: Option<&str>) -> Result<Kept, Failure> {
-        let delivery = letter::delivery(self.arrival, planned, self.judgement, self.content, item);
+        let delivery = letter::delivery(
+            self.arrival,
+            planned,
+            self.judgement,
+            self.content,
+            (item, self.shared.clock.now()),
+        );
         let kept = self.shared.keeper.deliver(planned.account.as_str(), planned.tray, delivery).await?;
         if let (Tray::Quarantine, Kept::Stored(receipt, _)) = (planned.tray, &kept) {
             let entry = self.entry(item, planned, *receipt, why);
@@ -248,7 +253,7 @@ impl Taking<'_> {
         };
         Entry {
             item,
-            at: system::now(),
+            at: self.shared.clock.now(),
             account: planned.account.to_string(),
             uidvalidity: receipt.uidvalidity,
             uid: receipt.uid,

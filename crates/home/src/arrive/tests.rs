@@ -5,6 +5,8 @@ mod forwarded;
 mod repeated;
 
 use content::Budget;
+use daemon::clock::SystemClock;
+use daemon::system;
 use daemon::trace::Trace;
 
 use mail::{Address, Recipient, ReversePath, UnixTime};
@@ -43,7 +45,7 @@ fn fixture_of(memory: Budget, waiting: Budget, filters: Option<Arc<Filters>>) ->
     for name in ["alice", "bob"] {
         directory.add_account(&at(name), "correct horse").unwrap();
     }
-    let store = crate::accounts::open_store(&config, &directory).unwrap();
+    let store = crate::accounts::open_store(&config, &directory, system::now()).unwrap();
     let (forwarder, outbound) = forwarder(dir.path(), &directory, &store, &[]);
     let keeper = Keeper::new(store, None);
     let scratch = dir.path().join("scratch");
@@ -62,6 +64,7 @@ fn fixture_of(memory: Budget, waiting: Budget, filters: Option<Arc<Filters>>) ->
         waiting,
         message_octets_max: 4 << 20,
         repeats: Repeats::new([7; 32]),
+        clock: SystemClock::shared(),
         runtime: tokio::runtime::Handle::current(),
     });
     let (frames, queue) = link_session::frame_queue();

@@ -108,7 +108,7 @@ impl Message {
             return vec![refusal; self.envelope.recipients.len()];
         }
         let item = item_of(&self.header, self.digest);
-        let open = Open { item, accepted: system::now(), envelope: self.envelope };
+        let open = Open { item, accepted: self.shared.arrivals.clock.now(), envelope: self.envelope };
         let verdict = Verdict { hops, ..Verdict::default() };
         self.arrival.deliver(open, self.shared.hostname.clone(), verdict).await
     }

@@ -1,7 +1,6 @@
 //! What is told when a forwarded message fails: its sender if that is proven, else the operator. Never both.
 
 use content::Content;
-use daemon::system;
 use mail::dsn::{Action, ReportedRecipient};
 use mail::{Address, BodyType, Envelope, ReversePath, header};
 use outbound::queue::{Forwarded, QueueState};
@@ -30,8 +29,8 @@ impl Forwarder {
                 None => self.tell_operator(state, forwarded, &failed, original, mailboxes).await?,
             }
         }
-        let (remembered, id) = (self.remembered.clone(), state.item);
-        let kept = tokio::task::spawn_blocking(move || remembered.insert(id, system::now())).await;
+        let (remembered, id, now) = (self.remembered.clone(), state.item, self.parts.clock.now());
+        let kept = tokio::task::spawn_blocking(move || remembered.insert(id, now)).await;
         kept.map_err(|error| error.to_string())?.map_err(|error| error.to_string())?;
         Ok(action)
     }
@@ -61,9 +60,9 @@ impl Forwarder {
             to: sender,
             recipients: std::slice::from_ref(&named),
         };
-        let (id, message) = bounce::compose(state, &reported, original).await?;
+        let (id, message) = bounce::compose(state, &reported, original, self.parts.clock.now()).await?;
         let (head, body) = message.split_at(header::body_offset(&message));
-        let signed = self.parts.keys.signed(domain, head, body, system::now());
+        let signed = self.parts.keys.signed(domain, head, body, self.parts.clock.now());
         let signed = signed.map_err(|error| error.to_string())?.unwrap_or_else(|| head.to_vec());
         let envelope = Envelope {
             reverse_path: ReversePath::Null,
@@ -75,7 +74,7 @@ impl Forwarder {
             envid: None,
             client: None,
         };
-        let mut report = QueueState::new(id, String::new(), envelope, system::now());
+        let mut report = QueueState::new(id, String::new(), envelope, self.parts.clock.now());
         report.utf8_header = !head.is_ascii();
         report.eight_bit = !message.is_ascii();
         let content = Content::from(body.to_vec());
@@ -94,7 +93,7 @@ impl Forwarder {
         let domain = forwarded.alias.domain();
         let to = Address::at("postmaster", domain).map_err(|error| error.to_string())?;
         let reported = Reported { kind: "postern forward report", domain, to: &to, recipients: failed };
-        let (id, message) = bounce::compose(state, &reported, original).await?;
+        let (id, message) = bounce::compose(state, &reported, original, self.parts.clock.now()).await?;
         bounce::commit_to_postmaster(id, message, mailboxes).await
     }
 }

@@ -3,6 +3,8 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use daemon::clock::SystemClock;
+use daemon::system;
 use mail::{Address, BodyType, Domain, Envelope, Finding, ItemId, ReversePath, Verdict};
 use spool::{RealDisk, Spool};
 use store::Mailboxes;
@@ -24,7 +26,8 @@ pub(crate) fn forwarder(
         directory: directory.clone(),
         keys: DomainKeys::open(dir, domains, system::now()).unwrap(),
         srs: Srs::open(dir).unwrap(),
-        notices: Notices::new(directory.clone(), Keeper::new(Arc::clone(store), None)),
+        notices: Notices::new(directory.clone(), Keeper::new(Arc::clone(store), None), SystemClock::shared()),
+        clock: SystemClock::shared(),
         trace: Trace::open(&dir.join("forward-trace"), link::Role::Home).unwrap(),
     };
     (Forwarder::open(dir, parts).unwrap(), queue)
@@ -44,7 +47,7 @@ fn fixture(more: &str) -> Fixture {
     let config = format!("domains = [\"example.org\"]\ndata = {data:?}\n{more}");
     let config: crate::config::HomeConfig = toml::from_str(&config).unwrap();
     let directory = crate::databases::open_directory(&config).unwrap();
-    let store = crate::accounts::open_store(&config, &directory).unwrap();
+    let store = crate::accounts::open_store(&config, &directory, system::now()).unwrap();
     let (forwarder, queue) = forwarder(dir.path(), &directory, &store, &[]);
     Fixture { dir, directory, store, forwarder, queue }
 }

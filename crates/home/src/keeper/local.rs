@@ -1,7 +1,7 @@
 //! Delivery into mailboxes here: mail between accounts of this Home, and reports. It never takes the link.
 
 use content::Content;
-use daemon::system;
+use mail::UnixTime;
 use mail::{Address, EnhancedCode, ItemId, Outcome, ReversePath, Why};
 use store::{Delivery, FlagList, StoreError};
 
@@ -15,6 +15,8 @@ pub(crate) struct LocalMessage {
     pub(crate) reverse_path: ReversePath,
     /// Its octets, in memory or in a file of their own: then the mailboxes may keep the file.
     pub(crate) content: Content,
+    /// When it is delivered.
+    pub(crate) now: UnixTime,
 }
 
 impl LocalMessage {
@@ -47,7 +49,7 @@ impl LocalMessage {
             head,
             body: self.content.clone(),
             flags: FlagList::default(),
-            internal_date: system::now(),
+            internal_date: self.now,
         };
         keeper.deliver(account, Tray::Inbox, delivery).await
     }

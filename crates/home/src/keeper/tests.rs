@@ -131,9 +131,21 @@ fn open(dir: &Path) -> Keeper {
     let bob = Address::parse("bob@example.org").unwrap();
     // Fails when he is there.
     let _ = directory.add_account(&bob, "correct horse");
-    let store = crate::accounts::open_store(&config, &directory).unwrap();
+    let store = crate::accounts::open_store(&config, &directory, daemon::system::now()).unwrap();
     let deliver = config.deliver.as_ref().unwrap();
-    Keeper::new(store, Some(Lmtp::open(deliver, "mail.example.org".to_owned(), dir, directory).unwrap()))
+    Keeper::new(
+        store,
+        Some(
+            Lmtp::open(
+                deliver,
+                "mail.example.org".to_owned(),
+                dir,
+                directory,
+                daemon::clock::SystemClock::shared(),
+            )
+            .unwrap(),
+        ),
+    )
 }
 
 #[tokio::test(flavor = "multi_thread")]

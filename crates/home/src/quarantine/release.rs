@@ -9,7 +9,6 @@ use std::path::Path;
 
 use content::Content;
 use daemon::control::Refusal;
-use daemon::system;
 use directory::AccountId;
 use link::TraceStep;
 use mail::{Address, BodyType, Envelope, ItemId, Recipient, ReversePath, Verdict};
@@ -50,7 +49,7 @@ pub(super) async fn release(
                 .into_bytes(),
             body: content.clone(),
             flags: FlagList::default(),
-            internal_date: system::now(),
+            internal_date: parts.now,
         };
         if let Err(error) = parts.keeper.deliver(account.as_str(), Tray::Inbox, delivery).await {
             // The others get it all the same, and once, however often it is released.

@@ -38,7 +38,7 @@ fn home() -> Home {
         let address = Address::parse(&format!("{name}@example.org")).unwrap();
         directory.add_account(&address, "correct horse").unwrap();
     }
-    let store = crate::accounts::open_store(&config, &directory).unwrap();
+    let store = crate::accounts::open_store(&config, &directory, system::now()).unwrap();
     let (forwarder, outbound) = forwarder(dir.path(), &directory, &store, &[]);
     Home {
         store,
@@ -80,6 +80,7 @@ impl Home {
 
     async fn carry_out(&self, request: QuarantineRequest) -> Result<Value, Refusal> {
         let parts = Parts {
+            now: system::now(),
             keeper: &Keeper::new(Arc::clone(&self.store), None),
             directory: &self.directory,
             trace: &self.trace,

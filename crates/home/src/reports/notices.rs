@@ -1,6 +1,8 @@
 //! Notices to the operator: messages in the postmaster's INBOX, for what he should know and would not look for.
 
-use daemon::system;
+use std::sync::Arc;
+
+use daemon::clock::Clock;
 use directory::Directory;
 use mail::{Domain, ReversePath, UnixTime};
 
@@ -11,12 +13,13 @@ use crate::keeper::{Keeper, LocalMessage};
 pub(crate) struct Notices {
     directory: Directory,
     keeper: Keeper,
+    clock: Arc<dyn Clock>,
 }
 
 impl Notices {
     /// Into these mailboxes.
-    pub(crate) fn new(directory: Directory, keeper: Keeper) -> Self {
-        Self { directory, keeper }
+    pub(crate) fn new(directory: Directory, keeper: Keeper, clock: Arc<dyn Clock>) -> Self {
+        Self { directory, keeper, clock }
     }
 
     /// Commits a notice. What can't be committed is in the log all the same: that it was written there is the
@@ -26,9 +29,9 @@ impl Notices {
         let (Some(account), Some(domain)) = (self.directory.postmaster(), policy.domains.first()) else {
             return;
         };
-        let item = system::new_item_id();
-        let content = message(domain, &item.to_string(), subject, text, system::now()).into_bytes().into();
-        let message = LocalMessage { item, reverse_path: ReversePath::Null, content };
+        let (item, now) = (self.clock.new_item_id(), self.clock.now());
+        let content = message(domain, &item.to_string(), subject, text, now).into_bytes().into();
+        let message = LocalMessage { item, reverse_path: ReversePath::Null, content, now };
         let head = b"Return-Path: <>\r\n".to_vec();
         if let Err(error) = message.deliver_to(&self.keeper, account.as_str(), head).await {
             tracing::error!(%error, %subject, "a notice to the operator could not be put into a mailbox");

@@ -103,7 +103,8 @@ fn forwarder(dir: &TempDir, queue: &Queue, keeper: &Keeper, directory: &Director
         directory: directory.clone(),
         keys: DomainKeys::open(dir.path(), &[], system::now()).unwrap(),
         srs: forward::Srs::open(dir.path()).unwrap(),
-        notices: Notices::new(directory.clone(), keeper.clone()),
+        notices: Notices::new(directory.clone(), keeper.clone(), SystemClock::shared()),
+        clock: SystemClock::shared(),
         trace: Trace::open(&dir.path().join("forward-trace"), link::Role::Home).unwrap(),
     };
     Forwarder::open(dir.path(), parts).unwrap()
@@ -138,15 +139,20 @@ impl Bench {
         let directory = directory(&dir);
         let keeper = Keeper::new(Arc::clone(&store), None);
         let forwarder = forwarder(&dir, &queue, &keeper, &directory);
-        let scratch = dir.path().to_owned();
+        let (scratch, clock) = (dir.path().to_owned(), SystemClock::shared());
         let parts = Parts {
             queue: queue.clone(),
             commands,
             carriers: FakeEdges { up: Arc::clone(&up), told: tell, queue: queue.clone() },
             events,
-            house: OwnHouse { directory: directory.clone(), keeper: keeper.clone(), scratch },
-            reporter: SenderReports { directory, keeper, forwarder },
-            clock: SystemClock::shared(),
+            house: OwnHouse {
+                directory: directory.clone(),
+                keeper: keeper.clone(),
+                scratch,
+                clock: clock.clone(),
+            },
+            reporter: SenderReports { directory, keeper, forwarder, clock: clock.clone() },
+            clock,
             sign: Box::new(signed),
             count_tls: Box::new(|_, _| {}),
             trace: Trace::open(&dir.path().join("trace"), link::Role::Home).unwrap(),
@@ -609,6 +615,7 @@ async fn a_report_that_a_crash_repeats_is_in_the_mailbox_once() {
     state.apply(0, failed());
     for _ in 0..2 {
         let mailboxes = crate::reports::bounce::Mailboxes {
+            now: system::now(),
             keeper: &Keeper::new(Arc::clone(&bench.store), None),
             postmaster: None,
             is_anothers: false,
@@ -688,22 +695,9 @@ async fn a_message_in_doubt_does_not_hold_up_its_other_domains() {
     assert_ne!(again.attempt, net.attempt);
 }
 
-#[tokio::test]
-async fn a_body_that_was_kept_in_a_file_arrives_whole() {
-    let mut bench = Bench::new();
-    let mut file = tempfile::tempfile().unwrap();
-    std::io::Write::write_all(&mut file, &[b'x'; 600_000]).unwrap();
-    let (item, alice) = (system::new_item_id(), "alice@example.org");
-    let state = new_state(item, vec![Address::parse(alice).unwrap().into()], alice);
-    let body = content::Content::file(file, 0, 600_000);
-    bench.queue.append(state, b"A: b\r\n\r\n".to_vec(), body).await.unwrap();
-    bench.gone(item).await;
-    bench.quiet().await;
-    assert!(bench.inbox()[0].ends_with(&"x".repeat(600_000)));
-}
-
 mod former;
 mod forwarded;
+mod large;
 mod pace;
 
 #[tokio::test]

@@ -25,7 +25,17 @@ fn fixture() -> Fixture {
     );
     let config: SmarthostConfig = toml::from_str(&text).unwrap();
     let (events, told) = mpsc::channel(outbound::CARRIER_EVENTS_MAX);
-    Fixture { dir, smarthost: Smarthost::open(&config, "mail.example.org".to_owned(), events).unwrap(), told }
+    Fixture {
+        dir,
+        smarthost: Smarthost::open(
+            &config,
+            "mail.example.org".to_owned(),
+            events,
+            daemon::clock::SystemClock::shared(),
+        )
+        .unwrap(),
+        told,
+    }
 }
 
 impl Fixture {

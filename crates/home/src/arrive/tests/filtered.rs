@@ -132,6 +132,7 @@ async fn the_quarantine_knows_for_whom_a_message_was_and_why_it_is_there() {
     assert_eq!((home.places(), home.count(ALICE, "INBOX")), ((0, 0, 1), 0));
     let shared = &home.shared;
     let parts = Parts {
+        now: system::now(),
         keeper: &shared.keeper,
         directory: &shared.directory,
         trace: &shared.trace,
