@@ -69,6 +69,7 @@ fn main() -> ExitCode {
         });
     }
     let rounds = if arguments.quick { 1 } else { arguments.rounds };
+    testkit::binary::set_postern(arguments.program.clone());
     let bench = Bench::new(arguments.quick, rounds);
     let mut report = Report::new(if arguments.quick { "Quick" } else { "Full" }, rounds);
     if let Some(other) = arguments.against {
@@ -76,7 +77,6 @@ fn main() -> ExitCode {
         (report.rows, report.methods) = builds.measure(&bench, &arguments.figures);
         return written(&report, &arguments.out);
     }
-    testkit::binary::set_postern(arguments.program);
     for figure in figures::ALL {
         if arguments.figures.is_empty() || arguments.figures.iter().any(|name| name == figure.name) {
             println!("-- {}", figure.name);

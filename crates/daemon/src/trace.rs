@@ -36,7 +36,7 @@ const DETAIL_OCTETS_MAX: usize = 16 * 1024;
 const WAITING_OCTETS_MAX: u64 = 16 << 20;
 
 /// How long lines are gathered before they are written, while events follow each other closely.
-const GATHER: Duration = Duration::from_millis(1);
+const GATHER: Duration = Duration::from_millis(5);
 
 /// A role's trace. Cloning shares it.
 #[derive(Clone)]

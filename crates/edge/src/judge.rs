@@ -14,9 +14,9 @@ use mailauth::dkim::BodyHashes;
 use mailauth::message::{Header, Known};
 use mailauth::results;
 use mailauth::spf::{Query, Spf, SpfResult, check as check_spf};
-use tokio_util::task::AbortOnDropHandle;
 
 use self::decision::Rules;
+use super::begun::Begun;
 use super::score::Table;
 use super::visitor::{Visitor, Visitors};
 use crate::config::PolicyConfig;
@@ -38,7 +38,7 @@ pub(crate) struct Examination {
     held: Vec<u8>,
     header: Option<Arc<Header>>,
     hashes: BodyHashes,
-    asking: Option<AbortOnDropHandle<Known>>,
+    asking: Option<Begun<Known>>,
 }
 
 /// What becomes of a piece of a message.
@@ -78,17 +78,17 @@ impl Judges {
     }
 
     /// Begins to check who may send for the reverse-path; dropped, it asks no further.
-    pub(crate) fn begin_spf(&self, client: &mail::Client, mail_from: String) -> AbortOnDropHandle<Spf> {
+    pub(crate) fn begin_spf(&self, client: &mail::Client, mail_from: String) -> Begun<Spf> {
         let (questions, receiver) = (self.visitors.questions.clone(), self.visitors.hostname.clone());
         let now = self.visitors.clock.now().as_secs();
         let (ip, helo) = (client.ip, client.helo.clone());
-        AbortOnDropHandle::new(tokio::spawn(async move {
+        Begun::begin(async move {
             let query = Query { ip, helo: &helo, mail_from: &mail_from, receiver: &receiver, now };
             match tokio::time::timeout(PATIENCE, check_spf(&questions, &query)).await {
                 Ok(spf) => spf,
                 Err(_) => Spf::unanswered(&query),
             }
-        }))
+        })
     }
 
     /// Signs of an SPF result.
@@ -144,7 +144,7 @@ impl Examination {
         let header = Arc::new(Header::parse(raw));
         self.hashes = header.body_hashes();
         let (asking, questions) = (Arc::clone(&header), judges.visitors.questions.clone());
-        self.asking = Some(AbortOnDropHandle::new(tokio::spawn(async move { asking.ask(&questions).await })));
+        self.asking = Some(Begun::begin(async move { asking.ask(&questions).await }));
         self.header = Some(header);
         passed_on
     }

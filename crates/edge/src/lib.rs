@@ -1,5 +1,6 @@
 //! Edge: the external MTA. What it is made of, and how it starts and stops.
 
+mod begun;
 mod budget;
 pub mod config;
 mod deliver;

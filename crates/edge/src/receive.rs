@@ -21,8 +21,8 @@ use mailauth::spf::Spf;
 use net::patience::{Patience, Pressure};
 use net::smtp_server::{Answers, Early, Service};
 use smtp::server::{Cause, MailFrom, Secret};
-use tokio_util::task::AbortOnDropHandle;
 
+use super::begun::Begun;
 use super::door::{Admission, Door};
 use super::foreign::ForeignHomes;
 use super::greylist::{Greyed, Greylist};
@@ -85,7 +85,7 @@ pub(crate) struct Receive {
     shared: Arc<Reception>,
     admission: Admission,
     /// What DNS says about the client, asked for since it connected.
-    asking: Option<AbortOnDropHandle<Visitor>>,
+    asking: Option<Begun<Visitor>>,
     visitor: Visitor,
     /// Signs of the client's behaviour.
     signs: Vec<Sign>,
@@ -105,7 +105,7 @@ struct Transaction {
     /// Whether the client asked for a reply per recipient.
     telling: Telling,
     /// The check of the reverse-path that was begun, then its result.
-    asking_spf: Option<AbortOnDropHandle<Spf>>,
+    asking_spf: Option<Begun<Spf>>,
     spf: Option<Spf>,
     /// Signs of the name that the client calls itself by, and of SPF.
     signs: Vec<Sign>,

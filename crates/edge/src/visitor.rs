@@ -11,8 +11,8 @@ use daemon::clock::Clock;
 use mail::{Client, Domain, Sign};
 use mailauth::dns::{LookupError, Record, RecordType, Resolver, address_name};
 use net::dns::Questions;
-use tokio_util::task::AbortOnDropHandle;
 
+use super::begun::Begun;
 use super::lists::Lists;
 use super::score::Table;
 
@@ -46,14 +46,14 @@ pub(crate) struct Visitor {
 
 impl Visitors {
     /// Begins to ask about an address; dropped, it is asked no further.
-    pub(crate) fn begin(self: &Arc<Self>, ip: IpAddr) -> AbortOnDropHandle<Visitor> {
+    pub(crate) fn begin(self: &Arc<Self>, ip: IpAddr) -> Begun<Visitor> {
         let this = Arc::clone(self);
-        AbortOnDropHandle::new(tokio::spawn(async move {
+        Begun::begin(async move {
             let (mut visitor, listed) =
                 tokio::join!(this.names(ip), this.lists.ask(&this.questions, ip, this.clock.now().as_secs()));
             visitor.signs.extend(listed);
             visitor
-        }))
+        })
     }
 
     /// Forward-confirmed reverse DNS (RFC 8601 section 3's `iprev`).
@@ -119,7 +119,7 @@ impl Visitors {
 }
 
 /// Waits for what was begun, but not for long.
-pub(crate) async fn wait(asking: AbortOnDropHandle<Visitor>) -> Visitor {
+pub(crate) async fn wait(asking: Begun<Visitor>) -> Visitor {
     match tokio::time::timeout(PATIENCE, asking).await {
         Ok(Ok(visitor)) => visitor,
         _ => Visitor::default(),

@@ -15,6 +15,7 @@ mod replies;
 mod session;
 mod spilling;
 mod take;
+mod takings;
 #[cfg(test)]
 mod tests;
 mod together;
@@ -39,6 +40,7 @@ pub(crate) use session::SessionArrival;
 pub(crate) use spilling::WAITING_OCTETS_MAX;
 use spilling::{Refused, Spilling};
 use take::take;
+use takings::Takings;
 pub(crate) use unsealers::Unsealers;
 
 /// Items that one link may have begun and not completed.
@@ -52,6 +54,7 @@ pub(crate) struct LinkArrivals {
     frames: FrameSender,
     edge: String,
     items: HashMap<ItemId, Arriving>,
+    under_way: Takings,
 }
 
 struct Arriving {
@@ -76,7 +79,7 @@ enum Kind {
 impl LinkArrivals {
     /// For a link to `edge`.
     pub(crate) fn new(shared: Arc<Arrivals>, frames: FrameSender, edge: String) -> Self {
-        Self { shared, frames, edge, items: HashMap::new() }
+        Self { shared, frames, edge, items: HashMap::new(), under_way: Takings::default() }
     }
 
     /// A message begins.
@@ -155,8 +158,33 @@ impl LinkArrivals {
         let Some(arriving) = self.items.remove(&item) else { return };
         if let Kind::Live(open) = arriving.kind {
             let arrival = Arrival { open, edge: self.edge.clone(), sealed: false, verdict: verdict.clone() };
-            let (shared, frames) = (Arc::clone(&self.shared), self.frames.clone());
-            arriving.gathered.whole(move |message| take_in(&shared, arrival, message, frames));
+            match arriving.gathered {
+                Gathered::Here(buffer, _) if self.shared.filters.is_none() => {
+                    let (shared, recipients) =
+                        (Arc::clone(&self.shared), arrival.open.envelope.recipients.len());
+                    let taking = async move { take(&shared, arrival, buffer.whole()).await };
+                    self.under_way.push(item, recipients, taking);
+                }
+                // Filters take their time; a file is slow.
+                gathered => {
+                    let (shared, frames) = (Arc::clone(&self.shared), self.frames.clone());
+                    gathered.whole(move |message| take_in(&shared, arrival, message, frames));
+                }
+            }
+        }
+    }
+
+    /// Waits until a message is taken in that is so in the link's own task; [`Self::answer`] is to be given it.
+    pub(crate) async fn taken(&mut self) -> Answer {
+        self.under_way.next().await
+    }
+
+    /// Sends the answer, and all others that are there.
+    pub(crate) fn answer(&mut self, answer: Answer) {
+        let mut next = Some(answer);
+        while let Some(answer) = next {
+            self.frames.send(Frame::Answer(answer));
+            next = self.under_way.next_now();
         }
     }
 
@@ -236,6 +264,16 @@ impl Gathered {
         match self {
             Self::Here(buffer, _) => then(buffer.whole()),
             Self::Beside(spilling) => spilling.whole(Box::new(then)),
+        }
+    }
+}
+
+impl Drop for LinkArrivals {
+    /// The link is gone. Nobody hears of what is under way, but it is half done.
+    fn drop(&mut self) {
+        let under_way = std::mem::take(&mut self.under_way);
+        if !under_way.is_empty() {
+            self.shared.spawn(under_way.finish());
         }
     }
 }

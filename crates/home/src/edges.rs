@@ -309,6 +309,10 @@ impl Session<'_> {
                     self.push_snapshot();
                     continue;
                 }
+                answer = self.arrivals.taken() => {
+                    self.arrivals.answer(answer);
+                    continue;
+                }
             };
             let Some(frame) = frame else {
                 silence.lasts(&self.live.frames)?;
@@ -379,13 +383,13 @@ impl Session<'_> {
         self.live.frames.send(Frame::TraceKept(sequence));
     }
 
-    async fn outcomes(&self, outcomes: Outcomes) {
+    async fn outcomes(&mut self, outcomes: Outcomes) {
         self.live.over(outcomes.attempt);
         let carrier = self.pin.name.clone();
         let _ = self.edges.0.events.send(CarrierEvent::Outcomes { carrier, outcomes }).await;
     }
 
-    async fn outcomes_sealed(&self, attempt: ItemId, sealed: &[u8]) {
+    async fn outcomes_sealed(&mut self, attempt: ItemId, sealed: &[u8]) {
         let opened = self.edges.0.arrivals.unseal.unseal(sealed);
         let parsed = opened.and_then(|octets| Ok(serde_json::from_slice::<Outcomes>(&octets)?));
         match parsed {

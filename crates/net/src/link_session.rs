@@ -108,6 +108,17 @@ impl FrameQueue {
         self.waiting.frames.fetch_sub(taken, Ordering::Relaxed);
         taken
     }
+
+    /// Adds those that are there by now.
+    fn take_more(&mut self, batch: &mut Vec<Outgoing>) {
+        let before = batch.len();
+        while batch.len() < BATCH_FRAMES
+            && let Ok(outgoing) = self.frames.try_recv()
+        {
+            batch.push(outgoing);
+        }
+        self.waiting.frames.fetch_sub(batch.len() - before, Ordering::Relaxed);
+    }
 }
 
 /// Makes the queue between the role and the writer task.
@@ -135,6 +146,9 @@ async fn write_all(mut writer: impl AsyncWrite + Unpin, mut frames: FrameQueue) 
     let mut buffer = BytesMut::new();
     let mut batch = Vec::with_capacity(BATCH_FRAMES);
     while frames.take_many(&mut batch).await > 0 {
+        // Whoever is ready now adds his frames to the same write, and to the same packets.
+        tokio::task::yield_now().await;
+        frames.take_more(&mut batch);
         for outgoing in batch.drain(..) {
             // A frame that breaks its own limit is our fault. It is left out and said; the link goes on.
             if let Err(error) = outgoing.frame.encode(&mut buffer) {

@@ -37,6 +37,8 @@ const STREAM_WINDOW_OCTETS: u32 = 4 << 20;
 const STRANGER_WINDOW_OCTETS: u32 = 16 * 1024;
 /// Octets of a QUIC handshake that may wait for those before them.
 const CRYPTO_OCTETS_MAX: usize = 8 * 1024;
+/// Packets of the other side after which it is to be told that they arrived. QUIC's own is two.
+const ACK_AFTER_PACKETS: u32 = 10;
 
 /// Which transport carries a link.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -187,6 +189,15 @@ fn config_with_window(octets: u32) -> quinn::TransportConfig {
     config.max_concurrent_bidi_streams(1_u32.into());
     config.max_concurrent_uni_streams(0_u32.into());
     config.datagram_receive_buffer_size(None);
+    config.ack_frequency_config(Some(ack_frequency()));
+    config
+}
+
+/// How often the other side is to say what arrived. Each acknowledgement is a packet that both sides pay for; a message
+/// of some KiB is a handful of packets. An older program doesn't know the extension and goes on as it did.
+fn ack_frequency() -> quinn::AckFrequencyConfig {
+    let mut config = quinn::AckFrequencyConfig::default();
+    config.ack_eliciting_threshold(ACK_AFTER_PACKETS.into());
     config
 }
 

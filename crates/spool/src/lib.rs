@@ -24,6 +24,7 @@ mod writer;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use bytes::Bytes;
 use content::{Content, ReadAt};
@@ -60,13 +61,19 @@ pub struct Options {
     pub octets_max: u64,
     /// Octets after which a new segment file is begun.
     pub segment_octets: u64,
+    /// How long a batch waits for more operations when the last one had several. It makes fewer and larger syncs, and who
+    /// adds to it wakes nobody: the writer sleeps, it does not listen. A lone operation never waits.
+    pub gather: Duration,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { octets_max: 10 << 30, segment_octets: 32 << 20 }
+        Self { octets_max: 10 << 30, segment_octets: 32 << 20, gather: GATHER }
     }
 }
+
+/// [`Options::gather`] where somebody waits for the receipt.
+const GATHER: Duration = Duration::from_millis(1);
 
 /// A directory of durable items. Cloning shares it; the writer thread ends with the last clone.
 #[derive(Clone)]

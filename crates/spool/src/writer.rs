@@ -5,7 +5,6 @@ use std::io;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
-use std::time::Duration;
 
 use bytes::Bytes;
 use mail::ItemId;
@@ -26,10 +25,6 @@ pub(crate) enum Command {
     Update { id: ItemId, meta: Vec<u8>, done: Done },
     Remove { id: ItemId, done: Done },
 }
-
-/// How long a batch waits for more operations when the last one had several. It makes fewer and larger syncs, and who
-/// adds to it wakes nobody: the writer sleeps, it does not listen. A lone operation never waits.
-const GATHER: Duration = Duration::from_micros(300);
 
 /// The handle of the thread. Dropping it lets the thread finish what is queued and waits for it.
 pub(crate) struct Writer {
@@ -133,7 +128,7 @@ impl Log {
         while let Ok(first) = commands.recv() {
             self.take(first);
             if operations > 1 {
-                std::thread::sleep(GATHER);
+                std::thread::sleep(self.shared.options.gather);
             }
             while self.batch.len() < BATCH_OPERATIONS_MAX && self.buffer.len() < BATCH_OCTETS_MAX {
                 match commands.try_recv() {

@@ -19,6 +19,10 @@ struct State<T> {
     waiting: VecDeque<(T, usize)>,
     octets: usize,
     closed: bool,
+    /// Threads that sleep until there is a job, and until there is room. Nobody is woken where nobody sleeps: that is a
+    /// system call for each job.
+    takers: usize,
+    pushers: usize,
 }
 
 /// What a writer got.
@@ -33,7 +37,7 @@ pub(crate) enum Taken<T> {
 
 impl<T> Queue<T> {
     pub(crate) fn new(jobs_max: usize, octets_max: usize) -> Self {
-        let state = State { waiting: VecDeque::new(), octets: 0, closed: false };
+        let state = State { waiting: VecDeque::new(), octets: 0, closed: false, takers: 0, pushers: 0 };
         let (filled, emptied) = (Condvar::new(), Condvar::new());
         Self { state: Mutex::new(state), filled, emptied, jobs_max, octets_max }
     }
@@ -53,9 +57,11 @@ impl<T> Queue<T> {
 
     /// Adds a job, after waiting for room.
     pub(crate) fn push(&self, job: T, octets: usize) -> Result<(), StoreError> {
-        let state = self.lock();
+        let mut state = self.lock();
         let full = |state: &mut State<T>| !state.closed && !self.has_room(state, octets);
+        state.pushers += 1;
         let mut state = self.emptied.wait_while(state, full).unwrap_or_else(PoisonError::into_inner);
+        state.pushers -= 1;
         if state.closed {
             return Err(StoreError::Closed);
         }
@@ -63,12 +69,24 @@ impl<T> Queue<T> {
         Ok(())
     }
 
-    /// Takes up to so many jobs and octets, waiting for the first; at least one job however large.
-    pub(crate) fn take(&self, jobs_max: usize, octets_max: usize, patience: Duration) -> Taken<T> {
-        let state = self.lock();
+    /// Waits until there is a job, or the queue is closed, or the time is over.
+    pub(crate) fn wait(&self, patience: Duration) {
+        drop(self.filled(patience));
+    }
+
+    fn filled(&self, patience: Duration) -> MutexGuard<'_, State<T>> {
+        let mut state = self.lock();
         let empty = |state: &mut State<T>| state.waiting.is_empty() && !state.closed;
+        state.takers += 1;
         let waited = self.filled.wait_timeout_while(state, patience, empty);
         let (mut state, _) = waited.unwrap_or_else(PoisonError::into_inner);
+        state.takers -= 1;
+        state
+    }
+
+    /// Takes up to so many jobs and octets, waiting for the first; at least one job however large.
+    pub(crate) fn take(&self, jobs_max: usize, octets_max: usize, patience: Duration) -> Taken<T> {
+        let mut state = self.filled(patience);
         let mut jobs = Vec::new();
         let mut octets = 0_usize;
         while let Some((_, held)) = state.waiting.front()
@@ -79,7 +97,9 @@ impl<T> Queue<T> {
             jobs.extend(state.waiting.pop_front().map(|(job, _)| job));
         }
         state.octets = state.octets.saturating_sub(octets);
-        self.emptied.notify_all();
+        if state.pushers > 0 {
+            self.emptied.notify_all();
+        }
         match (jobs.is_empty(), state.closed) {
             (false, _) => Taken::Jobs(jobs),
             (true, false) => Taken::Idle,
@@ -102,7 +122,9 @@ impl<T> Queue<T> {
     fn add(&self, state: &mut State<T>, job: T, octets: usize) {
         state.octets = state.octets.saturating_add(octets);
         state.waiting.push_back((job, octets));
-        self.filled.notify_one();
+        if state.takers > 0 {
+            self.filled.notify_one();
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, State<T>> {

@@ -26,6 +26,9 @@ use crate::schema;
 const OPEN_MAX: usize = 8;
 /// After so long without work a writer closes its files.
 const IDLE: Duration = Duration::from_secs(20);
+/// How long a batch waits for more jobs when the last one had several: larger commits share pages and syncs, and who adds
+/// to it wakes nobody. A lone job never waits.
+const GATHER: Duration = Duration::from_micros(500);
 /// Octets written to the log before its pages are moved into the database file.
 const CHECKPOINT_OCTETS: u64 = 8 * 1024 * 1024;
 /// What a changed row is taken to add to the log, beside octets of bodies. An estimate: rows of a batch share pages.
@@ -100,10 +103,19 @@ impl Writer {
     /// Works until the queue is closed and empty.
     pub(crate) fn run(&self) {
         let mut open = OpenFiles::default();
+        let mut several = false;
         loop {
+            if several {
+                self.queue.wait(IDLE);
+                std::thread::sleep(GATHER);
+            }
             match self.queue.take(self.options.batch_jobs_max, self.options.batch_octets_max, IDLE) {
-                Taken::Jobs(work) => self.batch(&mut open, work),
+                Taken::Jobs(work) => {
+                    several = work.len() > 1;
+                    self.batch(&mut open, work);
+                }
                 Taken::Idle => {
+                    several = false;
                     open.files.clear();
                     self.readers.age();
                 }

@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::time::Duration;
 
 use daemon::files;
 use daemon::problem::Problem;
@@ -16,6 +17,9 @@ use tokio::sync::Notify;
 
 use super::domains::Grant;
 use super::unheard::Unheard;
+
+/// How long outcomes are gathered for one sync while many come. Only Home's queue waits for them.
+const OUTCOMES_GATHER: Duration = Duration::from_millis(5);
 
 /// A home's pin, as it rests on disk.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -76,7 +80,8 @@ impl Home {
             .or_else(|| kept.as_ref().map(|kept| UnixTime(kept.snapshot.generation)));
         let options = spool::Options { octets_max: sealed_octets_max, ..spool::Options::default() };
         let sealed = open_spool(&dir.join("sealed"), options)?;
-        let outcomes = open_spool(&dir.join("outcomes"), spool::Options::default())?;
+        let outcomes = spool::Options { gather: OUTCOMES_GATHER, ..spool::Options::default() };
+        let outcomes = open_spool(&dir.join("outcomes"), outcomes)?;
         Ok(Self {
             name: pin.key.get(..16).unwrap_or_default().to_owned(),
             dir,

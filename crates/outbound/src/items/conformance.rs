@@ -97,7 +97,7 @@ mod run {
     #[tokio::test]
     async fn a_spool_keeps_what_a_queue_relies_on() {
         let dir = tempfile::tempdir().unwrap();
-        let options = Options { octets_max: 1 << 20, segment_octets: 256 << 10 };
+        let options = Options { octets_max: 1 << 20, segment_octets: 256 << 10, ..Options::default() };
         let spool = Spool::open(&dir.path().join("queue"), options, Arc::new(RealDisk)).unwrap();
         super::holds(&spool).await;
     }
