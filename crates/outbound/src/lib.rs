@@ -6,6 +6,8 @@
 
 mod carriers;
 mod dispatch;
+#[cfg(test)]
+mod faults;
 mod house;
 pub mod items;
 pub mod queue;

@@ -20,31 +20,31 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::items::memory::{MemoryItems, Removal};
-use crate::queue::{Queue, QueueState, RecipientState};
+use crate::queue::{Command, Queue, QueueState, RecipientState};
 use crate::{
     CarrierEvent, Carriers, House, Leaving, PAUSE, Parts, Reached, Reporter, Settings, Told, WarmUpSettings,
 };
 
 const EDGE: &str = "mx.example.org";
-const MINUTE: u64 = 60;
-const HOUR: u64 = 60 * MINUTE;
-const DAY: u64 = 24 * HOUR;
+pub(crate) const MINUTE: u64 = 60;
+pub(crate) const HOUR: u64 = 60 * MINUTE;
+pub(crate) const DAY: u64 = 24 * HOUR;
 /// Midnight, so that days of the warm-up are days of the simulation.
 const START: UnixTime = UnixTime::from_secs(20_000 * DAY);
 
 /// Time as tokio's tests have it: it goes on when nobody has anything to do.
-struct SimulatedClock {
+pub(crate) struct SimulatedClock {
     begun: Instant,
     drawn: Mutex<u64>,
 }
 
 impl SimulatedClock {
-    fn new() -> Arc<Self> {
+    pub(crate) fn new() -> Arc<Self> {
         Arc::new(Self { begun: Instant::now(), drawn: Mutex::new(0x9e37_79b9_7f4a_7c15) })
     }
 
     /// Seconds since the start.
-    fn passed(&self) -> u64 {
+    pub(crate) fn passed(&self) -> u64 {
         self.begun.elapsed().as_secs()
     }
 }
@@ -167,7 +167,8 @@ impl Carriers for World {
     }
 }
 
-struct NobodyHere;
+/// A house without accounts.
+pub(crate) struct NobodyHere;
 
 impl House for NobodyHere {
     fn is_local(&self, _: &Domain) -> bool {
@@ -214,7 +215,7 @@ struct Simulation {
 }
 
 /// What `setup` writes.
-fn settings(dir: &Path, warm_up: u32) -> Settings {
+pub(crate) fn settings(dir: &Path, warm_up: u32) -> Settings {
     Settings {
         retry: [1, 2, 5, 15, 30, 60].map(|minutes| Duration::from_secs(minutes * MINUTE)).to_vec(),
         expire: Duration::from_secs(5 * DAY),
@@ -227,6 +228,49 @@ fn settings(dir: &Path, warm_up: u32) -> Settings {
     }
 }
 
+/// A dispatcher over this queue and this world.
+pub(crate) fn parts<W: Carriers + Reporter + Clone>(
+    (queue, commands): (Queue, mpsc::UnboundedReceiver<Command>),
+    (world, events): (W, mpsc::Receiver<CarrierEvent>),
+    clock: Arc<dyn Clock>,
+    trace: Trace,
+    settings: Settings,
+) -> Parts<W, NobodyHere, W> {
+    Parts {
+        queue,
+        commands,
+        carriers: world.clone(),
+        events,
+        house: NobodyHere,
+        reporter: world,
+        clock,
+        sign: Box::new(|path| path),
+        count_tls: Box::new(|_, _| {}),
+        trace,
+        settings,
+    }
+}
+
+/// Queues a message of alice's for somebody at the domain.
+pub(crate) async fn new_message(queue: &Queue, clock: &dyn Clock, domain: &str) -> ItemId {
+    let item = clock.new_item_id();
+    let to = Recipient::from(Address::parse(&format!("bob@{domain}")).unwrap());
+    let envelope = Envelope {
+        reverse_path: ReversePath::Address(Address::parse("alice@example.org").unwrap()),
+        recipients: vec![to],
+        body: BodyType::SevenBit,
+        smtputf8: false,
+        require_tls: false,
+        ret: None,
+        envid: None,
+        client: None,
+    };
+    let state = QueueState::new(item, "alice".to_owned(), envelope, clock.now());
+    let body = Content::from(b"body\r\n".to_vec());
+    queue.append(state, b"Subject: hi\r\n\r\n".to_vec(), body).await.unwrap();
+    item
+}
+
 impl Simulation {
     fn begin(warm_up: u32) -> Self {
         let dir = tempfile::tempdir().unwrap();
@@ -236,40 +280,16 @@ impl Simulation {
         let (book, is_up) = (Arc::default(), Arc::new(Mutex::new(true)));
         let world = World { clock: Arc::clone(&clock), book, events: sender, is_up };
         let stop = CancellationToken::new();
-        let parts = Parts {
-            queue: queue.clone(),
-            commands,
-            carriers: world.clone(),
-            events,
-            house: NobodyHere,
-            reporter: world.clone(),
-            clock: Arc::clone(&clock) as Arc<dyn Clock>,
-            sign: Box::new(|path| path),
-            count_tls: Box::new(|_, _| {}),
-            trace: Trace::open(&dir.path().join("trace"), link::Role::Home).unwrap(),
-            settings: settings(dir.path(), warm_up),
-        };
+        let clocked = Arc::clone(&clock) as Arc<dyn Clock>;
+        let trace = Trace::open(&dir.path().join("trace"), link::Role::Home).unwrap();
+        let settings = settings(dir.path(), warm_up);
+        let parts = parts((queue.clone(), commands), (world.clone(), events), clocked, trace, settings);
         tokio::spawn(crate::run(parts, stop.clone()));
         Self { _dir: dir, clock, items, queue, world, stop }
     }
 
     async fn send(&self, domain: &str) -> ItemId {
-        let item = self.clock.new_item_id();
-        let to = Recipient::from(Address::parse(&format!("bob@{domain}")).unwrap());
-        let envelope = Envelope {
-            reverse_path: ReversePath::Address(Address::parse("alice@example.org").unwrap()),
-            recipients: vec![to],
-            body: BodyType::SevenBit,
-            smtputf8: false,
-            require_tls: false,
-            ret: None,
-            envid: None,
-            client: None,
-        };
-        let state = QueueState::new(item, "alice".to_owned(), envelope, self.clock.now());
-        let body = Content::from(b"body\r\n".to_vec());
-        self.queue.append(state, b"Subject: hi\r\n\r\n".to_vec(), body).await.unwrap();
-        item
+        new_message(&self.queue, &*self.clock, domain).await
     }
 }
 

@@ -134,7 +134,6 @@ impl Fixture {
         let mut reader = FrameReader::new(far);
         let mut answers = Vec::new();
         while answers.len() < many {
-            // As the link's own task does it.
             let frame = tokio::select! {
                 frame = reader.next(PING_AFTER) => frame.unwrap(),
                 answer = self.arrivals.taken() => {
