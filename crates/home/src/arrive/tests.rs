@@ -5,7 +5,7 @@ mod forwarded;
 mod repeated;
 
 use content::Budget;
-use daemon::clock::SystemClock;
+use daemon::clock::ManualClock;
 use daemon::system;
 use daemon::trace::Trace;
 
@@ -24,6 +24,7 @@ struct Fixture {
     shared: Arc<Arrivals>,
     arrivals: LinkArrivals,
     outbound: outbound::queue::Queue,
+    clock: Arc<ManualClock>,
     queue: Option<FrameQueue>,
 }
 
@@ -49,6 +50,7 @@ fn fixture_of(memory: Budget, waiting: Budget, filters: Option<Arc<Filters>>) ->
     let (forwarder, outbound) = forwarder(dir.path(), &directory, &store, &[]);
     let keeper = Keeper::new(store, None);
     let scratch = dir.path().join("scratch");
+    let clock = ManualClock::at(system::now());
     std::fs::create_dir(&scratch).unwrap();
     let shared = Arc::new(Arrivals {
         keeper,
@@ -64,12 +66,12 @@ fn fixture_of(memory: Budget, waiting: Budget, filters: Option<Arc<Filters>>) ->
         waiting,
         message_octets_max: 4 << 20,
         repeats: Repeats::new([7; 32]),
-        clock: SystemClock::shared(),
+        clock: clock.clone(),
         runtime: tokio::runtime::Handle::current(),
     });
     let (frames, queue) = link_session::frame_queue();
     let arrivals = LinkArrivals::new(Arc::clone(&shared), frames, "mx.example.org".to_owned());
-    Fixture { _dir: dir, shared, arrivals, outbound, queue: Some(queue) }
+    Fixture { _dir: dir, shared, arrivals, outbound, clock, queue: Some(queue) }
 }
 
 fn at(name: &str) -> Address {

@@ -44,6 +44,21 @@ async fn the_same_message_again_over_any_edge_is_answered_250_and_goes_nowhere()
 }
 
 #[tokio::test]
+async fn a_message_is_known_again_for_a_day_and_not_after_it() {
+    use std::time::Duration;
+
+    let (mut home, day) = (fixture(1 << 20), Duration::from_secs(86_400));
+    unheard(&mut home, MESSAGE).await;
+    home.clock.pass(day - Duration::from_secs(1));
+    home.live(2, &["bob"], MESSAGE).await;
+    assert_eq!((home.answer().await, home.count(BOB, "INBOX")), (vec![250], 1));
+    home.relink();
+    home.clock.pass(Duration::from_secs(1));
+    home.live(3, &["bob"], MESSAGE).await;
+    assert_eq!((home.answer().await, home.count(BOB, "INBOX")), (vec![250], 2));
+}
+
+#[tokio::test]
 async fn a_message_whose_250_was_read_and_one_that_differs_are_delivered() {
     let mut home = fixture(1 << 20);
     home.live(1, &["bob"], MESSAGE).await;
