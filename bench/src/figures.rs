@@ -35,7 +35,7 @@ pub(crate) const ALL: &[Figure] = &[
     Figure { name: "growth", measure: growth::measure },
 ];
 
-/// Their names.
+/// The names of all figures.
 pub(crate) fn names() -> Vec<&'static str> {
     ALL.iter().map(|figure| figure.name).collect()
 }

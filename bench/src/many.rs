@@ -4,7 +4,7 @@ use std::net::Ipv4Addr;
 
 use testkit::dns::Record;
 
-/// How many.
+/// The number of domains.
 pub(crate) const DOMAINS: usize = 1000;
 /// Where somebody takes connections and says nothing.
 pub(crate) const SILENT: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 8);

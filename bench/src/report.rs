@@ -116,7 +116,7 @@ pub(crate) struct Method {
     pub(crate) text: String,
 }
 
-/// All of a run.
+/// The report of a whole run.
 #[derive(Debug, Serialize)]
 pub(crate) struct Report {
     pub(crate) kind: &'static str,
@@ -232,7 +232,7 @@ fn number(value: f64) -> String {
     }
 }
 
-/// What took part.
+/// Names and versions of the programs that took part.
 fn versions() -> Vec<String> {
     let postern = first_line(&testkit::binary::postern().display().to_string(), &["--version"]);
     let packages = ["postfix", "opendkim", "postfix-policyd-spf-python", "dovecot-lmtpd", "python3-dkim"];

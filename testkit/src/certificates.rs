@@ -56,7 +56,7 @@ impl Authority {
         self.dir.path().join(name)
     }
 
-    /// Its own certificate.
+    /// The file with its own certificate, which it signed itself.
     #[must_use]
     pub fn root(&self) -> PathBuf {
         self.path("authority.pem")
@@ -175,7 +175,7 @@ impl PolicyServer {
         server
     }
 
-    /// Where it listens.
+    /// The address that it listens on.
     #[must_use]
     pub const fn address(&self) -> SocketAddr {
         self.address
@@ -204,7 +204,7 @@ impl PolicyServer {
         paths.iter().map(|path| std::fs::read(path).expect("a file")).collect()
     }
 
-    /// What it was asked for.
+    /// The log of the requests that it got.
     #[must_use]
     pub fn log(&self) -> String {
         self.process.log()

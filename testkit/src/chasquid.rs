@@ -11,7 +11,7 @@ use crate::submission::{Security, Submission};
 const DOMAIN: &str = "chasquid.test";
 const PATIENCE: Duration = Duration::from_secs(60);
 const PASSWORD: &str = "pretty secret";
-/// Everybody that it knows.
+/// The users that it knows.
 const USERS: [&str; 2] = ["you", "j\u{f6}rg"];
 /// It is greylisting while this is there.
 const LATER: &str = "etc/chasquid/later";

@@ -22,7 +22,7 @@ pub fn verify(message: &[u8], records: &[(String, String)]) -> Vec<String> {
     process::run_ok(python, message, PATIENCE).lines().map(str::to_owned).collect()
 }
 
-/// What kind of key.
+/// The kind of a key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum KeyKind {
     /// RSA of so many bits.

@@ -12,7 +12,7 @@ const TYPE_MX: u16 = 15;
 const TYPE_TXT: u16 = 16;
 const HEADER_OCTETS: usize = 12;
 
-/// What a name has.
+/// One record of a name.
 #[derive(Debug, Clone)]
 pub enum Record {
     /// An address.
@@ -64,7 +64,7 @@ impl NameServer {
         Self { address, stop, threads }
     }
 
-    /// Where it listens.
+    /// The address that it listens on.
     #[must_use]
     pub const fn address(&self) -> SocketAddr {
         self.address

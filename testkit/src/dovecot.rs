@@ -125,7 +125,7 @@ impl Dovecot {
         all.map(|message| crate::message::with_crlf(&message)).collect()
     }
 
-    /// Its log.
+    /// Its log so far.
     #[must_use]
     pub fn log(&self) -> String {
         String::from_utf8_lossy(&std::fs::read(self.path("log")).unwrap_or_default()).into_owned()
@@ -156,7 +156,7 @@ impl Dovecot {
         }
     }
 
-    /// What both have.
+    /// The configuration that both releases share.
     fn surroundings(&self) -> String {
         let address = if self.release.is_some() { "listen" } else { "address" };
         format!(

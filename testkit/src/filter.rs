@@ -28,9 +28,9 @@ pub struct Rspamd {
     /// Where it keeps what it learned, as its packages have it. With SQLite it said 500 now and then: its own workers
     /// lock each other out.
     _redis: Option<Process>,
-    /// Where it scans.
+    /// The address where it scans messages.
     pub scanner: SocketAddr,
-    /// Where it learns.
+    /// The address where it is taught.
     pub controller: SocketAddr,
     _dir: TempDir,
 }
@@ -141,7 +141,7 @@ impl Rspamd {
         Self { process, _redis: None, scanner, controller, _dir: dir }
     }
 
-    /// What it logged.
+    /// Its log so far.
     #[must_use]
     pub fn log(&self) -> String {
         self.process.log()
@@ -152,7 +152,7 @@ impl Rspamd {
 #[derive(Debug)]
 pub struct OpenDkim {
     process: Process,
-    /// Where it takes messages.
+    /// The address where it takes messages.
     pub address: SocketAddr,
     _dir: TempDir,
 }
@@ -206,7 +206,7 @@ impl OpenDkim {
         Self { process, address, _dir: dir }
     }
 
-    /// What it logged.
+    /// Its log so far.
     #[must_use]
     pub fn log(&self) -> String {
         self.process.log()
@@ -269,7 +269,7 @@ impl Clamav {
 /// A request that came to a [`ScriptedHttp`].
 #[derive(Debug, Clone)]
 pub struct Request {
-    /// Request line and fields.
+    /// The request line and the fields.
     pub head: String,
     /// The body.
     pub body: Vec<u8>,
@@ -278,7 +278,7 @@ pub struct Request {
 /// A service that answers every HTTP request the same and remembers them. Its thread ends with the test.
 #[derive(Debug)]
 pub struct ScriptedHttp {
-    /// Where it listens.
+    /// The address that it listens on.
     pub address: SocketAddr,
     requests: Arc<Mutex<Vec<Request>>>,
 }
@@ -304,7 +304,7 @@ impl ScriptedHttp {
         Self { address, requests }
     }
 
-    /// What came so far.
+    /// Requests that came so far.
     ///
     /// # Panics
     /// Never, unless its thread did.

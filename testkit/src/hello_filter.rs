@@ -13,9 +13,9 @@ pub const OCTETS_MAX: usize = 1400;
 /// What becomes of a connection with a longer one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Loss {
-    /// Nothing more comes.
+    /// The connection falls silent.
     Silence,
-    /// It ends.
+    /// The connection ends.
     End,
 }
 

@@ -14,7 +14,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// Octets of a string of a TXT record (RFC 1035 section 3.3).
 const STRING_OCTETS_MAX: usize = 255;
 
-/// Names and records.
+/// Zones by name, with their records in zone file form.
 type Zones<'a> = &'a [(&'a str, &'a str)];
 
 /// How it is proven that a name does not exist.
@@ -125,7 +125,7 @@ impl Knot {
         format!("{zone}. 60 IN DNSKEY {flags} {protocol} {algorithm} {}\n", key.concat())
     }
 
-    /// What it logged.
+    /// Its log so far.
     #[must_use]
     pub fn log(&self) -> String {
         self.process.log()

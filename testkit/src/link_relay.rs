@@ -126,7 +126,7 @@ impl LinkRelay {
         Self { address, way, threads }
     }
 
-    /// Where Home finds it.
+    /// The address that Home dials.
     #[must_use]
     pub const fn address(&self) -> SocketAddr {
         self.address
@@ -160,7 +160,7 @@ impl LinkRelay {
         self.way.delay.store(milliseconds, Ordering::Relaxed);
     }
 
-    /// Whether UDP gets lost.
+    /// Sets whether UDP datagrams get lost.
     pub fn block_udp(&self, on: bool) {
         self.way.no_udp.store(on, Ordering::Relaxed);
     }

@@ -14,7 +14,7 @@ use crate::until;
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// Where the two are.
+/// The hosts of the two servers.
 #[derive(Debug, Clone)]
 pub struct NameHosts {
     /// The namespace and address of the authoritative server.

@@ -43,7 +43,7 @@ impl NetworkLab {
         }
     }
 
-    /// Makes the lab.
+    /// Makes the network of the lab.
     ///
     /// # Panics
     /// When a step of it does not work.
@@ -121,7 +121,7 @@ impl NetworkLab {
         printed.lines().filter_map(|line| line.split(['@', ' ']).next()).map(str::to_owned).collect()
     }
 
-    /// A pair on the real ports.
+    /// A pair on the standard ports.
     ///
     /// # Panics
     /// Never: the addresses are constants.
@@ -146,7 +146,7 @@ impl NetworkLab {
         );
     }
 
-    /// Lets it through again.
+    /// Lets UDP through again.
     pub fn unblock_udp(&self) {
         self.nft("delete table ip block");
     }

@@ -15,7 +15,7 @@ const BEGIN: &str = "mount -t overlay overlay -o \"lowerdir=$0/usr:/usr\" /usr |
     for part in lib/dovecot lib/postfix lib/rspamd share/rspamd; do\n\
     mount --bind \"$0/usr/$part\" \"/usr/$part\" || exit 1\ndone\nexec \"$@\"";
 
-/// A Debian.
+/// A release of Debian.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Release {
     /// Debian 13: Postfix 3.10, Dovecot 2.4.1, rspamd 3.12.
@@ -63,7 +63,7 @@ impl Release {
         process::run_ok(command, b"", PATIENCE)
     }
 
-    /// Where its files are.
+    /// The directory with its files.
     ///
     /// # Panics
     /// When its packages can't be fetched or unpacked.

@@ -15,7 +15,7 @@ const LARGE_LINE_LETTERS: usize = 70;
 
 const SCRIPT: &str = include_str!("numbered.py");
 
-/// What is sent, and how.
+/// The messages to send, and the way to send them.
 #[derive(Debug, Clone, Copy)]
 pub struct Numbers<'a> {
     /// The namespace to send from.
@@ -28,11 +28,11 @@ pub struct Numbers<'a> {
     pub from: &'a str,
     /// The recipient.
     pub to: &'a str,
-    /// What subjects begin with.
+    /// The word that subjects begin with.
     pub word: &'a str,
     /// How many; 0 is until [`Numbered::stop`].
     pub count: u32,
-    /// The pause between two.
+    /// The pause between two messages.
     pub pause: Duration,
     /// A line that every body has.
     pub line: &'a str,
@@ -50,10 +50,10 @@ pub struct Numbered {
     word: String,
 }
 
-/// What the sender was told.
+/// The replies that the sender got, by number of the message.
 #[derive(Debug, Clone, Default)]
 pub struct Told {
-    /// Answered 250.
+    /// Numbers that were answered 250.
     pub taken: BTreeSet<u32>,
     /// Answered otherwise, or never begun, with what was said.
     pub refused: BTreeMap<u32, String>,
@@ -100,7 +100,7 @@ impl Numbered {
         self.told()
     }
 
-    /// Its books so far.
+    /// The replies so far.
     ///
     /// # Panics
     /// When they can't be read.

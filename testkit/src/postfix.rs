@@ -32,7 +32,7 @@ pub struct Postfix {
     release: Option<Release>,
     /// How it takes mail, when that is not the usual way: a part of master.cf.
     port_25: Option<String>,
-    /// More of master.cf.
+    /// Further lines of master.cf.
     services: String,
     /// What gives it TLS to a home.
     stunnel: Option<Stunnel>,
@@ -178,7 +178,7 @@ impl Postfix {
         self.wait_until_it_listens();
     }
 
-    /// Where it takes mail.
+    /// The address where it takes mail.
     #[must_use]
     pub const fn address(&self) -> SocketAddr {
         self.address
@@ -204,7 +204,7 @@ impl Postfix {
         process::run_ok(command, b"", PATIENCE).lines().map(str::to_owned).collect()
     }
 
-    /// Its log.
+    /// Its log so far.
     #[must_use]
     pub fn log(&self) -> String {
         String::from_utf8_lossy(&std::fs::read(self.path("log")).unwrap_or_default()).into_owned()
@@ -302,17 +302,17 @@ impl Drop for Postfix {
 /// What `smtp-source` is to send.
 #[derive(Debug, Clone, Copy)]
 pub struct Load<'a> {
-    /// How many messages.
+    /// The number of messages.
     pub messages: u32,
     /// Connections at one time.
     pub sessions: u32,
     /// Octets of one message, or its content.
     pub content: Content<'a>,
-    /// Who gets them.
+    /// The recipient.
     pub to: &'a str,
 }
 
-/// What is in the messages.
+/// The content of the messages.
 #[derive(Debug, Clone, Copy)]
 pub enum Content<'a> {
     /// So many octets of filler.

@@ -117,7 +117,7 @@ impl Process {
         self.child.id()
     }
 
-    /// Whether it has not ended.
+    /// Whether the process still runs.
     pub fn is_running(&mut self) -> bool {
         matches!(self.child.try_wait(), Ok(None))
     }
@@ -144,7 +144,7 @@ impl Process {
         let _ = self.child.wait();
     }
 
-    /// What it printed.
+    /// Its output so far.
     #[must_use]
     pub fn log(&self) -> String {
         let read = |log| std::fs::read(log).unwrap_or_default();

@@ -52,10 +52,10 @@ pub trait RemoteMta {
     /// The way in for its users.
     fn submission(&self) -> Submission;
 
-    /// What came, in no order.
+    /// Messages that came, in no order.
     fn messages(&self) -> Vec<Vec<u8>>;
 
-    /// What it logged.
+    /// Its log so far.
     fn log(&self) -> String;
 }
 

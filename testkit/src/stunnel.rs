@@ -39,7 +39,7 @@ impl Stunnel {
         Self { process }
     }
 
-    /// What it logged.
+    /// Its log so far.
     #[must_use]
     pub fn log(&self) -> String {
         self.process.log()

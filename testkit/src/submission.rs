@@ -15,7 +15,7 @@ pub enum Security {
     Tls,
     /// STARTTLS.
     StartTls,
-    /// As it is.
+    /// Neither TLS nor STARTTLS.
     None,
 }
 
@@ -24,9 +24,9 @@ pub enum Security {
 pub struct Submission {
     /// The network namespace to be in.
     pub namespace: Option<String>,
-    /// Where it listens.
+    /// The address that it listens on.
     pub server: SocketAddr,
-    /// How to talk to it.
+    /// The kind of connection.
     pub security: Security,
     /// User and password, if it wants them.
     pub login: Option<(String, String)>,
@@ -48,7 +48,7 @@ pub struct Sent<'a> {
 }
 
 impl Submission {
-    /// Hands it in.
+    /// Hands a message in.
     ///
     /// # Panics
     /// When it is not taken.

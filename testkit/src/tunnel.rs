@@ -12,7 +12,7 @@ const SCRIPT: &str = include_str!("tunnel.py");
 /// What the interface is called.
 const NAME: &str = "tun0";
 
-/// What an end does.
+/// The part that an end plays.
 #[derive(Debug, Clone, Copy)]
 pub enum End<'a> {
     /// It waits at this address for the other.

@@ -20,7 +20,7 @@ pub(crate) const SECOND_EDGE: Ipv4Addr = public(3);
 pub(crate) const POSTFIX_EDGE: Ipv4Addr = public(4);
 /// The two ends of a tunnel between a house and its edge.
 pub(crate) const TUNNEL: [&str; 2] = ["10.8.0.1", "10.8.0.2"];
-/// Where it is dialled.
+/// The port at which the tunnel is dialled.
 pub(crate) const TUNNEL_PORT: u16 = 51820;
 /// The router of the house, as long as its provider lets it have this address.
 pub(crate) const NAT: Ipv4Addr = public(9);
@@ -56,7 +56,7 @@ pub(crate) enum Neighbour {
 }
 
 impl Neighbour {
-    /// All of them.
+    /// All neighbours.
     pub(crate) const ALL: [Self; 4] = [Self::Postfix, Self::Exim, Self::OpenSmtpd, Self::Chasquid];
 
     /// Its host's name in the lab.

@@ -24,11 +24,11 @@ mod unknown_recipients;
 
 use crate::world::{Setting, World};
 
-/// One of them.
+/// One story.
 pub(crate) struct Story {
     /// What it is called on the command line.
     pub(crate) name: &'static str,
-    /// What it shows.
+    /// The claim that the story shows.
     pub(crate) says: &'static str,
     /// How its world differs from the usual one.
     pub(crate) setting: fn() -> Setting,
@@ -36,7 +36,7 @@ pub(crate) struct Story {
     pub(crate) tell: fn(&mut World),
 }
 
-/// All of them.
+/// All stories.
 pub(crate) const STORIES: &[Story] = &[
     Story {
         name: "neighbours",

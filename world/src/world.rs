@@ -79,7 +79,7 @@ pub(crate) struct World {
     neighbours: BTreeMap<Neighbour, Box<dyn RemoteMta>>,
     /// Edge and Home.
     pub(crate) pair: Pair,
-    /// Who is called what.
+    /// The names in DNS, and their servers.
     pub(crate) names: NameTree,
     hosts: BTreeMap<&'static str, String>,
     /// What is in the link, when something is.
@@ -332,7 +332,7 @@ impl World {
         }
     }
 
-    /// The same of one host.
+    /// Sets the clock of one host ahead by so many seconds.
     pub(crate) fn clock_is_ahead(&self, host: &str, seconds: i64) {
         std::fs::write(clock_file(&self.dir, host), format!("{seconds:+}\n")).expect("the clock");
     }

@@ -23,9 +23,9 @@ const INPUT_SECONDS_MAX: u32 = 5;
 /// What the command line asks for.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Options {
-    /// Of all targets together.
+    /// Seconds for all targets together.
     seconds: u64,
-    /// None: all there are.
+    /// The targets to run; empty for all.
     targets: Vec<String>,
 }
 

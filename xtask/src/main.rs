@@ -35,7 +35,7 @@ cargo xtask journeys [FILTER]  the program in both roles against other mail prog
 cargo xtask world [NAME...]    stories of Postern among other people's hosts, in network namespaces; --list names them
 cargo xtask chaos [--minutes N] [WORD]
                                numbered mail both ways while everything fails, 2 minutes; only what has WORD in its name
-cargo xtask bench [--quick] [FIGURE...]
+cargo xtask bench [--quick] [--rounds N] [--against PROGRAM] [FIGURE...]
                                measures the program against a Postfix pair; all figures: bench/RESULTS.md";
 
 /// Where `cargo build` puts the program, below the target directory.

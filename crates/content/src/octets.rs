@@ -10,13 +10,13 @@ use rustix::io::ReadWriteFlags;
 
 /// Octets that something else keeps: they stay readable while this is held, also when it lets them go meanwhile.
 pub trait ReadAt: Send + Sync {
-    /// How many there are.
+    /// The number of octets.
     fn octets(&self) -> u64;
 
     /// Reads up to `octets_max` octets from `at`; fewer only at the end, none past it. May block.
     ///
     /// # Errors
-    /// What the disk said.
+    /// The disk's error.
     fn read_at(&self, at: u64, octets_max: usize) -> io::Result<Bytes>;
 
     /// The same as far as no disk is waited for: `None` when one would be, or when that can't be told.
@@ -59,7 +59,7 @@ impl std::fmt::Debug for Content {
 }
 
 impl Content {
-    /// In memory, as they came.
+    /// Octets in memory, in the pieces in which they came.
     #[must_use]
     pub fn memory(pieces: Vec<Bytes>) -> Self {
         let octets = pieces.iter().map(|piece| piece.len() as u64).sum();
@@ -91,12 +91,12 @@ impl Content {
         }
     }
 
-    /// Wherever they are kept.
+    /// Octets that something else keeps.
     pub fn kept(kept: impl ReadAt + 'static) -> Self {
         Self(Lies::Kept(Arc::new(kept)))
     }
 
-    /// How many there are.
+    /// The number of octets.
     #[must_use]
     pub fn octets(&self) -> u64 {
         match &self.0 {
@@ -150,7 +150,7 @@ impl Content {
     /// [`in_memory`](Self::in_memory).
     ///
     /// # Errors
-    /// What the disk said.
+    /// The disk's error; octets in memory have none.
     pub fn read_at(&self, at: u64, octets_max: usize) -> io::Result<Bytes> {
         match &self.0 {
             Lies::Memory(pieces, _) => Ok(of_pieces(pieces, at, octets_max)),

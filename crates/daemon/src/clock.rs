@@ -20,12 +20,12 @@ pub trait Clock: Send + Sync + 'static {
     fn new_item_id(&self) -> ItemId;
 }
 
-/// The machine's own.
+/// The machine's own clock and randomness.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct SystemClock;
 
 impl SystemClock {
-    /// To share.
+    /// The clock behind an `Arc`, as the roles share it.
     #[must_use]
     pub fn shared() -> Arc<dyn Clock> {
         Arc::new(Self)

@@ -20,9 +20,9 @@ pub use units::{Octets, Seconds, parsed};
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct TlsConfig {
-    /// PEM chain, leaf first.
+    /// The file with the PEM chain, leaf first.
     pub certificate: Option<PathBuf>,
-    /// PEM private key.
+    /// The file with the PEM private key.
     pub key: Option<PathBuf>,
 }
 
@@ -60,7 +60,7 @@ impl TlsConfig {
 
 /// Values that a role checks beyond their types.
 pub trait Checked: DeserializeOwned {
-    /// Whose file it is.
+    /// The role that the file configures.
     const ROLE: Role;
 
     /// Says what is wrong with a value that parsed.

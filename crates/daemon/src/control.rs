@@ -36,13 +36,13 @@ enum Answer {
 /// The error of a request that can't be met: what, and what to do.
 pub type Refusal = (String, String);
 
-/// Answers requests.
+/// The role's side of the control socket.
 pub trait Handler: Send + Sync + 'static {
-    /// Answers one.
+    /// Answers one request.
     fn handle(&self, request: Request) -> impl Future<Output = Result<Value, Refusal>> + Send;
 }
 
-/// Where a role's control socket is.
+/// The path of a role's control socket in its data directory.
 pub fn socket_path(data: &Path) -> PathBuf {
     data.join("control.sock")
 }
@@ -70,7 +70,7 @@ pub fn try_lock(data: &Path) -> Result<Option<DataLock>, Problem> {
 
 /// The daemon's socket, and the lock that it keeps until it has ended, also while sessions still end.
 pub struct Listening {
-    /// For [`serve`].
+    /// The socket, for [`serve`].
     pub socket: UnixListener,
     /// For as long as anything in the data directory may be changed.
     pub lock: DataLock,

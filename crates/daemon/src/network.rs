@@ -13,7 +13,7 @@ pub struct Network {
     bits: u8,
 }
 
-/// Why a text is no network.
+/// The text is no network.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("write an address or a network, such as 192.0.2.7 or 192.168.0.0/16")]
 pub struct NetworkError;
@@ -34,7 +34,7 @@ impl Network {
         if bits > most { None } else { Some(Self { address, bits }) }
     }
 
-    /// Its address.
+    /// The address that the network was written with.
     pub const fn address(&self) -> IpAddr {
         self.address
     }

@@ -176,7 +176,7 @@ impl NewRole {
         for place in missing.iter().rev() {
             let mode = if *place == dir { mode } else { OPEN };
             let made = std::fs::create_dir(place).and_then(|()| {
-                // Whatever the umask is.
+                // Set by itself, so that the umask does not count.
                 std::fs::set_permissions(place, Permissions::from_mode(mode))
             });
             made.map_err(|error| files::write_problem(place, &error))?;

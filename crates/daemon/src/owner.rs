@@ -34,7 +34,7 @@ impl Owner {
         Ok(Self::known(Uid::from_raw(about.uid()), Gid::from_raw(about.gid())))
     }
 
-    /// Who we are, in this thread.
+    /// The effective user and group of this thread.
     pub fn me() -> Self {
         Self::known(rustix::process::geteuid(), rustix::process::getegid())
     }
@@ -64,7 +64,7 @@ impl Owner {
         &self.name
     }
 
-    /// For `chown`.
+    /// The number of the group, for `chown`.
     pub fn group(&self) -> u32 {
         self.group.as_raw()
     }

@@ -14,28 +14,28 @@ macro_rules! line_out {
     };
 }
 
-/// For whom a command prints.
+/// The reader that a command prints for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Output {
-    /// A person.
+    /// For a person: lines of text.
     Text,
-    /// A script.
+    /// For a script: JSON.
     Json,
 }
 
 impl Output {
-    /// What `--json` says.
+    /// JSON where `--json` was given, else text.
     pub const fn of(json: bool) -> Self {
         if json { Self::Json } else { Self::Text }
     }
 }
 
-/// Prints lines as they are.
+/// Prints lines of text as they are.
 pub fn text(text: &str) {
     line_out!("{text}");
 }
 
-/// Prints an answer.
+/// Prints an answer: JSON on one line, or text for people.
 pub fn value(value: &Value, json: bool) {
     if json {
         line_out!("{value}");

@@ -34,7 +34,7 @@ impl Problem {
         self.what.is_empty()
     }
 
-    /// What happened.
+    /// What went wrong, in words; empty when that was printed already.
     pub fn what(&self) -> &str {
         &self.what
     }
@@ -49,7 +49,7 @@ impl Problem {
         serde_json::json!({ "error": { "what": self.what, "what_to_do": self.advice, "exit_code": self.code } })
     }
 
-    /// The exit code for scripts.
+    /// The exit code of the process: 1, or 2 for what the operator can set right.
     pub fn exit_code(&self) -> ExitCode {
         ExitCode::from(self.code)
     }

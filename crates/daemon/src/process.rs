@@ -100,7 +100,7 @@ pub struct Signals {
     hangup: Signal,
 }
 
-/// What the operator wants.
+/// The wish of the operator that a signal tells.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Wanted {
     /// Read configuration and certificates again.
@@ -110,7 +110,7 @@ pub enum Wanted {
 }
 
 impl Signals {
-    /// Listens from now on.
+    /// Catches SIGTERM, SIGINT and SIGHUP from now on.
     ///
     /// # Errors
     /// When the system gives no handler for one of them.
@@ -125,7 +125,7 @@ impl Signals {
         })
     }
 
-    /// The next signal.
+    /// Waits for the next signal.
     pub async fn next(&mut self) -> Wanted {
         tokio::select! {
             _ = self.terminate.recv() => Wanted::Stop,

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "command", content = "arguments", rename_all = "kebab-case")]
 pub enum Request {
-    /// How it is.
+    /// The state of the running role.
     Status,
     /// About the outbound queue. Home.
     Queue(QueueRequest),
@@ -28,15 +28,15 @@ pub enum Request {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum QueueRequest {
-    /// What is in it.
+    /// Lists the queued messages.
     List,
     /// All that is known of a message.
     Show(ItemId),
     /// Try one message now, or all.
     Retry(Option<ItemId>),
-    /// Keep one back.
+    /// Keep one message back.
     Hold(ItemId),
-    /// Let one go again.
+    /// Let one message go again.
     Release(ItemId),
     /// Remove one; nobody is told.
     Remove(ItemId),
@@ -46,18 +46,18 @@ pub enum QueueRequest {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum QuarantineRequest {
-    /// What is in it.
+    /// Lists the messages in quarantine.
     List,
     /// Header and reason of a message.
     Show(ItemId),
-    /// Deliver one.
+    /// Deliver one message.
     Release {
-        /// Which.
+        /// The message.
         item: ItemId,
-        /// To whom, if not to those whom it was for.
+        /// The address that gets it; `None` for the recipients that it was for.
         to: Option<String>,
     },
-    /// Delete one.
+    /// Delete one message.
     Delete(ItemId),
 }
 
@@ -65,43 +65,43 @@ pub enum QuarantineRequest {
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum PeopleRequest {
-    /// Who there is.
+    /// Lists accounts.
     ListUsers,
-    /// Whose mailboxes are set aside.
+    /// Lists mailboxes that are set aside.
     ListRemoved,
-    /// An account more.
+    /// Adds an account.
     AddUser {
-        /// Its address.
+        /// The account's address.
         address: String,
-        /// Its password.
+        /// The account's password.
         password: String,
         /// The date of the mailbox that it gets back, or that it is the newest.
         restore: Option<String>,
     },
-    /// Another password.
+    /// Sets another password.
     SetPassword {
-        /// Whose.
+        /// The account's address.
         address: String,
-        /// Which.
+        /// The new password.
         password: String,
     },
-    /// An account less.
+    /// Removes an account.
     RemoveUser {
-        /// Which.
+        /// The account's address.
         address: String,
     },
-    /// The aliases.
+    /// Lists aliases.
     ListAliases,
     /// An alias more, or more targets of one.
     AddAlias {
         /// `name@domain` or `*@domain`.
         alias: String,
-        /// Where it leads; one at least.
+        /// Addresses that it leads to, at least one.
         targets: Vec<String>,
     },
-    /// An alias less.
+    /// Removes an alias.
     RemoveAlias {
-        /// Which.
+        /// `name@domain` or `*@domain`.
         alias: String,
     },
 }
@@ -117,11 +117,11 @@ impl std::fmt::Debug for PeopleRequest {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum DkimRequest {
-    /// Which keys there are.
+    /// Lists keys and what is to be done with them.
     Status,
     /// The next step of a change of keys.
     Rotate {
-        /// Of this domain.
+        /// The domain whose keys are changed.
         domain: String,
     },
 }
@@ -130,14 +130,14 @@ pub enum DkimRequest {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum TlsReportRequest {
-    /// Which days are known.
+    /// Lists the reports that are known.
     List,
     /// The reports on a domain as they would be sent.
     Show {
-        /// Which.
+        /// The recipients' domain.
         domain: String,
     },
-    /// Send what there is now.
+    /// Sends all reports that there are now.
     Send,
 }
 
@@ -145,20 +145,20 @@ pub enum TlsReportRequest {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum HomesRequest {
-    /// Those that are paired.
+    /// Lists the homes that are paired.
     List,
     /// One takes the place of another.
     Replace {
         /// Name, or first digits, of the one that has the domains.
         old: String,
-        /// Of the one that gets them.
+        /// The same of the one that gets them.
         new: String,
-        /// Which of them; none: all.
+        /// The domains that change hands; empty for all.
         domains: Vec<String>,
     },
     /// Ends a pairing.
     Remove {
-        /// Name, or first digits.
+        /// The home's name at Edge, or its first digits.
         home: String,
     },
 }

@@ -4,7 +4,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use mail::{ItemId, UnixTime};
 
-/// The time now.
+/// The time now, by the clock of this machine.
 pub fn now() -> UnixTime {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     UnixTime(u64::try_from(since.as_micros()).unwrap_or(u64::MAX))
@@ -18,7 +18,7 @@ pub fn random<const N: usize>() -> [u8; N] {
     octets
 }
 
-/// A new item id.
+/// A new item id: the time now and ten random octets.
 pub fn new_item_id() -> ItemId {
     ItemId::new(now(), random())
 }

@@ -27,7 +27,7 @@ impl AccountId {
         Ok(Self(name))
     }
 
-    /// As the store knows it.
+    /// The account's name in the store.
     pub fn as_str(&self) -> &str {
         &self.0
     }

@@ -12,7 +12,7 @@ use crate::policy::SendingLimits;
 const HOUR: u64 = 3600;
 const DAY: u64 = 86_400;
 
-/// What each account has sent.
+/// Recipients abroad that each account has sent to in the running hour and the running day.
 #[derive(Debug, Default)]
 pub struct Allowance(Mutex<HashMap<String, Spending>>);
 
@@ -24,10 +24,10 @@ struct Spending {
     told: Option<u64>,
 }
 
-/// A limit is reached.
+/// The limit that a message would go past.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Exceeded {
-    /// Recipients.
+    /// The limit, in recipients.
     pub limit: u32,
     /// Hours for which the limit is.
     pub hours: u64,

@@ -26,28 +26,28 @@ use crate::policy::Policy;
 const ALIAS_DEPTH_MAX: usize = 8;
 /// Shortest password that is taken.
 const PASSWORD_OCTETS_MIN: usize = 8;
-/// Addresses that one alias stands for, and that mail to one recipient is forwarded to.
+/// Most addresses that one alias stands for, and that mail to one recipient is forwarded to.
 pub const TARGETS_MAX: usize = 100;
 /// Longest password that is looked at.
 const PASSWORD_OCTETS_MAX: usize = 1024;
 
-/// Where mail to a recipient goes.
+/// The accounts and addresses that mail to a recipient goes to.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Destinations {
-    /// Accounts here.
+    /// Accounts of this home.
     pub accounts: Vec<AccountId>,
     /// Addresses elsewhere, to which it is forwarded.
     pub outside: Vec<Address>,
 }
 
 impl Destinations {
-    /// Whether it goes nowhere.
+    /// Whether mail to the recipient goes nowhere.
     pub fn is_empty(&self) -> bool {
         self.accounts.is_empty() && self.outside.is_empty()
     }
 }
 
-/// Cloning shares it.
+/// The accounts, aliases and policy of a home, in memory and in the store. Cloning shares them.
 #[derive(Clone)]
 pub struct Directory(Arc<Inner>);
 
@@ -136,10 +136,10 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Directory {
-    /// Who there is, by what is kept of them, under this policy.
+    /// Reads accounts and aliases from the store and puts this policy in force.
     ///
     /// # Errors
-    /// What can't be read of them.
+    /// The store can't be read.
     pub fn open(policy: Policy, kept: Arc<dyn People>) -> Result<Self, Problem> {
         let view = View::of(kept.everybody().map_err(|error| database_problem(&error))?);
         Ok(Self(Arc::new(Inner {
@@ -210,7 +210,7 @@ impl Directory {
         if is_there { Ok(()) } else { Err(no_account(address)) }
     }
 
-    /// Addresses of all accounts.
+    /// All accounts, each with its address.
     pub fn accounts(&self) -> Vec<(AccountId, Address)> {
         self.view().accounts.iter().map(|(id, account)| (id.clone(), account.address.clone())).collect()
     }
@@ -220,7 +220,7 @@ impl Directory {
         self.view().accounts.get(account).map(|account| account.address.clone())
     }
 
-    /// An account's own address.
+    /// The address that is the account's own.
     pub fn address_of(&self, account: &AccountId) -> Option<Address> {
         self.view().accounts.get(account).map(|account| account.address.clone())
     }

@@ -35,7 +35,7 @@ const LOGGED_CHARS_MAX: usize = 100;
 /// How long one waits for others of the same account and network to be checked.
 const WAIT_MAX: Duration = Duration::from_secs(20);
 
-/// Why a login comes to nothing.
+/// The reasons why a login is refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Refused {
     /// Name and password do not belong together.
@@ -44,16 +44,16 @@ pub enum Refused {
     Later,
 }
 
-/// Who logs in.
+/// The client that logs in.
 #[derive(Debug, Clone, Copy)]
 pub struct Client {
-    /// Its address.
+    /// The client's address.
     pub ip: IpAddr,
     /// The port's name in the log: fail2ban reads it.
     pub service: &'static str,
 }
 
-/// Cloning shares it.
+/// The check of names and passwords, with its limits. Cloning shares it.
 #[derive(Clone)]
 pub struct Logins(Arc<Inner>);
 
@@ -77,16 +77,16 @@ struct UnderWay<'a> {
     settled: bool,
 }
 
-/// How far a login may go.
+/// How much a login may have checked.
 enum Admitted<'a> {
-    /// It is checked.
+    /// Its password is checked.
     Check(UnderWay<'a>, Rank),
-    /// It is compared with what was found right before.
+    /// Its password is only compared with one that was found right before.
     KnownOnly,
 }
 
 impl Logins {
-    /// Against these accounts.
+    /// Logins against the accounts of this directory.
     pub fn new(directory: Directory) -> Self {
         Self(Arc::new(Inner {
             directory,
@@ -130,7 +130,7 @@ impl Logins {
     /// Whether these are an account's name and password. The pass is good as long as they are.
     ///
     /// # Errors
-    /// Why not.
+    /// [`Refused`].
     pub async fn check(&self, user: &str, password: &str, client: Client) -> Result<Pass, Refused> {
         let (under_way, rank) = match self.admit(user, client).await? {
             Admitted::Check(under_way, rank) => (under_way, rank),
@@ -165,7 +165,7 @@ impl Logins {
     /// The same for a login that is not an account's, and takes no time to compare.
     ///
     /// # Errors
-    /// Why not.
+    /// [`Refused`].
     pub async fn compare(
         &self,
         user: &str,

@@ -66,7 +66,7 @@ impl Passes {
 }
 
 impl Pass {
-    /// Whose it is.
+    /// The account that logged in.
     pub const fn account(&self) -> &AccountId {
         &self.account
     }

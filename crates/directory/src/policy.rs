@@ -4,7 +4,7 @@ use link::Away;
 use mail::{Address, Domain};
 use serde::Deserialize;
 
-/// What is in force.
+/// The part of the configuration that is in force now.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Policy {
     /// The domains whose mail lives here, the first one first.
@@ -13,19 +13,19 @@ pub struct Policy {
     pub postmaster: Option<Address>,
     /// Characters that start a sub-address (`bob+lists`).
     pub subaddress_separators: String,
-    /// Names of the edges.
+    /// Host names of the edges.
     pub edges: Vec<String>,
     /// What edges do with mail while Home is away.
     pub away: Away,
-    /// Octets of one message.
+    /// Most octets of one message.
     pub message_octets_max: u64,
     /// Whether mail is sent to the world.
     pub sends: bool,
-    /// How much one account may send.
+    /// Most recipients abroad that one account may send to.
     pub sending: SendingLimits,
     /// Which reverse-paths are signed.
     pub return_path: ReturnPathPolicy,
-    /// How dates leave.
+    /// The time zone in which dates leave.
     pub date_zone: DateZone,
     /// What is done with a message that tells too much.
     pub on_leak: OnLeak,
@@ -57,33 +57,33 @@ impl Policy {
 /// Recipients abroad to which one account may send.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct SendingLimits {
-    /// In an hour.
+    /// Recipients in an hour.
     pub recipients_per_hour: u32,
-    /// In a day.
+    /// Recipients in a day.
     pub recipients_per_day: u32,
 }
 
 /// Signed reverse-paths of what users send.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ReturnPathPolicy {
-    /// Whether they are.
+    /// Whether reverse-paths are signed.
     pub sign: bool,
-    /// Addresses that are not.
+    /// Addresses whose reverse-paths are not.
     pub unsigned: Vec<Address>,
 }
 
 /// Reports on TLS (RFC 8460) that are sent.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct TlsReportsPolicy {
-    /// Whether they are.
+    /// Whether reports are sent.
     pub send: bool,
-    /// In whose name; else the first domain's.
+    /// The organization in whose name they are sent; else the first domain.
     pub organization: Option<String>,
     /// Whom their readers may ask; else the postmaster.
     pub contact: Option<Address>,
 }
 
-/// `"utc"` or `"keep"`.
+/// What becomes of the zone of dates: `"utc"` or `"keep"`.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum DateZone {
@@ -94,7 +94,7 @@ pub enum DateZone {
     Keep,
 }
 
-/// `"refuse"` or `"log"`.
+/// What becomes of a message that tells too much: `"refuse"` or `"log"`.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum OnLeak {
@@ -106,7 +106,7 @@ pub enum OnLeak {
 }
 
 impl OnLeak {
-    /// As it is written.
+    /// The value's word in the configuration.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {

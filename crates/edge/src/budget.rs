@@ -24,14 +24,14 @@ pub(crate) struct Budget {
 pub(crate) struct NoRoom;
 
 impl NoRoom {
-    /// What the sender is told.
+    /// The reply for the sender: 452.
     pub(crate) fn reply(self) -> Reply {
         Reply::new(452, (4, 3, 1), "There is no room for mail now; try again later")
     }
 }
 
 impl Budget {
-    /// So many KiB.
+    /// A budget of so many KiB.
     pub(crate) fn of_kib(kib: usize) -> Self {
         let all = kib.min(Semaphore::MAX_PERMITS);
         Self { left: Arc::new(Semaphore::new(all)), all }
@@ -81,7 +81,7 @@ impl Room {
         Ok(())
     }
 
-    /// Gives everything back.
+    /// Gives all of its memory back.
     pub(crate) fn clear(&mut self) {
         self.taken = None;
     }

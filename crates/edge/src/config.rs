@@ -26,25 +26,25 @@ pub struct EdgeConfig {
     /// The certificate for STARTTLS.
     #[serde(default)]
     pub tls: TlsConfig,
-    /// Name servers.
+    /// The name servers.
     #[serde(default)]
     pub dns: Dns,
-    /// Limits.
+    /// Limits on size, number and time.
     #[serde(default)]
     pub limits: Limits,
     /// Paired homes.
     #[serde(default)]
     pub homes: HomesConfig,
-    /// How mail is sent out.
+    /// The ways in which mail is sent out.
     #[serde(default)]
     pub outbound: Outbound,
-    /// Who may come in, how often.
+    /// How many connections clients may have, and how often they may come.
     #[serde(default)]
     pub door: DoorConfig,
-    /// What counts how much.
+    /// The points that each sign counts.
     #[serde(default)]
     pub score: ScoreConfig,
-    /// What is done with what was found.
+    /// What becomes of mail by the signs that were found on it.
     #[serde(default)]
     pub policy: PolicyConfig,
     /// Lists of addresses in DNS.
@@ -219,11 +219,11 @@ impl Default for DoorConfig {
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct ScoreConfig {
-    /// From here on a client is asked to come again. Default 3.0.
+    /// Points from which on a client is asked to come again. Default 3.0.
     pub greylist_from: f64,
-    /// From here on a message goes to Junk. Default 6.0.
+    /// Points from which on a message goes to Junk. Default 6.0.
     pub junk_from: f64,
-    /// From here on it is refused. Default 12.0.
+    /// Points from which on a message is refused. Default 12.0.
     pub reject_from: f64,
     /// Rows of the table and their points.
     pub points: BTreeMap<String, f64>,
@@ -235,7 +235,7 @@ impl Default for ScoreConfig {
     }
 }
 
-/// What is done about DMARC.
+/// What becomes of mail that fails DMARC (RFC 9989).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum DmarcPolicy {
@@ -289,7 +289,7 @@ impl Default for PolicyConfig {
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ListConfig {
-    /// Its zone.
+    /// The zone of the list, in which addresses are looked up.
     pub zone: String,
     /// Points for an address on it; negative for a list of the good.
     pub points: f64,
@@ -299,7 +299,7 @@ pub struct ListConfig {
 }
 
 impl ListConfig {
-    /// Points in tenths.
+    /// Points in tenths, as they are counted.
     pub fn tenths(&self) -> i32 {
         tenths(self.points)
     }

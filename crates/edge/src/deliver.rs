@@ -23,7 +23,7 @@ use super::lane::{Ended, Job, Lanes};
 /// Attempts of one home under way at one time; more are put off. Home keeps far below it.
 const ATTEMPTS_MAX: usize = 2000;
 
-/// All attempts of an Edge.
+/// All attempts that this Edge carries out.
 pub(crate) struct Deliveries {
     homes: Arc<Homes>,
     lanes: Arc<Lanes>,
@@ -64,7 +64,7 @@ impl Deliveries {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A home orders an attempt.
+    /// Carries out an attempt that a home orders.
     pub(crate) fn attempt(self: &Arc<Self>, home: &Arc<Home>, attempt: Attempt, frames: &FrameSender) {
         let id = attempt.attempt;
         if home.outcomes.has(id) || self.state().unsettled.contains_key(&id) {

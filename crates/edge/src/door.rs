@@ -79,7 +79,7 @@ impl Door {
         self.places.pressure(Standing::Stranger)
     }
 
-    /// Who is inside.
+    /// The number of places, and how many are taken.
     pub(crate) fn count(&self) -> Count {
         self.places.count()
     }
@@ -165,7 +165,7 @@ impl Admission {
         self.door.offence(self.place.ip(), now, most, |seen| &mut seen.unknown)
     }
 
-    /// Who it is.
+    /// The client's address.
     pub(crate) const fn ip(&self) -> IpAddr {
         self.place.ip()
     }

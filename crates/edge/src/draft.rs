@@ -23,7 +23,7 @@ type Written = io::Result<Box<Sealing<Draft>>>;
 pub(crate) struct SealedDraft {
     /// The batch that is being written; `None` only after a failure.
     writing: Option<JoinHandle<Written>>,
-    /// The next batch.
+    /// Pieces of the next batch.
     pending: Vec<Bytes>,
 }
 
@@ -61,7 +61,7 @@ impl SealedDraft {
     /// Ends the draft; the file is whole, and not yet durable.
     ///
     /// # Errors
-    /// What the disk said.
+    /// The disk's error.
     pub(crate) async fn finish(mut self, verdict: Verdict) -> io::Result<Draft> {
         let sealing = self.written().await?;
         let pieces = std::mem::take(&mut self.pending);

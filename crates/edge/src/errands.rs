@@ -21,14 +21,14 @@ use super::homes::Home;
 
 /// Errands under way at one time; a home that has more run is told to try later.
 const ERRANDS_MAX: usize = 16;
-/// How long an errand may take.
+/// The time that an errand has.
 const PATIENCE: Duration = Duration::from_secs(60);
 /// Records that are passed on: with two, a domain has none (RFC 8460 section 3).
 const RECORDS_MAX: usize = 2;
 /// Octets of a server's answer that are read; nobody looks at them.
 const ANSWER_OCTETS_MAX: usize = 64 * 1024;
 
-/// What errands are run with.
+/// The means to run errands: DNS and HTTPS.
 pub(crate) struct Errands {
     dns: Dns,
     questions: Questions,
@@ -116,7 +116,7 @@ impl Errands {
 mod tests {
     use super::*;
 
-    /// Nobody answers there.
+    /// Errands whose name server does not answer.
     fn errands() -> Arc<Errands> {
         let dns = Dns::new(&["127.0.0.1:9".parse().unwrap()]).unwrap();
         let roots = net::mta_tls::public_roots(None).unwrap();

@@ -12,11 +12,11 @@ use super::homes::Home;
 
 /// The body of an attempt as it comes over the link.
 pub(crate) struct Feed {
-    /// The attempt.
+    /// The attempt whose body it is.
     pub attempt: ItemId,
-    /// Who sends it.
+    /// The home that sends it.
     pub home: Arc<Home>,
-    /// What has come.
+    /// Pieces that have come and are not taken yet.
     pub pieces: mpsc::UnboundedReceiver<Bytes>,
     /// What may still come before a credit; shared with who takes it in.
     pub window: Arc<Mutex<ReceiveWindow>>,

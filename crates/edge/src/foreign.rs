@@ -33,7 +33,7 @@ use super::budget::Budget;
 use crate::config::{EdgeConfig, ForeignHomeConfig};
 pub(crate) use passage::Passage;
 
-/// What messages to all of them share.
+/// The parts that messages to all of them share.
 struct Shared {
     /// This host's name.
     hostname: String,
@@ -44,7 +44,7 @@ struct Shared {
     trace: Trace,
 }
 
-/// One of them.
+/// One home that is another program.
 pub(crate) struct ForeignHome {
     domains: Vec<Domain>,
     /// The largest message that it gets.
@@ -54,7 +54,7 @@ pub(crate) struct ForeignHome {
     shared: Arc<Shared>,
 }
 
-/// All of them.
+/// All homes of this Edge that are other programs.
 #[derive(Default)]
 pub(crate) struct ForeignHomes(Vec<Arc<ForeignHome>>);
 
@@ -94,7 +94,7 @@ impl ForeignHomes {
         self.0.iter().flat_map(|home| &home.domains)
     }
 
-    /// What the most generous one takes.
+    /// Octets of the largest message that any of them takes; `None` without any.
     pub(crate) fn message_octets_max(&self) -> Option<u64> {
         self.0.iter().map(|home| home.message_octets_max).max()
     }
@@ -106,7 +106,7 @@ impl ForeignHomes {
         }
     }
 
-    /// For `status`.
+    /// The state of each, as `status` shows it.
     pub(crate) fn status(&self) -> Vec<Value> {
         self.0
             .iter()
@@ -180,7 +180,7 @@ impl ForeignHome {
         self.known.check(&self.own_address(address), from, &self.line).await
     }
 
-    /// Begins a message for it.
+    /// Begins a message for this home.
     ///
     /// # Errors
     /// The reply for the sender, when the home was away a moment ago.
@@ -192,7 +192,7 @@ impl ForeignHome {
     }
 }
 
-/// How the home is known.
+/// The proof by which Edge knows the home's server: a fingerprint, or its name under these roots.
 fn known_by(home: &ForeignHomeConfig) -> Result<KnownBy, Problem> {
     if let Some(fingerprint) = home.fingerprint {
         return Ok(KnownBy::Fingerprint(fingerprint));

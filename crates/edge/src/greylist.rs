@@ -43,11 +43,11 @@ pub(crate) struct Greylist {
 struct Kept {
     /// Makes the hashes worthless elsewhere.
     key: Mark,
-    /// First seen.
+    /// Those who wait, and when they came first.
     waiting: Entries,
-    /// Last passed.
+    /// Those who have passed, and when they did so last.
     passed: Entries,
-    /// Last written to.
+    /// Those to whom users wrote, and when they did so last.
     known: Entries,
     /// Networks, and when they last delivered.
     #[serde(default)]
@@ -103,7 +103,7 @@ impl Entries {
 /// What becomes of a suspicious client.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Greyed {
-    /// It may go on.
+    /// It may go on, for this reason.
     Passes(&'static str),
     /// It is to come again after so many seconds.
     Waits(u64),

@@ -90,7 +90,7 @@ impl HandOffs {
 /// What the client can be told of a message's recipients.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) enum Telling {
-    /// One reply for all.
+    /// All recipients get one reply.
     #[default]
     Together,
     /// Each recipient's own reply (PRDR).
@@ -129,12 +129,12 @@ enum LiveState {
 }
 
 impl HandOff {
-    /// Whom it is for.
+    /// The home that the message is for.
     pub(crate) fn home(&self) -> Arc<Home> {
         Arc::clone(&self.home)
     }
 
-    /// The item.
+    /// The id of the message.
     pub(crate) const fn item(&self) -> ItemId {
         self.open.item
     }

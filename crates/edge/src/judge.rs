@@ -29,7 +29,7 @@ const PATIENCE: Duration = Duration::from_secs(20);
 pub(crate) struct Judges {
     /// DNS, points, this host's name.
     pub visitors: Arc<Visitors>,
-    /// What the operator wants.
+    /// The policy that the operator has set.
     pub policy: PolicyConfig,
 }
 
@@ -45,7 +45,7 @@ pub(crate) struct Examination {
 pub(crate) enum Taken {
     /// It is held back: the header section is not whole yet.
     Held,
-    /// This is to be handed on.
+    /// These pieces are to be handed on.
     Pass(Vec<Bytes>),
     /// The header section is too large.
     TooLarge,
@@ -53,11 +53,11 @@ pub(crate) enum Taken {
 
 /// What is known of a message beside itself.
 pub(crate) struct Circumstances<'a> {
-    /// Who hands it in.
+    /// The client that hands it in.
     pub visitor: &'a Visitor,
-    /// What was found of him: his behaviour, his names, SPF.
+    /// Signs found on the client: its behaviour, its names, SPF.
     pub signs: Vec<Sign>,
-    /// Whom it is from and for.
+    /// The envelope: reverse-path and recipients.
     pub envelope: &'a Envelope,
     /// How the recipient of a notification is known.
     pub known: notification::Known,
@@ -66,7 +66,7 @@ pub(crate) struct Circumstances<'a> {
 /// What is to be done with a message.
 #[derive(Debug)]
 pub(crate) enum Judgement {
-    /// It is delivered.
+    /// It is delivered with this verdict.
     Deliver(Verdict),
     /// It is refused, because of these.
     Refuse(Reply, Vec<Sign>),
@@ -104,7 +104,7 @@ impl Judges {
 }
 
 impl Examination {
-    /// For a new message.
+    /// The examination of a new message.
     pub(crate) fn new() -> Self {
         Self { held: Vec::new(), header: None, hashes: BodyHashes::default(), asking: None }
     }
@@ -114,7 +114,7 @@ impl Examination {
         self.held.len().max(self.header.as_ref().map_or(0, |header| header.raw().len()))
     }
 
-    /// Takes a piece.
+    /// Takes a piece of the message.
     pub(crate) fn take(&mut self, judges: &Judges, piece: Bytes) -> Taken {
         if self.header.is_some() {
             self.hashes.update(&piece);
@@ -154,7 +154,7 @@ impl Examination {
         if self.header.is_some() { None } else { Some(self.close_header(judges)) }
     }
 
-    /// `Received` fields.
+    /// The number of `Received` fields; 0 before the header section is whole.
     pub(crate) fn hops(&self) -> u32 {
         self.header.as_ref().map_or(0, |header| header.hops())
     }

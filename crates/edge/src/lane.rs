@@ -19,26 +19,26 @@ use super::route::{Need, Nowhere, Open, Router, Wanted, Whom};
 /// How long a connection waits for the next attempt.
 const LINGER: Duration = Duration::from_secs(2);
 
-/// How an attempt ended.
+/// The result of an attempt.
 pub(crate) struct Ended {
-    /// One per recipient.
+    /// Outcomes, one for each recipient of the attempt.
     pub outcomes: Vec<Outcome>,
-    /// How it went, for the trace.
+    /// The course of the attempt in words, for the trace.
     pub about: String,
     /// The TLS sessions that were begun for it.
     pub tls: Results,
 }
 
-/// Called once.
+/// Takes the result of an attempt.
 pub(crate) type Done = Box<dyn FnOnce(Ended) + Send>;
 
 /// An attempt to be carried out.
 pub(crate) struct Job {
-    /// What is ordered.
+    /// The attempt as the home ordered it.
     pub attempt: Attempt,
-    /// Its body.
+    /// The body of its message.
     pub feed: Feed,
-    /// Where the outcomes go.
+    /// The call that takes the result.
     pub done: Done,
 }
 

@@ -26,7 +26,7 @@ struct List {
 }
 
 impl Lists {
-    /// These.
+    /// The lists of the configuration.
     pub(crate) fn new(lists: &[ListConfig]) -> Self {
         let list = |config: &ListConfig| List {
             config: config.clone(),

@@ -63,7 +63,7 @@ pub(crate) struct Pairing {
     connections: Mutex<Places<CancellationToken>>,
 }
 
-/// Who asks.
+/// The peer that asks to be paired: its key and its address.
 #[derive(Debug, Clone, Copy)]
 struct Visitor<'a> {
     spki: &'a [u8],

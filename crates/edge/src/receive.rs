@@ -41,25 +41,25 @@ const DELAY: Duration = Duration::from_secs(3);
 /// Replies of one session of which nothing shows yet that they were read.
 const UNHEARD_MAX: usize = 8;
 
-/// What all sessions share.
+/// The parts of Edge that all SMTP sessions share.
 pub(crate) struct Reception {
-    /// Whom mail is for.
+    /// Homes that are paired, and their recipients.
     pub homes: Arc<Homes>,
-    /// Whom else.
+    /// Homes that are other programs, and their recipients.
     pub foreign: Arc<ForeignHomes>,
-    /// Where it goes.
+    /// The hand-offs that take messages to paired homes.
     pub hand_offs: Arc<HandOffs>,
-    /// Who may come in.
+    /// The door: it limits who may connect, and how often.
     pub door: Arc<Door>,
-    /// What is found out about clients and messages.
+    /// The checks of clients and messages.
     pub judges: Judges,
-    /// The suspicious.
+    /// The list of suspicious clients that are told to come again later.
     pub greylist: Arc<Greylist>,
-    /// What happened.
+    /// The trace.
     pub trace: Trace,
-    /// How long a client waits to be greeted.
+    /// The time that a client waits for the greeting.
     pub greet_pause: Duration,
-    /// What time it is.
+    /// The clock.
     pub clock: Arc<dyn Clock>,
 }
 
@@ -129,7 +129,7 @@ impl Transaction {
 }
 
 impl Receive {
-    /// For a new session.
+    /// A new session of a client that was let in.
     pub(crate) fn new(shared: Arc<Reception>, admission: Admission) -> Self {
         Self {
             shared,

@@ -40,7 +40,7 @@ pub use refresh::refresh_policies;
 
 /// What is needed to reach other MTAs.
 pub struct Router {
-    /// Where they are.
+    /// The hosts of other domains, and what they demand.
     pub map: Arc<Map>,
     /// TLS that takes any certificate.
     pub any_certificate: TlsConnector,
@@ -48,9 +48,9 @@ pub struct Router {
     pub public_roots: TlsConnector,
     /// The public roots, for policies that are being tested.
     pub roots: Arc<RootCertStore>,
-    /// How Edge introduces itself.
+    /// SMTP settings towards other MTAs: Edge's name, and what is used of their extensions.
     pub settings: Settings,
-    /// Whose mail belongs here.
+    /// The paired homes, whose domains belong to this Edge.
     pub homes: Arc<Homes>,
     /// Hosts to which only a short first message of TLS gets through.
     pub short_hellos: ShortHellos,
@@ -60,7 +60,7 @@ pub struct Router {
 
 /// A connection and the host it leads to.
 pub struct Open {
-    /// Ready for a transaction.
+    /// A connection that is ready for a transaction.
     pub connection: Connection,
     /// The host's name.
     pub host: String,
@@ -69,7 +69,7 @@ pub struct Open {
     room: Option<OwnedSemaphorePermit>,
 }
 
-/// What a connection was made under.
+/// The TLS demands under which a connection was made.
 #[derive(Debug, Clone, Copy)]
 struct Terms {
     /// Whether its certificate was verified.
@@ -91,7 +91,7 @@ impl Terms {
 /// What the message itself needs of a connection, whatever the domain demands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Need {
-    /// Nothing.
+    /// It needs nothing of the connection.
     Nothing,
     /// TLS with a certificate that was verified (RFC 8689 section 4.2.1).
     VerifiedTls,
@@ -117,14 +117,14 @@ pub struct Wanted<'a> {
     pub need: Need,
     /// The message, for what a host's EHLO reply has to offer.
     pub transaction: &'a Transaction,
-    /// For whom it has to offer that.
+    /// The recipients for whom it has to offer that.
     pub whom: Whom,
 }
 
 /// Whom of the recipients a host has to take, as far as its EHLO reply tells.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Whom {
-    /// Everybody.
+    /// All recipients.
     All,
     /// Whoever it is: no host takes all.
     Some,
@@ -133,7 +133,7 @@ pub enum Whom {
 /// No host of the domain is willing and fit.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Nowhere {
-    /// What becomes of the recipients.
+    /// The outcome for each recipient.
     pub outcome: Outcome,
     /// Whether there is a host that takes some of them ([`Whom::Some`]).
     pub some: bool,

@@ -32,11 +32,11 @@ pub(crate) fn evidence_beside_dmarc<'a>(signs: impl IntoIterator<Item = &'a Sign
 #[derive(Debug, Clone)]
 pub(crate) struct Table {
     points: BTreeMap<String, i32>,
-    /// From here on a client is asked to come again.
+    /// Points in tenths from which on a client is asked to come again.
     pub greylist_from: i32,
-    /// From here on a message goes to Junk.
+    /// Points in tenths from which on a message goes to Junk.
     pub junk_from: i32,
-    /// From here on it is refused.
+    /// Points in tenths from which on a message is refused.
     pub reject_from: i32,
 }
 

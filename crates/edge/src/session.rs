@@ -24,13 +24,13 @@ use super::homes::{Home, Homes};
 pub(crate) struct LinkContext {
     /// Edge's host name, for the hello.
     pub hostname: String,
-    /// All homes.
+    /// All paired homes.
     pub homes: Arc<Homes>,
-    /// Attempts.
+    /// Attempts that homes order.
     pub deliveries: Arc<Deliveries>,
-    /// What else a home wants done.
+    /// Other tasks of homes: questions to DNS, reports to post.
     pub errands: Arc<Errands>,
-    /// What time it is.
+    /// The clock.
     pub clock: Arc<dyn Clock>,
     /// Ends the link.
     pub stop: CancellationToken,
@@ -209,7 +209,7 @@ async fn send_served(home: Arc<Home>, context: LinkContext, frames: FrameSender)
     }
 }
 
-/// For logs: who an unknown key is.
+/// The name of an unknown key in logs: the first 16 hexadecimal digits of its fingerprint.
 pub(crate) fn key_name(key: &[u8; 32]) -> String {
     to_hex(key).get(..16).unwrap_or_default().to_owned()
 }

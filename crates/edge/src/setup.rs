@@ -95,7 +95,7 @@ pub fn setup_quietly(arguments: &SetupArguments) -> Result<(), Problem> {
     prepare(arguments)?.finish(&config_text(arguments))
 }
 
-/// Makes the keys.
+/// Checks the configuration, and makes the data directory with the link key and the address that homes dial.
 fn prepare(arguments: &SetupArguments) -> Result<NewRole, Problem> {
     let text = config_text(arguments);
     let parsed: EdgeConfig =
@@ -119,7 +119,7 @@ fn prepare(arguments: &SetupArguments) -> Result<NewRole, Problem> {
     Ok(role)
 }
 
-/// What `postern edge pair` is told.
+/// Arguments of `postern edge pair`.
 #[derive(Debug, Clone, clap::Args)]
 pub struct PairArguments {
     /// A domain that the home may serve; may be given several times (default: any that no other home has)

@@ -13,10 +13,10 @@ pub(crate) enum Beside {
     Evidence,
 }
 
-/// A row of the table.
+/// One row of the scoring table.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Row {
-    /// The sign.
+    /// The name of the sign, such as `spf-fail`.
     pub name: &'static str,
     /// In tenths; `edge.toml` may give it others.
     pub tenths: i32,

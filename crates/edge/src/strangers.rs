@@ -9,7 +9,7 @@ use tokio::time::Instant;
 /// After one is said, those of so long are only counted.
 const QUIET: Duration = Duration::from_secs(60);
 
-/// How many were turned away.
+/// Counts peers with keys that are not paired, so that the log says it seldom.
 #[derive(Debug, Default)]
 pub(crate) struct Strangers(Mutex<Counted>);
 
@@ -20,7 +20,7 @@ struct Counted {
 }
 
 impl Strangers {
-    /// One was turned away.
+    /// Logs one that was turned away, or only counts it.
     pub(crate) fn turned_away(&self, key: &[u8; 32], now: Instant) {
         if let Some(others) = self.count(now) {
             tracing::warn!(key = %key_name(key), others, "a key that is not paired was turned away");

@@ -21,17 +21,17 @@ const PATIENCE: Duration = Duration::from_secs(6);
 /// Names of an address that are looked at.
 const NAMES_MAX: usize = 5;
 
-/// Whom the checks ask.
+/// The means to find out about a client: DNS, lists, points.
 pub(crate) struct Visitors {
-    /// DNS.
+    /// Questions to DNS.
     pub questions: Questions,
-    /// The lists.
+    /// The lists of addresses in DNS.
     pub lists: Lists,
-    /// The points.
+    /// The points of each sign.
     pub table: Arc<Table>,
     /// This host's name.
     pub hostname: String,
-    /// What time it is.
+    /// The clock.
     pub clock: Arc<dyn Clock>,
 }
 
@@ -40,7 +40,7 @@ pub(crate) struct Visitors {
 pub(crate) struct Visitor {
     /// Its name, if that leads back to it.
     pub name: Option<String>,
-    /// What counts for or against it.
+    /// Signs for or against the client.
     pub signs: Vec<Sign>,
 }
 

@@ -48,7 +48,7 @@ const ITEMS_MAX: usize = 4096;
 /// Octets of a sealed item that are read at one time.
 const READ_OCTETS: usize = 64 * 1024;
 
-/// Arrivals of one link.
+/// Messages that come in over one link.
 pub(crate) struct LinkArrivals {
     shared: Arc<Arrivals>,
     frames: FrameSender,
@@ -77,12 +77,12 @@ enum Kind {
 }
 
 impl LinkArrivals {
-    /// For a link to `edge`.
+    /// The arrivals of a link to `edge`.
     pub(crate) fn new(shared: Arc<Arrivals>, frames: FrameSender, edge: String) -> Self {
         Self { shared, frames, edge, items: HashMap::new(), under_way: Takings::default() }
     }
 
-    /// A message begins.
+    /// Begins a message; its pieces follow.
     pub(crate) fn open(&mut self, open: Box<Open>) -> Result<(), LinkFault> {
         if open.envelope.recipients.is_empty() || open.envelope.recipients.len() > 1000 {
             return Err(LinkFault::Protocol("an envelope without recipients, or with more than 1,000"));
@@ -90,7 +90,7 @@ impl LinkArrivals {
         self.begin(open.item, Kind::Live(open))
     }
 
-    /// A sealed item begins.
+    /// Begins a sealed item; its pieces follow.
     pub(crate) fn open_sealed(&mut self, open: &link::OpenSealed) -> Result<(), LinkFault> {
         self.begin(open.item, Kind::Sealed { octets: open.octets })
     }
@@ -153,7 +153,7 @@ impl LinkArrivals {
         }
     }
 
-    /// A message is whole.
+    /// Ends a message: it is whole, and Edge has judged it.
     pub(crate) fn end(&mut self, item: ItemId, verdict: &Verdict) {
         let Some(arriving) = self.items.remove(&item) else { return };
         if let Kind::Live(open) = arriving.kind {

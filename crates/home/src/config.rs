@@ -50,13 +50,13 @@ pub struct HomeConfig {
     /// The certificate for mail programs.
     #[serde(default)]
     pub tls: TlsConfig,
-    /// Limits.
+    /// Limits on size, number and time.
     #[serde(default)]
     pub limits: Limits,
     /// The outbound queue.
     #[serde(default)]
     pub queue: QueueConfig,
-    /// How much users may send.
+    /// Limits on what users may send.
     #[serde(default)]
     pub sending: SendingConfig,
     /// Mail that users hand in.
@@ -132,14 +132,14 @@ fn default_separators() -> String {
     "+".to_owned()
 }
 
-/// `"on"` or `"off"`.
+/// A switch: `"on"` or `"off"`.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Switch {
-    /// Not done.
+    /// It is not done.
     #[default]
     Off,
-    /// Done.
+    /// It is done.
     On,
 }
 
@@ -194,11 +194,11 @@ impl Default for Limits {
 pub struct SendingConfig {
     /// Recipients abroad to which one account may send in an hour. Default 200.
     pub recipients_per_hour: u32,
-    /// The same in a day. Default 1,000.
+    /// The same limit for a day. Default 1,000.
     pub recipients_per_day: u32,
     /// Recipients that a new edge sends to on its first day. Default 0: as many as there are.
     pub warm_up: u32,
-    /// By how much the next day's are more. Default 1.5.
+    /// The factor from one day's number to the next day's. Default 1.5.
     pub warm_up_growth: f64,
 }
 
@@ -223,7 +223,7 @@ pub struct QueueConfig {
     pub edge_gone: Seconds,
     /// Attempts under way at one time. Default 400.
     pub attempts: usize,
-    /// The same to one domain; it begins with 2 and grows with success. Default 100.
+    /// Most attempts under way to one domain; it begins with 2 and grows with success. Default 100.
     pub per_domain: usize,
 }
 
@@ -300,14 +300,14 @@ const ORGANIZATION_OCTETS_MAX: usize = 255;
 pub struct EdgePin {
     /// Edge's host name; its name in `status`, logs and traces.
     pub name: String,
-    /// `host:port` of its link.
+    /// The address of its link, `host:port`.
     pub address: String,
     /// SHA-256 of its raw public key, 64 hexadecimal digits.
     pub key: String,
 }
 
 impl EdgePin {
-    /// The pinned fingerprint.
+    /// The pinned fingerprint, SHA-256; `None` when `key` is no fingerprint.
     pub fn fingerprint(&self) -> Option<[u8; 32]> {
         link::fingerprint::from_hex(&self.key)
     }

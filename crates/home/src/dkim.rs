@@ -44,7 +44,7 @@ pub struct DomainRecords {
     pub keys: Vec<Published>,
 }
 
-/// What a step of a rotation did.
+/// The step that a rotation of keys has taken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Step {
@@ -54,7 +54,7 @@ pub enum Step {
     Switched,
 }
 
-/// Cloning shares it.
+/// The DKIM keys of all domains. Cloning shares them.
 #[derive(Clone)]
 pub struct DomainKeys(Arc<Inner>);
 
@@ -65,7 +65,7 @@ struct Inner {
     changing: Mutex<()>,
 }
 
-/// A domain's keys, ready.
+/// A domain's keys, parsed and ready to sign.
 struct Held {
     rotation: Rotation,
     signing: Arc<[SigningKey]>,
@@ -192,7 +192,7 @@ impl DomainKeys {
         self.0.dir.join(format!("{domain}.json"))
     }
 
-    /// Makes it durable.
+    /// Makes the keys of a domain durable.
     fn keep(&self, domain: &str, rotation: Rotation) -> Result<Rotation, Problem> {
         let path = self.path(domain);
         files::replace_json(&path, &rotation).map_err(|error| files::write_problem(&path, &error))?;

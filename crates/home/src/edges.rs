@@ -33,7 +33,7 @@ use net::link_session::{self, FrameReader, FrameSender, LinkFault, PING_AFTER, S
 
 /// First wait before a link is dialled again.
 const BACKOFF_MIN: Duration = Duration::from_millis(500);
-/// Longest wait.
+/// The longest wait between two tries to link.
 const BACKOFF_MAX: Duration = Duration::from_secs(60);
 /// A link that was up for so long was a good one: the next wait is short again.
 const GOOD_AFTER: Duration = Duration::from_secs(30);
@@ -164,7 +164,7 @@ impl Edges {
         }
     }
 
-    /// For `status`.
+    /// The edges as `status` shows them.
     pub(crate) fn status(&self) -> Value {
         let links = self.links();
         let all = self.0.pins.iter().map(|pin| match links.get(&pin.name) {

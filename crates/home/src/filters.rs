@@ -45,13 +45,13 @@ const JUDGING_MAX: Duration = crate::config::FILTER_TIMEOUT_MAX;
 /// A message as filters see it.
 #[derive(Clone)]
 pub(crate) struct Subject {
-    /// Its id.
+    /// The message's id.
     pub(crate) item: ItemId,
     /// Who sends, to whom, and who handed it over.
     pub(crate) envelope: Envelope,
     /// The edge that took it.
     pub(crate) edge: String,
-    /// Its octets.
+    /// The message's octets.
     pub(crate) content: Content,
 }
 
@@ -70,7 +70,7 @@ struct Filter {
     name: String,
 }
 
-/// Why a filter gave no verdict.
+/// The reasons why a filter gave no verdict.
 #[derive(Debug, thiserror::Error)]
 enum Failure {
     #[error("{0}")]
@@ -120,7 +120,7 @@ impl Filters {
         self.tasks.spawn_on(work, &self.runtime);
     }
 
-    /// Ends what is under way.
+    /// Drops the work that waits for verdicts, and waits up to 2 seconds for it to end.
     pub(crate) async fn stop(&self) {
         self.stop.cancel();
         self.tasks.close();

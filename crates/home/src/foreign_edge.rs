@@ -37,11 +37,11 @@ const SNAPSHOT_NAME: &str = "foreign edge";
 /// How often a client that is not known may say MAIL in one session.
 const STRANGER_TRIES_MAX: u32 = 3;
 
-/// What all sessions share.
+/// The parts that all sessions with the foreign edge share.
 pub(crate) struct ForeignEdge {
     config: ForeignEdgeConfig,
     password: Option<String>,
-    /// What Home calls itself towards it.
+    /// The name by which Home greets it.
     hostname: String,
     arrivals: Arc<Arrivals>,
     snapshots: SnapshotSource,
@@ -113,7 +113,7 @@ impl ForeignEdge {
     }
 }
 
-/// One session.
+/// One session with the foreign edge.
 pub(crate) struct HandIn {
     shared: Arc<ForeignEdge>,
     place: Place,

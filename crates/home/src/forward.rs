@@ -45,15 +45,15 @@ const TRACED_CHARS_MAX: usize = 256;
 
 /// A message that arrived for an alias.
 pub(crate) struct Forwarding {
-    /// Its id.
+    /// The message's id.
     pub item: ItemId,
     /// The recipient, with its parameters, that leads elsewhere.
     pub recipient: Recipient,
-    /// Where to.
+    /// Addresses that it is forwarded to.
     pub targets: Vec<Address>,
-    /// As it came.
+    /// The envelope as it came.
     pub envelope: Envelope,
-    /// What Edge found out.
+    /// The verdict that Edge gave.
     pub verdict: Verdict,
     /// The trace field of the hop that brought it, with its line end.
     pub received: String,
@@ -61,7 +61,7 @@ pub(crate) struct Forwarding {
     pub content: Content,
 }
 
-/// Forwards.
+/// Forwards messages that arrived for aliases.
 pub(crate) struct Forwarder {
     parts: Parts,
     remembered: Departed,
@@ -70,21 +70,21 @@ pub(crate) struct Forwarder {
     runtime: Handle,
 }
 
-/// What it is made of.
+/// The parts that a [`Forwarder`] works with.
 pub(crate) struct Parts {
     /// The outbound queue.
     pub queue: Queue,
     /// Accounts, aliases, policy.
     pub directory: Directory,
-    /// What seals, and signs reports.
+    /// The DKIM keys: they seal (ARC), and sign reports.
     pub keys: DomainKeys,
-    /// What rewrites reverse-paths.
+    /// The rewriting of reverse-paths.
     pub srs: Srs,
-    /// For what the operator should know.
+    /// Notices to the operator.
     pub notices: Notices,
     /// The trace.
     pub trace: Trace,
-    /// What time it is.
+    /// The clock.
     pub clock: Arc<dyn Clock>,
 }
 
@@ -96,7 +96,7 @@ struct Composed {
     eight_bit: bool,
     utf8_header: bool,
     tls_optional: bool,
-    /// For the trace.
+    /// The `Message-ID`, for the trace.
     message_id: String,
 }
 
@@ -183,7 +183,7 @@ impl Forwarder {
         known.map_err(|error| error.to_string())?.map_err(|error| error.to_string())
     }
 
-    /// Tells what was queued.
+    /// Queues the message; tells in words what was queued, for the trace.
     async fn queue(&self, id: ItemId, forwarding: Forwarding) -> Result<String, String> {
         let (alias, now) = (forwarding.recipient.address.clone(), self.parts.clock.now());
         let sender = forwarding.envelope.reverse_path.clone();

@@ -14,13 +14,13 @@ use crate::keeper::{Keeper, LocalMessage};
 
 /// The directory and the mailboxes.
 pub(crate) struct OwnHouse {
-    /// Who is here.
+    /// The accounts and aliases.
     pub(crate) directory: Directory,
-    /// Their mailboxes.
+    /// The mailboxes of the accounts.
     pub(crate) keeper: Keeper,
     /// A directory for files without a name.
     pub(crate) scratch: PathBuf,
-    /// What time it is.
+    /// The clock.
     pub(crate) clock: Arc<dyn Clock>,
 }
 

@@ -20,7 +20,7 @@ pub(crate) use self::lmtp::Lmtp;
 pub(crate) use self::local::LocalMessage;
 pub(crate) use self::tray::{QUARANTINE, Tray};
 
-/// Cloning shares it.
+/// The way into mailboxes. Cloning shares it.
 #[derive(Clone)]
 pub(crate) struct Keeper {
     store: Arc<dyn Mailboxes>,
@@ -34,17 +34,17 @@ pub(crate) enum Kept {
     Stored(Receipt, Cow<'static, str>),
     /// Taken over by LMTP: the reply for the account was positive.
     HandedOver,
-    /// It was taken over before.
+    /// LMTP took it over before.
     HandedOverBefore,
 }
 
-/// Why it is not.
+/// The reasons why a message is with nobody who keeps the account's mail.
 #[derive(Debug, Clone, thiserror::Error)]
 pub(crate) enum Failure {
-    /// The store's reason.
+    /// The store did not take it.
     #[error("{0}")]
     Store(#[from] StoreError),
-    /// What came of LMTP: deferred or failed.
+    /// The outcome of LMTP: deferred or failed.
     #[error("LMTP: {}", .0.why())]
     Lmtp(Outcome),
 }
@@ -65,7 +65,7 @@ impl Keeper {
         Self { store, lmtp }
     }
 
-    /// Our own mailboxes.
+    /// The mailboxes of Home itself.
     pub(crate) const fn store(&self) -> &Arc<dyn Mailboxes> {
         &self.store
     }
@@ -74,7 +74,7 @@ impl Keeper {
     /// more.
     ///
     /// # Errors
-    /// Why the account does not have it.
+    /// [`Failure`]: the account does not have the message.
     pub(crate) async fn deliver(
         &self,
         account: &str,

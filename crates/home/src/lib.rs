@@ -319,7 +319,7 @@ fn open_foreign_edge(
     config.foreign_edge.as_ref().map(open).transpose()
 }
 
-/// What arrivals are made of.
+/// The parts that [`Arrivals`] are built from.
 struct ArrivalParts<'a> {
     config: &'a HomeConfig,
     secrets: &'a Secrets,

@@ -25,7 +25,7 @@ pub(crate) struct Accounts {
     pub(crate) store: Arc<dyn Mailboxes>,
     /// Where messages wait that are being appended; on the same disk as the store, as a rule.
     pub(crate) drafts: Arc<Path>,
-    /// Tells the time.
+    /// The clock.
     pub(crate) clock: Arc<dyn Clock>,
     /// Whom users teach what is spam, if anybody learns.
     pub(crate) trainer: Option<Trainer>,
@@ -48,7 +48,7 @@ struct Login {
     quiet: Option<(u64, MailboxId, u64)>,
 }
 
-/// A message that is coming in.
+/// A message that is being appended.
 struct Draft {
     message: NewMessage,
     gathering: Gathering,

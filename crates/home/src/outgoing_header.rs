@@ -93,7 +93,7 @@ pub(crate) struct Facts<'a> {
     pub item: ItemId,
     /// The host name the world sees; never Home's.
     pub edge_hostname: &'a str,
-    /// When it was submitted.
+    /// The time when the message was submitted.
     pub now: UnixTime,
     /// For a `Message-ID` of our own: nobody can guess it, and it says nothing.
     pub random: u128,
@@ -106,7 +106,7 @@ pub(crate) struct Facts<'a> {
 /// A header section that may leave.
 #[derive(Debug)]
 pub(crate) struct Rewritten {
-    /// With its empty line.
+    /// The header section with its empty line.
     pub header: Vec<u8>,
     /// The first author, an address of the user's.
     pub author: Address,

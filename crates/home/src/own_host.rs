@@ -28,7 +28,7 @@ pub(crate) struct OwnHost {
 }
 
 impl OwnHost {
-    /// Asks the system.
+    /// Reads what the system knows of this host.
     fn read() -> Self {
         let text = |path| std::fs::read_to_string(path).unwrap_or_default();
         let name = text("/proc/sys/kernel/hostname").trim().to_owned();
@@ -54,7 +54,7 @@ impl OwnHost {
 pub(crate) struct Remembered(Mutex<Option<(UnixTime, Arc<OwnHost>)>>);
 
 impl Remembered {
-    /// What is known now.
+    /// The host as it was read last; read anew when that is too old.
     pub(crate) fn at(&self, now: UnixTime) -> Arc<OwnHost> {
         let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some((read, host)) = &*kept

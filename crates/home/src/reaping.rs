@@ -13,9 +13,9 @@ use tokio_util::sync::CancellationToken;
 /// How long ids are remembered, in seconds. Edge hands in again what was not answered, as soon as the link is up: no home is
 /// away for longer than this.
 pub(crate) const REMEMBERED_SECS: u64 = 90 * 86_400;
-/// After the start, so that what waited for it comes first.
+/// The wait after the start, so that what waited for it comes first.
 const FIRST: Duration = Duration::from_secs(600);
-/// From one time to the next.
+/// The wait from one time to the next.
 const EVERY: Duration = Duration::from_secs(86_400);
 
 /// Does what is to be done, on a thread that may block, soon after the start and then daily, until `stop`.

@@ -10,7 +10,7 @@ use store::{StoreError, tables};
 use crate::databases;
 use crate::reaping::REMEMBERED_SECS;
 
-/// Cloning shares it.
+/// The ids that a file of remembered messages holds. Cloning shares it.
 #[derive(Clone)]
 pub(super) struct Departed(Arc<dyn tables::Remembered>);
 

@@ -19,7 +19,7 @@ use serde::{Deserialize, Serialize};
 /// The file in the data directory.
 const FILE: &str = "return-path.json";
 
-/// What rests on the disk.
+/// The record in [`FILE`].
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 struct Record {
     key: ReturnPathKey,
@@ -30,7 +30,7 @@ struct Record {
     scope: Vec<String>,
 }
 
-/// Cloning shares it.
+/// The signer of reverse-paths. Cloning shares it.
 #[derive(Clone)]
 pub(crate) struct Signer(Arc<Inner>);
 

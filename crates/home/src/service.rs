@@ -23,25 +23,25 @@ use super::submit::Submit;
 
 /// What a port does with a connection.
 pub(crate) trait Serve: Send + Sync + 'static {
-    /// The word for logs.
+    /// The name of the service in logs.
     const NAME: &'static str;
-    /// Serves it until it ends.
+    /// Serves a connection until it ends.
     fn serve(&self, stream: TcpStream, place: Place) -> impl Future<Output = io::Result<()>> + Send;
 }
 
-/// A listener's loop.
+/// The loop that accepts connections of one listener.
 pub(crate) struct Accepting<S> {
-    /// What connections get.
+    /// The service that connections get.
     pub service: Arc<S>,
-    /// How many there may be, in all and of one address.
+    /// The places for connections, in all and for one address.
     pub places: Arc<Places>,
-    /// Who has logged in before: for them some are kept.
+    /// The logins: for addresses that have logged in before some places are kept.
     pub logins: Logins,
     /// Whether the operator was told lately that there are too few.
     pub told: Arc<SeldomTold>,
-    /// What time it is.
+    /// The clock.
     pub clock: Arc<dyn Clock>,
-    /// Where they are counted.
+    /// The tracker that counts the sessions.
     pub sessions: TaskTracker,
     /// Ends the loop.
     pub stop: CancellationToken,
@@ -77,15 +77,15 @@ impl<S: Serve> Accepting<S> {
 
 /// IMAP on 993.
 pub(crate) struct ImapService {
-    /// TLS first.
+    /// TLS, which comes before anything else.
     pub acceptor: TlsAcceptor,
     /// The mailboxes.
     pub accounts: Accounts,
-    /// Who may log in.
+    /// The check of names and passwords.
     pub logins: Logins,
-    /// Octets of one appended message.
+    /// Most octets of one appended message.
     pub append_octets_max: u64,
-    /// What its sessions share.
+    /// Settings and limits that all sessions share.
     pub service: net::imap_server::Service,
 }
 
@@ -104,7 +104,7 @@ impl Serve for ImapService {
     }
 }
 
-/// What lets one IMAP session in.
+/// The check of one IMAP session's login.
 struct ImapDoor {
     logins: Logins,
     place: Place,
@@ -136,7 +136,7 @@ impl net::imap_server::Logins for ImapDoor {
 pub(crate) struct SubmissionService {
     /// TLS first, settings, limits.
     pub port: Port,
-    /// What is submitted to.
+    /// The submission service.
     pub submit: Arc<Submit>,
 }
 
@@ -153,7 +153,7 @@ impl Serve for SubmissionService {
 pub(crate) struct ForeignEdgeService {
     /// TLS first, settings, limits.
     pub port: Port,
-    /// Who it is.
+    /// The foreign edge as Home knows it.
     pub edge: Arc<ForeignEdge>,
 }
 

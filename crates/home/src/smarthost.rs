@@ -24,7 +24,7 @@ use tokio::sync::{Semaphore, mpsc};
 use self::connections::Connections;
 use crate::config::SmarthostConfig;
 
-/// Cloning shares it.
+/// The connections to the smarthost. Cloning shares them.
 #[derive(Clone)]
 pub(crate) struct Smarthost(Arc<Inner>);
 
@@ -32,7 +32,7 @@ struct Inner {
     /// Its address, which is its name in queue and trace.
     name: String,
     connections: Connections,
-    /// One for each connection.
+    /// One permit for each connection.
     slots: Semaphore,
     running: Mutex<HashSet<ItemId>>,
     events: mpsc::Sender<CarrierEvent>,
@@ -77,7 +77,7 @@ impl Smarthost {
     }
 
     async fn carry_out(&self, attempt: Attempt, content: Content) -> Vec<mail::Outcome> {
-        // Never closed.
+        // The semaphore is never closed.
         let _slot = self.0.slots.acquire().await;
         let (octets, has_8bit, needs_smtputf8) =
             (attempt.octets, attempt.eight_bit, attempt.needs_smtputf8());

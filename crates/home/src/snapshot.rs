@@ -12,11 +12,11 @@ use super::return_path::Signer;
 /// Makes snapshots of the directory as it is.
 #[derive(Clone)]
 pub(crate) struct SnapshotSource {
-    /// Who there is, and what is wanted.
+    /// The accounts, aliases and policy.
     pub directory: Directory,
-    /// How reverse-paths are signed.
+    /// The signer of reverse-paths.
     pub signer: Signer,
-    /// How reverse-paths of forwarded mail are rewritten.
+    /// The rewriting of reverse-paths of forwarded mail.
     pub srs: Srs,
     /// From which each edge's own key for hashes is derived.
     pub hash_secret: [u8; 32],

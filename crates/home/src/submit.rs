@@ -62,27 +62,27 @@ pub(crate) struct Submit {
     clock: Arc<dyn Clock>,
 }
 
-/// What [`Submit`] is made of.
+/// The parts that [`Submit`] works with.
 pub(crate) struct Parts {
     /// Accounts and aliases.
     pub directory: Directory,
-    /// Who may log in.
+    /// The check of names and passwords.
     pub logins: Logins,
     /// The outbound queue.
     pub queue: Queue,
-    /// For the host name in the trace field.
+    /// The edges, for the host name in the trace field.
     pub edges: Edges,
-    /// What signs the messages.
+    /// The DKIM keys that sign the messages.
     pub keys: DomainKeys,
     /// The trace.
     pub trace: Trace,
-    /// For what the operator should know.
+    /// Notices to the operator.
     pub notices: Notices,
     /// A directory for files without a name.
     pub scratch: Arc<Path>,
     /// Memory for the bodies of all sessions.
     pub memory: Budget,
-    /// What time it is.
+    /// The clock.
     pub clock: Arc<dyn Clock>,
 }
 
@@ -120,19 +120,19 @@ impl Submit {
     }
 }
 
-/// One session.
+/// One session of a user's mail program.
 pub(crate) struct Submission {
     submit: Arc<Submit>,
     place: Place,
     pass: Option<Pass>,
-    /// What the recipients so far take of a frame on the link.
+    /// Octets that the recipients so far take in a frame on the link.
     recipients_octets: usize,
-    /// How many of them are not here.
+    /// The number of recipients that are not here.
     abroad: u32,
     transaction: Option<Transaction>,
 }
 
-/// A message that comes in.
+/// A message that is coming in.
 struct Transaction {
     account: AccountId,
     envelope: Envelope,

@@ -45,19 +45,19 @@ const LOOKED_EVERY: Duration = Duration::from_secs(30);
 pub(crate) type RunErrand =
     Box<dyn Fn(Errand) -> Pin<Box<dyn Future<Output = Result<ErrandResult, NoEdge>> + Send>> + Send + Sync>;
 
-/// What reports are sent with.
+/// The parts that sending reports needs.
 pub(crate) struct Parts {
-    /// Whose they are, and whether any are wanted.
+    /// The domains in whose name reports go, and whether any are wanted.
     pub directory: Directory,
-    /// Where mail goes out.
+    /// The outbound queue, for reports by mail.
     pub queue: Queue,
-    /// Who asks and posts.
+    /// The edge that asks DNS and posts reports.
     pub run_errand: RunErrand,
-    /// What signs the messages.
+    /// The DKIM keys that sign the messages.
     pub keys: DomainKeys,
-    /// What happened.
+    /// The trace.
     pub trace: Trace,
-    /// What time it is.
+    /// The clock.
     pub clock: Arc<dyn Clock>,
 }
 
@@ -70,7 +70,7 @@ struct Inner {
     ledger: Ledger,
     /// What was counted and is not in the ledger yet.
     counted: Mutex<HashMap<Domain, Results>>,
-    /// One round at a time.
+    /// Held during a round, so that there is one at a time.
     round: tokio::sync::Mutex<()>,
 }
 
@@ -143,7 +143,7 @@ impl TlsReports {
     /// Carries out a command of `postern tls-report`.
     ///
     /// # Errors
-    /// What is wrong, and what to do.
+    /// The refusal: what is wrong, and what to do.
     pub(crate) async fn carry_out(&self, request: &TlsReportRequest) -> Result<Value, Refusal> {
         tokio::task::block_in_place(|| self.save());
         match request {

@@ -11,7 +11,7 @@ use crate::set::{By, Set};
 use crate::write::system_flag;
 use mailbox::{FlagList, FlagMode};
 
-/// Longest tag.
+/// Most octets of a tag.
 const TAG_MAX: usize = 64;
 
 /// A command without its tag.

@@ -80,12 +80,12 @@ impl<'a> Cursor<'a> {
         false
     }
 
-    /// A 32-bit number.
+    /// Reads a number of 32 bits.
     pub(crate) fn number(&mut self) -> Parsed<u32> {
         u32::try_from(self.number64()?).map_err(|_| Malformed("a number is too large"))
     }
 
-    /// A 63-bit number.
+    /// Reads a number of 63 bits.
     pub(crate) fn number64(&mut self) -> Parsed<u64> {
         let digits = self.take_while(|octet| octet.is_ascii_digit(), "a number is missing")?;
         let number = std::str::from_utf8(digits).ok().and_then(|digits| digits.parse::<i64>().ok());
@@ -111,7 +111,7 @@ impl<'a> Cursor<'a> {
         }
     }
 
-    /// A quoted string or a literal.
+    /// Reads a quoted string or a literal.
     pub(crate) fn string(&mut self) -> Parsed<Vec<u8>> {
         match self.peek() {
             Some(b'"') => self.quoted(),

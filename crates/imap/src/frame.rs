@@ -10,7 +10,7 @@ pub(crate) enum Waits {
     No,
 }
 
-/// What has been found.
+/// The state of the input: whole commands, or what is missing of one.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Framed {
     /// More octets are needed.

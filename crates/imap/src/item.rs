@@ -11,7 +11,7 @@ pub(crate) const LIST_MAX: usize = 256;
 /// Most items of one FETCH.
 const ITEMS_MAX: usize = 100;
 
-/// One data item.
+/// One data item of a FETCH.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Item {
     Flags,

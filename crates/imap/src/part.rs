@@ -15,11 +15,11 @@ pub(crate) struct Part {
     pub(crate) lines: u64,
     /// Its fields about content.
     pub(crate) fields: Fields,
-    /// What is in the body.
+    /// The content of the body.
     pub(crate) content: Content,
 }
 
-/// What is in a part's body.
+/// The kind of content that a part's body has, with the parts in it.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(crate) enum Content {
     /// Text, an image, or anything else.

@@ -25,16 +25,16 @@ use view::{Expunges, View};
 
 /// Output at which [`Session::advance`] pauses, in octets. One more piece of a message may come on top.
 pub const OUTPUT_FULL: usize = 64 * 1024;
-/// Longest command of a client that has logged in, its literals included, but not the message of APPEND.
+/// Most octets of a command of a client that has logged in, its literals included, but not the message of APPEND.
 pub const COMMAND_MAX: usize = 64 * 1024;
-/// Longest command, literals included, before that.
+/// Most octets of a command, literals included, before the login.
 pub const COMMAND_MAX_BEFORE_LOGIN: usize = 4 * 1024;
 /// Bad commands after which the session ends.
 pub const BAD_COMMANDS_MAX: u32 = 25;
 /// Failed logins after which the session ends.
 pub const FAILED_LOGINS_MAX: u32 = 3;
 
-/// What the driver sets.
+/// Settings that the driver gives to each session.
 #[derive(Debug, Clone)]
 pub struct Options {
     /// Largest message that APPEND takes, in octets.
@@ -65,7 +65,7 @@ pub enum Step {
     Close,
 }
 
-/// See the module.
+/// One IMAP session (RFC 3501); the module says how it is driven.
 pub struct Session<B> {
     account: B,
     options: Options,

@@ -26,7 +26,7 @@ pub(crate) fn string(out: &mut Vec<u8>, text: &[u8]) {
     }
 }
 
-/// A string, or `NIL`.
+/// Writes a string, or `NIL` for none.
 pub(crate) fn nstring(out: &mut Vec<u8>, text: Option<&[u8]>) {
     match text {
         Some(text) => string(out, text),
@@ -34,7 +34,7 @@ pub(crate) fn nstring(out: &mut Vec<u8>, text: Option<&[u8]>) {
     }
 }
 
-/// A literal.
+/// Writes a literal.
 pub(crate) fn literal(out: &mut Vec<u8>, octets: &[u8]) {
     literal_head(out, octets.len() as u64);
     let start = out.len();

@@ -15,7 +15,7 @@ pub struct Attempt {
     pub domain: Domain,
     /// Reverse-path, parameters, and only the recipients of this attempt.
     pub envelope: Envelope,
-    /// Octets of the message.
+    /// The length of the message, in octets.
     pub octets: u64,
     /// Whether octets above 127 occur in it (RFC 6152).
     pub eight_bit: bool,

@@ -43,7 +43,7 @@ pub struct PairingCode {
 /// Why a text is no pairing code. The operator typed it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum CodeError {
-    /// It does not start as one.
+    /// The text does not start with `postern1-`.
     #[error("a pairing code starts with postern1-")]
     Prefix,
     /// A character that no code has.
@@ -150,7 +150,7 @@ impl Proof {
         Self(proof)
     }
 
-    /// Compares in constant time.
+    /// Whether the two proofs are the same, compared in constant time.
     #[must_use]
     pub fn matches(&self, expected: &Self) -> bool {
         self.0.ct_eq(&expected.0).into()
@@ -160,13 +160,13 @@ impl Proof {
 /// Home asks to be paired. Its key is the one it opened the connection with.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PairingRequest {
-    /// Proof of the code.
+    /// The proof that the home has the code.
     pub proof: Proof,
     /// Home's domains, for the operator to see at Edge.
     pub domains: Vec<mail::Domain>,
 }
 
-/// Edge's answer.
+/// Edge's answer to a pairing request.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum PairingResult {

@@ -13,7 +13,7 @@ pub const TLS_REPORTS: &str = "tls-reports";
 /// Most octets of a report that is posted, compressed.
 pub const REPORT_OCTETS_MAX: usize = 256 * 1024;
 
-/// What is to be done.
+/// What Edge is to do for a home.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Errand {
@@ -21,7 +21,7 @@ pub enum Errand {
     FindReporting(Domain),
     /// To post a report (RFC 8460 section 5.4).
     PostReport {
-        /// An `https` URI.
+        /// The `https` URI of the receiver.
         uri: String,
         /// The report in JSON, compressed by gzip.
         #[serde(serialize_with = "to_base64", deserialize_with = "from_base64")]
@@ -29,7 +29,7 @@ pub enum Errand {
     },
 }
 
-/// What came of it.
+/// What came of an errand.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum ErrandResult {
@@ -37,7 +37,7 @@ pub enum ErrandResult {
     Reporting(Vec<String>),
     /// The server took the report.
     Posted,
-    /// It did not work now.
+    /// The errand failed for now, for this reason.
     Failed(String),
 }
 

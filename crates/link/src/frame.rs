@@ -70,7 +70,7 @@ pub struct OpenSealed {
 pub struct Answer {
     /// The item.
     pub item: ItemId,
-    /// Replies.
+    /// One reply for each recipient; for a sealed item exactly one.
     pub replies: Vec<Reply>,
 }
 
@@ -167,7 +167,7 @@ pub enum FrameError {
     Payload {
         /// Name of the kind.
         kind: &'static str,
-        /// What is wrong.
+        /// The fault of the payload, in words.
         cause: String,
     },
 }
@@ -371,9 +371,9 @@ pub struct Decoder;
 pub enum Accepts {
     /// All: the peer's key is pinned.
     All,
-    /// [`Frame::Pair`] only.
+    /// [`Frame::Pair`] only: Edge waits for a home to be paired.
     Pair,
-    /// [`Frame::Paired`] only.
+    /// [`Frame::Paired`] only: Home waits for Edge's answer.
     Paired,
 }
 

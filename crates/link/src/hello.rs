@@ -15,7 +15,7 @@ pub const UNHEARD: &str = "unheard";
 /// The ability to hear from which address the link comes: [`crate::Frame::SeenAt`].
 pub const SEEN_AT: &str = "seen-at";
 
-/// First frame of each side.
+/// The first frame of each side: its versions and abilities.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Hello {
     /// Lowest version the sender speaks.
@@ -32,10 +32,10 @@ pub struct Hello {
     pub capabilities: Vec<String>,
 }
 
-/// What both sides settled on.
+/// The version and abilities that both sides settled on.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Agreed {
-    /// The version spoken.
+    /// The highest version that both speak.
     pub version: u32,
     /// Abilities that both have.
     pub capabilities: Vec<String>,
@@ -44,7 +44,7 @@ pub struct Agreed {
 /// Why no link came up. The operator has to update one side.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum HelloError {
-    /// No common version.
+    /// The two sides have no version in common.
     #[error("the other side speaks link versions {theirs:?}, this one {ours:?}: update the older one")]
     Version {
         /// Lowest and highest of the peer.

@@ -38,7 +38,7 @@ pub use srs::{SRS_DAYS, SecretsError, SrsError, SrsSecrets};
 pub use trace::{Event, Role, STEPS, TraceStep, TraceStepHelp};
 pub use window::{ReceiveWindow, SendWindow, WINDOW_OCTETS, WindowError};
 
-/// ALPN of the link proper.
+/// ALPN protocol (RFC 7301) of the link proper.
 pub const ALPN: &[u8] = b"postern/1";
-/// ALPN of the pairing exchange, the only thing an unknown key may speak, and only while a code is out.
+/// ALPN protocol of the pairing exchange, the only thing an unknown key may speak, and only while a code is out.
 pub const ALPN_PAIRING: &[u8] = b"postern-pair/1";

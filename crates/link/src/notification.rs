@@ -21,14 +21,14 @@ pub const NO_SUCH_RECIPIENT: EnhancedCode = EnhancedCode(5, 1, 1);
 pub enum Sender {
     /// The null one, as a notification has it (RFC 5321 section 4.5.5).
     Nobody,
-    /// Any other.
+    /// Any other sender.
     Somebody,
 }
 
-/// A recipient that exists.
+/// When a recipient that exists counts as known.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Known {
-    /// Whatever the message is.
+    /// Always, whatever the message is.
     #[default]
     Always,
     /// By an address that only mail from here carries: a notification to it tells of such mail, as far as three octets

@@ -14,7 +14,7 @@ const HASH_OCTETS: usize = 16;
 pub struct RecipientKey(#[serde(with = "key_text")] [u8; 32]);
 
 impl RecipientKey {
-    /// From 32 random octets.
+    /// The key that these 32 random octets are.
     #[must_use]
     pub const fn new(key: [u8; 32]) -> Self {
         Self(key)

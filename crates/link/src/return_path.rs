@@ -50,14 +50,14 @@ pub enum TagError {
     /// It was good once, or claims to become good.
     #[error("the tag has expired")]
     Expired,
-    /// Nobody here made it.
+    /// The tag was not made with a key of this home.
     #[error("the tag is wrong")]
     Wrong,
 }
 
 /// A local part taken apart.
 struct Tagged<'a> {
-    /// `KDDD`.
+    /// The key's number and the day, as `KDDD`.
     stamp: &'a str,
     /// The hash's hexadecimal digits.
     hash: &'a str,
@@ -162,7 +162,7 @@ impl ReturnPaths {
     /// The address without its tag: `None` when it has none. An address has no tag unless its form is exact.
     ///
     /// # Errors
-    /// Why the tag is not good.
+    /// [`TagError`].
     pub fn open(&self, address: &Address, now: UnixTime) -> Option<Result<Address, TagError>> {
         let tagged = parse(address)?;
         Some(self.key.check(&tagged, now).map(|()| tagged.plain))

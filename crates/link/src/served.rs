@@ -14,11 +14,11 @@ pub const SERVED_AT_PAIRING_MAX: usize = 32;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Served {
-    /// This home's.
+    /// This home has it.
     Here,
-    /// Another home's.
+    /// Another home has it.
     Elsewhere {
-        /// That home's name at Edge.
+        /// The other home's name at Edge.
         home: String,
         /// When it was last linked, if it ever was.
         last_here: Option<UnixTime>,
@@ -43,7 +43,7 @@ impl Served {
 pub struct ServedDomain {
     /// The domain.
     pub domain: Domain,
-    /// Whose it is.
+    /// The home whose mail the domain's is.
     pub served: Served,
 }
 

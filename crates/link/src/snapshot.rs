@@ -33,21 +33,21 @@ pub struct DomainPolicy {
 /// Everything that Edge needs to know of one home. Edge keeps the last one on disk.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Snapshot {
-    /// Grows with each push; Edge answers with it.
+    /// The number of the push: it grows with each one, and Edge answers with it.
     pub generation: u64,
     /// The home's domains.
     pub domains: Vec<DomainPolicy>,
     /// Characters that start a sub-address (`bob+lists`).
     #[serde(default)]
     pub subaddress_separators: String,
-    /// Key of the hashes.
+    /// The key of the hashes.
     pub recipient_key: RecipientKey,
     /// Hashes of every address that is known, sorted.
     #[serde(with = "hash_text")]
     pub recipients: HashSet<RecipientHash>,
     /// `age` recipient to which mail is sealed.
     pub sealing_key: String,
-    /// What to do while Home is away.
+    /// What Edge does with mail while Home is away.
     #[serde(default)]
     pub away: Away,
     /// Most octets of one message.
@@ -105,7 +105,7 @@ impl Snapshot {
     /// The address without the tag of a signed reverse-path; `None` when it has none.
     ///
     /// # Errors
-    /// Why the tag is not good.
+    /// [`TagError`].
     #[must_use]
     pub fn open_tag(&self, address: &Address, now: UnixTime) -> Option<Result<Address, TagError>> {
         self.return_paths.as_ref()?.open(address, now)
@@ -123,7 +123,7 @@ impl Snapshot {
     /// have that form.
     ///
     /// # Errors
-    /// Why it leads nowhere.
+    /// [`SrsError`].
     #[must_use]
     pub fn open_srs(&self, address: &Address, now: UnixTime) -> Option<Result<Address, SrsError>> {
         self.srs.as_ref()?.open(address, now)

@@ -76,7 +76,7 @@ pub enum SrsError {
     /// It is older than [`SRS_DAYS`].
     #[error("the rewritten address has expired")]
     Expired,
-    /// Nobody here wrote it.
+    /// The hash was not made with a secret of this home.
     #[error("the rewritten address is wrong")]
     Wrong,
 }
@@ -113,7 +113,7 @@ impl SrsSecrets {
     /// Whom a rewritten address stands for; `None` when it does not have that form.
     ///
     /// # Errors
-    /// Why it leads nowhere.
+    /// [`SrsError`].
     #[must_use]
     pub fn open(&self, address: &Address, now: UnixTime) -> Option<Result<Address, SrsError>> {
         let parsed = parse(address.local())?;

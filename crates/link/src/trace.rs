@@ -5,22 +5,22 @@
 use mail::{ItemId, UnixTime};
 use serde::{Deserialize, Serialize};
 
-/// Which half saw it.
+/// The role that saw the event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Role {
-    /// The external MTA.
+    /// Edge: the public MX.
     Edge,
-    /// The home MTA.
+    /// Home: where the mailboxes are.
     Home,
 }
 
 /// One event. `detail` is for people.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Event {
-    /// When.
+    /// The time of the event.
     pub at: UnixTime,
-    /// Which half.
+    /// The role that saw it.
     pub role: Role,
     /// The edge's name, on events that came over the link.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -30,7 +30,7 @@ pub struct Event {
     pub item: Option<ItemId>,
     /// The word of a [`TraceStep`], or of one that only a later version has.
     pub step: String,
-    /// What a person wants to know of it.
+    /// The detail of the event, for people.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub detail: String,
 }
@@ -74,13 +74,13 @@ pub enum TraceStep {
 /// What an operator wants to know of a step.
 #[derive(Debug, Clone, Copy)]
 pub struct TraceStepHelp {
-    /// Which it is.
+    /// The step that is explained.
     pub step: TraceStep,
     /// Its word, in journals and on the link.
     pub word: &'static str,
-    /// Which half writes it: `edge`, `home` or `both`.
+    /// The role that writes it: `edge`, `home` or `both`.
     pub writer: &'static str,
-    /// What it says.
+    /// The meaning of the step, in words.
     pub means: &'static str,
 }
 

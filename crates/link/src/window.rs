@@ -10,7 +10,7 @@ pub const WINDOW_OCTETS: u64 = 256 * 1024;
 #[error("a body ran past its window")]
 pub struct WindowError;
 
-/// The sender's side.
+/// The window on the sender's side, in octets.
 #[derive(Debug, Clone)]
 pub struct SendWindow {
     open: u64,
@@ -29,7 +29,7 @@ impl SendWindow {
         self.open
     }
 
-    /// Takes what is being sent.
+    /// Counts octets that are about to be sent.
     ///
     /// # Errors
     /// [`WindowError`] when it is more than is open: our own fault.

@@ -154,7 +154,7 @@ impl Address {
         &self.local
     }
 
-    /// The domain.
+    /// The domain of the address.
     #[must_use]
     pub fn domain(&self) -> &Domain {
         &self.domain
@@ -233,7 +233,7 @@ fn is_quoted_string(text: &str) -> bool {
 pub enum ReversePath {
     /// `<>`: nobody is to be told of failure (RFC 5321 section 4.5.5).
     Null,
-    /// Where a failure is to be told.
+    /// The address that is told of failure.
     Address(Address),
 }
 

@@ -7,7 +7,7 @@
 /// Most mailboxes that are read from one field; the rest is left out.
 pub const MAILBOXES_MAX: usize = 4096;
 
-/// One element of a list.
+/// One element of an address list: a mailbox or a group (RFC 5322 section 3.4).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Entry {
     /// An address, perhaps with a name.
@@ -215,7 +215,7 @@ impl Reader<'_> {
         }
     }
 
-    /// What follows `<`, up to `>`.
+    /// Reads what follows `<`, up to `>`: an address with its route, if it has one (RFC 5322 sections 3.4 and 4.4).
     fn angle_address(&mut self) -> Mailbox {
         let mut mailbox = Mailbox::default();
         let mut before = String::new();

@@ -49,11 +49,11 @@ impl Action {
 /// One recipient of the original.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ReportedRecipient {
-    /// Address and parameters.
+    /// The recipient's address and its DSN parameters (RFC 3461).
     pub recipient: Recipient,
-    /// What became of it.
+    /// What became of the recipient.
     pub action: Action,
-    /// Why.
+    /// The status, the reply and the host that the report names for it.
     pub why: Why,
 }
 
@@ -66,16 +66,16 @@ pub enum Original<'a> {
     Header(&'a [u8]),
 }
 
-/// A report on one message.
+/// A delivery status notification on one message (RFC 3464).
 #[derive(Debug, Clone)]
 pub struct Report<'a> {
     /// The report's own id, for its `Message-ID`.
     pub item: ItemId,
     /// The sender's domain, in whose name the report is written.
     pub domain: &'a Domain,
-    /// To whom.
+    /// The address that the report goes to.
     pub to: &'a Address,
-    /// When it is written.
+    /// When the report is written.
     pub now: UnixTime,
     /// When the original was taken.
     pub arrived: UnixTime,
@@ -85,7 +85,7 @@ pub struct Report<'a> {
     pub envid: Option<&'a str>,
     /// The recipients it tells of, at least one.
     pub recipients: &'a [ReportedRecipient],
-    /// The original.
+    /// The original message, or what the report carries of it.
     pub original: Original<'a>,
     /// Letters and digits that nobody can guess, so that the original can't close its part.
     pub boundary: &'a str,
@@ -251,7 +251,7 @@ fn status_of(reported: &ReportedRecipient) -> EnhancedCode {
     }
 }
 
-/// One recipient for people.
+/// Writes what became of one recipient, for people.
 fn explain(reported: &ReportedRecipient, text: &mut String) {
     let _ = write!(text, "  {}\r\n", reported.recipient.address);
     let Why { mta, reply, cause, .. } = &reported.why;

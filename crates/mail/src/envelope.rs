@@ -81,7 +81,7 @@ pub struct Notify {
     pub success: bool,
     /// On permanent failure.
     pub failure: bool,
-    /// When it takes long.
+    /// When delivery takes long.
     pub delay: bool,
 }
 
@@ -110,11 +110,11 @@ pub struct Orcpt {
 /// The SMTP client that handed a message over, as the role that met it saw it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Client {
-    /// Its address.
+    /// The client's address.
     pub ip: IpAddr,
     /// What it called itself in EHLO or HELO.
     pub helo: String,
-    /// Whether it spoke EHLO.
+    /// Whether the client spoke EHLO.
     pub esmtp: bool,
     /// TLS version and cipher suite, when the session was encrypted.
     #[serde(default, skip_serializing_if = "Option::is_none")]

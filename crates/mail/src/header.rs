@@ -142,7 +142,7 @@ pub fn find<'a>(message: &'a [u8], name: &str) -> Option<Field<'a>> {
     fields(message).find(|field| field.is(name))
 }
 
-/// How many fields have this name.
+/// The number of header fields with this name, in any case.
 #[must_use]
 pub fn count(message: &[u8], name: &str) -> usize {
     fields(message).filter(|field| field.is(name)).count()

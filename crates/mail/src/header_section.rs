@@ -10,7 +10,7 @@ pub const OCTETS_MAX: usize = 256 * 1024;
 /// `Received` fields with which a message counts as looping (RFC 5321 section 6.3).
 pub const HOPS_MAX: u32 = 100;
 
-/// What came of one more piece.
+/// Whether a header section is whole after one more piece.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Gathered {
     /// The header section goes on.

@@ -35,13 +35,13 @@ impl ItemId {
         UnixTime(u64::from_be_bytes(millis).saturating_mul(1000))
     }
 
-    /// From its sixteen octets.
+    /// The id that these sixteen octets are.
     #[must_use]
     pub const fn from_bytes(bytes: [u8; 16]) -> Self {
         Self(bytes)
     }
 
-    /// Its sixteen octets.
+    /// The sixteen octets of the id.
     #[must_use]
     pub const fn as_bytes(&self) -> &[u8; 16] {
         &self.0

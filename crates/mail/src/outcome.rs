@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{EnhancedCode, Reply};
 
-/// RFC 3463 section 3.6.
+/// Too many recipients (RFC 3463 section 3.6, detail 3).
 const TOO_MANY_RECIPIENTS: EnhancedCode = EnhancedCode(4, 5, 3);
 
 /// The result of one attempt for one recipient. What is not known is `Deferred`: the unknown is temporary.

@@ -4,22 +4,22 @@ use std::net::IpAddr;
 
 use crate::{Address, Client, Envelope, ItemId, UnixTime};
 
-/// What the field tells of a hop.
+/// One hop of a message, as its trace field tells of it.
 pub struct Hop<'a> {
     /// The client, the parameters and how many recipients there are.
     pub envelope: &'a Envelope,
     /// The host name of the Edge that took the message.
     pub by: &'a str,
-    /// Under which id.
+    /// The id under which that Edge took it.
     pub item: ItemId,
-    /// When.
+    /// When that Edge took it.
     pub accepted: UnixTime,
 }
 
-/// Who reads a trace field.
+/// The people for whom a trace field is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Readers {
-    /// People of the house.
+    /// People of this house, who may see its addresses.
     House,
     /// Strangers, where an alias leads elsewhere: an address of the tunnel from which a foreign edge comes, or of the house,
     /// is nothing for them.

@@ -78,9 +78,9 @@ impl From<EnhancedCode> for String {
 /// One reply: code, enhanced code, text. The text may have several lines, split by `\n`; it holds no CR.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Reply {
-    /// 200 to 599.
+    /// Reply code, 200 to 599 (RFC 5321 section 4.2).
     pub code: u16,
-    /// Enhanced status code, when there is one.
+    /// Enhanced status code (RFC 3463), when there is one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub enhanced: Option<EnhancedCode>,
     /// Text for people.

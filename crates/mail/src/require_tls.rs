@@ -12,7 +12,7 @@ use crate::{Envelope, header};
 
 /// The field's name.
 const NAME: &str = "Require-TLS-ESMTP";
-/// The field.
+/// The whole field, with its line end.
 pub const LINE: &[u8] = b"Require-TLS-ESMTP: yes\r\n";
 
 /// Whether a header section has the field, whatever it says.

@@ -6,20 +6,20 @@ use serde::{Deserialize, Serialize};
 /// Fields are added, never changed: a role that does not know one leaves it.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Verdict {
-    /// `Received` fields the message came with.
+    /// The number of `Received` fields that the message came with.
     #[serde(default)]
     pub hops: u32,
     /// Under which name the findings are published (RFC 8601 section 2.5): the Edge that found them. Empty
     /// when nothing was looked for.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub authserv_id: String,
-    /// What mail authentication found.
+    /// Results of mail authentication (RFC 8601).
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub findings: Vec<Finding>,
     /// What counted for and against the message, and how much.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub signs: Vec<Sign>,
-    /// Where it belongs.
+    /// The mailbox that the message belongs in.
     #[serde(default)]
     pub place: Place,
 }
@@ -55,7 +55,7 @@ pub struct Finding {
     pub method: String,
     /// `pass`, `fail` and so on: the method's own words.
     pub result: String,
-    /// Why, for people.
+    /// The reason of the result, for people, if one is given.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
     /// What it was found for: `smtp.mailfrom`, `header.d` and so on, each with its value.
@@ -79,7 +79,7 @@ impl Finding {
         self
     }
 
-    /// With a reason.
+    /// The finding with a reason.
     #[must_use]
     pub fn because(mut self, reason: &str) -> Self {
         self.reason = Some(reason.to_owned());
@@ -100,12 +100,12 @@ pub struct Sign {
     pub name: String,
     /// Points in tenths; positive is against.
     pub tenths: i32,
-    /// What was seen, for people.
+    /// What was seen, for people; may be empty.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub detail: String,
 }
 
-/// Where a message belongs.
+/// The mailbox that a message belongs in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Place {

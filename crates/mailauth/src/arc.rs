@@ -47,10 +47,10 @@ impl ArcResult {
     }
 }
 
-/// What is known of a chain.
+/// The verdict on a message's ARC chain (RFC 8617 section 5.2).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct ArcVerdict {
-    /// Whether it holds.
+    /// The result for the whole chain.
     pub result: ArcResult,
     /// Why it does not, in fixed words and numbers; empty when it passes or there is none.
     pub reason: String,
@@ -102,7 +102,7 @@ impl Chain {
         self.0.as_ref().is_ok_and(|sets| sets.all().is_empty())
     }
 
-    /// What is to be fed with the body.
+    /// Hashes of all body forms that the chain's signatures are over. The body is fed to them, in order.
     #[must_use]
     pub fn body_hashes(&self) -> BodyHashes {
         let meanings = self.wanted().iter().flat_map(|set| set.message.meanings());
@@ -114,7 +114,7 @@ impl Chain {
         Keys::ask(self.marks(), resolver).await
     }
 
-    /// Those whose keys are wanted.
+    /// Marks of the signatures whose keys are wanted.
     pub(crate) fn marks(&self) -> impl Iterator<Item = &Mark> {
         self.wanted().iter().flat_map(|set| [&set.message.mark, &set.seal.mark])
     }
@@ -174,7 +174,7 @@ impl Chain {
     }
 }
 
-/// What a chain is held against.
+/// The message that a chain is verified against.
 struct Message<'a> {
     fields: &'a HeaderFields<'a>,
     body: &'a FinishedHashes,

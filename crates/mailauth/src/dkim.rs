@@ -29,22 +29,22 @@ use self::signature::{BASE64, FIELD_OCTETS_MAX, Mark, Problem, Scope, domain};
 use self::tag_list::{TagList, quoted_printable};
 use crate::dns::Resolver;
 
-/// Signatures of one message that are looked at, from the top. RFC 6376 section 6.1 allows a limit.
+/// Most signatures of one message that are looked at, from the top. RFC 6376 section 6.1 allows a limit.
 pub const SIGNATURES_MAX: usize = 10;
 
 /// What became of a signature, in the words of RFC 8601 section 2.7.1.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum DkimResult {
-    /// There was none.
+    /// The message has no signature.
     None,
-    /// It is right.
+    /// The signature is right.
     Pass,
     /// It is wrong: the message was changed, the key is another, or it has expired.
     Fail,
     /// It may be right and yet does not count.
     Policy,
-    /// It can't be read.
+    /// The signature can't be read.
     Neutral,
     /// DNS gives no answer now.
     TempError,
@@ -53,7 +53,7 @@ pub enum DkimResult {
 }
 
 impl DkimResult {
-    /// As RFC 8601 writes it.
+    /// The word of RFC 8601 section 2.7.1.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -72,7 +72,7 @@ impl DkimResult {
 /// else to be quoted by whoever writes them out.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct DkimVerdict {
-    /// Whether it holds.
+    /// The result, in the words of RFC 8601.
     pub result: DkimResult,
     /// `d=`, in lower case; empty when it is no domain.
     pub domain: String,
@@ -81,9 +81,9 @@ pub struct DkimVerdict {
     /// `i=`, or what stands for it: `@` and the domain; decoded. Not a safe word: the part before the `@` is free text
     /// without control characters. Empty when the signature can't be read.
     pub agent: String,
-    /// `a=`.
+    /// `a=`; `None` when it can't be read or is not known.
     pub algorithm: Option<Algorithm>,
-    /// The size of the key, when there is one.
+    /// The size of the key in bits, when there is one.
     pub key_bits: Option<u32>,
     /// The key says that the domain only tries DKIM out (`t=y`): the verdict is to have no effect (RFC 6376
     /// section 3.6.1).
@@ -163,7 +163,7 @@ impl Signature {
     }
 }
 
-/// What a signature is held against.
+/// The message that a signature is verified against.
 struct Message<'a> {
     fields: &'a HeaderFields<'a>,
     body: &'a FinishedHashes,
@@ -176,7 +176,7 @@ struct Message<'a> {
 struct Found {
     offset: usize,
     raw: Vec<u8>,
-    /// What can be told of it without DNS.
+    /// The verdict as far as it can be told without DNS.
     draft: DkimVerdict,
     signature: Result<Signature, Problem>,
 }
@@ -285,7 +285,7 @@ impl Signatures {
         self.found.is_empty()
     }
 
-    /// What is to be fed with the body.
+    /// Hashes of all body forms that the signatures are over. The body is fed to them, in order.
     #[must_use]
     pub fn body_hashes(&self) -> BodyHashes {
         BodyHashes::for_forms(self.usable().map(|signature| signature.scope.body_form))
@@ -296,7 +296,7 @@ impl Signatures {
         Keys::ask(self.marks(), resolver).await
     }
 
-    /// Those whose keys are wanted.
+    /// Marks of the signatures whose keys are wanted.
     pub(crate) fn marks(&self) -> impl Iterator<Item = &Mark> {
         self.usable().map(|signature| &signature.mark)
     }

@@ -29,7 +29,7 @@ pub enum DmarcResult {
     None,
     /// A domain that vouches for the message is aligned with the author's.
     Pass,
-    /// None is.
+    /// No domain that vouches for the message is aligned with the author's.
     Fail,
     /// DNS gave no answer now.
     TempError,
@@ -38,7 +38,7 @@ pub enum DmarcResult {
 }
 
 impl DmarcResult {
-    /// The word of RFC 8601.
+    /// The word of RFC 8601 section 2.7.3 and RFC 9989.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -60,13 +60,13 @@ impl fmt::Display for DmarcResult {
 /// Which of the two is aligned with the author's domain.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Default)]
 pub struct Alignment {
-    /// The domain of SPF.
+    /// Whether the domain that SPF passes for is aligned.
     pub spf: bool,
-    /// The domain of a signature.
+    /// Whether the domain of a signature that passes is aligned.
     pub dkim: bool,
 }
 
-/// The result and why.
+/// The result of DMARC for one message, and why.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Dmarc {
     /// The result.
@@ -75,15 +75,15 @@ pub struct Dmarc {
     pub policy: Policy,
     /// The same, one step milder when the owner only tries it (`t=y`): what is to be applied.
     pub applied: Policy,
-    /// What is aligned.
+    /// The kinds of authentication that are aligned with the author's domain.
     pub alignment: Alignment,
     /// The author's domain.
     pub domain: String,
     /// The organizational domain.
     pub organizational: String,
-    /// Where the record was found.
+    /// The domain whose record was used; `None` when no record was.
     pub record_domain: Option<String>,
-    /// What decided, or what was wrong.
+    /// The fact that decided, or what is wrong with the record or the field, for people.
     pub reason: String,
     /// What is wrong with the `From` field, whatever the result: which author a mail program shows is not known then.
     pub flaw: Option<Flaw>,
@@ -262,7 +262,7 @@ fn severity(found: &Dmarc) -> (u8, Policy) {
     (result, found.applied)
 }
 
-/// A record and where it stands.
+/// A record, and the domain at which it stands.
 #[derive(Debug, Clone)]
 struct Found {
     domain: String,
@@ -272,14 +272,14 @@ struct Found {
 /// The records on the way from a domain to the root.
 #[derive(Debug, Clone, Default)]
 struct Walk {
-    /// From the domain itself upwards.
+    /// The records, from the domain itself upwards.
     found: Vec<Found>,
 }
 
 /// Walks that are done, since alignment asks for several.
 struct Walks<'r, R> {
     resolver: &'r R,
-    /// Those that are known already.
+    /// Answers of DNS that are known already.
     answers: &'r Answers,
     done: HashMap<String, Walk>,
 }

@@ -127,7 +127,7 @@ pub fn address_name(ip: IpAddr) -> String {
 /// The texts at `name`.
 ///
 /// # Errors
-/// As the resolver says.
+/// The resolver's error.
 pub async fn texts(resolver: &impl Resolver, name: &str) -> Result<Vec<Vec<u8>>, LookupError> {
     let answer = resolver.lookup(name, RecordType::Txt).await?;
     let texts = answer.iter().filter_map(|record| match record {
@@ -160,9 +160,9 @@ impl Answers {
 /// A question and what came back.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Asked {
-    /// The name.
+    /// The name that was asked for.
     pub name: String,
-    /// The type.
+    /// The type of record that was asked for.
     #[serde(rename = "type", serialize_with = "as_text")]
     pub kind: RecordType,
     /// The records as text, or why there are none.
@@ -181,7 +181,7 @@ pub struct Journal<R> {
 }
 
 impl<R: Resolver> Journal<R> {
-    /// Asks `resolver`.
+    /// A journal of the questions to `resolver`.
     pub const fn new(resolver: R) -> Self {
         Self { resolver, asked: Mutex::new(Vec::new()) }
     }

@@ -54,7 +54,7 @@ impl Header {
         &self.raw
     }
 
-    /// What is to be fed with the body.
+    /// Hashes of all body forms that signatures and chain are over. The body is fed to them, in order.
     #[must_use]
     pub fn body_hashes(&self) -> BodyHashes {
         self.signatures.body_hashes().and(self.chain.body_hashes())

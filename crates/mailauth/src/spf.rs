@@ -32,9 +32,9 @@ pub enum SpfResult {
     Neutral,
     /// The address may send for the domain.
     Pass,
-    /// It may not.
+    /// The address may not send for the domain.
     Fail,
-    /// It probably may not.
+    /// The address probably may not send for the domain.
     SoftFail,
     /// DNS gave no answer now.
     TempError,
@@ -71,7 +71,7 @@ pub enum Identity {
     /// The domain of the reverse-path.
     #[default]
     MailFrom,
-    /// What the client calls itself.
+    /// The name that the client gave in HELO or EHLO.
     Helo,
 }
 
@@ -80,7 +80,7 @@ pub enum Identity {
 pub struct Query<'a> {
     /// The client's address.
     pub ip: IpAddr,
-    /// What it calls itself.
+    /// The name that the client gave in HELO or EHLO.
     pub helo: &'a str,
     /// The reverse-path without angle brackets; empty for the null reverse-path, which stands for
     /// `postmaster@` the name in `helo` (RFC 7208 section 2.4).
@@ -91,19 +91,19 @@ pub struct Query<'a> {
     pub now: u64,
 }
 
-/// The result and why.
+/// The result of SPF for one client and domain, and why.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Spf {
     /// The result.
     pub result: SpfResult,
     /// The domain that was checked.
     pub domain: String,
-    /// Whose domain that is.
+    /// The identity that gave the domain: reverse-path or HELO.
     pub identity: Identity,
     /// What the domain's owner says to those whom it fails (`exp=`). Written by a stranger: it is ASCII,
     /// without controls, and bounded.
     pub explanation: Option<String>,
-    /// What decided, or what was wrong.
+    /// The term that decided, or what is wrong with the record, for people.
     pub reason: String,
     /// The terms that were tried, in order, one line each; empty unless [`check_with_path`] was asked.
     pub path: Vec<String>,

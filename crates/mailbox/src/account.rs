@@ -46,7 +46,7 @@ pub struct NewMessage {
     pub internal_date: Option<UnixTime>,
 }
 
-/// Where an appended message is.
+/// The place of an appended message: what APPENDUID tells (RFC 4315 section 3).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Appended {
     /// The mailbox's uidvalidity.

@@ -5,8 +5,8 @@ pub const KEYWORDS_MAX: usize = 56;
 /// Longest keyword in octets.
 pub const KEYWORD_LENGTH_MAX: usize = 64;
 
-/// A set of flags as bits. System flags mean the same everywhere; the bits of keywords are given out per
-/// account, in the order of [`crate::Account::keywords`].
+/// A set of flags (RFC 3501 section 2.3.2) as bits. System flags mean the same everywhere; the bits of keywords are
+/// given out per account, in the order of [`crate::Account::keywords`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Hash)]
 pub struct Flags(pub u64);
 
@@ -44,7 +44,7 @@ impl Flags {
         self.0 & other.0 == other.0
     }
 
-    /// Both sets together.
+    /// The flags of both sets together.
     #[must_use]
     pub const fn with(self, other: Self) -> Self {
         Self(self.0 | other.0)

@@ -15,7 +15,7 @@ pub struct Mailbox {
     pub uidvalidity: u32,
     /// The next message gets this uid or a later one.
     pub uidnext: u32,
-    /// The latest change (RFC 7162).
+    /// The mod-sequence of its latest change (RFC 7162).
     pub modseq: u64,
     /// Its special use with the backslash (RFC 6154).
     pub special_use: Option<String>,
@@ -24,11 +24,11 @@ pub struct Mailbox {
 /// What a mailbox holds. Counting reads every message's entry, though not its body.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Totals {
-    /// Messages.
+    /// The number of messages.
     pub messages: u64,
-    /// Messages without `\Seen`.
+    /// Messages without `\Seen`, counted.
     pub unseen: u64,
-    /// Messages with `\Deleted`.
+    /// Messages with `\Deleted`, counted.
     pub deleted: u64,
     /// Octets of all messages.
     pub octets: u64,

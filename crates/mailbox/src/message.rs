@@ -12,26 +12,26 @@ pub type Uids = [RangeInclusive<u32>];
 /// A message's entry in a mailbox.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Message {
-    /// Its uid.
+    /// Its unique identifier (RFC 3501 section 2.3.1.1).
     pub uid: u32,
     /// Its flags.
     pub flags: Flags,
-    /// Its latest change (RFC 7162).
+    /// The mod-sequence of its latest change (RFC 7162).
     pub modseq: u64,
     /// Its octets, trace header included.
     pub octets: u64,
-    /// When it came.
+    /// Its internal date (RFC 3501 section 2.3.3): when it came.
     pub internal_date: UnixTime,
 }
 
-/// A change of flags.
+/// A change of flags that is asked for.
 #[derive(Debug, Clone)]
 pub struct FlagUpdate {
-    /// What to do with the flags.
+    /// Whether the flags are added, taken away or all that stay.
     pub mode: FlagMode,
     /// The flags.
     pub flags: FlagList,
-    /// Messages that changed after this mod-sequence are left alone (RFC 7162's UNCHANGEDSINCE).
+    /// Messages that changed after this mod-sequence are left alone (UNCHANGEDSINCE, RFC 7162 section 3.1.3).
     pub unchanged_since: Option<u64>,
 }
 
@@ -46,23 +46,23 @@ pub enum FlagMode {
     Replace,
 }
 
-/// What a change of flags did.
+/// What a change of flags did, by uid.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct FlagsChanged {
-    /// Messages that have other flags now.
+    /// Uid and new flags of each message that has other flags now.
     pub changed: Vec<(u32, Flags)>,
-    /// Messages left alone because they had changed meanwhile.
+    /// Uids of messages left alone because they had changed meanwhile.
     pub conflicts: Vec<u32>,
     /// The mod-sequence of the change; 0 when nothing changed.
     pub modseq: u64,
 }
 
-/// Where messages went: pairs of the old uid and the new one, in order.
+/// Where messages went: what COPYUID tells (RFC 4315 section 3).
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Copied {
     /// The target's uidvalidity.
     pub uidvalidity: u32,
-    /// Old and new uids.
+    /// Pairs of the old uid and the new one, in order.
     pub uids: Vec<(u32, u32)>,
 }
 
@@ -71,7 +71,7 @@ pub struct Copied {
 pub enum Expunge {
     /// Those with `\Deleted`.
     Deleted,
-    /// All of them.
+    /// All messages of the mailbox.
     All,
 }
 

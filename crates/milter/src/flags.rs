@@ -32,37 +32,37 @@ pub struct Steps(pub u32);
 impl Steps {
     /// Nothing is left out and everything is answered.
     pub const ALL: Self = Self(0);
-    /// No connection information.
+    /// The client's address and name are not sent.
     pub const NO_CONNECT: Self = Self(0x01);
-    /// No HELO.
+    /// HELO is not sent.
     pub const NO_HELO: Self = Self(0x02);
-    /// No reverse-path.
+    /// The reverse-path is not sent.
     pub const NO_MAIL: Self = Self(0x04);
-    /// No recipients.
+    /// Recipients are not sent.
     pub const NO_RCPT: Self = Self(0x08);
-    /// No body.
+    /// The body is not sent.
     pub const NO_BODY: Self = Self(0x10);
-    /// No header fields.
+    /// Header fields are not sent.
     pub const NO_HEADERS: Self = Self(0x20);
-    /// No end of the header.
+    /// The end of the header is not sent.
     pub const NO_EOH: Self = Self(0x40);
     /// Header fields are not answered.
     pub const NO_REPLY_HEADER: Self = Self(0x80);
     /// No unknown commands; none are ever sent.
     pub const NO_UNKNOWN: Self = Self(0x100);
-    /// No DATA.
+    /// DATA is not sent.
     pub const NO_DATA: Self = Self(0x200);
     /// The filter may ask to be spared the rest of the body.
     pub const SKIP: Self = Self(0x400);
     /// The connection is not answered.
     pub const NO_REPLY_CONNECT: Self = Self(0x1000);
-    /// HELO is not answered.
+    /// The filter does not answer HELO.
     pub const NO_REPLY_HELO: Self = Self(0x2000);
     /// The reverse-path is not answered.
     pub const NO_REPLY_MAIL: Self = Self(0x4000);
     /// Recipients are not answered.
     pub const NO_REPLY_RCPT: Self = Self(0x8000);
-    /// DATA is not answered.
+    /// The filter does not answer DATA.
     pub const NO_REPLY_DATA: Self = Self(0x1_0000);
     /// Unknown commands are not answered.
     pub const NO_REPLY_UNKNOWN: Self = Self(0x2_0000);

@@ -19,5 +19,5 @@ pub use session::{
     Verdict,
 };
 
-/// Octets of the message in one packet.
+/// Most octets of the message in one packet.
 pub const CHUNK_OCTETS_MAX: usize = 65_535;

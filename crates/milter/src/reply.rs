@@ -5,38 +5,38 @@ use bytes::{Buf as _, BytesMut};
 use crate::error::Error;
 use crate::flags::{Actions, Steps};
 
-/// Octets of one packet, its kind included. Nothing that is offered to a filter needs more.
+/// Most octets of one packet, its kind included. Nothing that is offered to a filter needs more.
 pub const PACKET_OCTETS_MAX: u32 = 65_536;
-/// Octets of a reply's text that are kept; the rest is cut.
+/// Most octets of a reply's text that are kept; the rest is cut.
 pub const TEXT_OCTETS_MAX: usize = 1024;
 /// Octets of the name of a header field.
 const NAME_OCTETS_MAX: usize = 256;
 
-/// What a filter says.
+/// One packet from the filter.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Reply {
-    /// What it negotiates.
+    /// Its part of the negotiation.
     Options {
-        /// Its version.
+        /// The version of the milter protocol that it speaks.
         version: u32,
-        /// What it may do.
+        /// The changes that it may make.
         actions: Actions,
-        /// What it leaves out.
+        /// The steps that it does not want to see, or does not answer.
         steps: Steps,
     },
-    /// Go on.
+    /// Go on with the next step.
     Continue,
     /// It has seen enough: the message is good.
     Accept,
-    /// Refuse it.
+    /// Refuse the message for good.
     Reject,
-    /// Refuse it for now.
+    /// Refuse the message for now.
     TempFail,
     /// Take it and throw it away.
     Discard,
     /// No more of the body is needed.
     Skip,
-    /// It is still at work.
+    /// It is still at work and has no answer yet.
     Progress,
     /// Answer the client with this: a 4xx or 5xx reply.
     ReplyCode(mail::Reply),
@@ -56,33 +56,33 @@ pub enum Reply {
 pub enum HeaderChange {
     /// A field more, at the end.
     Add {
-        /// Its name.
+        /// The field's name.
         name: String,
-        /// Its value.
+        /// The field's value.
         value: Vec<u8>,
     },
     /// A field more, at this place.
     Insert {
-        /// 0 is before all others.
+        /// The place among the fields: 0 is before all others.
         index: u32,
-        /// Its name.
+        /// The field's name.
         name: String,
-        /// Its value.
+        /// The field's value.
         value: Vec<u8>,
     },
     /// Another value for a field; none to delete it.
     Change {
         /// Which of those with this name, from 1 on.
         index: u32,
-        /// Its name.
+        /// The field's name.
         name: String,
-        /// Its value.
+        /// The field's value.
         value: Vec<u8>,
     },
 }
 
 impl HeaderChange {
-    /// Octets it holds.
+    /// Octets of name and value together.
     #[must_use]
     pub fn octets(&self) -> usize {
         match self {

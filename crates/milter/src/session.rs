@@ -17,14 +17,14 @@ use crate::flags::{Actions, Steps};
 use crate::packet::{self, kind};
 use crate::reply::{HeaderChange, Reply};
 
-/// Changes of the header that one message can get.
+/// Most changes of the header that one message can get.
 pub const CHANGES_MAX: usize = 256;
-/// Octets of all of them.
+/// Most octets of all changes of one message together, names and values.
 pub const CHANGE_OCTETS_MAX: usize = 256 * 1024;
 /// Output that is gathered before it is written.
 const OUTPUT_OCTETS: usize = 64 * 1024;
 
-/// What the driver has to do next.
+/// The step that the driver has to take next.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Step {
     /// Write the output and call again.
@@ -37,14 +37,14 @@ pub enum Step {
     Finished(Verdict),
 }
 
-/// What the filter wants.
+/// What the filter wants done with the message.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Disposition {
     /// The message may pass.
     Accept,
     /// It is refused, with the filter's own reply if it gave one.
     Reject(Option<mail::Reply>),
-    /// It is refused for now.
+    /// It is refused for now, with the filter's own reply if it gave one.
     TempFail(Option<mail::Reply>),
     /// It is taken and thrown away.
     Discard,
@@ -53,11 +53,11 @@ pub enum Disposition {
 /// All that a filter said of a message.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Verdict {
-    /// What is to become of it.
+    /// What the filter wants done with the message.
     pub disposition: Disposition,
     /// Changes of the header, in order.
     pub changes: Vec<HeaderChange>,
-    /// Why it is to be quarantined.
+    /// The filter's reason to quarantine the message; `None` when it does not want that.
     pub quarantine: Option<String>,
     /// Changes that were asked for although they had not been offered; none was made.
     pub not_offered: u32,
@@ -121,7 +121,7 @@ impl Session {
         }
     }
 
-    /// What is to be written.
+    /// Octets to write to the filter; the driver takes them out.
     pub fn output(&mut self) -> &mut BytesMut {
         &mut self.output
     }

@@ -51,16 +51,16 @@ pub struct Dns {
 /// One host that takes mail.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MailHost {
-    /// Lower is tried first.
+    /// The preference of the MX record: lower is tried first (RFC 5321 section 5.1).
     pub preference: u16,
     /// Its name, without the last dot; or the address literal.
     pub name: String,
 }
 
-/// Where a domain's mail goes.
+/// The hosts that take a domain's mail (RFC 5321 section 5.1).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum MailHosts {
-    /// These, best first.
+    /// These hosts, best first.
     Hosts(Vec<MailHost>),
     /// Null MX: the domain takes no mail (RFC 7505).
     NullMx,
@@ -73,7 +73,7 @@ pub enum MailHosts {
 /// What DNS said, and whether DNSSEC vouches for it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Answered<T> {
-    /// What it said.
+    /// The answer.
     pub value: T,
     /// Whether every part of the answer has signatures that lead to a trust anchor. Never without DNSSEC.
     pub secure: bool,
@@ -85,7 +85,7 @@ pub struct Answered<T> {
 pub struct DnsError {
     /// The name asked for.
     pub name: String,
-    /// What the resolver said.
+    /// The resolver's error, in words.
     pub cause: String,
 }
 

@@ -23,7 +23,7 @@ pub enum Endpoint {
     Unix(PathBuf),
 }
 
-/// The text is no endpoint.
+/// The text is neither `HOST:PORT` nor `unix:/PATH`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("write an address as inet:HOST:PORT or unix:/PATH")]
 pub struct NoEndpoint;

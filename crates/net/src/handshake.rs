@@ -19,12 +19,12 @@ const HANDSHAKE_PATIENCE: Duration = Duration::from_secs(60);
 /// How long it may take to say its first word. By then the first message was sent again four times.
 const ANSWER_PATIENCE: Duration = Duration::from_secs(30);
 
-/// Why there is no TLS.
+/// The reasons why a TLS handshake failed.
 #[derive(Debug)]
 pub(crate) enum Failed {
     /// The server fell silent or was gone before it said anything: the first message may not have got there.
     Unanswered(io::Error),
-    /// Everything else.
+    /// The handshake failed in another way.
     Tls(io::Error),
 }
 
@@ -35,7 +35,7 @@ impl From<Failed> for io::Error {
     }
 }
 
-/// Begins TLS.
+/// Makes the TLS handshake of a client, within 60 seconds.
 ///
 /// # Errors
 /// [`Failed`].

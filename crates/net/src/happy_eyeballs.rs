@@ -19,7 +19,7 @@ const PAUSE: Duration = Duration::from_millis(250);
 pub struct NoConnection {
     /// The address that failed last.
     pub address: SocketAddr,
-    /// How.
+    /// The error of that address.
     pub cause: io::Error,
 }
 

@@ -68,7 +68,7 @@ impl fmt::Debug for Fingerprint {
     }
 }
 
-/// How the home is known.
+/// The proof that a server is the home: its certificate itself, or its name and who issued it.
 #[derive(Debug, Clone)]
 pub enum KnownBy {
     /// It has this certificate, whatever the certificate's names, dates and issuer are.
@@ -81,7 +81,7 @@ pub enum KnownBy {
 #[derive(Debug, Clone)]
 pub struct ClientIdentity {
     certified: Arc<CertifiedKey>,
-    /// Of the certificate.
+    /// The SHA-256 fingerprint of the certificate.
     pub fingerprint: Fingerprint,
 }
 

@@ -27,7 +27,7 @@ const READ_OCTETS: usize = 8 * 1024;
 /// A request, but for its body.
 #[derive(Debug, Clone, Default)]
 pub struct Post {
-    /// The path, with its slash.
+    /// The path, with its leading slash.
     pub path: String,
     /// Fields of the request. Octets that can't stand in a field are written as `?`.
     pub fields: Vec<(&'static str, String)>,

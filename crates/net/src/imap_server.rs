@@ -135,7 +135,7 @@ struct Driver<'a, S, L> {
     logins: L,
     service: &'a Service,
     changed: Arc<Notify>,
-    /// When the session did.
+    /// The time when the session began.
     began: Instant,
     /// Of the mailbox that the session listens to.
     news: News,

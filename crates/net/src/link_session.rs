@@ -18,7 +18,7 @@ pub const LOST_AFTER: Duration = Duration::from_secs(30);
 /// Frames that may wait on one link, many times what all messages make that may be under way on it. What they hold is
 /// bounded by the window of each item, or is as short as a control frame.
 pub const FRAMES_MAX: usize = 65_536;
-/// How long the hello may take.
+/// The time that the other side has for its hello.
 const HELLO_PATIENCE: Duration = Duration::from_secs(10);
 /// Frames that are written with one call.
 const BATCH_FRAMES: usize = 256;
@@ -28,7 +28,7 @@ const READ_OCTETS: usize = 64 * 1024;
 /// Octets of one read from somebody who is not known yet.
 const PAIRING_READ_OCTETS: usize = 2 * 1024;
 
-/// Why a link ended.
+/// The reasons why a link ended.
 #[derive(Debug, thiserror::Error)]
 pub enum LinkFault {
     /// The transport broke or the peer closed it.
@@ -46,7 +46,7 @@ pub enum LinkFault {
     /// The peer sent a frame that has no place here.
     #[error("the other side broke the protocol: {0}")]
     Protocol(&'static str),
-    /// No common version.
+    /// The two sides have no version in common.
     #[error(transparent)]
     Hello(#[from] HelloError),
     /// The peer closed the link on purpose.
@@ -232,7 +232,7 @@ pub struct Silence {
 }
 
 impl Silence {
-    /// A frame was heard.
+    /// Begins the silence anew: a frame was heard.
     pub const fn broken(&mut self) {
         self.quiet = Duration::ZERO;
     }

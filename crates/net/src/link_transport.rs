@@ -62,17 +62,17 @@ impl Transport {
 
 /// A byte stream to a peer that has proved its key.
 pub struct LinkStream {
-    /// From the peer.
+    /// Octets from the peer.
     pub reader: Box<dyn AsyncRead + Send + Unpin>,
-    /// To the peer.
+    /// Octets to the peer.
     pub writer: Box<dyn AsyncWrite + Send + Unpin>,
     /// The peer's raw public key.
     pub peer_spki: Vec<u8>,
-    /// What the two sides agreed to speak.
+    /// The ALPN protocol that the two sides agreed on (RFC 7301).
     pub alpn: Vec<u8>,
-    /// Where the peer is now.
+    /// The peer's address when the stream came about.
     pub remote: SocketAddr,
-    /// What carries it.
+    /// The transport that carries the stream.
     pub transport: Transport,
     /// What changes once the peer is known.
     trust: Trust,
@@ -119,7 +119,7 @@ impl Drop for Closer {
     }
 }
 
-/// Why no link stream came about.
+/// The reasons why no link stream came about.
 #[derive(Debug, thiserror::Error)]
 pub enum LinkTransportError {
     /// The address can't be found.
@@ -127,7 +127,7 @@ pub enum LinkTransportError {
     Resolve {
         /// `host:port`.
         address: String,
-        /// What the system said.
+        /// The system's error.
         cause: io::Error,
     },
     /// Neither transport got through.
@@ -135,9 +135,9 @@ pub enum LinkTransportError {
     Unreachable {
         /// `host:port`.
         address: String,
-        /// What QUIC said.
+        /// The error of the attempt over QUIC.
         quic: String,
-        /// What TCP said.
+        /// The error of the attempt over TCP.
         tcp: String,
     },
     /// Whoever answers there is not the peer whose key is pinned.
@@ -149,9 +149,9 @@ pub enum LinkTransportError {
     /// The listener can't be opened.
     #[error("can't listen on {address}: {cause}")]
     Listen {
-        /// The address.
+        /// The address to listen on.
         address: SocketAddr,
-        /// What the system said.
+        /// The system's error.
         cause: io::Error,
     },
     /// Our own key or configuration is unusable.

@@ -13,19 +13,19 @@ use crate::smtp_client::{BodyLost, BodySource};
 
 const READ_OCTETS: usize = 4 * 1024;
 
-/// Why there is no verdict.
+/// The reasons why a milter gave no verdict.
 #[derive(Debug, thiserror::Error)]
 pub enum MilterError {
-    /// It is not there.
+    /// No connection came about.
     #[error("no connection: {0}")]
     Connect(io::Error),
     /// The connection broke.
     #[error("the connection broke off: {0}")]
     Broken(io::Error),
-    /// It said nothing for too long.
+    /// The filter said nothing for too long.
     #[error("no answer within {} s", .0.as_secs())]
     Silent(Duration),
-    /// It does not speak as it should.
+    /// The filter does not keep to the milter protocol.
     #[error("it sent {0}")]
     Protocol(#[from] milter::Error),
     /// The message could not be read.

@@ -100,7 +100,7 @@ pub fn result_type(error: &Error) -> (ResultType, String) {
         Error::InvalidCertificate(Bad::NotValidForName | Bad::NotValidForNameContext { .. }) => {
             (ResultType::CertificateHostMismatch, String::new())
         }
-        // What the verifier of DANE says.
+        // The DANE verifier's error for a certificate that no TLSA record matches.
         Error::InvalidCertificate(Bad::ApplicationVerificationFailure) => {
             (ResultType::CertificateNotTrusted, "no TLSA record matches".to_owned())
         }

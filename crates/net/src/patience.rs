@@ -13,12 +13,12 @@ const FREE: u32 = 500;
 /// Thousandths from which on there is no more patience than [`Patience::LEAST`].
 const TIGHT: u32 = 950;
 
-/// How full the places are.
+/// How full the places are, as how often something is to be halved: 0 (half are free) to 8 (nearly none is).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
 pub struct Pressure(u32);
 
 impl Pressure {
-    /// With places to spare.
+    /// At least half of the places are free.
     pub const NONE: Self = Self(0);
 
     /// Of so many places that are taken, of so many in all. Without any place it is the most there is.
@@ -37,7 +37,7 @@ impl Pressure {
     }
 }
 
-/// How long a client is waited for.
+/// The time that a client has for each step; it shrinks as the places fill.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Patience {
     /// For a whole command line, from the reply before it to its CRLF.
@@ -86,7 +86,7 @@ impl Patience {
     /// How long a client may take to log in, with places free.
     pub const LOGIN: Duration = Duration::from_secs(60);
 
-    /// The same, with a limit for the login.
+    /// The same patience, with a limit for the login.
     #[must_use]
     pub const fn until_login(self) -> Self {
         Self { login: Some(Self::LOGIN), ..self }

@@ -25,7 +25,7 @@ pub struct Places<T> {
     capacity: usize,
     per_source_max: usize,
     next: u64,
-    /// The oldest first.
+    /// Places that are taken, the oldest first.
     taken: BTreeMap<Place, (IpAddr, T)>,
     counts: HashMap<IpAddr, usize>,
 }
@@ -104,7 +104,7 @@ pub struct Remembered {
 }
 
 impl Remembered {
-    /// Remembers so many.
+    /// A memory for at most so many.
     #[must_use]
     pub const fn new(capacity: usize) -> Self {
         Self { capacity, sources: VecDeque::new() }

@@ -45,26 +45,26 @@ impl Who {
     }
 }
 
-/// What is known of a client.
+/// The trust in a client, by what is known of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Standing {
-    /// Nothing good.
+    /// A client of which nothing good is known.
     Stranger,
     /// It has been good before: it delivered mail, or logged in.
     Known,
 }
 
-/// Why there is no place.
+/// The reasons why a client gets no place.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum NoPlace {
     /// The address or its network has as many as it may.
     OneClient,
-    /// All are taken.
+    /// All places that such a client may have are taken.
     Full,
 }
 
 impl NoPlace {
-    /// For the log.
+    /// The reason in words, for the log.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::OneClient => "too many of one address or network",
@@ -108,13 +108,13 @@ struct Inside {
 pub struct Count {
     /// Places in all.
     pub all: usize,
-    /// Those that are taken.
+    /// Places that are taken.
     pub taken: usize,
-    /// Those of them that strangers have.
+    /// Places that strangers have taken.
     pub strangers: usize,
-    /// Those that strangers may have.
+    /// Most places that strangers may have taken.
     pub strangers_max: usize,
-    /// Who found none since the start.
+    /// Clients that found no place since the start.
     pub turned_away: u64,
 }
 
@@ -130,7 +130,7 @@ pub struct ShownCount {
 }
 
 impl Count {
-    /// For `status`.
+    /// The count as `status` shows it.
     #[must_use]
     pub fn shown(&self) -> ShownCount {
         let state = match Pressure::of(self.strangers, self.strangers_max).steps() {
@@ -161,10 +161,10 @@ impl Places {
         self.inside.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A place for a client.
+    /// Takes a place for a client.
     ///
     /// # Errors
-    /// Why there is none.
+    /// The reason why there is no place.
     pub fn take(self: &Arc<Self>, ip: IpAddr, standing: Standing) -> Result<Place, NoPlace> {
         let taken = self.try_take(ip, standing);
         if taken.is_err() {
@@ -209,7 +209,7 @@ impl Places {
         self.pressure_of(&self.inside(), standing)
     }
 
-    /// For the operator.
+    /// The numbers that an operator is shown.
     pub fn count(&self) -> Count {
         let inside = self.inside();
         Count {
@@ -231,7 +231,7 @@ pub struct Place {
 }
 
 impl Place {
-    /// Whose it is.
+    /// The address of the client that has the place.
     pub const fn ip(&self) -> IpAddr {
         self.ip
     }

@@ -45,10 +45,10 @@ impl BodySource for NoBody {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct BodyLost;
 
-/// Why no session came about.
+/// The reasons why no session came about.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
-    /// No connection.
+    /// No connection came about.
     #[error("no connection: {0}")]
     Connect(io::Error),
     /// The host does not want us, or does not speak SMTP.
@@ -260,7 +260,7 @@ impl Connection {
         }
     }
 
-    /// Says goodbye.
+    /// Says QUIT and closes the connection, within 2 seconds.
     pub async fn quit(mut self) {
         self.session.quit();
         let goodbye = async {

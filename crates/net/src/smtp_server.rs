@@ -92,7 +92,7 @@ pub trait Service: Send {
 /// What is said of a message that is whole.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Answers {
-    /// The reply to the message.
+    /// The one reply to the message.
     pub all: Reply,
     /// One for each recipient, in the envelope's order, or none: then `all` stands for each. Only a client
     /// that asked for PRDR hears them.

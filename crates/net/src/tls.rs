@@ -31,7 +31,7 @@ pub enum TlsError {
     File {
         /// The file.
         path: PathBuf,
-        /// What the system said.
+        /// The system's error.
         cause: std::io::Error,
     },
     /// A file does not hold what it should.
@@ -39,7 +39,7 @@ pub enum TlsError {
     Content {
         /// The file.
         path: PathBuf,
-        /// What is wrong with it.
+        /// The fault of the content, in words.
         cause: String,
     },
 }
@@ -47,9 +47,9 @@ pub enum TlsError {
 /// Where a certificate chain and its key are, in PEM.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CertificateFiles {
-    /// The chain, leaf first.
+    /// The file with the PEM chain, leaf first.
     pub certificate: PathBuf,
-    /// The private key.
+    /// The file with the PEM private key.
     pub key: PathBuf,
 }
 
@@ -234,7 +234,7 @@ pub fn opportunistic_connector() -> Result<TlsConnector, Error> {
 /// Begins TLS on a connection to an address that has no name.
 ///
 /// # Errors
-/// As the handshake says.
+/// The handshake's error.
 pub async fn connect(
     connector: &TlsConnector,
     remote: SocketAddr,

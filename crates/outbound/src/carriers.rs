@@ -26,24 +26,24 @@ pub const CARRIER_EVENTS_MAX: usize = 4096;
 /// What the dispatcher hears of carriers.
 #[derive(Debug)]
 pub enum CarrierEvent {
-    /// It is there.
+    /// The carrier of this name is there.
     Up(String),
-    /// It is gone.
+    /// The carrier of this name is gone.
     Down(String),
     /// Outcomes of an attempt.
     Outcomes {
-        /// Who made it.
+        /// The carrier that made the attempt.
         carrier: String,
-        /// One per recipient.
+        /// Outcomes, one for each recipient.
         outcomes: Outcomes,
     },
     /// The answer to a question about an attempt.
     Known {
-        /// Who was asked.
+        /// The carrier that was asked.
         carrier: String,
         /// The attempt.
         attempt: ItemId,
-        /// What it knows.
+        /// The carrier's knowledge of the attempt.
         state: AttemptState,
     },
 }

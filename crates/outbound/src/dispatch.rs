@@ -91,29 +91,29 @@ impl<C, H, R> Shared<C, H, R> {
     }
 }
 
-/// What a dispatcher is made of.
+/// The parts that a dispatcher works with.
 pub struct Parts<C, H, R> {
     /// The queue.
     pub queue: Queue,
-    /// What the queue tells.
+    /// Commands that the queue gives.
     pub commands: mpsc::UnboundedReceiver<Command>,
-    /// Who carries out attempts.
+    /// The carriers, which make attempts.
     pub carriers: C,
-    /// What they tell.
+    /// Events of the carriers.
     pub events: mpsc::Receiver<CarrierEvent>,
     /// The mailboxes here.
     pub house: H,
-    /// Who tells senders.
+    /// The reporter, which tells senders.
     pub reporter: R,
-    /// The time.
+    /// The clock.
     pub clock: Arc<dyn Clock>,
     /// The senders' names abroad.
     pub sign: SignReversePath,
-    /// What reports on TLS are made of.
+    /// The counter of TLS sessions, for reports (RFC 8460).
     pub count_tls: CountTls,
     /// The trace.
     pub trace: Trace,
-    /// Times and limits.
+    /// Waits and limits.
     pub settings: Settings,
 }
 
@@ -154,7 +154,7 @@ pub async fn run<C: Carriers, H: House, R: Reporter>(
     Ok(())
 }
 
-/// A round under way.
+/// A round that is under way.
 struct Active {
     notes: mpsc::Sender<Note>,
     task: AbortHandle,
@@ -291,7 +291,7 @@ impl<C: Carriers, H: House, R: Reporter> Dispatcher<C, H, R> {
         let fresh = self.fresh.remove(&item);
         let (notes, told) = mpsc::channel(NOTES_MAX);
         if let Some(first) = first {
-            // The receiver is here.
+            // It can't fail: the receiver is in this function.
             let _ = notes.try_send(first);
         }
         let task = self.rounds.spawn(carry(Arc::clone(&self.shared), item, fresh, slot, told));
@@ -338,7 +338,7 @@ impl<C: Carriers, H: House, R: Reporter> Dispatcher<C, H, R> {
 
     fn tell_all(&self, note: impl Fn() -> Note) {
         for active in self.active.values() {
-            // As above.
+            // As in `tell`: a round that has just ended leaves the note.
             let _ = active.notes.try_send(note());
         }
     }
@@ -362,7 +362,7 @@ impl<C: Carriers, H: House, R: Reporter> Dispatcher<C, H, R> {
                     }
                     Some(_) => 0,
                 };
-                // Whoever asked may have gone.
+                // Who asked may have gone.
                 let _ = answer.send(count);
             }
             Command::Hold(item, held, answer) => {

@@ -6,7 +6,7 @@ use mail::{Address, Domain, ItemId, Outcome, ReversePath, UnixTime};
 /// Where mail to a recipient here goes.
 #[derive(Debug, Default)]
 pub struct Reached {
-    /// Names of accounts.
+    /// The accounts' names.
     pub accounts: Vec<String>,
     /// Addresses elsewhere that an alias stands for.
     pub outside: Vec<Address>,
@@ -17,9 +17,9 @@ pub struct Reached {
 pub struct Leaving {
     /// Its id in the queue: what makes each delivery idempotent.
     pub item: ItemId,
-    /// What the `Return-Path` says.
+    /// The reverse-path, for the `Return-Path` field.
     pub reverse_path: ReversePath,
-    /// Its octets.
+    /// The message's octets.
     pub content: Content,
 }
 

@@ -24,22 +24,22 @@ impl Receipt {
         Self(item)
     }
 
-    /// The item.
+    /// The item that is durable.
     #[must_use]
     pub const fn item(&self) -> ItemId {
         self.0
     }
 }
 
-/// Why something was not done.
+/// The reasons why a step on the items was not done.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ItemsError {
     /// The cap is reached: the operator raises it or waits until items leave.
     #[error("the queue is full: {octets} of {octets_max} octets")]
     Full {
-        /// Octets there.
+        /// Octets that the items have.
         octets: u64,
-        /// Octets allowed.
+        /// Octets that they may have.
         octets_max: u64,
     },
     /// No such item.
@@ -92,13 +92,13 @@ pub trait Items: Send + Sync + 'static {
     /// As [`Self::record`].
     fn content(&self, item: ItemId) -> Result<Content, ItemsError>;
 
-    /// Whether it is there.
+    /// Whether the item is there.
     fn has(&self, item: ItemId) -> bool;
 
     /// Ids in order of age, after `after`, at most `most`.
     fn ids(&self, after: Option<ItemId>, most: usize) -> Vec<ItemId>;
 
-    /// How many there are.
+    /// The number of items.
     fn count(&self) -> usize;
 
     /// Whether an item of so many octets would be taken now.

@@ -33,7 +33,7 @@ pub enum QueueError {
     Record {
         /// The item.
         item: ItemId,
-        /// What is wrong.
+        /// The fault of the record, in words.
         cause: String,
     },
     /// Something else happened to the message just then.
@@ -44,7 +44,7 @@ pub enum QueueError {
     Closed,
 }
 
-/// What the dispatcher is told.
+/// A command from the queue to the dispatcher.
 #[derive(Debug)]
 pub enum Command {
     /// An item is in the spool. With what its record says when it is one that is tried at once, most likely.
@@ -66,11 +66,11 @@ pub struct QueueEntry {
     pub from: String,
     /// The recipients that still wait.
     pub waiting: Vec<String>,
-    /// Octets of the message.
+    /// The length of the message, in octets.
     pub octets: u64,
-    /// When it was taken.
+    /// The time when it was taken.
     pub submitted: mail::UnixTime,
-    /// When it is tried next.
+    /// The time when it is tried next.
     pub next_due: mail::UnixTime,
     /// Attempts whose outcome is not known.
     pub running: usize,
@@ -121,7 +121,7 @@ impl Queue {
         self.items.has_room_for(octets)
     }
 
-    /// Whether it has this item.
+    /// Whether the queue has this item.
     pub fn has(&self, item: ItemId) -> bool {
         self.items.has(item)
     }
@@ -192,7 +192,7 @@ impl Queue {
     pub(crate) fn erase_for(&self, item: ItemId, answer: oneshot::Sender<Result<(), QueueError>>) {
         let removed = self.items.remove(item);
         tokio::spawn(async move {
-            // Whoever asked may have gone.
+            // Who asked may have gone.
             let _ = answer.send(removed.await.map(drop).map_err(QueueError::from));
         });
     }

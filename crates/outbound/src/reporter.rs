@@ -6,12 +6,12 @@ use mail::dsn::Action;
 
 use crate::queue::QueueState;
 
-/// Somebody was told.
+/// A report that was made.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Told {
-    /// The worst that was told.
+    /// The worst action that was reported.
     pub action: Action,
-    /// Whom, for the trace.
+    /// Who was told, in words for the trace.
     pub whom: String,
 }
 
@@ -33,7 +33,7 @@ pub trait Reporter: Send + Sync + 'static {
     /// Tells the sender, if he wants to know, that a message is late and is tried until `retry_until`. Gives whom.
     ///
     /// # Errors
-    /// Why he is not told.
+    /// The reason why nobody was told.
     fn report_delay(
         &self,
         state: &QueueState,

@@ -16,28 +16,28 @@ const BACKOFF_PER_MILLE_MAX: u64 = 1200;
 pub struct WarmUpSettings {
     /// Recipients on the first day; 0: as many as there are.
     pub first_day: u32,
-    /// By how much the next day's are more.
+    /// The factor from one day's number to the next day's.
     pub growth: f64,
-    /// Where it is kept how far the edges are.
+    /// The file that keeps how far each edge is.
     pub file: PathBuf,
 }
 
-/// Times and limits.
+/// Waits and limits of the dispatcher.
 #[derive(Debug, Clone)]
 pub struct Settings {
     /// Waits between attempts; the last one is repeated.
     pub retry: Vec<Duration>,
-    /// How long a message is tried.
+    /// The time for which a message is tried.
     pub expire: Duration,
     /// After how long the sender is told that it takes long.
     pub warn_after: Duration,
     /// How long an edge that is away is waited for, when it may have delivered a message.
     pub edge_gone: Duration,
-    /// Attempts under way at one time.
+    /// Most attempts under way at one time.
     pub attempts: usize,
-    /// The same to one domain.
+    /// Most attempts under way to one domain.
     pub per_domain: usize,
-    /// How much a new edge sends.
+    /// The amount of mail that a new edge sends, day by day.
     pub warm_up: WarmUpSettings,
     /// How long an item rests when a step of our own failed.
     pub pause: Duration,
@@ -70,7 +70,7 @@ impl Settings {
     }
 }
 
-/// A time in microseconds.
+/// A duration in whole microseconds.
 pub(crate) fn micros(duration: Duration) -> u64 {
     u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
 }

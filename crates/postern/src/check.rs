@@ -20,7 +20,7 @@ pub(crate) use destination::{DestinationArguments, check_destination};
 /// Most octets of a message file that is checked.
 const MESSAGE_OCTETS_MAX: u64 = 256 * 1024 * 1024;
 
-/// Who hands the message over.
+/// The client and the envelope that a check is made for.
 #[derive(Debug, Clone, clap::Args)]
 pub(crate) struct ClientArguments {
     /// The client's address

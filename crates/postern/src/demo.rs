@@ -60,7 +60,7 @@ impl Role {
         Ok(Self { child })
     }
 
-    /// Ends it as systemd would.
+    /// Ends the process with the signal that systemd sends.
     fn stop(&mut self) {
         let pid = i32::try_from(self.child.id()).ok().and_then(rustix::process::Pid::from_raw);
         if let Some(pid) = pid {

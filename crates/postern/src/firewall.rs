@@ -58,9 +58,9 @@ pub(crate) struct Surroundings {
 /// A Home that is Postfix and Dovecot, as the page on standard hops has it: no file of ours says anything of it.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct PostfixHome {
-    /// From where Edge hands mail in.
+    /// The networks from which Edge hands mail in.
     pub edges: Vec<Network>,
-    /// The port where it does.
+    /// The port where Edge hands mail in.
     pub port: u16,
     /// The networks of the mail programs.
     pub lan: Vec<Network>,
@@ -87,7 +87,7 @@ pub(crate) fn of_edge(config: &EdgeConfig, homes: &[SocketAddr]) -> Vec<Network>
     of_addresses(config.listen.smtp.iter().chain(&config.listen.link).chain(homes))
 }
 
-/// What Home's rules speak of.
+/// The networks that Home's rules name.
 pub(crate) fn of_home(config: &HomeConfig, around: &Surroundings) -> Vec<Network> {
     let edge = config.foreign_edge.iter();
     let own = edge.clone().flat_map(|edge| &edge.listen).chain(&config.listen.submission);

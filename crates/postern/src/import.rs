@@ -16,14 +16,14 @@ use daemon::files;
 use daemon::problem::Problem;
 use home::config::HomeConfig;
 
-/// What an import makes.
+/// The texts that an import makes.
 #[derive(Debug, Default)]
 pub(crate) struct Imported {
     /// The configuration of Home, without edges.
     pub home: String,
     /// Commands that add accounts and aliases.
     pub commands: String,
-    /// What became of each setting.
+    /// The report: each setting, and what became of it.
     pub report: String,
 }
 

@@ -21,17 +21,17 @@ const TTL_SECS: u32 = 3600;
 pub(crate) enum Kind {
     /// A host's address, IPv4 or IPv6. Home does not know which: the value is empty.
     A,
-    /// A host that takes mail.
+    /// A host that takes mail for the domain.
     Mx,
     /// Text.
     Txt,
 }
 
-/// What a record is for.
+/// The purpose of a record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum Purpose {
-    /// Where mail for the domain goes.
+    /// The host that takes the domain's mail.
     Mx,
     /// The edge's address.
     EdgeAddress,
@@ -39,23 +39,23 @@ pub(crate) enum Purpose {
     Spf,
     /// That the edge may call itself by its name (RFC 7208 section 2.3).
     EdgeSpf,
-    /// A key.
+    /// A DKIM key.
     Dkim,
     /// What receivers are to do with mail that nobody vouches for.
     Dmarc,
 }
 
-/// A record.
+/// A DNS record that the operator is to publish or remove.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub(crate) struct Wanted {
     /// Its name, without the last dot.
     pub name: String,
-    /// Its type.
+    /// The type of the record.
     #[serde(rename = "type")]
     pub kind: Kind,
     /// What it says: `10 HOST`, or the text.
     pub value: String,
-    /// What it is for.
+    /// The purpose of the record.
     pub purpose: Purpose,
     /// Of a key: what is to be done with its record.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -70,12 +70,12 @@ impl Wanted {
         Self { name: name.into(), kind, value: value.into(), purpose, stage: None, until: None }
     }
 
-    /// Whether it is to go.
+    /// Whether the record is to be removed from DNS.
     pub(crate) fn is_to_go(&self) -> bool {
         self.stage == Some(Stage::Remove)
     }
 
-    /// What is to be done, for people.
+    /// The step that the operator has to take, in words.
     pub(crate) fn action(&self) -> String {
         match (self.stage, self.until) {
             (Some(Stage::Next), _) => "publish, then 'postern dkim rotate'".to_owned(),

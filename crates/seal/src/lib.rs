@@ -34,7 +34,7 @@ impl SealTo {
     /// Parses `age1…`.
     ///
     /// # Errors
-    /// Why it is no such key.
+    /// The reason why the text is no such key.
     pub fn parse(text: &str) -> Result<Self, String> {
         bech32_decode(
             text,
@@ -94,7 +94,7 @@ pub struct Sealing<W: Write> {
 }
 
 impl<W: Write> Sealing<W> {
-    /// Writes the first line.
+    /// Writes the first line of the item.
     ///
     /// # Errors
     /// As [`SealTo::begin`].
@@ -108,7 +108,7 @@ impl<W: Write> Sealing<W> {
     /// Writes a piece of the message.
     ///
     /// # Errors
-    /// As the output says.
+    /// The output's error.
     pub fn write(&mut self, piece: &[u8]) -> io::Result<()> {
         self.writer.write_all(piece)
     }
@@ -116,7 +116,7 @@ impl<W: Write> Sealing<W> {
     /// Writes the last line and ends the file.
     ///
     /// # Errors
-    /// As the output says.
+    /// The output's error.
     pub fn finish(mut self, verdict: &Verdict) -> io::Result<W> {
         self.writer.write_all(b"\n")?;
         self.writer.write_all(&serde_json::to_vec(verdict)?)?;
@@ -138,7 +138,7 @@ impl UnsealWith {
     /// Parses `AGE-SECRET-KEY-1…`.
     ///
     /// # Errors
-    /// Why it is no such key.
+    /// The reason why the text is no such key.
     pub fn parse(text: &str) -> Result<Self, String> {
         Identity::from_str(text.trim()).map(Self).map_err(str::to_owned)
     }

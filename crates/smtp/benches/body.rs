@@ -20,7 +20,7 @@ fn main() {
     divan::main();
 }
 
-/// What comes after DATA.
+/// The body after DATA, read at once.
 #[divan::bench(args = [SMALL, LARGE])]
 fn decode(bencher: Bencher<'_, '_>, octets: usize) {
     decode_all(bencher, &text(octets));
@@ -46,7 +46,7 @@ fn decode_all(bencher: Bencher<'_, '_>, message: &[u8]) {
     bencher.counter(BytesCount::new(message.len())).bench_local(decode);
 }
 
-/// One chunk of BDAT.
+/// One chunk of BDAT, checked.
 #[divan::bench(args = [SMALL, LARGE])]
 fn check(bencher: Bencher<'_, '_>, octets: usize) {
     let message = text(octets);

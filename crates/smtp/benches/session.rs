@@ -51,7 +51,7 @@ fn reused_pipelined(bencher: Bencher<'_, '_>) {
     again(bencher, &[&[MAIL, RCPT, DATA].concat(), &message]);
 }
 
-/// The same for fifty recipients.
+/// One transaction with fifty recipients in a session that is reused.
 #[divan::bench]
 fn reused_50_recipients(bencher: Bencher<'_, '_>) {
     let message = message();

@@ -11,7 +11,7 @@ use memchr::memchr2;
 /// Largest piece handed out, in octets.
 pub const PIECE_OCTETS: usize = 64 * 1024;
 
-/// Limits on one message.
+/// Limits on the body of one message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct BodyLimits {
     /// Octets of the message, dots of transparency not counted.
@@ -35,7 +35,7 @@ pub enum Defect {
     TooLarge,
 }
 
-/// What a reader found next.
+/// The next thing that a reader found in the input.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Decoded {
     /// Nothing without more octets.
@@ -139,7 +139,7 @@ impl BodyDecoder {
         self.meter.octets
     }
 
-    /// What made the body bad, if it is.
+    /// The fault that made the body bad; `None` as long as it is good.
     #[must_use]
     pub const fn defect(&self) -> Option<Defect> {
         self.meter.defect

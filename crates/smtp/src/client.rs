@@ -85,7 +85,7 @@ impl Awaited {
     }
 }
 
-/// One connection to a server.
+/// One connection to a server: the client's side of SMTP (RFC 5321) or LMTP (RFC 2033).
 #[derive(Debug)]
 pub struct Session {
     settings: Arc<Settings>,
@@ -98,7 +98,7 @@ pub struct Session {
     pending: VecDeque<Sent>,
     /// Input was left when nothing was unanswered: the next reply was sent before it was asked for.
     early: bool,
-    /// What `advance` has yet to say.
+    /// Steps that `advance` has yet to give.
     steps: VecDeque<Step>,
     phase: Phase,
     /// The response to AUTH was too long for the command and waits for 334.
@@ -290,13 +290,13 @@ impl Session {
         self.close(Closed::TimedOut);
     }
 
-    /// The connection is gone.
+    /// Tells the session that the connection is gone.
     pub fn closed_by_peer(&mut self) {
         let reason = if self.phase == Phase::Quitting { Closed::Done } else { Closed::Dropped };
         self.close(reason);
     }
 
-    /// What the session waits for.
+    /// The answer that the session waits for.
     #[must_use]
     pub fn awaited(&self) -> Awaited {
         if self.phase == Phase::Body {

@@ -24,7 +24,7 @@ pub enum Command<'a> {
     Data,
     /// `BDAT` (RFC 3030): this many octets follow the line.
     Bdat {
-        /// Size of the chunk.
+        /// The size of the chunk, in octets.
         octets: u64,
         /// Whether it is the last of its message.
         last: bool,
@@ -50,7 +50,7 @@ pub enum Command<'a> {
     NotOffered,
 }
 
-/// The arguments of `MAIL`.
+/// The arguments of `MAIL` (RFC 5321 section 4.1.1.2).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Mail {
     /// Path and parameters.
@@ -82,7 +82,7 @@ pub struct MailFrom {
     pub prdr: bool,
 }
 
-/// The arguments of `RCPT`.
+/// The arguments of `RCPT` (RFC 5321 section 4.1.1.3).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Rcpt {
     /// The forward-path, without its source route.
@@ -97,7 +97,7 @@ pub struct Rcpt {
     pub international: bool,
 }
 
-/// Where a message is to go.
+/// The forward-path: where a message is to go (RFC 5321 section 4.1.2).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ForwardPath {
     /// `<postmaster>` without a domain (RFC 5321 section 4.5.1).
@@ -136,7 +136,7 @@ pub enum CommandError {
 }
 
 impl CommandError {
-    /// What the peer is told.
+    /// The reply that the peer gets.
     #[must_use]
     pub fn reply(self) -> Reply {
         match self {

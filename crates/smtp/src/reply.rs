@@ -19,7 +19,7 @@ pub const TEXT_OCTETS: usize = 4096;
 /// Which characters a reply may hold.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Charset {
-    /// Others become `?`.
+    /// ASCII only; other characters become `?`.
     Ascii,
     /// In a transaction under SMTPUTF8 (RFC 6531 section 3.7.4).
     Utf8,

@@ -94,7 +94,7 @@ pub enum Awaited {
     BodyBlock,
 }
 
-/// One connection from a client.
+/// One connection from a client: the server's side of SMTP (RFC 5321).
 #[derive(Debug)]
 pub struct Session {
     settings: Arc<Settings>,
@@ -322,7 +322,7 @@ impl Session {
         }
     }
 
-    /// What the session waits for.
+    /// The input that the session waits for.
     #[must_use]
     pub const fn awaited(&self) -> Awaited {
         match self.state {
@@ -361,7 +361,7 @@ impl Session {
         self.lines
     }
 
-    /// Protocol errors so far.
+    /// The number of protocol errors so far.
     #[must_use]
     pub const fn errors(&self) -> u32 {
         self.errors

@@ -12,37 +12,37 @@ pub trait Disk: Send + Sync {
     /// Makes the directory and its parents.
     ///
     /// # Errors
-    /// As the system says.
+    /// The system's error.
     fn create_dir(&self, dir: &Path) -> io::Result<()>;
     /// Names and sizes of the files in it.
     ///
     /// # Errors
-    /// As the system says.
+    /// The system's error.
     fn list(&self, dir: &Path) -> io::Result<Vec<(String, u64)>>;
     /// Makes a new file for reading and writing; it must not be there yet.
     ///
     /// # Errors
-    /// As the system says.
+    /// The system's error.
     fn create(&self, path: &Path) -> io::Result<Arc<dyn DiskFile>>;
     /// Opens a file for reading and writing.
     ///
     /// # Errors
-    /// As the system says.
+    /// The system's error.
     fn open(&self, path: &Path) -> io::Result<Arc<dyn DiskFile>>;
     /// Renames a file within its directory.
     ///
     /// # Errors
-    /// As the system says.
+    /// The system's error.
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
     /// Removes a file.
     ///
     /// # Errors
-    /// As the system says.
+    /// The system's error.
     fn remove(&self, path: &Path) -> io::Result<()>;
     /// Makes creations, renames and removals in the directory durable.
     ///
     /// # Errors
-    /// As the system says.
+    /// The system's error.
     fn sync_dir(&self, dir: &Path) -> io::Result<()>;
 }
 
@@ -64,15 +64,15 @@ pub trait DiskFile: Send + Sync {
         let _ = (octets, offset);
         None
     }
-    /// `fdatasync`.
+    /// Makes the file's contents durable (`fdatasync`).
     ///
     /// # Errors
     /// As the system says. After an error the file's unsynced content is unknown.
     fn sync_data(&self) -> io::Result<()>;
-    /// Cuts the file.
+    /// Cuts the file to a length in octets.
     ///
     /// # Errors
-    /// As the system says.
+    /// The system's error.
     fn set_len(&self, octets: u64) -> io::Result<()>;
 }
 

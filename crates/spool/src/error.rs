@@ -8,17 +8,17 @@ pub enum SpoolError {
     /// The cap is reached: the operator raises it or waits until items leave. Senders get 452.
     #[error("the spool is full: {octets} of {octets_max} octets")]
     Full {
-        /// Octets there.
+        /// Octets in the spool.
         octets: u64,
-        /// Octets allowed.
+        /// Octets that it may hold.
         octets_max: u64,
     },
     /// The disk failed. The operation counts as not done; senders get 451.
     #[error("could not {what}: {cause}")]
     Io {
-        /// What was tried.
+        /// The step that was tried, such as `read an item`.
         what: String,
-        /// What the system said.
+        /// The system's error.
         cause: String,
     },
     /// A record that was acknowledged can't be read: the operator restores the file or moves it away.
@@ -28,7 +28,7 @@ pub enum SpoolError {
     Damaged {
         /// The segment file.
         file: String,
-        /// Where.
+        /// The octet in the file where the record begins.
         offset: u64,
     },
     /// A file has what this version does not know: it was not touched.

@@ -14,7 +14,7 @@ use crate::disk::{Disk, DiskFile};
 
 const SECTOR_OCTETS: usize = 512;
 
-/// What happens at the chosen step.
+/// The fault at the chosen step.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Fault {
     /// The step fails once; a write may be half done.

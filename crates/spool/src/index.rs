@@ -10,7 +10,7 @@ use crate::Listed;
 use crate::disk::DiskFile;
 use crate::record::{HEADER_OCTETS, Header, Kind};
 
-/// Where a record's meta is.
+/// The place of a record's meta.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct MetaPlace {
     pub(crate) segment: u32,

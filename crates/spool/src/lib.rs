@@ -106,7 +106,7 @@ pub struct Body {
 }
 
 impl Body {
-    /// Its length in octets.
+    /// The length of the body in octets.
     #[must_use]
     pub const fn octets(&self) -> u64 {
         self.octets
@@ -256,7 +256,7 @@ impl Spool {
         self.shared.index().list(after, most)
     }
 
-    /// How many items there are.
+    /// The number of items.
     #[must_use]
     pub fn count(&self) -> usize {
         self.shared.index().count()

@@ -12,7 +12,7 @@ pub(crate) fn is_of_newer(magic: &[u8; 16]) -> bool {
 /// Octets of a record's header.
 pub(crate) const HEADER_OCTETS: usize = 48;
 
-/// What a record does.
+/// The change that a record makes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kind {
     /// Adds an item; meta and body follow.

@@ -26,7 +26,7 @@ use mail::{ItemId, UnixTime};
 use mailbox::{FlagList, FlagMode, FlagUpdate, Flags, Mailbox};
 use store::{Delivery, Mailboxes, Receipt, StoreError};
 
-/// When everything happens.
+/// The time at which everything happens in these tests.
 pub const NOW: UnixTime = UnixTime::from_secs(1_795_500_000);
 /// Octets of a body that SQLite's store keeps in the file that it came in.
 pub const LARGE: usize = 1024 * 1024;
@@ -110,7 +110,7 @@ fn file(octets: &[u8]) -> File {
     file
 }
 
-/// Waits on this thread.
+/// Waits for a future on this thread.
 pub fn wait_for<T>(future: impl Future<Output = T>) -> T {
     struct Unpark(Thread);
     impl Wake for Unpark {

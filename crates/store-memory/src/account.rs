@@ -16,7 +16,7 @@ use store::{
 
 use crate::contents::{Contents, Stored};
 
-/// What an account holds.
+/// Mailboxes, messages and subscriptions of one account.
 #[derive(Debug)]
 pub(crate) struct OneAccount {
     mailboxes: BTreeMap<MailboxId, Contents>,
@@ -30,10 +30,10 @@ pub(crate) struct OneAccount {
     changed: Changed,
 }
 
-/// What a change has changed.
+/// The parts of an account that a change has touched.
 #[derive(Debug, Default)]
 pub(crate) struct Changed {
-    /// Anything.
+    /// Whether anything was changed.
     pub(crate) something: bool,
     /// These mailboxes, those that were deleted included.
     pub(crate) mailboxes: Vec<MailboxId>,

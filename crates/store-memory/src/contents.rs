@@ -22,9 +22,9 @@ pub(crate) struct Stored {
     pub(crate) flags: Flags,
     pub(crate) body: Bytes,
     pub(crate) internal_date: UnixTime,
-    /// Of its arrival.
+    /// The mod-sequence of its arrival.
     modseq: u64,
-    /// Of the last change of its flags.
+    /// The mod-sequence of the last change of its flags.
     changed: Option<u64>,
 }
 

@@ -25,7 +25,7 @@ struct State<T> {
     pushers: usize,
 }
 
-/// What a writer got.
+/// The jobs that a writer got, or why it got none.
 pub(crate) enum Taken<T> {
     /// At least one job, in order.
     Jobs(Vec<T>),

@@ -49,7 +49,7 @@ fn files(aside: &SetAside, store: &Path, place: &Path) -> [(PathBuf, PathBuf); 3
     ]
 }
 
-/// All of them, by account and date.
+/// All mailboxes that were set aside, by account and date.
 pub(crate) fn list(store: &Path) -> Result<Vec<SetAside>, StoreError> {
     let mut found: Vec<SetAside> = names(store)?.iter().filter_map(|name| parse(name)).collect();
     found.sort_unstable();

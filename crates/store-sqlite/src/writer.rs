@@ -28,7 +28,7 @@ const OPEN_MAX: usize = 8;
 const IDLE: Duration = Duration::from_secs(20);
 /// How long a batch waits for more jobs when the last one had several: larger commits share pages and syncs, and who adds
 /// to it wakes nobody. A lone job never waits.
-const GATHER: Duration = Duration::from_micros(500);
+const GATHER: Duration = Duration::from_micros(700);
 /// Octets written to the log before its pages are moved into the database file.
 const CHECKPOINT_OCTETS: u64 = 8 * 1024 * 1024;
 /// What a changed row is taken to add to the log, beside octets of bodies. An estimate: rows of a batch share pages.
@@ -66,7 +66,7 @@ where
     }
 }
 
-/// What waits in a writer's queue.
+/// One piece of work in a writer's queue.
 pub(crate) enum Work {
     /// Change an account.
     Change(String, Box<dyn Job>),
@@ -90,7 +90,7 @@ struct Open {
     log_octets: u64,
 }
 
-/// What a writer has open.
+/// The files that a writer has open.
 #[derive(Default)]
 struct OpenFiles {
     /// The most recently used is last.

@@ -42,9 +42,9 @@ pub enum StoreError {
     /// Files can't be opened or written.
     #[error("{file} can't be used ({cause}): check that its directory exists and belongs to the service")]
     Files {
-        /// Which file.
+        /// The file's path.
         file: String,
-        /// What the system said.
+        /// The system's error.
         cause: String,
     },
     /// The file is damaged; nothing more is written to it.

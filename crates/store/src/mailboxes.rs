@@ -26,7 +26,7 @@ pub const SPECIAL_MAILBOXES: [(&str, Option<&str>); 6] = [
 /// [`Mailboxes::tidy`] puts them together.
 pub const GONE_ENTRIES_MAX: u64 = 1000;
 
-/// All accounts of a Home.
+/// The mailboxes of all accounts of a Home.
 ///
 /// Methods that change something return after the change is durable. They may block, so they are not for threads that others
 /// wait for; [`Mailboxes::deliver`] and [`Mailboxes::delivered`] never do. None must be called from a callback. An account
@@ -47,7 +47,7 @@ pub trait Mailboxes: Send + Sync {
     /// The names of all accounts, in order.
     ///
     /// # Errors
-    /// Those of the disk.
+    /// The disk's errors: see [`StoreError`].
     fn list_accounts(&self) -> Result<Vec<String>, StoreError>;
 
     /// Removes an account and all its mail, for good. Who watches it finds that it has ended.
@@ -66,7 +66,7 @@ pub trait Mailboxes: Send + Sync {
     /// The mailboxes that were set aside, by account and date.
     ///
     /// # Errors
-    /// Those of the disk.
+    /// The disk's errors: see [`StoreError`].
     fn list_set_aside(&self) -> Result<Vec<SetAside>, StoreError>;
 
     /// Where it is, for the operator to read.
@@ -207,7 +207,7 @@ pub trait Reader: Send {
     /// All mailboxes by name.
     ///
     /// # Errors
-    /// Those of the disk.
+    /// The disk's errors: see [`StoreError`].
     fn mailboxes(&self) -> Result<Vec<Mailbox>, StoreError>;
 
     /// The mailbox of a name.
@@ -219,25 +219,25 @@ pub trait Reader: Send {
     /// Names subscribed to, in order; mailboxes of those names need not exist.
     ///
     /// # Errors
-    /// Those of the disk.
+    /// The disk's errors: see [`StoreError`].
     fn subscriptions(&self) -> Result<Vec<String>, StoreError>;
 
     /// The account's keywords; the one at index `i` is [`mailbox::Flags::keyword`]`(i)`.
     ///
     /// # Errors
-    /// Those of the disk.
+    /// The disk's errors: see [`StoreError`].
     fn keywords(&self) -> Result<Vec<String>, StoreError>;
 
     /// Counts what is in a mailbox; nothing in one that is not there.
     ///
     /// # Errors
-    /// Those of the disk.
+    /// The disk's errors: see [`StoreError`].
     fn totals(&self, mailbox: MailboxId) -> Result<Totals, StoreError>;
 
     /// Hands every message with a uid of `uids` to `each`, in order of uid.
     ///
     /// # Errors
-    /// Those of the disk.
+    /// The disk's errors: see [`StoreError`].
     fn each_message(
         &self,
         mailbox: MailboxId,
@@ -248,7 +248,7 @@ pub trait Reader: Send {
     /// The entry of one message.
     ///
     /// # Errors
-    /// Those of the disk.
+    /// The disk's errors: see [`StoreError`].
     fn message(&self, mailbox: MailboxId, uid: u32) -> Result<Option<Message>, StoreError> {
         let mut found = None;
         self.each_message(mailbox, uid..=uid, &mut |message| found = Some(message))?;
@@ -265,7 +265,7 @@ pub trait Reader: Send {
     /// Appends to `out` up to `length` octets of a message from `offset` on; false when there is no such message.
     ///
     /// # Errors
-    /// Those of the disk.
+    /// The disk's errors: see [`StoreError`].
     fn read_body(
         &self,
         mailbox: MailboxId,

@@ -5,7 +5,7 @@ use mail::UnixTime;
 /// A mailbox that was set aside.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct SetAside {
-    /// Whose it was.
+    /// The account that the mailbox was of.
     pub account: String,
     /// When it was set aside, in UTC: `2026-11-24T06:00:00Z`. Of one account, who was set aside later has a later one.
     pub date: String,

@@ -118,7 +118,7 @@ impl fmt::Debug for Watch {
     }
 }
 
-/// Keeps a callback listed.
+/// Keeps a callback listed until it is dropped.
 pub struct Registration {
     account: Arc<Account>,
     id: u64,

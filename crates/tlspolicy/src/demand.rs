@@ -8,7 +8,7 @@ use crate::tlsa::Tlsa;
 pub enum Dane {
     /// The mail host's name, its address or its TLSA records are not signed, or it has none.
     Absent,
-    /// Signed records.
+    /// The host's TLSA records, which DNSSEC vouches for.
     Secure(Vec<Tlsa>),
     /// DNS gave no answer that can be believed.
     Unknown(String),
@@ -60,7 +60,7 @@ impl Demand {
         }
     }
 
-    /// In a word, for the trace.
+    /// The demand as one word, for the trace.
     #[must_use]
     pub const fn as_str(&self) -> &'static str {
         match self {

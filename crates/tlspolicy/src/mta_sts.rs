@@ -18,26 +18,26 @@ const ID_CHARACTERS_MAX: usize = 32;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Mode {
-    /// Not to deliver.
+    /// `enforce`: mail is not delivered without a verified connection.
     Enforce,
-    /// To deliver all the same.
+    /// `testing`: mail is delivered all the same, and failures are reported.
     Testing,
     /// The domain has no policy any more.
     None,
 }
 
-/// A policy.
+/// An MTA-STS policy (RFC 8461 section 3.2).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Policy {
-    /// What is asked for.
+    /// What senders are to do who can't make a verified connection.
     pub mode: Mode,
     /// Names of mail hosts in lower case; `*.` in front stands for one label.
     pub mx: Vec<String>,
-    /// How long it holds, in seconds.
+    /// The time that it may be kept, in seconds.
     pub max_age: u64,
 }
 
-/// Why a policy is none.
+/// The reason why a text is no policy.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Malformed(pub &'static str);
 

@@ -19,11 +19,11 @@ pub const POLICY_STRINGS_MAX: usize = 32;
 /// Most octets of a text that a report shows.
 pub const TEXT_OCTETS_MAX: usize = 512;
 
-/// A whole report.
+/// A whole report (RFC 8460 section 4).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct Report {
-    /// Who reports.
+    /// The name of the organization that reports.
     pub organization_name: String,
     /// The time it is about.
     pub date_range: DateRange,
@@ -31,7 +31,7 @@ pub struct Report {
     pub contact_info: String,
     /// Names this report among all of the reporter's.
     pub report_id: String,
-    /// What came of it, by policy.
+    /// Results, by policy.
     pub policies: Vec<PolicyResults>,
 }
 
@@ -39,9 +39,9 @@ pub struct Report {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct DateRange {
-    /// Its first second.
+    /// The first second that the report is about.
     pub start_datetime: String,
-    /// Its last second.
+    /// The last second that the report is about.
     pub end_datetime: String,
 }
 
@@ -51,22 +51,22 @@ pub struct DateRange {
 pub struct PolicyResults {
     /// The policy.
     pub policy: AppliedPolicy,
-    /// How many there were.
+    /// The number of sessions.
     pub summary: Summary,
     /// The kinds of failures.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub failure_details: Vec<FailureDetails>,
 }
 
-/// Where a policy was found.
+/// The kind of policy that a session was held to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum PolicyType {
-    /// DANE.
+    /// DANE: TLSA records (RFC 7672).
     Tlsa,
-    /// MTA-STS.
+    /// MTA-STS (RFC 8461).
     Sts,
-    /// Nowhere.
+    /// No policy was found.
     #[serde(other)]
     NoPolicyFound,
 }
@@ -75,7 +75,7 @@ pub enum PolicyType {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct AppliedPolicy {
-    /// Its kind.
+    /// The kind of the policy.
     pub policy_type: PolicyType,
     /// The TLSA records, or the lines of the MTA-STS policy.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -93,7 +93,7 @@ pub struct AppliedPolicy {
 pub struct Summary {
     /// Sessions that met the policy, with TLS.
     pub total_successful_session_count: u64,
-    /// All others.
+    /// All other sessions.
     pub total_failure_session_count: u64,
 }
 
@@ -101,20 +101,20 @@ pub struct Summary {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct FailureDetails {
-    /// How.
+    /// The kind of failure (RFC 8460 section 4.3).
     pub result_type: ResultType,
-    /// Our address.
+    /// The sending MTA's address.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sending_mta_ip: Option<IpAddr>,
-    /// The mail host.
+    /// The name of the mail host.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub receiving_mx_hostname: String,
     /// The mail host's address.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub receiving_ip: Option<IpAddr>,
-    /// How many.
+    /// The number of sessions that failed so.
     pub failed_session_count: u64,
-    /// What was wrong, in words.
+    /// The reason in words; empty when the kind says all.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub failure_reason_code: String,
 }
@@ -199,7 +199,7 @@ impl AppliedPolicy {
 }
 
 impl FailureDetails {
-    /// One session.
+    /// The failure of one session.
     #[must_use]
     pub fn one(result_type: ResultType, mx: &str, reason: &str) -> Self {
         Self {
@@ -251,7 +251,7 @@ impl Results {
         self.0.is_empty()
     }
 
-    /// By policy.
+    /// Results, by policy.
     #[must_use]
     pub fn policies(&self) -> &[PolicyResults] {
         &self.0

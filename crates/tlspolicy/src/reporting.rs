@@ -6,7 +6,7 @@ use std::fmt;
 pub const RECORD_OCTETS_MAX: usize = 4096;
 /// Most addresses of one record that get a report; those after them are passed over.
 pub const URIS_MAX: usize = 4;
-/// Most octets of one place.
+/// Most octets of one URI in a record.
 const URI_OCTETS_MAX: usize = 1024;
 /// Most octets of a mail address (RFC 5321 section 4.5.3.1): with each of them escaped it is a place still.
 const ADDRESS_OCTETS_MAX: usize = 64 + 1 + 255;

@@ -9,17 +9,18 @@ use crate::certificate::subject_public_key_info;
 /// A TLSA record as DNS has it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Tlsa {
-    /// 2: a trust anchor (DANE-TA), 3: the host's own certificate (DANE-EE). 0 and 1 are not for SMTP.
+    /// Certificate usage (RFC 6698 section 2.1.1). 2: a trust anchor (DANE-TA), 3: the host's own certificate
+    /// (DANE-EE). 0 and 1 are not for SMTP (RFC 7672 section 3.1.3).
     pub usage: u8,
-    /// 0: the whole certificate, 1: its public key.
+    /// Selector (RFC 6698 section 2.1.2). 0: the whole certificate, 1: its public key.
     pub selector: u8,
-    /// 0: as it is, 1: its SHA-256, 2: its SHA-512.
+    /// Matching type (RFC 6698 section 2.1.3). 0: as it is, 1: its SHA-256, 2: its SHA-512.
     pub matching: u8,
-    /// What is compared.
+    /// The certificate association data (RFC 6698 section 2.1.4).
     pub data: Vec<u8>,
 }
 
-/// Whom a usable record speaks of.
+/// The certificate that a usable record is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Usage {
     /// DANE-TA: who signed the certificate.
@@ -76,7 +77,7 @@ impl Tlsa {
     }
 }
 
-/// A trust anchor in DER.
+/// A trust anchor that the record holds whole, in DER.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum WholeAnchor<'a> {
     /// A certificate.
@@ -86,7 +87,7 @@ pub enum WholeAnchor<'a> {
 }
 
 impl fmt::Display for Tlsa {
-    /// As in a zone file.
+    /// Writes it as a zone file has it (RFC 6698 section 2.2).
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} {} {} ", self.usage, self.selector, self.matching)?;
         self.data.iter().try_for_each(|octet| write!(f, "{octet:02x}"))

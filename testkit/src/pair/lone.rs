@@ -13,7 +13,7 @@ use crate::ports;
 pub struct LoneEdge {
     /// Its files and its process.
     pub role: Role,
-    /// Where it takes mail.
+    /// The address where it takes mail.
     pub smtp: SocketAddr,
     _name_server: NameServer,
     _dir: TempDir,

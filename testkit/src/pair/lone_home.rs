@@ -16,7 +16,7 @@ pub struct LoneHome {
     pub role: Role,
     /// Where it takes outgoing mail.
     pub submission: SocketAddr,
-    /// Where it gives mailboxes.
+    /// The address where it serves IMAP.
     pub imap: SocketAddr,
     domain: String,
     dir: TempDir,

@@ -6,7 +6,7 @@ use super::{EVERYBODY_IS_LET_IN, LINK_PATIENCE, PASSWORD, Pair, Role, as_user, c
 use crate::imap::Account;
 use crate::{ports, until};
 
-/// Where one more role is.
+/// The place of one more role.
 #[derive(Debug, Clone)]
 pub struct MorePlace {
     /// Its network namespace; this host's own without.
@@ -16,7 +16,7 @@ pub struct MorePlace {
 }
 
 impl MorePlace {
-    /// On loopback.
+    /// A place on loopback, at free ports.
     #[must_use]
     pub fn loopback() -> Self {
         Self { namespace: None, listen: [ports::free(), ports::free()] }
@@ -28,7 +28,7 @@ impl MorePlace {
 pub struct MoreEdge {
     /// Its files and its process.
     pub role: Role,
-    /// Where it takes mail.
+    /// The address where it takes mail.
     pub smtp: SocketAddr,
 }
 

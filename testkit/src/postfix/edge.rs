@@ -15,29 +15,29 @@ use crate::{page, ports};
 /// How the edge proves who it is.
 #[derive(Debug, Clone, Copy)]
 pub enum Proof<'a> {
-    /// By a client certificate.
+    /// It shows a client certificate.
     Certificate(&'a Certificate),
     /// By a user name and a password. Such an edge takes mail before Home does: Postfix can't log in from within a session.
     Login(&'a str, &'a str),
-    /// Not at all.
+    /// It proves nothing.
     Nothing,
 }
 
-/// Where mail is handed in.
+/// The way by which the edge hands mail in.
 #[derive(Debug, Clone, Copy)]
 pub struct WayHome<'a> {
     /// Home's port for its edge.
     pub home: SocketAddr,
     /// A file that has Home's certificate, by which it is known.
     pub certificate: &'a Path,
-    /// How the edge is known.
+    /// The proof by which Home knows the edge.
     pub proof: Proof<'a>,
 }
 
 /// What the edge does for the home beside handing in.
 #[derive(Debug, Clone, Copy)]
 pub struct Relaying<'a> {
-    /// Its own certificate.
+    /// The edge's own certificate.
     pub certificate: &'a Certificate,
     /// Where Dovecot is asked about logins.
     pub auth: &'a Path,
@@ -55,7 +55,7 @@ const BY_LOGIN: &str = "relay_domains = example.org\nrelay_transport = relay:[10
     unverified_recipient_reject_code = 550\naddress_verify_sender =\naddress_verify_map =\n\
     address_verify_poll_delay = 1s\naddress_verify_negative_refresh_time = 1s\n\
     address_verify_negative_expire_time = 2s\n";
-/// Its way to Home.
+/// The transport by which it reaches Home.
 const RELAY_BY_LOGIN: &str = "relay unix - - n - - smtp\n    -o smtp_tls_wrappermode=yes\n\
     \x20   -o smtp_tls_security_level=encrypt\n    -o smtp_sasl_auth_enable=yes\n\
     \x20   -o smtp_sasl_security_options=noanonymous\n    -o smtp_sasl_password_maps=hash:/etc/postfix/home-password\n";

@@ -19,9 +19,9 @@ const DOVECOT_2_4: &str = include_str!("home.dovecot-2.4.conf");
 /// What the tests want of Postfix beside what the page says.
 const MORE: &str = "compatibility_level = 3.6\nheader_checks = regexp:{dir}/header_checks\n\
     smtpd_sender_restrictions = check_recipient_access inline:{hermit@example.org=REJECT}\n";
-/// Who has a mailbox.
+/// Names that have a mailbox.
 const PEOPLE: [&str; 5] = ["bob", "carol", "postmaster", "hermit", FULL];
-/// Whose is small.
+/// The name whose mailbox is small.
 const FULL: &str = "full";
 /// How that is said in the file of users, and from 2.4 on.
 const SMALL: [&str; 2] = ["userdb_quota_rule=*:bytes=3000", "userdb_quota_storage_size=3000B"];
@@ -39,7 +39,7 @@ const SOCKETS: &str = "/var/spool/postfix/";
 
 /// The name that an Edge logs in with.
 pub const EDGE_USER: &str = "edge";
-/// Its password.
+/// The password of that name.
 pub const EDGE_PASSWORD: &str = "staple battery";
 
 /// Whom the home lets hand mail in.
@@ -47,7 +47,7 @@ pub const EDGE_PASSWORD: &str = "staple battery";
 pub enum Access<'a> {
     /// Who shows the certificate with this SHA-256 fingerprint.
     Certificate(&'a str),
-    /// Who logs in.
+    /// A client that logs in.
     Login,
 }
 

@@ -19,7 +19,7 @@ const NOT_KEPT: [&str; 2] =
 /// Of each kind of message that is not as it should be, so many are traced.
 const TRACED: usize = 2;
 
-/// One direction.
+/// The books of one direction.
 #[derive(Debug, Default)]
 struct Direction {
     told: Told,
@@ -29,7 +29,7 @@ struct Direction {
     excuses: Excuses,
 }
 
-/// Both.
+/// The books of both directions.
 pub(crate) struct Books {
     inbound: Direction,
     outbound: Direction,

@@ -20,7 +20,7 @@ const LONG: [u64; 2] = [35_000, 45_000];
 /// One turn in so many has two faults at one time.
 const TWICE_IN: u64 = 4;
 
-/// What is asked for.
+/// The run that is asked for.
 pub(super) struct Run<'a> {
     duration: Duration,
     is_long: bool,

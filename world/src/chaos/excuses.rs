@@ -24,7 +24,7 @@ impl Excuses {
         }
     }
 
-    /// Adds what Home gave up.
+    /// Adds messages that Home gave up.
     pub(super) fn close(mut self, world: &World) -> Self {
         for (number, times) in steps(world, "given up") {
             *self.0.entry(number).or_default() += times;
@@ -43,7 +43,7 @@ impl Excuses {
         Self(copies.into())
     }
 
-    /// Numbers that have some.
+    /// The number of messages that have an excuse.
     pub(super) fn count(&self) -> usize {
         self.0.len()
     }

@@ -32,14 +32,14 @@ enum Part {
     OtherMta,
 }
 
-/// One of them.
+/// One fault.
 pub(crate) struct Fault {
-    /// What is said of it.
+    /// The name on the command line and in reports.
     pub(crate) name: &'static str,
     parts: &'static [Part],
-    /// Lets it happen.
+    /// Begins the fault.
     pub(crate) begin: fn(&mut World),
-    /// Mends it.
+    /// Ends the fault.
     pub(crate) mend: fn(&mut World),
     /// Whether it is another fault when it outlasts the patience of the link.
     pub(crate) lasting: bool,
@@ -71,7 +71,7 @@ const fn fault(
     Fault { name, parts, begin, mend, lasting: false, kills_edge: false }
 }
 
-/// All of them.
+/// All faults.
 pub(crate) const FAULTS: &[Fault] = &[
     fault(
         "Edge is killed",

@@ -118,7 +118,7 @@ fn sink_numbers(world: &World) -> Vec<String> {
     text.lines().map(str::to_owned).collect()
 }
 
-/// What the sink took.
+/// Messages that the sink took.
 pub(super) fn sink_messages(world: &World) -> Vec<Vec<u8>> {
     split(&fs::read(messages_file(world)).expect("the book"))
 }

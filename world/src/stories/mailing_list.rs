@@ -5,7 +5,7 @@ use testkit::smtp::SmtpClient;
 use crate::place::Neighbour;
 use crate::world::{PATIENCE, Setting, World, letter};
 
-/// Nobody has to come again.
+/// The setting: no sender is greylisted.
 pub(crate) fn setting() -> Setting {
     Setting { edge_config: "policy.greylist = false\n".to_owned(), ..Setting::default() }
 }

@@ -13,13 +13,13 @@ use super::house::{House, is_below};
 use super::modules::{Modules, Target};
 use super::uses::{self, Kind};
 
-/// From file to file.
+/// The uses of one file by another, by their indices.
 type Arrows = BTreeMap<(usize, usize), Used>;
 
 /// What one file takes of another.
 #[derive(Clone)]
 struct Used {
-    /// Of the first use.
+    /// The line of the first use.
     line: usize,
     names: BTreeSet<String>,
 }

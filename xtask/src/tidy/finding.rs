@@ -39,7 +39,7 @@ impl Rule {
         Self::Senses,
     ];
 
-    /// Its word in the list.
+    /// The rule's word in the list of known findings.
     pub(crate) const fn word(self) -> &'static str {
         match self {
             Self::Arrow => "arrow",
@@ -64,7 +64,7 @@ impl Rule {
         matches!(self, Self::Biggest | Self::Clock | Self::FileLines | Self::FunctionLines | Self::Owners)
     }
 
-    /// What to do about it.
+    /// The advice for who broke the rule.
     pub(crate) const fn mend(self) -> &'static str {
         match self {
             Self::Arrow => {
@@ -99,9 +99,9 @@ pub(crate) struct Finding {
     pub(crate) key: String,
     /// How much of it there is, where the rule counts; else 1.
     pub(crate) amount: usize,
-    /// From the root.
+    /// The path from the root of the house.
     pub(crate) path: String,
-    /// From 1.
+    /// The line, the first being 1.
     pub(crate) line: usize,
     pub(crate) what: String,
 }

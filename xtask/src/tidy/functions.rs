@@ -14,13 +14,13 @@ pub(crate) struct Function<'a> {
     /// Whether it is `pub`, and no further word; what a trait has is as public as the trait, and is not counted here.
     pub(crate) is_public: bool,
     pub(crate) is_for_tests: bool,
-    /// Of its signature.
+    /// The line of its signature.
     pub(crate) line: usize,
-    /// Of its closing brace.
+    /// The line of its closing brace.
     pub(crate) end: usize,
 }
 
-/// All of a file.
+/// All functions of a file.
 pub(crate) fn of(file: &File) -> Vec<Function<'_>> {
     let mut finder = Finder { owner: None, is_for_tests: false, found: Vec::new() };
     finder.visit_file(&file.syntax);

@@ -12,7 +12,7 @@ use crate::step::Failure;
 /// Folders that are never read: what is built, what a fuzz run found, and git's own.
 const LEFT_OUT: [&str; 4] = [".git", "artifacts", "corpus", "target"];
 
-/// All that is checked.
+/// Everything that is checked: files, pages and packages.
 pub(crate) struct House {
     /// Members of the workspace, by name.
     pub(crate) packages: Vec<Package>,

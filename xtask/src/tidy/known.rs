@@ -42,7 +42,7 @@ impl Known {
         Self { entries: entries.collect() }
     }
 
-    /// As the file has it.
+    /// The list as its file has it.
     pub(crate) fn text(&self) -> String {
         let line = |((rule, key), amount): (&(Rule, String), &usize)| {
             let mut line = format!("{} {key}", rule.word());

@@ -42,7 +42,7 @@ enum Named {
     Import(Path),
 }
 
-/// Where a path leads.
+/// The target of a path.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Target {
     /// To an item in this of the house's files.

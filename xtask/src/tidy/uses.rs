@@ -17,7 +17,7 @@ pub(crate) struct Use {
     pub(crate) kind: Kind,
 }
 
-/// How it is named.
+/// The kind of place where the path is named.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kind {
     Import,
@@ -26,7 +26,7 @@ pub(crate) enum Kind {
     Code,
 }
 
-/// All of a crate.
+/// All uses of a crate.
 pub(crate) fn of(modules: &Modules<'_>) -> Vec<Use> {
     let mut found = Vec::new();
     for (module, here) in modules.all.iter().enumerate() {

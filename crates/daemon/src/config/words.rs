@@ -56,7 +56,7 @@ pub(super) fn plain(message: &str) -> String {
     }
 }
 
-/// What to do about it.
+/// The advice for a message of the TOML parser: the key that was meant, if one is alike.
 pub(super) fn advice(message: &str) -> String {
     let Some(unknown) = quoted(message, "unknown field ") else {
         return "correct the line".to_owned();

@@ -21,7 +21,7 @@ pub struct NewAccount {
 }
 
 impl NewAccount {
-    /// Its name in the store.
+    /// The account's name in the store.
     pub const fn account(&self) -> &AccountId {
         &self.account
     }
@@ -30,7 +30,7 @@ impl NewAccount {
 /// An account that was removed.
 #[derive(Debug)]
 pub struct Removed {
-    /// Its name in the store.
+    /// The account's name in the store.
     pub account: AccountId,
     /// Aliases that led to it and do no more, in order.
     pub aliases: Vec<String>,
@@ -76,7 +76,7 @@ impl Directory {
     /// Adds an account whose mailboxes nobody has to keep in step: [`Self::prepare_account`] and [`Self::admit`] in one.
     ///
     /// # Errors
-    /// As those two.
+    /// The errors of those two.
     pub fn add_account(&self, address: &Address, password: &str) -> Result<AccountId, Problem> {
         let new = self.prepare_account(address, password)?;
         self.admit(new, Past::Anothers(None)).map(|(account, _)| account)

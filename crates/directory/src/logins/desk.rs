@@ -20,7 +20,7 @@ struct State {
 pub(super) struct Turn(Option<Desk>);
 
 impl Desk {
-    /// So many at one time.
+    /// A desk that checks so many passwords at one time.
     pub(super) fn new(at_one_time: usize) -> Self {
         Self(Arc::new(Mutex::new(State { free: at_one_time, turns: Turns::default() })))
     }

@@ -18,7 +18,7 @@ use net::port_places::network;
 pub(super) const FREE_TRIES: u32 = 4;
 /// The first wait; it doubles each time.
 const FIRST_WAIT: u64 = 1;
-/// The longest wait.
+/// The longest wait, in seconds.
 const WAIT_MAX: u64 = 900;
 /// After so many seconds without a check the wrong ones are forgotten.
 const MEMORY_SECONDS: u64 = 3600;
@@ -38,7 +38,7 @@ const ENTRIES_MAX: usize = 50_000;
 /// A keyed hash of a login name.
 pub(super) type Name = [u8; 16];
 
-/// Who wants to log in to what.
+/// The account that is tried, and the client that tries it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) struct Attempt {
     /// The account.
@@ -61,7 +61,7 @@ pub(super) enum Ruling {
     Wait,
     /// Not before so many seconds have passed. `news` is true once for each wait.
     Later {
-        /// Seconds.
+        /// The wait, in seconds.
         seconds: u64,
         /// Whether this is the first that is turned away because of it.
         news: bool,
@@ -86,7 +86,7 @@ impl Ticket {
 enum Counted {
     /// Of an address that has logged in to the account.
     Friend(Who),
-    /// Of others.
+    /// A client of another address.
     Stranger(Who),
 }
 
@@ -305,7 +305,7 @@ impl Guard {
         }
     }
 
-    /// The password was right.
+    /// Notes that the password was right.
     pub(super) fn right(&mut self, ticket: Ticket, now: u64) {
         if let Some(tries) = self.settled(ticket, false) {
             (tries.wrong, tries.not_before, tries.told) = (0, 0, false);
@@ -319,7 +319,7 @@ impl Guard {
         self.friendly.insert(network(ip), now);
     }
 
-    /// It was wrong.
+    /// Notes that the password was wrong.
     pub(super) fn wrong(&mut self, ticket: Ticket, now: u64) {
         if let Some(tries) = self.settled(ticket, true) {
             tries.wrong = tries.wrong.saturating_add(1);
@@ -327,7 +327,7 @@ impl Guard {
         }
     }
 
-    /// It was not checked after all.
+    /// Notes that the password was not checked after all.
     pub(super) fn unchecked(&mut self, ticket: Ticket) {
         self.settled(ticket, false);
     }

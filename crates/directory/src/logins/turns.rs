@@ -17,7 +17,7 @@ const FIRST_IN_A_ROW: u32 = 3;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct QueueFull;
 
-/// Who waits.
+/// Those who wait for a check: some go first, and networks take turns.
 #[derive(Debug)]
 pub(super) struct Turns<T> {
     first: Line<T>,
@@ -48,9 +48,9 @@ impl<T> Default for Turns<T> {
 /// Before whom one is served.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Rank {
-    /// Before the others.
+    /// Served before the others.
     First,
-    /// After them.
+    /// Served after them.
     Rest,
 }
 
@@ -94,7 +94,7 @@ impl<T> Turns<T> {
         }
     }
 
-    /// Whose turn it is.
+    /// Takes out whose turn it is.
     pub(super) fn pop(&mut self) -> Option<T> {
         if self.in_a_row >= FIRST_IN_A_ROW {
             self.in_a_row = 0;

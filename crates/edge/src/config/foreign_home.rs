@@ -10,7 +10,7 @@ use serde::Deserialize;
 
 /// Homes of one edge that are other programs.
 const HOMES_MAX: usize = 100;
-/// Domains of one of them.
+/// Most domains of one such home.
 const DOMAINS_MAX: usize = 1000;
 /// The port of message submission and relay within TLS (RFC 8314 section 3.3).
 const PORT: u16 = 465;
@@ -41,7 +41,7 @@ pub struct ForeignHomeConfig {
     /// The certificate that Edge shows, PEM, leaf first. Default: a self-made one, unless there is a `user`.
     #[serde(default)]
     pub certificate: Option<PathBuf>,
-    /// Its key, PEM.
+    /// The file with its key, PEM.
     #[serde(default)]
     pub key: Option<PathBuf>,
     /// Or the name that Edge logs in with (AUTH PLAIN).
@@ -53,7 +53,7 @@ pub struct ForeignHomeConfig {
     /// How recipients are known: `"call-ahead"`, that is by asking the home.
     #[serde(default)]
     pub recipients: Option<Recipients>,
-    /// Or by this file.
+    /// Or the file that lists recipients.
     #[serde(default)]
     pub recipients_file: Option<PathBuf>,
     /// Characters that start a sub-address, for a recipients file. Default `+`.

@@ -12,12 +12,12 @@ const TEXT_OCTETS_MAX: usize = 200;
 /// What stands for a word that is not passed on.
 const HIDDEN: &str = "[...]";
 
-/// What a home said of a recipient.
+/// The home's answer to RCPT for one recipient.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Asked {
-    /// It takes mail for it.
+    /// The home takes mail for the recipient.
     Known,
-    /// It never will.
+    /// The home never takes mail for the recipient.
     Unknown(Reply),
     /// It does not say, or not now.
     NotNow(Reply),

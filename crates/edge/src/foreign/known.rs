@@ -41,7 +41,7 @@ enum Said {
 }
 
 impl Known {
-    /// As the configuration says.
+    /// Knows recipients in the way that the configuration says.
     ///
     /// # Errors
     /// When the recipients file can't be read.

@@ -36,11 +36,11 @@ pub(super) struct Way {
     pub(super) settings: Settings,
     /// The fingerprint of the certificate that Edge shows.
     pub(super) shown: Option<Fingerprint>,
-    /// How many connections at one time.
+    /// Most connections at one time.
     pub(super) connections: usize,
 }
 
-/// The connections.
+/// The connections to one home, a bounded number of them.
 pub(super) struct Line {
     way: Way,
     slots: Arc<Semaphore>,
@@ -60,7 +60,7 @@ struct Idle {
     since: Instant,
 }
 
-/// What the last attempt came to.
+/// The result of the last attempt to reach the home.
 #[derive(Debug, Clone, Default)]
 enum State {
     #[default]

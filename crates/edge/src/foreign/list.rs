@@ -12,7 +12,7 @@ use mail::UnixTime;
 use mail::{Address, Domain};
 use tokio::time::Instant;
 
-/// Lines that count.
+/// Most lines that count: addresses and domains.
 const ENTRIES_MAX: usize = 1_000_000;
 /// How often it is looked whether the file has changed.
 const LOOK_EVERY: Duration = Duration::from_secs(2);
@@ -40,7 +40,7 @@ struct Entries {
 }
 
 impl List {
-    /// Reads it.
+    /// Reads the file.
     ///
     /// # Errors
     /// A [`Problem`] that names file and line.
@@ -55,7 +55,7 @@ impl List {
         self.current.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// How many lines count.
+    /// The number of lines that count: addresses and domains.
     pub(super) fn count(&self) -> usize {
         let entries = Arc::clone(&self.current().entries);
         entries.addresses.len() + entries.domains.len()

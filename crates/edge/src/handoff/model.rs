@@ -20,7 +20,7 @@ use super::Telling;
 /// A fault that is put into the model to see that it is found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Flaw {
-    /// 250 when sealing begins.
+    /// Edge answers 250 when sealing begins.
     AckBeforeSealed,
     /// Home answers when it has the message, not when it has committed it.
     AnswerBeforeCommit,
@@ -45,7 +45,7 @@ enum Flaw {
 /// Accounts that a message can be for.
 const ACCOUNTS_MAX: usize = 2;
 
-/// How large the model is.
+/// The size of the model, and the fault that is put into it.
 #[derive(Debug, Clone, Copy)]
 struct HandOffModel {
     messages: usize,
@@ -59,9 +59,9 @@ struct HandOffModel {
 /// How much of a body may be sent at one time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Size {
-    /// All of it.
+    /// All of it may be sent.
     Small,
-    /// A half; for the other one Home has to give credit.
+    /// Half of it; for the rest Home has to give credit.
     Large,
 }
 
@@ -84,7 +84,7 @@ struct State {
     /// How often each account has each message, and under which ids it knows it.
     store: Vec<Vec<Stored>>,
     link_is_up: bool,
-    /// Which link it is.
+    /// The number of the link: it grows with each one.
     link: u8,
     to_home: Vec<Sent>,
     to_edge: Vec<ToEdge>,
@@ -95,7 +95,7 @@ struct State {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 struct Message {
-    /// Of each account.
+    /// What the sender was told for each account.
     told: [Told; ACCOUNTS_MAX],
     edge: AtEdge,
     /// Whether an answer from the present link is waited for.
@@ -108,15 +108,15 @@ struct Message {
     excused: bool,
 }
 
-/// What the sender knows.
+/// The last reply that the sender got for an account.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 enum Told {
     Nothing,
-    /// 250.
+    /// 250: the message is taken.
     Taken,
-    /// 451.
+    /// 451: try again later.
     ComeAgain,
-    /// 550.
+    /// 550: refused for good.
     Refused,
 }
 
@@ -147,7 +147,7 @@ struct Sent {
     /// What was sealed is refused by nobody: it goes to the quarantine.
     sealed: bool,
     other_id: bool,
-    /// There is more to come.
+    /// More of the body is to come.
     half: bool,
 }
 
@@ -158,7 +158,7 @@ enum ToEdge {
     Credit(usize),
 }
 
-/// What Home answers for an account.
+/// Home's answer for one account.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 enum Said {
     Kept,
@@ -176,7 +176,7 @@ struct Answer {
 struct Work {
     sent: Sent,
     link: u8,
-    /// What came of it for each account.
+    /// Home's answer for each account; `None` while there is none.
     said: Vec<Option<Said>>,
 }
 

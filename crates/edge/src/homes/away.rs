@@ -13,16 +13,16 @@ const AGAIN_AFTER_SECS: u64 = 24 * 3600;
 /// A home that is away while mail waits for it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Away {
-    /// Its name.
+    /// The home's name at Edge.
     pub home: String,
     /// When it was last here; `None` when it never was.
     pub last_here: Option<UnixTime>,
-    /// Messages that wait.
+    /// Messages that wait for it.
     pub sealed: u64,
 }
 
 impl Away {
-    /// For `status` and the log.
+    /// The sentence for `status` and the log.
     pub fn warning(&self) -> String {
         let since = self.last_here.map_or_else(|| "never".to_owned(), |last| format!("last on {last}"));
         format!(

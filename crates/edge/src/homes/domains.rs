@@ -18,7 +18,7 @@ pub enum Grant {
     /// Any that is free when the home claims it.
     #[default]
     Free,
-    /// These.
+    /// These domains and no others.
     Only(Vec<Domain>),
 }
 
@@ -36,7 +36,7 @@ impl Grant {
         }
     }
 
-    /// Both together.
+    /// The domains of both grants together.
     #[must_use]
     pub fn and(self, more: &Self) -> Self {
         match (self, more) {

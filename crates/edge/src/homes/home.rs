@@ -37,9 +37,9 @@ pub(super) struct Pin {
 
 /// A snapshot with its sealing key parsed: if it is here, mail can be sealed.
 pub struct Kept {
-    /// As Home pushed it.
+    /// The snapshot as Home pushed it.
     pub snapshot: Snapshot,
-    /// Its sealing key.
+    /// The snapshot's sealing key, parsed.
     pub seal_to: SealTo,
 }
 
@@ -114,7 +114,7 @@ impl Home {
         Ok(())
     }
 
-    /// Where its files are.
+    /// The directory with its files.
     pub fn dir(&self) -> &Path {
         &self.dir
     }

@@ -11,7 +11,7 @@ use net::link_session::FrameSender;
 /// Items that wait for a home that is away; the oldest are forgotten.
 const WAITING_MAX: usize = 4096;
 
-/// What one home is to hear.
+/// Items of one home whose senders may not have read the 250: the home is told of them.
 #[derive(Default)]
 pub struct Unheard(Mutex<State>);
 
@@ -48,7 +48,7 @@ impl Unheard {
         });
     }
 
-    /// The link is gone.
+    /// The link is gone: items wait for the next one.
     pub fn unlinked(&self) {
         self.with(|state| state.link = None);
     }

@@ -19,11 +19,11 @@ use crate::visitor::Visitor;
 /// The row of a `From` field that does not tell whose the message is.
 const FROM_BROKEN: &str = "from-broken";
 
-/// What decides.
+/// The rules by which a message is decided on.
 pub(super) struct Rules<'a> {
-    /// The points.
+    /// The points of each sign.
     pub(super) table: &'a Table,
-    /// What the operator wants.
+    /// The policy that the operator has set.
     pub(super) policy: &'a PolicyConfig,
     /// This host's name.
     pub(super) authserv_id: &'a str,

@@ -19,7 +19,7 @@ use crate::config::EdgeConfig;
 /// What is asked about other domains.
 pub struct Map {
     names: Names,
-    /// None when MTA-STS is off.
+    /// The MTA-STS policies that are kept; `None` when MTA-STS is off.
     policies: Option<Policies>,
     own: OwnPlaces,
     port: u16,
@@ -33,7 +33,7 @@ pub struct Destination {
     pub hosts: Vec<MailHost>,
     /// Whether DNSSEC vouches for them.
     pub secure: bool,
-    /// Its MTA-STS policy.
+    /// The domain's MTA-STS policy.
     pub heard: Heard,
 }
 
@@ -43,14 +43,14 @@ pub struct Located {
     pub host: MailHost,
     /// Its addresses that may be used, in the order of trying; or why they are not known.
     pub addresses: Result<Vec<SocketAddr>, String>,
-    /// Its TLSA records.
+    /// The host's TLSA records.
     pub dane: Dane,
     /// Whose they are: its own name, or the one that it is an alias of (RFC 7672 section 2.1.3). The
     /// certificate is for this one.
     pub tlsa_base: String,
     /// What a connection has to be like; or why none is made.
     pub demand: Result<Demand, Refusal>,
-    /// Whether it is this Edge.
+    /// Whether it is this Edge itself.
     pub own: bool,
 }
 
@@ -112,7 +112,7 @@ impl Map {
         Ok(Destination { hosts, secure: answered.secure, heard })
     }
 
-    /// Domains whose MTA-STS policies should be fetched anew, the most urgent first.
+    /// Domains whose MTA-STS policies should be fetched anew at `now` seconds since 1970, the most urgent first.
     pub fn old_policies(&self, now: u64) -> Vec<Domain> {
         self.policies.as_ref().map_or_else(Vec::new, |policies| policies.old(now))
     }
@@ -181,7 +181,7 @@ impl Map {
 
 /// What DNSSEC vouches for of a host's addresses.
 struct Signed {
-    /// All of them, and the way to them.
+    /// Whether it vouches for all of them, and for each alias on the way to them.
     addresses: bool,
     alias: Option<Alias>,
 }

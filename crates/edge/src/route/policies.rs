@@ -31,13 +31,13 @@ const DOMAINS_MAX: usize = 10_000;
 
 /// The policies that Edge knows.
 pub(super) struct Policies {
-    /// Where they are kept, if at all.
+    /// The file that they are kept in, if any.
     path: Option<PathBuf>,
     questions: Questions,
     connector: TlsConnector,
     port: u16,
     kept: Arc<Mutex<Kept>>,
-    /// One writes at a time.
+    /// Held by who writes the file.
     writing: Arc<Mutex<()>>,
     clock: Arc<dyn Clock>,
 }
@@ -51,9 +51,9 @@ struct Kept {
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 struct Known {
-    /// The record's.
+    /// The id in the TXT record (RFC 8461 section 3.1).
     id: String,
-    /// Seconds since 1970.
+    /// The time of the fetch, in seconds since 1970.
     fetched: u64,
     policy: Policy,
 }
@@ -64,12 +64,12 @@ struct Failure {
     what: PolicyFailure,
 }
 
-/// Why a policy is not known.
+/// The reason why a domain's policy is not known.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PolicyFailure {
     /// In the words of reports; `None` when it is not known whether there is a policy.
     pub result_type: Option<ResultType>,
-    /// For the operator.
+    /// The cause in words, for the operator.
     pub cause: String,
 }
 
@@ -119,7 +119,7 @@ impl Kept {
         old.into_iter().map(|(domain, _)| domain.as_str()).collect()
     }
 
-    /// Why it is not fetched again yet.
+    /// The failure for which it is not fetched again yet; `None` when it may be. `now` is in seconds since 1970.
     fn failure(&self, domain: &str, now: u64) -> Option<PolicyFailure> {
         let failure = self.failures.get(domain)?;
         (now < failure.at.saturating_add(FAILURE_SECONDS)).then(|| failure.what.clone())

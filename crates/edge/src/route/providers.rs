@@ -9,7 +9,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 /// Providers that are remembered before those without a connection are forgotten.
 const KNOWN_MAX: usize = 1000;
 
-/// All providers.
+/// Mail providers, by the end that their hosts' names share, with the room for connections to each.
 pub struct Providers {
     most: usize,
     known: Mutex<HashMap<String, Arc<Semaphore>>>,

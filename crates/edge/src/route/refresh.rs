@@ -44,7 +44,7 @@ pub async fn refresh_policies(map: &Map, stop: CancellationToken) {
         for domain in asked.next_round(map.old_policies(now), now) {
             tokio::select! {
                 () = stop.cancelled() => return,
-                // What it comes to is logged there.
+                // `refresh_policy` logs what comes of it.
                 () = map.refresh_policy(&domain) => {}
             }
         }

@@ -20,13 +20,13 @@ pub(super) type Failure = (ResultType, String);
 /// A host that is tried.
 #[derive(Clone, Copy)]
 pub(super) struct Trial<'a> {
-    /// Where the mail goes.
+    /// The recipients' domain.
     pub(super) domain: &'a Domain,
     /// The host's name.
     pub(super) host: &'a str,
     /// Its TLSA records.
     pub(super) dane: &'a Dane,
-    /// Whose they are.
+    /// The name whose records these are: the host's own, or the one that it is an alias of.
     pub(super) tlsa_base: &'a str,
     /// The domain's MTA-STS policy.
     pub(super) policy: Option<&'a Policy>,

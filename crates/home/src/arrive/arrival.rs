@@ -5,12 +5,12 @@ use mail::Verdict;
 
 use crate::filters::Arrived;
 
-/// How a message came.
+/// A message that is whole, with all that is known of how it came.
 pub(super) struct Arrival {
     pub(super) open: Box<Open>,
     pub(super) edge: String,
     pub(super) sealed: bool,
-    /// What Edge found out.
+    /// The verdict that Edge gave.
     pub(super) verdict: Verdict,
 }
 

@@ -18,35 +18,35 @@ use crate::forward::Forwarder;
 use crate::keeper::Keeper;
 use crate::quarantine::Quarantine;
 
-/// What arrivals of all links share.
+/// The parts of Home that arrivals of all links share.
 pub(crate) struct Arrivals {
-    /// Where it goes.
+    /// The keeper, who takes copies into mailboxes.
     pub keeper: Keeper,
-    /// Who there is.
+    /// The accounts and aliases.
     pub directory: Directory,
-    /// What happened.
+    /// The trace.
     pub trace: Trace,
     /// Who is asked about the content of messages, if anybody.
     pub filters: Option<Arc<Filters>>,
-    /// What the operator keeps.
+    /// The messages that are kept for the operator.
     pub quarantine: Quarantine,
-    /// What is for elsewhere.
+    /// The forwarder, for recipients that lead elsewhere.
     pub forwarder: Arc<Forwarder>,
-    /// Opens sealed items.
+    /// The key that opens sealed items.
     pub unseal: UnsealWith,
     /// The threads on which they are opened.
     pub unsealers: Unsealers,
-    /// Where temporary files are made.
+    /// The directory for temporary files.
     pub drafts: Arc<Path>,
     /// Memory for bodies in flight.
     pub memory: Budget,
     /// Memory for what waits to be written.
     pub waiting: Budget,
-    /// Octets of one message.
+    /// Most octets of one message.
     pub message_octets_max: u64,
     /// What senders may send again, since they may not have heard the 250.
     pub repeats: Repeats,
-    /// What time it is.
+    /// The clock.
     pub clock: Arc<dyn Clock>,
     /// Where a message that came over a link is taken in.
     pub runtime: Handle,

@@ -12,6 +12,7 @@ use super::repeats::{Digest, Passing};
 
 /// A body that is being put together. Gives its memory back when it goes.
 pub(super) struct Buffer {
+    /// What came so far.
     gathering: Gathering,
     /// All octets that came, in their order; of a message only, not of what it is sealed in.
     passing: Option<Box<Passing>>,

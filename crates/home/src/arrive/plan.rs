@@ -14,9 +14,9 @@ use crate::keeper::Tray;
 pub(super) struct Plan {
     /// For each account: the mailbox, the recipient it is for, the recipients' places in the envelope.
     pub(super) deliveries: Vec<Planned>,
-    /// What is forwarded.
+    /// Recipients whose mail is forwarded.
     pub(super) onward: Vec<Onward>,
-    /// Recipients that are refused.
+    /// Places in the envelope of recipients that are refused, and the replies.
     pub(super) refused: Vec<(usize, Reply)>,
 }
 

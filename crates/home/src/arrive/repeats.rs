@@ -68,18 +68,18 @@ fn network(client: &Client) -> IpAddr {
 pub(crate) struct Repeats {
     key: hmac::Key,
     table: Mutex<Table>,
-    /// An edge has told of one.
+    /// Wakes those who wait for an edge to tell of an item.
     told: Notify,
 }
 
 struct Table {
-    /// Kept, and answered 250.
+    /// Items that were kept and answered 250.
     recent: Aging<ItemId, Digest>,
-    /// How many of the recent ones are the same.
+    /// How many of the recent messages have the same digest.
     alike: Aging<Digest, u32>,
-    /// Of which an edge said that nobody may have read it, before it was here: it rested sealed.
+    /// Sealed items of which an edge said, before they were here, that nobody may have read the 250.
     announced: Aging<ItemId, ()>,
-    /// Which message it was the first time.
+    /// The item that brought the message the first time, by digest.
     unheard: Aging<Digest, ItemId>,
 }
 
@@ -100,7 +100,7 @@ impl Repeats {
         self.table.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A message begins.
+    /// The digest of a message that begins.
     pub(crate) fn passing(&self) -> Passing {
         Passing(hmac::Context::with_key(&self.key))
     }

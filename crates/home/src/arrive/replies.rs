@@ -17,7 +17,7 @@ impl Replies {
         Self { slots: vec![None; recipients], is_kept: false }
     }
 
-    /// The same for each of `recipients`.
+    /// The same reply for each of `recipients`.
     pub(super) fn all(recipients: usize, reply: &Reply) -> Self {
         Self { slots: vec![Some(reply.clone()); recipients], is_kept: reply.is_positive() }
     }

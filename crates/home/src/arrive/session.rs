@@ -20,7 +20,7 @@ pub(crate) struct SessionArrival {
 }
 
 impl SessionArrival {
-    /// An empty one.
+    /// A session without a message.
     pub(crate) fn new(shared: Arc<Arrivals>) -> Self {
         let buffer = Some(Buffer::new(&shared));
         Self { shared, buffer }

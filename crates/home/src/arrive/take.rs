@@ -41,7 +41,7 @@ pub(super) async fn take(shared: &Arc<Arrivals>, arrival: Arrival, mut message: 
 
 /// Why a message is not taken in at all.
 enum Turned {
-    /// A filter wants that.
+    /// A filter wants the message refused with this reply.
     Away(Reply),
     /// What came of it can't be read again.
     Unreadable(io::Error),
@@ -210,7 +210,7 @@ impl Taking<'_> {
         replies
     }
 
-    /// An account's copy.
+    /// Delivers one account's copy.
     async fn deliver(&self, planned: Planned) -> (Vec<usize>, Reply, Option<Refused>) {
         let kept = self.commit(&planned, self.item(), None).await;
         let places = planned.places.clone();

@@ -35,7 +35,7 @@ impl Takings {
         }));
     }
 
-    /// Whether there is none.
+    /// Whether nothing is under way.
     pub(super) fn is_empty(&self) -> bool {
         self.0.is_empty()
     }

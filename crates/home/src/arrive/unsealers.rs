@@ -4,7 +4,7 @@ use std::io;
 use std::sync::mpsc::{SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// What a thread is to do.
+/// The work of a thread: it opens one item.
 pub(super) type Job = Box<dyn FnOnce() + Send>;
 
 /// A few threads that open sealed items: cryptography is work, and more threads than processors only hold

@@ -3,7 +3,7 @@
 use net::endpoint::Endpoint;
 use serde::{Deserialize, Deserializer, de};
 
-/// Connections at one time.
+/// Most connections at one time.
 const CONNECTIONS_MAX: usize = 100;
 
 /// `[deliver]`

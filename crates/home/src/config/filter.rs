@@ -7,7 +7,7 @@ use daemon::config::{Octets, Seconds};
 use net::endpoint::Endpoint;
 use serde::{Deserialize, Deserializer, de};
 
-/// Filters of one home.
+/// Most filters of one home.
 const FILTERS_MAX: usize = 16;
 /// The longest timeout: below the time that Edge waits for Home by default (`[limits] hand_off`, 60 s), so that
 /// the verdict still reaches the sender.
@@ -17,7 +17,7 @@ pub const TIMEOUT_MAX: Duration = Duration::from_secs(50);
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct FilterConfig {
-    /// What it speaks.
+    /// The protocol that it speaks.
     pub kind: Kind,
     /// Where it listens: `HOST:PORT`, `inet:HOST:PORT` or `unix:/PATH`.
     #[serde(deserialize_with = "endpoint")]
@@ -40,12 +40,12 @@ pub struct FilterConfig {
     /// rspamd's password for learning.
     #[serde(default)]
     pub password: Option<String>,
-    /// A file that holds it instead.
+    /// The file that holds the password instead.
     #[serde(default)]
     pub password_file: Option<PathBuf>,
 }
 
-/// What a filter speaks.
+/// The protocol that a filter speaks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Kind {
@@ -66,7 +66,7 @@ pub enum OnFailure {
     Defer,
 }
 
-/// Which mail.
+/// The mail that a filter is asked about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Direction {

@@ -9,9 +9,9 @@ use serde::{Deserialize, Deserializer, de};
 
 /// Certificates that are let in.
 const FINGERPRINTS_MAX: usize = 16;
-/// Networks that are let in.
+/// Most networks that are let in.
 const NETWORKS_MAX: usize = 64;
-/// Octets of the user name.
+/// Most octets of the user name.
 const USER_OCTETS_MAX: usize = 255;
 
 /// `[foreign_edge]`
@@ -26,7 +26,7 @@ pub struct ForeignEdgeConfig {
     /// Or: the user name of its login (RFC 4954).
     #[serde(default)]
     pub user: Option<String>,
-    /// A file with the password.
+    /// The file with the password.
     #[serde(default)]
     pub password_file: Option<PathBuf>,
     /// Where it may come from, besides: from everywhere when empty.

@@ -40,7 +40,7 @@ pub struct SmarthostConfig {
     /// Or: the client certificate that Home shows, in PEM.
     #[serde(default)]
     pub certificate: Option<PathBuf>,
-    /// Its key, in PEM.
+    /// The file with its key, in PEM.
     #[serde(default)]
     pub key: Option<PathBuf>,
     /// Connections at one time. Default 4.

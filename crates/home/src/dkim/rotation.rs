@@ -14,13 +14,13 @@ const RETIRED_MAX: usize = 16;
 /// A private key and what is published of it.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Key {
-    /// `s=`.
+    /// The selector: `s=`.
     pub selector: String,
-    /// Of which kind.
+    /// The kind of the key.
     pub kind: KeyKind,
     /// PKCS #8 in base64.
     pub private: String,
-    /// The text to publish.
+    /// The text of the DNS record.
     pub record: String,
 }
 
@@ -50,17 +50,17 @@ pub enum Stage {
 /// A key as DNS is to have it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Published {
-    /// `s=`.
+    /// The selector: `s=`.
     pub selector: String,
-    /// What is to be done with it.
+    /// The step that its DNS record waits for.
     pub stage: Stage,
-    /// For [`Stage::Kept`]: until when.
+    /// The time until which a key at [`Stage::Kept`] stays published.
     pub until: Option<UnixTime>,
     /// The text at `SELECTOR._domainkey.DOMAIN`.
     pub record: String,
 }
 
-/// Why there is no next step.
+/// The reasons why a rotation can't take the next step.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub(super) enum RotationError {
     /// The operator's: rotating faster than keys may go.

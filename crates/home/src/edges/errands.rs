@@ -14,7 +14,7 @@ use super::Edges;
 /// How long an edge may take; its own patience is shorter.
 const PATIENCE: Duration = Duration::from_secs(90);
 
-/// Nobody can run it now.
+/// No edge is up that could run the errand.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct NoEdge;
 
@@ -31,7 +31,7 @@ impl Errands {
     pub(super) fn done(&self, id: ItemId, result: ErrandResult) {
         let waits = self.waiting().remove(&id);
         if let Some(waits) = waits {
-            // Whoever waited may have gone.
+            // Who waited for the result may have given up.
             let _ = waits.send(result);
         }
     }

@@ -10,7 +10,7 @@ const VALUE_OCTETS_MAX: usize = 16 * 1024;
 const LINE_OCTETS_MAX: usize = 990;
 /// Fields that one message gets from all its filters.
 pub(super) const FIELDS_MAX: usize = 256;
-/// Octets of all of them.
+/// Octets of all fields that one message gets from its filters.
 pub(super) const OCTETS_MAX: usize = 128 * 1024;
 /// Fields that are removed or replaced.
 pub(super) const REWRITES_MAX: usize = 256;
@@ -44,24 +44,24 @@ impl Field {
         Some(Self(field))
     }
 
-    /// Its octets.
+    /// The field as it is written, with its line end.
     pub(crate) fn octets(&self) -> &[u8] {
         &self.0
     }
 }
 
-/// Which of the fields with one name.
+/// The fields with one name that an edit is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Which {
-    /// All of them.
+    /// All fields of the name.
     All,
-    /// The first is 1.
+    /// The field of this number, the first being 1.
     Nth(usize),
-    /// The last is 1.
+    /// The field of this number from the end, the last being 1.
     FromEnd(usize),
 }
 
-/// One change.
+/// One change of the header.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Edit {
     /// A field more, at the end of those added before, or at this place among them.

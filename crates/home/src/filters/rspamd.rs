@@ -15,7 +15,7 @@ use super::verdict::{Action, Finding};
 use super::{Failure, Subject};
 use crate::config::FilterConfig;
 
-/// Octets of an answer.
+/// Most octets of an answer.
 const ANSWER_OCTETS_MAX: usize = 1024 * 1024;
 /// Symbols that the trace names, those with the highest scores.
 const SYMBOLS_MAX: usize = 12;
@@ -128,7 +128,7 @@ fn additions(headers: &Value, finding: &mut Finding) {
     }
 }
 
-/// An rspamd that learns.
+/// An rspamd that can be taught.
 pub(crate) struct Rspamd {
     name: String,
     endpoint: Endpoint,
@@ -159,7 +159,7 @@ impl Rspamd {
     /// Has it learn a message; `path` says as what.
     ///
     /// # Errors
-    /// Why it did not.
+    /// The error of the connection, or rspamd's answer, in words.
     pub(super) async fn learn(
         &self,
         path: &str,

@@ -14,13 +14,13 @@ use tokio_util::sync::CancellationToken;
 
 use super::rspamd::Rspamd;
 
-/// Lessons that wait.
+/// Most lessons that wait.
 const LESSONS_MAX: usize = 1000;
-/// How long one may take.
+/// The time that a lesson may take.
 const PATIENCE: Duration = Duration::from_secs(60);
 /// After how long a lesson that failed is taught again. A pupil may be busy with what it has just learned.
 const AGAIN_AFTER: [Duration; 2] = [Duration::from_secs(2), Duration::from_secs(15)];
-/// Octets read at one time.
+/// Octets of a message that are read at one time.
 const PIECE_OCTETS: usize = 256 * 1024;
 
 /// What a message is to be learned as.

@@ -35,7 +35,7 @@ pub(crate) enum Arrived {
     /// Its sender waits, and it is for somebody who has to be reachable: postmaster or abuse (RFC 5321 section
     /// 4.5.1, RFC 2142).
     LiveForPostmaster,
-    /// It was accepted before.
+    /// It was accepted before: nobody waits for the reply.
     Sealed,
     /// It was accepted before and is for somebody who has to be reachable.
     SealedForPostmaster,
@@ -117,13 +117,13 @@ fn sanitised(text: &str) -> String {
     one_line.chars().take(REPLY_OCTETS_MAX).map(safe).collect()
 }
 
-/// What one filter says.
+/// The finding of one filter.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub(super) struct Finding {
     pub(super) action: Action,
     /// Its score and the score at which it would refuse.
     pub(super) score: Option<(f64, f64)>,
-    /// What it found, in short.
+    /// The filter's findings in short, for the trace.
     pub(super) detail: String,
     pub(super) edits: Vec<Edit>,
 }
@@ -169,7 +169,7 @@ impl fmt::Display for Finding {
     }
 }
 
-/// What all filters say together.
+/// The judgement of all filters together.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub(crate) struct Judgement {
     /// The strictest of their actions.

@@ -14,7 +14,7 @@ use sha2::{Digest as _, Sha256};
 use super::ForeignEdge;
 use crate::arrive::SessionArrival;
 
-/// A message that comes in.
+/// A message that is coming in.
 pub(super) struct Message {
     shared: Arc<ForeignEdge>,
     envelope: Envelope,
@@ -34,7 +34,7 @@ pub(super) fn not_taken() -> Reply {
 }
 
 impl Message {
-    /// An empty one.
+    /// A message of which nothing has come yet.
     pub(super) fn new(shared: Arc<ForeignEdge>, envelope: Envelope) -> Self {
         let mut digest = Sha256::new_with_prefix(envelope.reverse_path.to_string());
         for recipient in &envelope.recipients {
@@ -46,7 +46,7 @@ impl Message {
         Self { shared, envelope, arrival, digest, header: Vec::new(), is_whole: false, refusal: None }
     }
 
-    /// Takes a piece.
+    /// Takes a piece of the message.
     pub(super) async fn push(&mut self, piece: &Bytes) {
         if self.refusal.is_some() {
             return;

@@ -13,7 +13,7 @@ impl Forwarder {
     /// remembered. Only after this may it leave the queue.
     ///
     /// # Errors
-    /// Why not; the message has to stay.
+    /// The failure could not be told, in words; the message has to stay.
     pub(crate) async fn conclude(
         &self,
         state: &QueueState,

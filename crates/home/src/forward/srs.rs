@@ -37,7 +37,7 @@ impl Srs {
         Ok(Self(secrets))
     }
 
-    /// What an edge checks them with.
+    /// The secrets, with which an edge checks rewritten addresses.
     pub(crate) fn secrets(&self) -> SrsSecrets {
         self.0.clone()
     }

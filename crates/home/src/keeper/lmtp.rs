@@ -31,7 +31,7 @@ const SLOT_PATIENCE: Duration = Duration::from_secs(30);
 /// The file in the data directory.
 const FILE: &str = "handed-over.db";
 
-/// Cloning shares it.
+/// The connections to the LMTP server. Cloning shares them.
 #[derive(Clone)]
 pub(crate) struct Lmtp(Arc<Inner>);
 
@@ -39,7 +39,7 @@ struct Inner {
     endpoint: Endpoint,
     settings: Settings,
     reused: Reused,
-    /// One for each connection.
+    /// One permit for each connection.
     slots: Semaphore,
     directory: Directory,
     remembered: Departed,

@@ -11,11 +11,11 @@ use super::{Failure, Keeper, Kept, Tray};
 pub(crate) struct LocalMessage {
     /// What makes each delivery idempotent.
     pub(crate) item: ItemId,
-    /// What the `Return-Path` says.
+    /// The reverse-path, for the `Return-Path` field.
     pub(crate) reverse_path: ReversePath,
-    /// Its octets, in memory or in a file of their own: then the mailboxes may keep the file.
+    /// The message's octets, in memory or in a file of their own: then the mailboxes may keep the file.
     pub(crate) content: Content,
-    /// When it is delivered.
+    /// The time of the delivery.
     pub(crate) now: UnixTime,
 }
 
@@ -36,7 +36,7 @@ impl LocalMessage {
     /// Commits the message to an account's INBOX.
     ///
     /// # Errors
-    /// Why it is not there.
+    /// The reason why the message is not in the INBOX.
     pub(crate) async fn deliver_to(
         &self,
         keeper: &Keeper,

@@ -21,7 +21,7 @@ struct Server {
     replies: Mutex<VecDeque<&'static str>>,
     /// Recipients and bodies of what came.
     came: Mutex<Vec<String>>,
-    /// How many connections there were.
+    /// Connections that were accepted.
     connections: AtomicUsize,
     /// Whether it closes each after a message.
     closes: AtomicBool,

@@ -63,9 +63,9 @@ impl Identity {
 /// What a field of identity may hold.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Kind {
-    /// One address or more.
+    /// A list of one address or more, as in `From`.
     Authors,
-    /// One address.
+    /// Exactly one address, as in `Sender`.
     Sender,
 }
 
@@ -179,7 +179,7 @@ fn is_plain(value: &[u8]) -> bool {
     }
 }
 
-/// What is left to read of a value.
+/// The rest of a value that is being parsed.
 struct Plain<'a>(&'a [u8]);
 
 impl Plain<'_> {

@@ -18,7 +18,7 @@ use crate::forward::Forwarder;
 use crate::keeper::{Keeper, QUARANTINE};
 use directory::Directory;
 
-/// Cloning shares it.
+/// The messages that are kept for the operator. Cloning shares them.
 #[derive(Clone)]
 pub(crate) struct Quarantine {
     pub(super) table: Arc<dyn QuarantineEntries>,
@@ -29,15 +29,15 @@ pub(crate) struct Quarantine {
 pub(crate) struct Parts<'a> {
     /// The mailboxes.
     pub keeper: &'a Keeper,
-    /// Who there is.
+    /// The accounts and aliases.
     pub directory: &'a Directory,
-    /// What happened.
+    /// The trace.
     pub trace: &'a Trace,
-    /// What is for elsewhere.
+    /// The forwarder, for aliases that lead elsewhere.
     pub forwarder: &'a Arc<Forwarder>,
-    /// Where a large message waits that is released.
+    /// The directory where a large message waits that is released.
     pub drafts: &'a Path,
-    /// What time it is.
+    /// The clock.
     pub now: UnixTime,
 }
 
@@ -50,7 +50,7 @@ impl Quarantine {
     /// Remembers a message that is in its mailbox. One that is known already stays as it is.
     ///
     /// # Errors
-    /// What the disk said.
+    /// The disk's error, in words.
     pub(crate) async fn record(&self, entry: Entry) -> Result<(), String> {
         let table = Arc::clone(&self.table);
         let recorded =
@@ -126,7 +126,7 @@ impl Quarantine {
     }
 }
 
-/// Where a message is.
+/// The place of a message in the quarantine mailbox.
 pub(super) struct Found {
     pub(super) reader: Box<dyn Reader>,
     pub(super) mailbox: MailboxId,
@@ -136,7 +136,7 @@ pub(super) struct Found {
 enum Missing {
     /// It is not in the mailbox any more.
     Gone,
-    /// That can't be told now.
+    /// The store does not answer now, for this reason.
     Unknown(String),
 }
 

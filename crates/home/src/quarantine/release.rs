@@ -71,13 +71,13 @@ pub(super) async fn release(
     Ok(json!({ "delivered": delivered, "unknown": unknown }))
 }
 
-/// Who gets it.
+/// The recipients of a message that is released.
 #[derive(Default)]
 struct Recipients {
     accounts: Vec<(AccountId, Address)>,
     /// Aliases that lead elsewhere, and where.
     onward: Vec<(Address, Vec<Address>)>,
-    /// What nobody here has.
+    /// Addresses that nobody here has.
     unknown: Vec<String>,
 }
 

@@ -19,15 +19,15 @@ const NO_WAY: &str = "there was no way to the world yet";
 /// Octets of the message in which its header is looked for.
 const HEADER_OCTETS_MAX: usize = 64 * 1024;
 
-/// Where a report goes.
+/// The mailboxes that reports go to.
 pub(crate) struct Mailboxes<'a> {
     /// The mailboxes.
     pub keeper: &'a Keeper,
-    /// Who gets the report when the sender's account is gone.
+    /// The account that gets the report when the sender's is gone.
     pub postmaster: Option<String>,
     /// Whether the sender's account is another's by now: a report of what it never sent is not for it.
     pub is_anothers: bool,
-    /// What time it is.
+    /// The clock.
     pub now: UnixTime,
     /// Whether a domain's recipients are here.
     pub is_local: Box<dyn Fn(&Address) -> bool + Send + Sync + 'a>,
@@ -91,16 +91,16 @@ pub(crate) struct Reported<'a> {
     pub kind: &'a str,
     /// In whose name it is written.
     pub domain: &'a Domain,
-    /// For whom.
+    /// The address that gets the report.
     pub to: &'a Address,
-    /// What is told, of one recipient at least.
+    /// The recipients that it tells of, at least one.
     pub recipients: &'a [ReportedRecipient],
 }
 
 /// The report's id and octets, with the original's header.
 ///
 /// # Errors
-/// Why the original can't be read.
+/// The original can't be read, for this reason.
 pub(crate) async fn compose(
     state: &QueueState,
     reported: &Reported<'_>,
@@ -164,7 +164,7 @@ fn local(item: ItemId, octets: Vec<u8>, now: UnixTime) -> LocalMessage {
 /// Commits a report to the postmaster's INBOX.
 ///
 /// # Errors
-/// Why it is not there.
+/// The reason why the report is not in the INBOX.
 pub(crate) async fn commit_to_postmaster(
     item: ItemId,
     octets: Vec<u8>,

@@ -8,7 +8,7 @@ use mail::{Domain, ReversePath, UnixTime};
 
 use crate::keeper::{Keeper, LocalMessage};
 
-/// Writes notices.
+/// Writes notices to the operator into the postmaster's INBOX.
 #[derive(Clone)]
 pub(crate) struct Notices {
     directory: Directory,
@@ -17,7 +17,7 @@ pub(crate) struct Notices {
 }
 
 impl Notices {
-    /// Into these mailboxes.
+    /// Notices that go into these mailboxes, dated by this clock.
     pub(crate) fn new(directory: Directory, keeper: Keeper, clock: Arc<dyn Clock>) -> Self {
         Self { directory, keeper, clock }
     }

@@ -14,13 +14,13 @@ use crate::keeper::Keeper;
 
 /// Reports to senders.
 pub(crate) struct SenderReports {
-    /// Who is here.
+    /// The accounts and aliases.
     pub(crate) directory: Directory,
     /// Their mailboxes, which reports go to.
     pub(crate) keeper: Keeper,
-    /// What becomes of forwarded mail.
+    /// The forwarder, whose mail has failures to report too.
     pub(crate) forwarder: Arc<Forwarder>,
-    /// What time it is.
+    /// The clock.
     pub(crate) clock: Arc<dyn Clock>,
 }
 

@@ -47,7 +47,7 @@ const ADDRESS_FIELDS: &[&str] = &["from", "sender", "reply-to", "to", "cc"];
 /// Fields of message ids.
 const THREADING: [&str; 2] = ["In-Reply-To", "References"];
 
-/// What must not leave.
+/// Facts about the user and this host that must not leave in a header.
 #[derive(Debug)]
 pub(super) struct Private<'a> {
     /// The machine that Home runs on.
@@ -56,7 +56,7 @@ pub(super) struct Private<'a> {
     pub(super) seen_at: &'a [IpAddr],
     /// The address of the user's program.
     pub(super) client: Option<IpAddr>,
-    /// What it called itself.
+    /// The name that the user's program gave in EHLO.
     pub(super) helo: &'a str,
     /// The address of the account that logged in; `None` when the envelope shows it.
     pub(super) account: Option<&'a str>,
@@ -64,19 +64,19 @@ pub(super) struct Private<'a> {
     pub(super) public: &'a [String],
 }
 
-/// What was found.
+/// The kind of fact that was found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum What {
     /// An address of Home or of the user's program.
     Address,
-    /// A host name of either.
+    /// A host name of Home or of the user's program.
     Host,
     /// The account's address, in a message that is not from it.
     Account,
 }
 
 impl What {
-    /// For a sentence.
+    /// The fact as part of a sentence for the user.
     pub(super) const fn as_str(self) -> &'static str {
         match self {
             Self::Address => "the network address of your computer or of your mail server",

@@ -20,13 +20,13 @@ pub(super) const HEADER_OCTETS_MAX: usize = 1024 * 1024;
 pub(super) struct Finished {
     /// The header section with its empty line, if it had one.
     pub(super) header: Vec<u8>,
-    /// The octets after it.
+    /// The octets after the header section.
     pub(super) content: Content,
     /// Whether octets above 127 occur in the body.
     pub(super) eight_bit: bool,
     /// What its signatures say of the body.
     pub(super) hashes: FinishedHashes,
-    /// The memory it holds.
+    /// The memory that the octets hold, given back on drop.
     _memory: [Room; 2],
 }
 

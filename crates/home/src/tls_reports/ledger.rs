@@ -34,22 +34,22 @@ pub(super) use store::tables::ReportState as State;
 /// One report, as far as it is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Entry {
-    /// Its id.
+    /// The report's id.
     pub(super) id: ItemId,
     /// The day, counted from 1970.
     pub(super) day: u64,
     /// The recipients' domain.
     pub(super) domain: Domain,
-    /// Seconds since 1970: its first.
+    /// The first second that it is about, in seconds since 1970.
     pub(super) begun: u64,
-    /// Its last.
+    /// The last second that it is about, in seconds since 1970.
     pub(super) ended: u64,
-    /// What was counted.
+    /// The results that were counted.
     pub(super) results: Results,
     pub(super) state: State,
     /// Where it still has to go; `None` as long as nobody was asked.
     pub(super) targets: Option<Vec<String>>,
-    /// How often it was tried.
+    /// Attempts that failed so far.
     pub(super) tries: u32,
 }
 

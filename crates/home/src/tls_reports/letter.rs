@@ -14,18 +14,18 @@ use super::ledger::Entry;
 /// Characters of a line of base64 (RFC 2045 section 6.8).
 const LINE_CHARACTERS: usize = 76;
 
-/// Who reports.
+/// The organization that reports.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Submitter<'a> {
     /// The domain whose users sent the mail.
     pub(super) domain: &'a Domain,
-    /// What it calls itself.
+    /// The organization's name.
     pub(super) organization: &'a str,
-    /// Where questions go.
+    /// The address for questions.
     pub(super) contact: &'a str,
 }
 
-/// The document.
+/// The report as a document (RFC 8460 section 4).
 pub(super) fn report(entry: &Entry, submitter: &Submitter<'_>) -> Report {
     let time = |secs| UnixTime::from_secs(secs).rfc3339();
     Report {
@@ -53,7 +53,7 @@ pub(super) fn compressed(report: &Report) -> Result<Vec<u8>, String> {
 
 /// A message, cut where its header section ends.
 pub(super) struct Letter {
-    /// With its empty line.
+    /// The header section with its empty line.
     pub(super) header: Vec<u8>,
     pub(super) body: Vec<u8>,
 }

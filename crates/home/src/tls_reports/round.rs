@@ -22,7 +22,7 @@ const RETRY_SECS: [u64; 4] = [600, 3600, 3 * 3600, 8 * 3600];
 /// Reports that are sent at one time.
 const AT_ONE_TIME: u32 = 8;
 
-/// Why a step was not made.
+/// The reasons why a step was not made.
 enum Stuck {
     /// No edge is up: it is nobody's fault and is tried when one is.
     NoEdge,
@@ -40,7 +40,7 @@ impl TlsReports {
     /// Sends what is due and tells how far each report is now.
     ///
     /// # Errors
-    /// Why no more was done.
+    /// The ledger can't be read or written, in words.
     pub(super) async fn send_due(&self, now: UnixTime) -> Result<Vec<Entry>, String> {
         if !self.is_on() {
             return Ok(Vec::new());
@@ -114,7 +114,7 @@ impl TlsReports {
         failure.map_or(Ok(()), |cause| Err(Stuck::Failed(cause)))
     }
 
-    /// Where a domain wants its report.
+    /// The places where a domain wants its reports: URIs of its TLSRPT record.
     async fn find_targets(&self, entry: &Entry) -> Result<Vec<String>, Stuck> {
         match (self.0.parts.run_errand)(Errand::FindReporting(entry.domain.clone())).await? {
             ErrandResult::Reporting(records) => {
@@ -144,7 +144,7 @@ impl TlsReports {
                     ErrandResult::Reporting(_) => Err(Stuck::Failed("Edge did something else".to_owned())),
                 }
             }
-            // Read before it was kept.
+            // Can't be: each target was parsed before it was kept.
             None => Ok(()),
         }
     }

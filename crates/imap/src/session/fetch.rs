@@ -37,7 +37,7 @@ struct Current {
     literal: Option<Range<u64>>,
 }
 
-/// How far it got.
+/// The state of a FETCH after one turn.
 pub(super) enum Progress {
     /// There is enough output for now.
     Full,
@@ -47,7 +47,7 @@ pub(super) enum Progress {
     Broken,
 }
 
-/// What a section comes to.
+/// The place of a section's octets.
 enum Located {
     Octets(Vec<u8>),
     Range(Range<u64>),
@@ -256,7 +256,7 @@ fn cut(range: Range<u64>, partial: Option<(u64, u64)>) -> Range<u64> {
     start..start.saturating_add(octets).min(range.end)
 }
 
-/// Where a section is.
+/// Finds the octets of a section.
 fn locate(
     section: &Section,
     view: &mut View,

@@ -31,7 +31,7 @@ pub(super) enum Expunges {
 pub(super) struct View {
     pub(super) id: MailboxId,
     pub(super) access: Access,
-    /// By message number less one.
+    /// Uids by message number less one.
     pub(super) uids: Vec<u32>,
     pub(super) keywords: Vec<String>,
     modseq: u64,

@@ -78,26 +78,26 @@ const SUBJECTS: &[&str] = &[
     "niedostarcz",
 ];
 
-/// Who a message says it is from.
+/// The kind of author that the header section names.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 enum Author {
     /// A program that delivers.
     Daemon,
     /// Whoever looks after it, or an address that is empty.
     Postmaster,
-    /// Somebody.
+    /// Any other author.
     #[default]
     Other,
 }
 
-/// What kind of content it declares.
+/// The kind of content that the header section declares.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 enum Content {
     /// `multipart/report` about a delivery, or about nothing in particular (RFC 6522 section 3, RFC 3464).
     DeliveryReport,
     /// `multipart/report` about something else: a receipt (RFC 8098), abuse (RFC 5965).
     OtherReport,
-    /// Anything else.
+    /// Any other content.
     #[default]
     Plain,
 }

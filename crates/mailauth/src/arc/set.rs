@@ -9,7 +9,7 @@ use crate::dkim::canonical::Canonicalization;
 use crate::dkim::signature::{FIELD_OCTETS_MAX, Mark, Problem, Scope};
 use crate::dkim::tag_list::{TagList, trim};
 
-/// The longest chain (RFC 8617 section 4.2.1).
+/// Most sets of a chain (RFC 8617 section 4.2.1).
 pub const INSTANCE_MAX: u8 = 50;
 
 pub(super) const RESULTS: &str = "ARC-Authentication-Results";
@@ -100,7 +100,7 @@ pub(super) struct Set {
 #[derive(Debug, Clone)]
 pub(super) struct Sets(Vec<Set>);
 
-/// What was found of an instance.
+/// Fields of one instance, as they turn up.
 #[derive(Default)]
 struct Parts {
     results: Option<Kept>,

@@ -39,7 +39,7 @@ impl BodyHashes {
         }
     }
 
-    /// The body has ended.
+    /// Ends the body and gives its hashes.
     #[must_use]
     pub fn finish(self) -> FinishedHashes {
         FinishedHashes {

@@ -151,7 +151,7 @@ pub(crate) struct BodyHasher {
     space: bool,
     /// A CR was seen after `space`; the next octet tells whether it is a line end.
     cr: bool,
-    /// Something was hashed.
+    /// Whether anything was hashed already.
     started: bool,
 }
 

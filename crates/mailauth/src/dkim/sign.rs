@@ -26,13 +26,13 @@ const OVERSIGNED: [&str; 6] = ["From", "Subject", "Date", "To", "Cc", "Reply-To"
 const SIGNED: [&str; 6] =
     ["Message-ID", "MIME-Version", "Content-Type", "Content-Transfer-Encoding", "In-Reply-To", "References"];
 
-/// Fields of one name that are signed. RFC 5322 section 3.6 allows one; more than this is no mail.
+/// Most fields of one name that are signed. RFC 5322 section 3.6 allows one; more than this is no mail.
 pub const FIELDS_OF_A_NAME_MAX: usize = 16;
 
 /// Characters of a line of the signature field, at most: RFC 5322 section 2.1.1 asks for 78.
 const LINE_CHARS: usize = 72;
 
-/// Why nothing was signed.
+/// The reasons why nothing was signed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum SignError {
     /// The message's fault: it has more fields of this name than [`FIELDS_OF_A_NAME_MAX`].
@@ -47,7 +47,7 @@ pub enum SignError {
     /// The operator's: what is kept as a key is none of this kind, or of another size.
     #[error("the private key can't be used: it is no {0} key in PKCS #8 form")]
     BadKey(&'static str),
-    /// Ours, or the machine's.
+    /// Our fault, or the machine's: the cryptographic library failed.
     #[error("the cryptographic library failed")]
     Library,
 }
@@ -119,7 +119,7 @@ impl SigningKey {
         Ok(Self { domain, selector, pair })
     }
 
-    /// `d=`, in lower case.
+    /// The signing domain: `d=`, in lower case.
     #[must_use]
     pub fn domain(&self) -> &str {
         &self.domain
@@ -140,7 +140,7 @@ impl SigningKey {
         })
     }
 
-    /// `s=`.
+    /// The selector: `s=`.
     #[must_use]
     pub fn selector(&self) -> &str {
         &self.selector

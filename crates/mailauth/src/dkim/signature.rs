@@ -30,7 +30,7 @@ pub(crate) const BASE64: GeneralPurpose = GeneralPurpose::new(
         .with_decode_allow_trailing_bits(true),
 );
 
-/// Why a signature does not pass.
+/// The result of a signature that does not pass, and the reason.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Problem {
     pub(crate) result: DkimResult,
@@ -72,7 +72,7 @@ impl Algorithm {
         }
     }
 
-    /// As written in `a=`.
+    /// The algorithm's name, as written in `a=`.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -91,7 +91,7 @@ pub(crate) struct Mark {
     pub(crate) octets: Vec<u8>,
     /// Where `b=` has its value, in the field's value.
     pub(crate) place: Range<usize>,
-    /// In lower case.
+    /// `d=`, in lower case.
     pub(crate) domain: String,
     pub(crate) selector: String,
     pub(crate) signed_at: Option<u64>,

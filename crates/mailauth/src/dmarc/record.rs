@@ -11,7 +11,7 @@ const RECORD_OCTETS_MAX: usize = 16 * 1024;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, Default)]
 #[serde(rename_all = "lowercase")]
 pub enum Policy {
-    /// Nothing.
+    /// Nothing is to be done with it.
     #[default]
     None,
     /// Treat it with suspicion.
@@ -53,20 +53,20 @@ impl fmt::Display for Policy {
     }
 }
 
-/// How near a domain must be.
+/// How near the author's domain a domain has to be (`adkim`, `aspf`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum AlignmentMode {
     /// Of the same organizational domain.
     #[default]
     Relaxed,
-    /// The same domain.
+    /// The very same domain.
     Strict,
 }
 
 /// Whether the domain is a public suffix (`psd`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Psd {
-    /// It does not say.
+    /// The record does not say.
     #[default]
     Unknown,
     /// It is one: others have domains below it.

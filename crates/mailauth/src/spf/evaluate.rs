@@ -25,7 +25,7 @@ enum Stop {
 
 type Step<T> = Result<T, Stop>;
 
-/// What a domain's record says.
+/// The result of one domain's record.
 struct Outcome {
     result: SpfResult,
     reason: String,

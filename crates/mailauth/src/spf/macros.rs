@@ -23,7 +23,7 @@ enum Part {
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Macro {
-    /// In lower case.
+    /// The macro letter, in lower case.
     letter: char,
     /// Written as a capital: what it gives is escaped as in a URL.
     escaped: bool,
@@ -34,7 +34,7 @@ struct Macro {
     delimiters: String,
 }
 
-/// What the macros stand for.
+/// Values of the macros (RFC 7208 section 7.2).
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Values<'a> {
     /// `s`, `l` and `o`: the sender's local part and domain.
@@ -54,7 +54,7 @@ pub(crate) struct Values<'a> {
     pub(crate) now: u64,
 }
 
-/// What a macro string is for.
+/// The place where a macro string stands: it decides which macros are allowed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Purpose {
     /// A term of a record.

@@ -21,7 +21,7 @@ pub(crate) struct Record<'t> {
 pub(crate) struct Directive<'t> {
     pub(crate) result: SpfResult,
     pub(crate) mechanism: Mechanism,
-    /// As it is written.
+    /// The term as it is written.
     pub(crate) text: &'t str,
 }
 

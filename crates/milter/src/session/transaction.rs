@@ -13,13 +13,13 @@ pub struct Transaction {
     pub daemon: String,
     /// The message's id (macro `i`).
     pub item: String,
-    /// Who handed it over.
+    /// The SMTP client that handed the message in.
     pub client: Client,
-    /// What it called itself.
+    /// The name that the client gave in HELO or EHLO.
     pub helo: String,
-    /// How the session was encrypted.
+    /// The TLS of the client's session; `None` without.
     pub tls: Option<Tls>,
-    /// Who had logged in.
+    /// The login of the client's session; `None` without.
     pub login: Option<Login>,
     /// The reverse-path without its brackets; empty for the null one.
     pub reverse_path: String,
@@ -40,26 +40,26 @@ pub struct Client {
     pub port: u16,
 }
 
-/// How a session was encrypted.
+/// The TLS of a client's session.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Tls {
-    /// `TLS1.3`.
+    /// The protocol version, such as `TLS1.3`.
     pub version: String,
     /// The cipher suite.
     pub cipher: String,
 }
 
-/// A login.
+/// The login of a client's session.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Login {
-    /// The account.
+    /// The account that logged in.
     pub name: String,
 }
 
 /// A field of the header.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HeaderField {
-    /// Its name.
+    /// The field's name.
     pub name: Vec<u8>,
     /// All that follows the colon, but the last line end; folded lines end with LF alone.
     pub value: Vec<u8>,

@@ -8,7 +8,7 @@ use hickory_resolver::proto::rr::{Name, RData, Record, RecordType};
 
 use super::{Dns, DnsError, name};
 
-/// What was found.
+/// The answer to one question, aliases followed.
 #[derive(Debug, Default)]
 pub(super) struct Found {
     /// Records of the type asked for; none when there is none.
@@ -42,7 +42,7 @@ pub enum Validation {
     Works,
     /// They came without signatures that hold, or the servers do not give them.
     Stripped,
-    /// The servers said nothing.
+    /// The servers gave no answer that could be used.
     Unknown,
 }
 

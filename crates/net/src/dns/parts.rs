@@ -22,10 +22,10 @@ use super::{Dns, name};
 pub(super) struct Parts(DnssecDnsHandle<RetryDnsHandle<NameServerPool<TokioRuntimeProvider>>>);
 
 impl Parts {
-    /// As the resolver that has these.
+    /// Asks the name servers that the resolver with this configuration asks.
     ///
     /// # Errors
-    /// As for that resolver.
+    /// The errors of making such a resolver.
     pub(super) fn new(
         config: &ResolverConfig,
         options: &ResolverOpts,

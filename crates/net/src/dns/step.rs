@@ -13,7 +13,7 @@ use hickory_resolver::proto::rr::{Name, RData, Record, RecordType};
 /// Hash rounds of NSEC3 above which a proof proves nothing (RFC 9276 section 3.2).
 const ITERATIONS_MAX: u16 = 100;
 
-/// What an answer says of one name.
+/// The content of an answer for one name: records, or the alias that the name is.
 #[derive(Debug, PartialEq)]
 pub(super) enum Step {
     /// It has these records, and whether DNSSEC vouches for them.

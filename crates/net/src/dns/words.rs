@@ -3,7 +3,7 @@
 
 use hickory_resolver::net::{DnsError, NetError};
 
-/// One line.
+/// An error of the resolver as one line of text.
 pub(super) fn of(error: &NetError) -> String {
     match error {
         NetError::Timeout => "the name servers did not answer in time".to_owned(),

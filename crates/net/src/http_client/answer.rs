@@ -7,19 +7,19 @@ use bytes::{Buf as _, BytesMut};
 /// Octets of status line and fields, and of one line of a chunked body.
 pub const HEAD_OCTETS_MAX: usize = 16 * 1024;
 
-/// Why there is no answer.
+/// The reasons why there is no answer.
 #[derive(Debug, thiserror::Error)]
 pub enum HttpError {
-    /// It is not there.
+    /// No connection came about.
     #[error("no connection: {0}")]
     Connect(io::Error),
     /// The connection broke.
     #[error("the connection broke off: {0}")]
     Broken(io::Error),
-    /// What came is no answer in HTTP.
+    /// The octets that came are no HTTP/1.1 answer.
     #[error("the answer is no HTTP: {0}")]
     Malformed(&'static str),
-    /// More came than is taken.
+    /// The answer is longer than so many octets.
     #[error("the answer is longer than {0} octets")]
     TooLong(usize),
     /// The request's body could not be read.
@@ -27,14 +27,14 @@ pub enum HttpError {
     Body,
 }
 
-/// An answer.
+/// An answer of an HTTP server.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Answer {
     /// The status: 200 and so on.
     pub status: u16,
     /// The media type as it was sent, when it was.
     pub content_type: Option<String>,
-    /// The body.
+    /// The body, decoded from its chunks.
     pub body: Vec<u8>,
 }
 
@@ -59,7 +59,7 @@ pub(super) struct Reading {
     content_type: Option<String>,
     length: Option<usize>,
     chunked: bool,
-    /// Octets of lines so far.
+    /// Octets of status line, fields and chunk lines so far.
     lines: usize,
     body: Vec<u8>,
     body_octets_max: usize,

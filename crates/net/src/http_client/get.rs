@@ -14,14 +14,14 @@ use crate::handshake::{Failed, Heard, handshake};
 use crate::happy_eyeballs;
 use crate::tls::Hello;
 
-/// What is fetched.
+/// A file to be fetched with GET.
 #[derive(Debug, Clone)]
 pub struct Get<'a> {
     /// The host's name, for its certificate and the `Host` field. A domain, nothing else.
     pub host: &'a str,
-    /// Where it is, in the order of trying.
+    /// The host's addresses, in the order of trying.
     pub addresses: &'a [SocketAddr],
-    /// The path, with its slash.
+    /// The path, with its leading slash.
     pub path: &'a str,
     /// Octets of the answer's body that are taken.
     pub answer_octets_max: usize,

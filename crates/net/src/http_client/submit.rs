@@ -8,20 +8,20 @@ use tokio_rustls::TlsConnector;
 use super::get::connect;
 use super::{Answer, HttpError, exchange, read_answer};
 
-/// What is posted.
+/// A body to be posted.
 #[derive(Debug, Clone)]
 pub struct Submission<'a> {
     /// The host's name, for its certificate. A domain, nothing else.
     pub host: &'a str,
     /// Its port, for the `Host` field.
     pub port: u16,
-    /// Where it is, in the order of trying.
+    /// The host's addresses, in the order of trying.
     pub addresses: &'a [SocketAddr],
     /// The path, with its slash; printable ASCII only.
     pub path: &'a str,
     /// The media type of the content.
     pub content_type: &'static str,
-    /// The content.
+    /// The body to post.
     pub content: &'a [u8],
     /// Octets of the answer's body that are taken.
     pub answer_octets_max: usize,

@@ -188,7 +188,7 @@ impl LiveItem {
         self.live.frames.send(frame);
     }
 
-    /// The other side's answer.
+    /// Waits for the other side's answer.
     ///
     /// # Errors
     /// [`LinkDown`]: the link went before the answer came. The other side may have the item.

@@ -20,7 +20,7 @@ use crate::link_tls;
 pub struct Dialer {
     /// The address that its connections come from; the system's choice without.
     from: Option<IpAddr>,
-    /// For IPv4 and for IPv6.
+    /// The endpoints for IPv4 and for IPv6; `None` while one is not open.
     endpoints: Mutex<[Option<quinn::Endpoint>; 2]>,
 }
 
@@ -81,7 +81,7 @@ impl Dialer {
     /// Opens a link stream to `remote` by one transport only.
     ///
     /// # Errors
-    /// What the transport said.
+    /// The transport's error, in words.
     pub async fn dial_by(
         &self,
         transport: Transport,

@@ -77,7 +77,7 @@ impl LinkListener {
         self.streams.recv().await
     }
 
-    /// Where it listens.
+    /// Addresses that it listens on.
     #[must_use]
     pub fn local_addrs(&self) -> &[SocketAddr] {
         &self.local

@@ -95,7 +95,7 @@ impl Chain {
         self.failure(connector).await.is_none()
     }
 
-    /// How it fails for such a client.
+    /// The error of a handshake with this client; `None` when it succeeds.
     async fn failure(&self, connector: TlsConnector) -> Option<std::io::Error> {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();

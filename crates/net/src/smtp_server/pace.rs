@@ -39,7 +39,7 @@ impl Pace {
         self.session += waited;
     }
 
-    /// So many octets came.
+    /// Counts octets that came.
     pub(super) fn read(&mut self, octets: usize, awaited: Awaited) {
         if awaited == Awaited::BodyBlock && octets > 0 {
             self.silence = Duration::ZERO;

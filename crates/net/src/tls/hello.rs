@@ -17,7 +17,7 @@ const REMEMBERED_SECONDS: u64 = 86_400;
 /// Most hosts that are remembered. One that is not costs a wait, and no mail.
 const HOSTS_MAX: usize = 1024;
 
-/// What a handshake begins with.
+/// The key shares in the first message of a TLS handshake (RFC 8446 section 4.2.8).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Hello {
     /// A share for each kind of key exchange.
@@ -78,7 +78,7 @@ impl ShortHellos {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// What to begin with.
+    /// The first message that a handshake with the host is to begin with.
     #[must_use]
     pub fn for_host(&self, host: &str, now: u64) -> Hello {
         let hosts = self.hosts();

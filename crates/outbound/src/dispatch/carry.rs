@@ -32,7 +32,7 @@ use crate::settings::micros;
 /// How long a round that goes on leaves a domain without room alone.
 const FULL_PAUSE: Duration = Duration::from_secs(2);
 
-/// What an item under way is told.
+/// A note to the round of an item that is under way.
 #[derive(Debug)]
 pub(super) enum Note {
     /// A link came up.
@@ -49,7 +49,7 @@ pub(super) enum Note {
     Hold(bool, oneshot::Sender<Result<(), QueueError>>),
 }
 
-/// How a round ends.
+/// The end of a round.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Ending {
     /// The item is not in the queue any more.
@@ -58,7 +58,7 @@ pub(super) enum Ending {
     Rests(Rest, Turn),
 }
 
-/// What is left to do abroad.
+/// The state of the recipients abroad when attempts have been begun.
 enum Abroad {
     /// Everything had its attempt.
     Tried,
@@ -455,7 +455,7 @@ impl<C: Carriers, H: House, R: Reporter> Round<C, H, R> {
                     if held { TraceStep::Held } else { TraceStep::Released },
                     "by the operator".to_owned(),
                 );
-                // Whoever asked may have gone.
+                // Who asked may have gone.
                 let _ = answer.send(saved.map(drop));
             }
         }

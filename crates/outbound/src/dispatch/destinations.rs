@@ -55,7 +55,7 @@ pub(super) enum Entry {
     Go,
     /// When another one has ended.
     Full,
-    /// Not before this time.
+    /// Not before this time: the domain rests.
     Rests(UnixTime),
 }
 
@@ -73,7 +73,7 @@ struct Destination {
     /// Attempts in a row that reached no host.
     failures: u32,
     rests_until: UnixTime,
-    /// Why it rests.
+    /// The outcome for which it rests.
     last: Option<Outcome>,
 }
 
@@ -89,7 +89,7 @@ impl Destinations {
         Self { most: most.max(1), known: HashMap::new() }
     }
 
-    /// Asks for an attempt.
+    /// Asks whether an attempt to the domain may begin now.
     pub(super) fn enter(&mut self, domain: &Domain, now: UnixTime) -> Entry {
         let most = self.most;
         let fresh = || Destination {
@@ -152,7 +152,7 @@ impl Destinations {
         self.known.get(domain).map_or((now, FIRST), |destination| destination.next(now))
     }
 
-    /// Why a domain rests.
+    /// The outcome for which a domain rests.
     pub(super) fn why(&self, domain: &Domain) -> Option<Outcome> {
         self.known.get(domain)?.last.clone()
     }

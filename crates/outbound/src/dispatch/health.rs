@@ -18,7 +18,7 @@ const FIT: f64 = 0.45;
 /// How long an edge that became unfit is left alone.
 const PAUSE: Duration = Duration::from_secs(600);
 
-/// What is known of the edges.
+/// The edges' success with hosts of other domains, by name.
 #[derive(Debug, Default)]
 pub(super) struct Health(HashMap<String, Edge>);
 

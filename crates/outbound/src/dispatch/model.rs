@@ -71,7 +71,7 @@ struct Record {
     settled: Option<Outcome>,
 }
 
-/// What Home has in memory.
+/// Home's memory, which a crash empties.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 struct Home {
     record: Record,
@@ -101,7 +101,7 @@ struct Edge {
     to_home: Vec<ToHome>,
     /// In memory: attempts, and what came of them once it is known.
     running: Vec<(Attempt, Option<Outcome>)>,
-    /// On the disk.
+    /// On the disk: attempts and their outcomes.
     journal: Vec<(Attempt, Outcome)>,
 }
 

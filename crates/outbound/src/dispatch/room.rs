@@ -61,7 +61,7 @@ impl Rooms {
         Freed { domain: domain.clone(), at, count }
     }
 
-    /// Why a domain rests.
+    /// The outcome for which a domain rests.
     pub(super) fn why(&self, domain: &Domain) -> Option<Outcome> {
         self.destinations().why(domain)
     }
@@ -80,7 +80,7 @@ pub(super) struct Room {
 }
 
 impl Room {
-    /// What came of the attempt.
+    /// Notes the outcomes of the attempt; they count when this is dropped.
     pub(super) fn learn(&mut self, outcomes: &[Outcome]) {
         self.sign = Sign::of(outcomes).zip(outcomes.first().cloned());
     }

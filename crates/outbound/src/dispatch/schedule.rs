@@ -9,7 +9,7 @@ use crate::queue::Turn;
 /// What an item that rests waits for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Rest {
-    /// The time.
+    /// This time.
     Until(UnixTime),
     /// An edge whose link is up, or this time.
     EdgeOrUntil(UnixTime),
@@ -17,7 +17,7 @@ pub(super) enum Rest {
     RoomOrUntil(Domain, UnixTime),
     /// Its turn, from this time on: there is room for what had no attempt yet.
     Room(UnixTime),
-    /// The operator.
+    /// The operator's word.
     Held,
 }
 
@@ -141,7 +141,7 @@ impl Schedule {
         self.wake(now, |rest| *rest != Rest::Held)
     }
 
-    /// What an item waits for.
+    /// The reason why an item rests; `None` when it does not.
     pub(super) fn rest(&self, item: ItemId) -> Option<&Rest> {
         self.rests.get(&item).map(|(rest, _)| rest)
     }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use mail::UnixTime;
 use tokio::time::Instant;
 
-/// How often the clock is looked at.
+/// The interval between two looks at the clock.
 pub(super) const LOOKED_AT_EVERY: Duration = Duration::from_secs(15);
 /// A clock that is kept right by small steps is not one that was set.
 const STEP_MIN_SECS: u64 = 30;
@@ -19,7 +19,7 @@ pub(super) struct SetClock {
 }
 
 impl SetClock {
-    /// As the two are now.
+    /// The two clocks as they are now.
     pub(super) const fn new(day: UnixTime, steady: Instant) -> Self {
         Self { day, steady }
     }

@@ -10,7 +10,7 @@ use mail::ItemId;
 
 use super::{Durable, Items, ItemsError, Receipt};
 
-/// Cloning shares it.
+/// Items in memory, for tests. Cloning shares them.
 #[derive(Clone)]
 pub(crate) struct MemoryItems(Arc<Mutex<Kept>>);
 
@@ -19,14 +19,14 @@ struct Kept {
     octets_max: u64,
     /// Changes so far: what each costs a disk is one durable step.
     steps: u64,
-    /// What the next removal meets.
+    /// The end of the next removal.
     next_removal: Removal,
 }
 
-/// How a removal ends.
+/// The end of a removal.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Removal {
-    /// Well.
+    /// The item is gone.
     Done,
     /// The disk fails, and the item stays.
     Fails,
@@ -50,7 +50,7 @@ impl MemoryItems {
         self.kept().steps
     }
 
-    /// How many there are.
+    /// The number of items.
     pub(crate) fn count_of_items(&self) -> usize {
         self.kept().items.len()
     }

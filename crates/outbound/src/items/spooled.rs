@@ -77,7 +77,7 @@ impl Items for Spool {
 fn durable(order: impl FnOnce(Done)) -> Durable {
     let (answer, answered) = oneshot::channel();
     order(Box::new(move |result: Result<spool::Receipt, SpoolError>| {
-        // Whoever waited may have gone.
+        // Who waited may have gone.
         let _ = answer.send(result);
     }));
     Box::pin(async move {

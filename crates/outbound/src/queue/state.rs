@@ -11,14 +11,14 @@ use sha2::{Digest as _, Sha256};
 /// One message on its way. Fields are added, never changed; older records are read with defaults.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct QueueState {
-    /// Its id.
+    /// The message's id.
     pub item: ItemId,
     /// The account that sent it: reports go to its INBOX.
     pub account: String,
     /// Reverse-path and parameters. `recipients` and `client` are empty: the recipients are below, and where
     /// the user was is not kept.
     pub envelope: Envelope,
-    /// When it was taken.
+    /// The time when it was taken.
     pub submitted: UnixTime,
     /// Whether octets above 127 occur in it.
     #[serde(default)]
@@ -26,7 +26,7 @@ pub struct QueueState {
     /// Whether they occur in its header.
     #[serde(default)]
     pub utf8_header: bool,
-    /// Its length.
+    /// The length of the message, in octets.
     pub octets: u64,
     /// Each recipient and how far it is.
     pub recipients: Vec<QueuedRecipient>,
@@ -69,7 +69,7 @@ pub fn derived_id(kind: &str, item: ItemId) -> ItemId {
 pub enum Turn {
     /// A message from one person to a few, not tried yet: somebody waits for it.
     Prompt,
-    /// Everything else.
+    /// Every other message.
     Patient,
 }
 
@@ -95,15 +95,15 @@ impl Forwarded {
     }
 }
 
-/// One recipient.
+/// One recipient of a queued message.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct QueuedRecipient {
-    /// Address and parameters.
+    /// The address and the DSN parameters.
     pub recipient: Recipient,
-    /// How far it is.
+    /// The state of the recipient.
     #[serde(default)]
     pub state: RecipientState,
-    /// The last outcome.
+    /// The last outcome; `None` before the first one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last: Option<Outcome>,
     /// Attempts that had an outcome.
@@ -111,31 +111,31 @@ pub struct QueuedRecipient {
     pub attempts: u32,
 }
 
-/// How far a recipient is.
+/// The state of a recipient.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum RecipientState {
-    /// To be tried.
+    /// It is to be tried.
     #[default]
     Pending,
     /// The next hop, or a mailbox here, has it.
     Delivered,
-    /// It never will be.
+    /// It failed for good.
     Failed,
-    /// It took too long.
+    /// It was given up after too long a time.
     Expired,
 }
 
 /// An attempt that an edge was told of, or may have been.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RunningAttempt {
-    /// Its id.
+    /// The attempt's id.
     pub attempt: ItemId,
     /// The only edge that may be asked about it.
     pub edge: String,
     /// Places in [`QueueState::recipients`], in the attempt's order.
     pub recipients: Vec<usize>,
-    /// When it was recorded.
+    /// The time when it was recorded.
     pub started: UnixTime,
 }
 
@@ -144,7 +144,7 @@ pub struct RunningAttempt {
 pub struct Submitted<'a>(&'a QueueState);
 
 impl<'a> Submitted<'a> {
-    /// What the queue remembers of it.
+    /// The record of the message.
     pub const fn state(self) -> &'a QueueState {
         self.0
     }
@@ -202,7 +202,7 @@ impl QueueState {
     /// Reads a record back.
     ///
     /// # Errors
-    /// What is wrong with it.
+    /// The JSON is no record.
     pub fn from_json(json: &[u8]) -> Result<Self, serde_json::Error> {
         serde_json::from_slice(json)
     }

@@ -33,7 +33,7 @@ pub(super) enum DkimCommand {
     },
 }
 
-/// Carries it out.
+/// Carries out `postern dkim`.
 pub(super) fn run(command: DkimCommand) -> Result<(), Problem> {
     let (request, common) = match command {
         DkimCommand::Status { common } => (DkimRequest::Status, common),

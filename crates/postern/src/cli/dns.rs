@@ -56,7 +56,7 @@ enum Format {
     Json,
 }
 
-/// Carries it out.
+/// Carries out `postern dns`.
 pub(super) fn run(arguments: &DnsArguments) -> Result<(), Problem> {
     at_home(&arguments.config, |config| process::block_on(show(config.clone(), arguments))?)
 }

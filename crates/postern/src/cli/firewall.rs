@@ -82,7 +82,7 @@ pub(super) struct HomeArguments {
     config: PathBuf,
 }
 
-/// What keeps the mail.
+/// The program that keeps the mail.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Program {
     /// Home of this program
@@ -284,7 +284,7 @@ fn addresses(name: &str) -> Result<Vec<SocketAddr>, Problem> {
     name.to_socket_addrs().map(Iterator::collect).map_err(|error| not_found(name, &error))
 }
 
-/// The same of a host and a port.
+/// The addresses of this host at this port now.
 fn of_host(host_and_port: (&str, u16)) -> Result<Vec<SocketAddr>, Problem> {
     let found = host_and_port.to_socket_addrs().map(Iterator::collect);
     found.map_err(|error| not_found(host_and_port.0, &error))

@@ -52,7 +52,7 @@ pub(super) enum HomesCommand {
     },
 }
 
-/// Carries it out.
+/// Carries out `postern edge homes`.
 pub(super) fn run(command: HomesCommand) -> Result<(), Problem> {
     let (request, of) = match command {
         HomesCommand::List { of } => (HomesRequest::List, of),

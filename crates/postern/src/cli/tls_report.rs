@@ -28,7 +28,7 @@ pub(super) enum TlsReportCommand {
     },
 }
 
-/// Asks the running daemon.
+/// Carries out `postern tls-report`, by asking the running daemon.
 pub(super) fn run(command: TlsReportCommand) -> Result<(), Problem> {
     let (request, common, as_it_is) = match command {
         TlsReportCommand::List { common } => (TlsReportRequest::List, common, false),

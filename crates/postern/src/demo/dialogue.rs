@@ -11,7 +11,7 @@ use tokio::net::TcpStream;
 trait Duplex: AsyncRead + AsyncWrite + Send + Unpin {}
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> Duplex for T {}
 
-/// A conversation in lines.
+/// A conversation in lines with a server.
 pub(super) struct Dialogue {
     stream: Box<dyn Duplex>,
     heard: Vec<u8>,
@@ -22,7 +22,7 @@ fn broke(error: &dyn std::fmt::Display) -> Problem {
 }
 
 impl Dialogue {
-    /// Plain text.
+    /// Connects without TLS.
     pub(super) async fn plain(address: SocketAddr) -> Result<Self, Problem> {
         let stream = TcpStream::connect(address).await.map_err(|error| broke(&error))?;
         Ok(Self { stream: Box::new(stream), heard: Vec::new() })

@@ -16,13 +16,13 @@ pub(super) struct NameServer {
 }
 
 impl NameServer {
-    /// Opens it on a free port.
+    /// Opens the name server on a free port.
     pub(super) async fn bind(domain: &str) -> io::Result<Self> {
         let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).await?;
         Ok(Self { socket, domain: domain.to_owned() })
     }
 
-    /// Where it is.
+    /// The address that it listens on.
     pub(super) fn address(&self) -> io::Result<SocketAddr> {
         self.socket.local_addr()
     }

@@ -42,7 +42,7 @@ impl RemoteMta {
         Ok((Self { listener, port, messages }, receiver))
     }
 
-    /// Where it is.
+    /// The address that it listens on.
     pub(super) fn address(&self) -> io::Result<SocketAddr> {
         self.listener.local_addr()
     }

@@ -117,7 +117,7 @@ fn place(address: SocketAddr, protocol: &str) -> String {
     format!("{} daddr {ip} {protocol} dport {port} ", family_of(&ip))
 }
 
-/// What may leave a host.
+/// The traffic that may leave a host.
 pub(super) enum Out {
     /// Everything: there is no chain for it.
     All,

@@ -25,7 +25,7 @@ pub(crate) struct Tunnel {
     pub port: u16,
 }
 
-/// What a tunnel runs over.
+/// The protocol that carries a tunnel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Protocol {
     /// UDP, as WireGuard and OpenVPN.
@@ -34,7 +34,7 @@ pub(crate) enum Protocol {
     Tcp,
 }
 
-/// Why a text is no tunnel.
+/// The text is no tunnel, such as `udp/51820`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("write what carries it, such as udp/51820")]
 pub(crate) struct TunnelError;

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use super::main_cf::{balanced, elements, is_comment};
 
-/// Octets of one file.
+/// Most octets of one file.
 const FILE_OCTETS_MAX: u64 = 64 << 20;
 
 /// The files of a Postfix, wherever its directory was copied to.
@@ -40,7 +40,7 @@ impl Files {
     /// The entries of a table that is named as `TYPE:PATH`, and its lines that are none.
     ///
     /// # Errors
-    /// Why they can't be had.
+    /// The type is none that can be read here, or [`Self::read`] fails.
     pub(super) fn table(&self, name: &str, format: Format) -> Result<(Vec<Entry>, Vec<String>), String> {
         let name = name.strip_prefix("proxy:").unwrap_or(name);
         let Some((kind, path)) = name.split_once(':') else { return Err(format!("{name} is no table")) };
@@ -66,7 +66,7 @@ impl Files {
     /// The words of a file that a list names in place of its elements.
     ///
     /// # Errors
-    /// Why they can't be had.
+    /// As [`Self::read`].
     pub(super) fn words(&self, path: &str) -> Result<Vec<String>, String> {
         Ok(lines(&self.read(path)?).flat_map(|line| elements(&line)).collect())
     }
@@ -74,7 +74,7 @@ impl Files {
     /// A file, by the path that Postfix knows it under.
     ///
     /// # Errors
-    /// Why it can't be read.
+    /// The file is not there, too large, or not UTF-8.
     pub(super) fn read(&self, path: &str) -> Result<String, String> {
         let local = Path::new(path).strip_prefix("/etc/postfix").map(|below| self.dir.join(below));
         let beside = Path::new(path).file_name().map(|name| self.dir.join(name));

@@ -16,9 +16,9 @@ pub(super) fn members(text: &str) -> Vec<Member> {
 
 #[derive(Default)]
 struct Word {
-    /// With its quotes.
+    /// The word with its quotes.
     written: String,
-    /// Without them.
+    /// The word without its quotes.
     bare: String,
 }
 

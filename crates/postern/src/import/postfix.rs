@@ -108,7 +108,7 @@ const RESTRICTIONS: [(&str, &str); 20] = [
     ("reject_sender_login_mismatch", "always: users send as themselves and as their aliases"),
 ];
 
-/// Gathers what is found.
+/// Gathers the settings that are found, and the lines of the report.
 #[derive(Default)]
 struct Translation {
     taken: Vec<String>,
@@ -120,7 +120,7 @@ struct Translation {
     local: Vec<String>,
     /// Names of the host itself, whose users are those of the system.
     host_names: BTreeSet<String>,
-    /// What a name without a domain gets.
+    /// The domain that a name without one gets.
     origin: String,
     /// What follows a user's name and is no part of it.
     separators: String,
@@ -130,7 +130,7 @@ struct Translation {
     sections: Vec<String>,
     filters: Vec<String>,
     lists: Vec<String>,
-    /// Where `[deliver]` leads.
+    /// The address of the mailbox server, for `[deliver]`.
     deliver: Option<String>,
     /// Whether there is a `[smarthost]`.
     smarthost: bool,

@@ -14,15 +14,15 @@ use super::{Purpose, Wanted};
 /// Records at one name that are shown.
 const SHOWN_MAX: usize = 10;
 
-/// What DNS says of a record.
+/// The state of a record in DNS.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum State {
     /// As it is to be: there, or gone.
     Good,
-    /// Something else is there.
+    /// Another record is there.
     Wrong,
-    /// It is not there.
+    /// No such record is there.
     Missing,
     /// It is still there and is to go. No fault.
     Remove,
@@ -36,7 +36,7 @@ impl State {
         !matches!(self, Self::Good | Self::Remove)
     }
 
-    /// For people.
+    /// The state as a word for people.
     pub(crate) const fn as_str(self) -> &'static str {
         match self {
             Self::Good => "good",
@@ -54,7 +54,7 @@ pub(crate) struct Found {
     /// The record.
     #[serde(flatten)]
     pub wanted: Wanted,
-    /// What DNS says.
+    /// The state of the record in DNS.
     pub state: State,
     /// What is there, or why it is wrong; strangers' words, escaped.
     pub found: Vec<String>,

@@ -4,7 +4,7 @@ use mail::{EnhancedCode, Outcome, Reply};
 
 use crate::reply::ReplyError;
 
-/// Why the session is over.
+/// The reasons why the session is over.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Closed {
     /// QUIT was said, or [`Closed`] was reported before.
@@ -29,7 +29,7 @@ pub enum Closed {
     /// The server refused the login. A 5xx will not change by itself: the operator has to look at it.
     #[error("the server refused the login: {0}")]
     LoginRefused(Reply),
-    /// What the server sent is no reply.
+    /// The server sent octets that are no reply.
     #[error("the server broke the protocol: {0}")]
     Malformed(ReplyError),
     /// A reply that nothing asked for, or that does not fit the command.

@@ -61,7 +61,7 @@ impl Transaction {
     }
 }
 
-/// What became of a transaction.
+/// The outcomes of a transaction.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TransactionResult {
     /// One outcome per recipient, in the order given.

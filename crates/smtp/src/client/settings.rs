@@ -26,7 +26,7 @@ pub enum Chunking {
     Never,
 }
 
-/// Which protocol is spoken.
+/// The protocol that the server speaks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Protocol {
     /// SMTP: one reply to a message (RFC 5321).

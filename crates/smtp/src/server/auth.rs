@@ -13,7 +13,7 @@ pub(super) const COMMAND_OCTETS: usize = RESPONSE_OCTETS + 64;
 /// Longest user name or password in octets (RFC 4616 section 2 asks for at least 255).
 pub(super) const CREDENTIAL_OCTETS: usize = 1024;
 
-/// What the exchange waits for.
+/// The response that the exchange waits for.
 #[derive(Debug)]
 pub(super) enum Exchange {
     PlainMessage,
@@ -21,7 +21,7 @@ pub(super) enum Exchange {
     LoginPassword { user: String },
 }
 
-/// What comes of one response.
+/// The next state of the exchange after one response.
 pub(super) enum Progress {
     /// Ask the client for more.
     Challenge(Exchange, Reply),

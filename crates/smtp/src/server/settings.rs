@@ -18,9 +18,9 @@ pub enum Mode {
 /// Whether clients may log in (RFC 4954).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Login {
-    /// Under TLS they may.
+    /// Clients may log in under TLS.
     Offered,
-    /// There is no login.
+    /// Clients can't log in.
     NotOffered,
 }
 
@@ -36,7 +36,7 @@ impl Mode {
 pub struct Settings {
     /// The name in the greeting and the EHLO reply.
     pub hostname: String,
-    /// Which service the port gives.
+    /// The service that the port gives.
     pub mode: Mode,
     /// Whether TLS can be started: a certificate is there.
     pub starttls: bool,

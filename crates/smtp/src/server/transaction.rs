@@ -6,7 +6,7 @@ use mail::{Client, Envelope, Recipient, Reply};
 use super::{Asked, Cause, MailFrom, Question, Session, State, Step, replies};
 use crate::body::{ChunkChecker, Decoded, Defect};
 
-/// What one `BDAT` announced.
+/// The chunk that one `BDAT` announced (RFC 3030).
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Chunk {
     pub(super) octets: u64,

@@ -11,7 +11,7 @@ use smtp::server::Mode;
 use crate::hop::{envelope, transaction};
 use crate::role::{Role, settings};
 
-/// How the two are made to talk.
+/// The settings of a conversation between the two.
 #[derive(Debug, Clone, Copy)]
 struct Way {
     pipelining: bool,

@@ -86,7 +86,7 @@ impl Role {
         self.log.iter().filter_map(|line| line.strip_prefix("S: ")).collect()
     }
 
-    /// What the role saw only.
+    /// The lines of the log that tell what the role saw.
     pub(crate) fn events(&self) -> Vec<&str> {
         self.log.iter().filter_map(|line| line.strip_prefix("R: ")).collect()
     }

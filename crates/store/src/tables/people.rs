@@ -4,7 +4,7 @@ use mail::UnixTime;
 
 use crate::StoreError;
 
-/// An account.
+/// The row of an account.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct AccountRow {
     /// Its name in the store of mailboxes; no two have the same.
@@ -20,11 +20,11 @@ pub struct AccountRow {
 pub struct AliasRow {
     /// The alias; `*@domain` is the catch-all.
     pub alias: String,
-    /// What it stands for, among others.
+    /// One address that the alias stands for; an alias has a row for each.
     pub target: String,
 }
 
-/// All that is known.
+/// All rows that are kept of people.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Everybody {
     /// Accounts, by name.
@@ -35,21 +35,21 @@ pub struct Everybody {
     pub removed: Vec<(String, UnixTime)>,
 }
 
-/// Whose the name of a new account was before.
+/// Who had the name of a new account before.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Past {
-    /// The same one's, who is back.
+    /// The same person, who is back.
     Own,
-    /// Nobody's, or another's: until then, where that is not known already.
+    /// Nobody, or another person. The time is noted as the end of that account; `None` notes nothing.
     Anothers(Option<UnixTime>),
 }
 
-/// Who there is.
+/// The table of accounts and aliases.
 pub trait People: Send + Sync {
-    /// All that is known.
+    /// Reads all rows.
     ///
     /// # Errors
-    /// Those of the disk.
+    /// The disk's errors: see [`StoreError`].
     fn everybody(&self) -> Result<Everybody, StoreError>;
 
     /// Adds an account, takes these targets away from their aliases, and notes whose the name was.
@@ -68,18 +68,18 @@ pub trait People: Send + Sync {
     /// Gives the account of a canonical address another hash; false when there is none.
     ///
     /// # Errors
-    /// Those of the disk.
+    /// The disk's errors: see [`StoreError`].
     fn set_password(&self, address: &str, password: &str) -> Result<bool, StoreError>;
 
     /// Adds targets to an alias, which is made when there is none. Those that it has already stay as they are.
     ///
     /// # Errors
-    /// Those of the disk.
+    /// The disk's errors: see [`StoreError`].
     fn add_targets(&self, alias: &str, targets: &[String]) -> Result<(), StoreError>;
 
     /// Removes an alias with all its targets; false when there is none.
     ///
     /// # Errors
-    /// Those of the disk.
+    /// The disk's errors: see [`StoreError`].
     fn remove_alias(&self, alias: &str) -> Result<bool, StoreError>;
 }

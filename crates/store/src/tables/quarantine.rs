@@ -7,21 +7,21 @@ use crate::StoreError;
 /// A message in quarantine.
 #[derive(Debug, Clone, PartialEq)]
 pub struct QuarantineEntry {
-    /// Its id.
+    /// The message's id.
     pub item: ItemId,
-    /// When it came here.
+    /// When it came into quarantine.
     pub at: UnixTime,
     /// The account that has it.
     pub account: String,
     /// Its mailbox's uidvalidity.
     pub uidvalidity: u32,
-    /// Its uid.
+    /// Its uid in the quarantine mailbox.
     pub uid: u32,
     /// The reverse-path, without its brackets.
     pub reverse_path: String,
-    /// For whom it was.
+    /// Forward-paths of the message.
     pub recipients: Vec<String>,
-    /// Why it is here.
+    /// The reason why it was quarantined.
     pub reason: String,
     /// The filter's score, if that is why.
     pub score: Option<f64>,
@@ -32,24 +32,24 @@ pub trait QuarantineEntries: Send + Sync {
     /// Adds one. One that is known already stays as it is.
     ///
     /// # Errors
-    /// Those of the disk.
+    /// The disk's errors: see [`StoreError`].
     fn insert(&self, entry: &QuarantineEntry) -> Result<(), StoreError>;
 
     /// Removes one, if it is there.
     ///
     /// # Errors
-    /// Those of the disk.
+    /// The disk's errors: see [`StoreError`].
     fn remove(&self, item: ItemId) -> Result<(), StoreError>;
 
-    /// All, the oldest first.
+    /// All entries, the oldest first.
     ///
     /// # Errors
-    /// Those of the disk.
+    /// The disk's errors: see [`StoreError`].
     fn entries(&self) -> Result<Vec<QuarantineEntry>, StoreError>;
 
-    /// One.
+    /// The entry of one message; `None` when there is none.
     ///
     /// # Errors
-    /// Those of the disk.
+    /// The disk's errors: see [`StoreError`].
     fn entry(&self, item: ItemId) -> Result<Option<QuarantineEntry>, StoreError>;
 }

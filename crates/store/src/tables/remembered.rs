@@ -6,15 +6,15 @@ use crate::StoreError;
 
 /// Ids, each with the second at which it was noted.
 pub trait Remembered: Send + Sync {
-    /// Whether an id is known.
+    /// Whether an id is remembered.
     ///
     /// # Errors
-    /// Those of the disk.
+    /// The disk's errors: see [`StoreError`].
     fn has(&self, id: ItemId) -> Result<bool, StoreError>;
 
     /// Notes one, durably, and forgets those that were noted before `oldest`. One that is known is noted anew.
     ///
     /// # Errors
-    /// Those of the disk.
+    /// The disk's errors: see [`StoreError`].
     fn insert(&self, id: ItemId, now: UnixTime, oldest: UnixTime) -> Result<(), StoreError>;
 }

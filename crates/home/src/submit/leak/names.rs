@@ -40,7 +40,7 @@ pub(super) struct Names {
     shared: Vec<String>,
 }
 
-/// One machine.
+/// One machine, by its names.
 struct Host {
     /// Its name without a domain.
     label: String,

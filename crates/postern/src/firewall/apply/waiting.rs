@@ -18,9 +18,9 @@ use rustix::fs::{FlockOperation, OFlags, flock};
 const DIR: &str = "/run/postern-firewall";
 /// The guard takes it back, or will.
 const WAITING: &str = "waiting";
-/// The guard is at it.
+/// The guard is taking it back.
 const TAKEN: &str = "taken-back";
-/// nft did not take it.
+/// nft refused it.
 const REFUSED: &str = "refused";
 
 /// The directory, and which of its files are this host's.
@@ -38,7 +38,7 @@ pub(super) struct WaitingRoom {
 pub(super) struct Alone(#[expect(dead_code, reason = "the lock goes when it is closed")] File);
 
 impl WaitingRoom {
-    /// This host's.
+    /// The waiting room of this host.
     ///
     /// # Errors
     /// When the directory can't be made, or others could write to it.
@@ -113,7 +113,7 @@ impl WaitingRoom {
         Ok(self.all(WAITING)?.iter().any(|path| std::fs::remove_file(path).is_ok()))
     }
 
-    /// Lets a load go.
+    /// Removes a load's file, whether it is there or not.
     pub(super) fn forget(&self, load: u64) {
         let _ = std::fs::remove_file(self.path(load, WAITING));
     }

@@ -64,7 +64,7 @@ impl<'a, F: Fn(&str) -> &'a str> Expansion<'_, F> {
         self.text((self.raw)(name), depth)
     }
 
-    /// What stands between the braces.
+    /// Expands what stands between the braces of `${...}`.
     fn macro_of(&self, inner: &str, depth: usize) -> Result<String, String> {
         let inner = inner.trim_start();
         let (holds, value, rest) = if inner.starts_with('{') {

@@ -6,9 +6,9 @@ use super::{Translation, quoted};
 /// One of the list: `inet:host:port`, or `{ inet:host:port, default_action=accept }`.
 struct Milter {
     address: String,
-    /// What to do when it can't be asked.
+    /// The action when it can't be asked.
     action: String,
-    /// What else stands in its braces.
+    /// Other words in its braces.
     more: Vec<String>,
 }
 

@@ -12,7 +12,7 @@ use super::super::maps::{Entry, Files, Format};
 use super::super::members::{Member, members};
 use super::Translation;
 
-/// Where mail for a name goes.
+/// The user or address that mail for a name goes to.
 #[derive(Debug, PartialEq, Eq)]
 enum Meant {
     /// To a user of the system, by the name.

@@ -23,9 +23,9 @@ pub(super) struct People {
     pub users: BTreeSet<String>,
 }
 
-/// What is known of the domains.
+/// The domains that mail is taken for.
 pub(super) struct Known<'a> {
-    /// All of Home's.
+    /// All domains of Home.
     pub domains: &'a BTreeSet<String>,
     /// Those whose recipients are users of the system, the main one first.
     pub local: &'a [String],
@@ -36,7 +36,7 @@ pub(super) struct Known<'a> {
 /// Accounts and aliases as Home takes them.
 #[derive(Debug, Default)]
 pub(super) struct Settled {
-    /// In alphabetical order.
+    /// Accounts in alphabetical order.
     pub accounts: Vec<String>,
     /// Each behind those that it leads to.
     pub aliases: Vec<(String, BTreeSet<String>)>,

@@ -14,7 +14,7 @@ const PASSWORD_FILE: &str = "/etc/postern/smarthost-password";
 /// RFC 2033 gives LMTP no port; 24 is what Postfix takes.
 const LMTP: u16 = 24;
 const SMTP: u16 = 25;
-/// RFC 8314 section 3.3.
+/// The port of submission within TLS (RFC 8314 section 3.3).
 const SUBMISSIONS: u16 = 465;
 const SUBMISSION: u16 = 587;
 
@@ -26,7 +26,7 @@ const WAYS: [(&str, &str); 4] = [
     ("relay_transport", "relay_domains"),
 ];
 
-/// `transport:nexthop`.
+/// A transport and its next hop: `transport:nexthop`.
 #[derive(Debug, PartialEq, Eq)]
 enum Way {
     /// Postfix' own mailboxes, or whatever it does when it is told nothing.
