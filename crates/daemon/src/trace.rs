@@ -8,6 +8,7 @@ use std::collections::VecDeque;
 use std::fs::{File, OpenOptions};
 use std::io::{self, BufRead as _, BufReader, Write as _};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -31,6 +32,9 @@ const EVENT_OCTETS: usize = 512;
 /// Octets of one event's detail; what is longer is cut.
 const DETAIL_OCTETS_MAX: usize = 16 * 1024;
 
+/// Octets of events that wait for the writer; what comes then is not written.
+const WAITING_OCTETS_MAX: u64 = 16 << 20;
+
 /// How long lines are gathered before they are written, while events follow each other closely.
 const GATHER: Duration = Duration::from_millis(5);
 
@@ -38,7 +42,37 @@ const GATHER: Duration = Duration::from_millis(5);
 #[derive(Clone)]
 pub struct Trace {
     role: Role,
+    // Bounded by WAITING_OCTETS_MAX: a disk that takes nothing costs lines of the trace, and no memory.
     lines: Sender<Event>,
+    waiting: Arc<Backlog>,
+}
+
+/// What waits for the writer.
+#[derive(Default)]
+struct Backlog {
+    octets: AtomicU64,
+    /// Events for which there was no room.
+    lost: AtomicUsize,
+}
+
+impl Backlog {
+    fn enter(&self, octets: u64) -> bool {
+        let fits = self.octets.fetch_add(octets, Ordering::Relaxed) + octets <= WAITING_OCTETS_MAX;
+        if !fits {
+            self.leave(octets);
+            self.lost.fetch_add(1, Ordering::Relaxed);
+        }
+        fits
+    }
+
+    fn leave(&self, octets: u64) {
+        self.octets.fetch_sub(octets, Ordering::Relaxed);
+    }
+}
+
+/// What an event takes of memory, about.
+const fn octets_of(event: &Event) -> u64 {
+    (event.detail.len() + EVENT_OCTETS) as u64
 }
 
 impl Trace {
@@ -48,13 +82,18 @@ impl Trace {
     /// When the directory can't be made, or the writer's thread can't be started.
     pub fn open(dir: &Path, role: Role) -> Result<Self, Problem> {
         crate::files::make_private_dir(dir)?;
-        let (lines, events) = channel();
-        let dir = dir.to_owned();
+        let (trace, events) = Self::unwritten(role);
+        let writer = Writer::new(dir.to_owned(), Arc::clone(&trace.waiting));
         let thread = std::thread::Builder::new().name("trace-writer".to_owned());
         thread
-            .spawn(move || Writer::new(dir).run(&events))
+            .spawn(move || writer.run(&events))
             .map_err(|error| Problem::failed(format!("can't start the trace's writer: {error}"), ""))?;
-        Ok(Self { role, lines })
+        Ok(trace)
+    }
+
+    fn unwritten(role: Role) -> (Self, Receiver<Event>) {
+        let (lines, events) = channel();
+        (Self { role, lines, waiting: Arc::default() }, events)
     }
 
     /// Makes an event of now and writes it.
@@ -73,10 +112,12 @@ impl Trace {
         event
     }
 
-    /// Writes an event that came from elsewhere.
+    /// Writes an event that came from elsewhere. While the disk does not keep up, what has no room any more is left out.
     pub fn write(&self, event: Event) {
-        // Only fails when the writer is gone, which is when the program ends.
-        let _ = self.lines.send(event);
+        if self.waiting.enter(octets_of(&event)) {
+            // Only fails when the writer is gone, which is when the program ends.
+            let _ = self.lines.send(event);
+        }
     }
 }
 
@@ -86,32 +127,43 @@ struct Writer {
     octets: u64,
     /// Lines that could not be written, since the last that could.
     lost: usize,
+    waiting: Arc<Backlog>,
 }
 
 impl Writer {
-    const fn new(dir: PathBuf) -> Self {
-        Self { dir, file: None, octets: 0, lost: 0 }
+    const fn new(dir: PathBuf, waiting: Arc<Backlog>) -> Self {
+        Self { dir, file: None, octets: 0, lost: 0, waiting }
     }
 
     fn run(mut self, events: &Receiver<Event>) {
         let (mut lines, mut is_busy) = (Vec::new(), false);
         while let Ok(first) = events.recv() {
             lines.clear();
-            push_line(&mut lines, &first);
+            self.push_line(&mut lines, &first);
             if is_busy {
                 std::thread::sleep(GATHER);
             }
             let one = lines.len();
             while lines.len() < 1 << 20 {
                 match events.try_recv() {
-                    Ok(event) => push_line(&mut lines, &event),
+                    Ok(event) => self.push_line(&mut lines, &event),
                     Err(_) => break,
                 }
             }
             is_busy = lines.len() > one;
             let written = self.append(&lines);
+            if written.is_ok() {
+                self.lost += self.waiting.lost.swap(0, Ordering::Relaxed);
+            }
             self.complain(&written, lines.iter().filter(|octet| **octet == b'\n').count());
         }
+    }
+
+    fn push_line(&self, lines: &mut Vec<u8>, event: &Event) {
+        self.waiting.leave(octets_of(event));
+        // Writing our own type into memory does not fail.
+        let _ = serde_json::to_writer(&mut *lines, event);
+        lines.push(b'\n');
     }
 
     /// Says once that the trace can't be written, and once that it can be again.
@@ -156,12 +208,6 @@ impl Writer {
 
 const CURRENT: &str = "current.jsonl";
 const PREVIOUS: &str = "previous.jsonl";
-
-fn push_line(lines: &mut Vec<u8>, event: &Event) {
-    // Writing our own type into memory does not fail.
-    let _ = serde_json::to_writer(&mut *lines, event);
-    lines.push(b'\n');
-}
 
 /// Every event of the journal in `dir`, oldest first, as far as its lines are whole.
 ///
@@ -278,6 +324,22 @@ mod tests {
             step: step.to_owned(),
             detail: detail.to_owned(),
         }
+    }
+
+    #[test]
+    fn events_wait_for_the_disk_up_to_the_limit_and_what_is_past_it_is_counted_as_lost() {
+        let (trace, waiting) = Trace::unwritten(Role::Home);
+        let a_sixteenth = event(1, 1, "x", &"y".repeat((1 << 20) - EVENT_OCTETS));
+        (0..16).for_each(|_| trace.write(a_sixteenth.clone()));
+        trace.write(event(1, 1, "x", ""));
+        assert_eq!((waiting.try_iter().count(), trace.waiting.lost.load(Ordering::Relaxed)), (16, 1));
+        let dir = tempfile::tempdir().unwrap();
+        let mut writer = Writer::new(dir.path().to_owned(), Arc::clone(&trace.waiting));
+        writer.push_line(&mut Vec::new(), &a_sixteenth);
+        trace.write(a_sixteenth);
+        trace.write(event(1, 1, "x", ""));
+        assert_eq!((waiting.try_iter().count(), trace.waiting.lost.load(Ordering::Relaxed)), (1, 2));
+        writer.append(b"").unwrap();
     }
 
     #[test]

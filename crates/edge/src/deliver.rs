@@ -7,6 +7,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
+use daemon::clock::Clock;
 use daemon::trace::Trace;
 use link::{Attempt, AttemptState, Frame, Outcomes, ReceiveWindow, TraceStep};
 use mail::{EnhancedCode, ItemId, Outcome, Reply, Why};
@@ -28,6 +29,7 @@ pub(crate) struct Deliveries {
     lanes: Arc<Lanes>,
     trace: Trace,
     greylist: Arc<Greylist>,
+    clock: Arc<dyn Clock>,
     state: Mutex<State>,
 }
 
@@ -53,8 +55,9 @@ impl Deliveries {
         lanes: Arc<Lanes>,
         trace: Trace,
         greylist: Arc<Greylist>,
+        clock: Arc<dyn Clock>,
     ) -> Arc<Self> {
-        Arc::new(Self { homes, lanes, trace, greylist, state: Mutex::default() })
+        Arc::new(Self { homes, lanes, trace, greylist, clock, state: Mutex::default() })
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -83,7 +86,7 @@ impl Deliveries {
     /// Whoever a user writes to may answer. Notifications make nobody known.
     fn remember_correspondents(&self, attempt: &Attempt) {
         if attempt.envelope.reverse_path.address().is_some() {
-            let now = daemon::system::now().as_secs();
+            let now = self.clock.now().as_secs();
             attempt.envelope.recipients.iter().for_each(|to| self.greylist.wrote_to(&to.address, now));
         }
     }
@@ -109,6 +112,7 @@ impl Deliveries {
 
     /// Notes the attempt as running. `None` when it is already.
     fn enter(&self, home: &Arc<Home>, attempt: &Attempt) -> Option<Feed> {
+        // Bounded by the window: each piece has an octet at least.
         let (sender, pieces) = mpsc::unbounded_channel();
         let window = Arc::new(Mutex::new(ReceiveWindow::default()));
         let running = Running {
@@ -132,6 +136,10 @@ impl Deliveries {
         let Some(running) = state.running.get_mut(&attempt).filter(|run| Arc::ptr_eq(&run.home, home)) else {
             return Ok(());
         };
+        // What has no octet is bounded by no window.
+        if octets.is_empty() {
+            return Ok(());
+        }
         let fault = LinkFault::Protocol("an attempt's body ran past its window or its size");
         let arrived = running.window.lock().unwrap_or_else(PoisonError::into_inner).arrived(octets.len());
         let left = running.left.checked_sub(octets.len() as u64).filter(|_| arrived.is_ok());
@@ -169,8 +177,13 @@ impl Deliveries {
             frames.send(Frame::Known(attempt, AttemptState::Running));
         } else if let Some(outcomes) = state.unsettled.get(&attempt) {
             frames.send(Frame::Outcomes(outcomes.clone()));
-        } else if let Some(kept) = journalled(home, attempt) {
-            frames.send(kept);
+        } else if home.outcomes.has(attempt) {
+            let (home, frames) = (Arc::clone(home), frames.clone());
+            // The journal may have to be read from the disk, for which the link does not wait.
+            tokio::task::spawn_blocking(move || {
+                let kept = journalled(&home, attempt);
+                frames.send(kept.unwrap_or(Frame::Known(attempt, AttemptState::Unknown)));
+            });
         } else {
             frames.send(Frame::Known(attempt, AttemptState::Unknown));
         }
@@ -189,15 +202,19 @@ impl Deliveries {
         );
     }
 
-    /// After a reconnect: tells all outcomes that were not settled.
-    pub(crate) fn repeat_outcomes(&self, home: &Arc<Home>, frames: &FrameSender) {
+    /// After a reconnect: tells all outcomes that were not settled. Blocks while the journal is read.
+    pub(crate) fn repeat_outcomes(&self, home: &Home, frames: &FrameSender) {
         let mut after = None;
         loop {
             let page = home.outcomes.list(after, 256);
             let Some(last) = page.last() else { return };
             after = Some(last.id);
             for listed in page {
-                self.ask(home, listed.id, frames);
+                let fresh = self.state().unsettled.get(&listed.id).cloned();
+                // What is not there any more was settled meanwhile.
+                if let Some(told) = fresh.map(Frame::Outcomes).or_else(|| journalled(home, listed.id)) {
+                    frames.send(told);
+                }
             }
         }
     }
@@ -273,7 +290,7 @@ fn code_of(outcome: &Outcome) -> String {
     }
 }
 
-/// What the journal has of an attempt, as it is told.
+/// What the journal has of an attempt, as it is told. Blocks.
 fn journalled(home: &Home, attempt: ItemId) -> Option<Frame> {
     let body = home.outcomes.body(attempt).ok()?;
     let record = body.read(0, link::CONTROL_FRAME_MAX).ok()?;

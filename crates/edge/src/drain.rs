@@ -3,8 +3,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use content::Content;
 use link::{BODY_FRAME_MAX, Frame, OpenSealed};
 use mail::ItemId;
+use net::contents;
 use net::link_session::live::{LinkDown, Live, Stopped};
 use spool::{Listed, SpoolError};
 use tokio::task::JoinSet;
@@ -68,7 +70,7 @@ fn count(sent: Option<Sent>) -> Result<usize, LinkDown> {
 /// Sends one item and removes it when Home has it. `false` when it stays.
 async fn send(home: Arc<Home>, live: Arc<Live>, listed: Listed) -> Result<bool, LinkDown> {
     let body = match home.sealed.body(listed.id) {
-        Ok(body) => body,
+        Ok(body) => Content::from(body),
         // A pass begins while what the one before has drained is still being removed.
         Err(SpoolError::NoItem(_)) => return Ok(true),
         Err(error) => {
@@ -80,7 +82,7 @@ async fn send(home: Arc<Home>, live: Arc<Live>, listed: Listed) -> Result<bool, 
     item.send(Frame::OpenSealed(OpenSealed { item: listed.id, octets: listed.octets }));
     let mut at = 0;
     while at < body.octets() {
-        match body.read(at, BODY_FRAME_MAX) {
+        match contents::read(&body, at, BODY_FRAME_MAX).await {
             Ok(piece) => {
                 at += piece.len() as u64;
                 match item.body(piece, None).await {
@@ -140,7 +142,7 @@ mod tests {
     #[tokio::test]
     async fn an_item_that_was_removed_since_it_was_listed_is_not_left() {
         let dir = tempfile::tempdir().unwrap();
-        let homes = Homes::open(&dir.path().join("homes"), 1 << 30).unwrap();
+        let homes = Homes::open(&dir.path().join("homes"), 1 << 30, daemon::system::now()).unwrap();
         let home = homes.pair([7; 32], &super::super::homes::Grant::Free, &[], mail::UnixTime(1)).unwrap();
         let item = daemon::system::new_item_id();
         done(|done| home.sealed.append(item, Vec::new(), vec![b"sealed".to_vec().into()], done)).await;

@@ -15,6 +15,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use daemon::clock::Clock;
 use daemon::files;
 use daemon::problem::Problem;
 use daemon::trace::Trace;
@@ -62,14 +63,19 @@ impl ForeignHomes {
     ///
     /// # Errors
     /// A [`Problem`] that names the file.
-    pub(crate) fn open(config: &EdgeConfig, budget: Budget, trace: &Trace) -> Result<Self, Problem> {
+    pub(crate) fn open(
+        config: &EdgeConfig,
+        budget: Budget,
+        trace: &Trace,
+        clock: &Arc<dyn Clock>,
+    ) -> Result<Self, Problem> {
         let shared = Arc::new(Shared {
             hostname: config.hostname.to_ascii_lowercase(),
             budget,
             deadline: Duration::from_secs(config.limits.hand_off.0),
             trace: trace.clone(),
         });
-        let homes = config.foreign_homes.iter().map(|home| ForeignHome::open(config, home, &shared));
+        let homes = config.foreign_homes.iter().map(|home| ForeignHome::open(config, home, &shared, clock));
         Ok(Self(homes.collect::<Result<_, _>>()?))
     }
 
@@ -124,6 +130,7 @@ impl ForeignHome {
         config: &EdgeConfig,
         home: &ForeignHomeConfig,
         shared: &Arc<Shared>,
+        clock: &Arc<dyn Clock>,
     ) -> Result<Arc<Self>, Problem> {
         let (host, port) = home.host_and_port().unwrap_or_default();
         let login = login(home)?;
@@ -147,7 +154,7 @@ impl ForeignHome {
         Ok(Arc::new(Self {
             domains: home.domains.clone(),
             message_octets_max: home.message.0,
-            known: Known::open(home)?,
+            known: Known::open(home, clock)?,
             line: Arc::new(line),
             shared: Arc::clone(shared),
         }))

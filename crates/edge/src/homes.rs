@@ -42,11 +42,11 @@ pub struct Homes {
 }
 
 impl Homes {
-    /// Reads what is known of each home and opens its spools.
+    /// Reads what is known of each home and opens its spools. `now` is for what is said of the homes.
     ///
     /// # Errors
     /// When the directory, what is known of a home, or a spool can't be read or made.
-    pub fn open(dir: &Path, sealed_octets_max: u64) -> Result<Self, Problem> {
+    pub fn open(dir: &Path, sealed_octets_max: u64, now: UnixTime) -> Result<Self, Problem> {
         files::make_private_dir(dir)?;
         let homes = Self {
             dir: dir.to_owned(),
@@ -65,18 +65,18 @@ impl Homes {
                 homes.add(&path, pin)?;
             }
         }
-        homes.settle()?;
+        homes.settle(now)?;
         Ok(homes)
     }
 
     /// What the snapshots name and nobody has goes to the home that was paired first. That is all of it when a version
     /// before this one kept them, and otherwise what a crash left undone.
-    fn settle(&self) -> Result<(), Problem> {
+    fn settle(&self, now: UnixTime) -> Result<(), Problem> {
         for home in self.list().into_iter().filter(|home| home.kept().is_some()) {
             let pin = home.pin();
             self.decide(|domains| domains.claim(&pin.key, &pin.grant, &home.claims(), &self.foreign))?;
         }
-        self.list().iter().for_each(|home| self.warn_of_withheld(home));
+        self.list().iter().for_each(|home| self.warn_of_withheld(home, now));
         Ok(())
     }
 
@@ -89,9 +89,9 @@ impl Homes {
     }
 
     /// Says which of a home's domains it does not get, if any, and what to do.
-    pub fn warn_of_withheld(&self, home: &Home) {
+    pub fn warn_of_withheld(&self, home: &Home, now: UnixTime) {
         self.warn_of_foreign(home);
-        for domain in self.served(home, &home.claims(), daemon::system::now()).withheld() {
+        for domain in self.served(home, &home.claims(), now).withheld() {
             match &domain.served {
                 Served::Elsewhere { home: holder, .. } if holder != FOREIGN_HOME => tracing::warn!(
                     home = %home.name,

@@ -7,7 +7,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use daemon::system;
 use link::notification;
 use mail::header_section::{self, Gathered};
 use mail::{Envelope, Reply, Sign, Verdict};
@@ -81,15 +80,10 @@ impl Judges {
     /// Begins to check who may send for the reverse-path; dropped, it asks no further.
     pub(crate) fn begin_spf(&self, client: &mail::Client, mail_from: String) -> Begun<Spf> {
         let (questions, receiver) = (self.visitors.questions.clone(), self.visitors.hostname.clone());
+        let now = self.visitors.clock.now().as_secs();
         let (ip, helo) = (client.ip, client.helo.clone());
         Begun::begin(async move {
-            let query = Query {
-                ip,
-                helo: &helo,
-                mail_from: &mail_from,
-                receiver: &receiver,
-                now: system::now().as_secs(),
-            };
+            let query = Query { ip, helo: &helo, mail_from: &mail_from, receiver: &receiver, now };
             match tokio::time::timeout(PATIENCE, check_spf(&questions, &query)).await {
                 Ok(spf) => spf,
                 Err(_) => Spf::unanswered(&query),
@@ -183,7 +177,8 @@ impl Examination {
         let hashes = self.hashes.finish();
         let trusted = &judges.policy.trusted_sealers;
         let questions = &judges.visitors.questions;
-        let found = header.authenticate(questions, &hashes, &known, spf, system::now(), trusted).await;
+        let now = judges.visitors.clock.now();
+        let found = header.authenticate(questions, &hashes, &known, spf, now, trusted).await;
         let rules =
             Rules { table: judges.table(), policy: &judges.policy, authserv_id: &judges.visitors.hostname };
         rules.decide(&found, header.raw(), hops, around)

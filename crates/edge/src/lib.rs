@@ -33,6 +33,7 @@ use std::time::Duration;
 
 use budget::Budget;
 use config::EdgeConfig;
+use daemon::clock::{Clock, SystemClock};
 use daemon::control::{self, Handler, Refusal};
 use daemon::descriptors;
 use daemon::files;
@@ -66,6 +67,7 @@ use session::LinkContext;
 use smtp::server::{Limits, Mode, Settings};
 use strangers::Strangers;
 use tokio::net::TcpListener;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use visitor::Visitors;
@@ -90,6 +92,7 @@ struct Edge {
     identity: ServerIdentity,
     sessions: TaskTracker,
     stop: CancellationToken,
+    clock: Arc<dyn Clock>,
 }
 
 /// Runs Edge until it is told to stop.
@@ -102,7 +105,7 @@ pub async fn run(config_path: &Path) -> Result<(), Problem> {
     let key = setup::load_key(&config.data)?;
     let mut signals = Signals::new()?;
     let control::Listening { socket, lock: _lock } = control::listen(&config.data).await?;
-    let (edge, trace) = build(config, config_path, &key)?;
+    let (edge, trace) = build(config, config_path, &key, SystemClock::shared())?;
     let smtp = process::listen(&edge.config.listen.smtp, "SMTP", "[listen] smtp in edge.toml")?;
     let links = listen_links(&edge.config, &key).await?;
     let acceptor = edge.acceptor()?;
@@ -144,7 +147,7 @@ async fn watch_homes(edge: Arc<Edge>) {
             () = edge.stop.cancelled() => return,
             () = tokio::time::sleep(Watch::pause(limit)) => {}
         }
-        let now = daemon::system::now();
+        let now = edge.clock.now();
         let here = edge.homes.list().into_iter().filter(|home| home.live().is_some());
         tokio::task::block_in_place(|| here.for_each(|home| home.was_here(now)));
         for away in watch.due(edge.homes.away(now, limit), now) {
@@ -165,11 +168,16 @@ async fn save_greylist(greylist: Arc<Greylist>, stop: CancellationToken) {
     }
 }
 
-fn build(config: EdgeConfig, config_path: &Path, key: &LinkKey) -> Result<(Arc<Edge>, Trace), Problem> {
+fn build(
+    config: EdgeConfig,
+    config_path: &Path,
+    key: &LinkKey,
+    clock: Arc<dyn Clock>,
+) -> Result<(Arc<Edge>, Trace), Problem> {
     let trace = Trace::open(&config.data.join("trace"), link::Role::Edge)?;
     let (own_octets, foreign_octets) = memory(&config);
-    let foreign = Arc::new(ForeignHomes::open(&config, Budget::of_octets(foreign_octets), &trace)?);
-    let homes = Homes::open(&config.data.join("homes"), config.limits.spool.0)?;
+    let foreign = Arc::new(ForeignHomes::open(&config, Budget::of_octets(foreign_octets), &trace, &clock)?);
+    let homes = Homes::open(&config.data.join("homes"), config.limits.spool.0, clock.now())?;
     let homes = Arc::new(homes.without(foreign.domains().cloned().collect()));
     let deadline = Duration::from_secs(config.limits.hand_off.0);
     let hand_offs = Arc::new(HandOffs::new(own_octets, deadline, trace.clone()));
@@ -178,16 +186,18 @@ fn build(config: EdgeConfig, config_path: &Path, key: &LinkKey) -> Result<(Arc<E
     })?;
     let questions = dns.questions();
     let errands = Errands::new(dns.clone(), route::public_roots(&config)?, config.outbound.ipv6);
-    let map = Arc::new(Map::new(&config, dns, Some(&config.data))?);
+    let map = Arc::new(Map::new(&config, dns, Some(&config.data), Arc::clone(&clock))?);
     let router = router(&config, Arc::clone(&map), Arc::clone(&homes))?;
     let lanes = Lanes::new(router, config.outbound.connections_per_domain);
     let greylist = Arc::new(Greylist::open(&config.data)?);
-    let deliveries = Deliveries::new(Arc::clone(&homes), lanes, trace.clone(), Arc::clone(&greylist));
+    let deliveries =
+        Deliveries::new(Arc::clone(&homes), lanes, trace.clone(), Arc::clone(&greylist), Arc::clone(&clock));
     let visitors = Visitors {
         questions,
         lists: Lists::new(&config.lists),
         table: Arc::new(Table::new(&config.score)),
         hostname: config.hostname.to_ascii_lowercase(),
+        clock: Arc::clone(&clock),
     };
     let reception = Reception {
         homes: Arc::clone(&homes),
@@ -198,6 +208,7 @@ fn build(config: EdgeConfig, config_path: &Path, key: &LinkKey) -> Result<(Arc<E
         greylist,
         trace: trace.clone(),
         greet_pause: Duration::from_secs(config.door.greet_pause.0),
+        clock: Arc::clone(&clock),
     };
     let certificate = config.tls.files(&config.data);
     if config.tls.is_self_made() {
@@ -205,7 +216,7 @@ fn build(config: EdgeConfig, config_path: &Path, key: &LinkKey) -> Result<(Arc<E
     }
     let identity = ServerIdentity::load(&certificate).map_err(certificate_problem)?;
     let edge = Edge {
-        pairing: Pairing::new(&config.data, &config.hostname, key, Arc::clone(&homes)),
+        pairing: Pairing::new(&config.data, &config.hostname, key, Arc::clone(&homes), Arc::clone(&clock)),
         strangers: Strangers::default(),
         config_path: config_path.to_owned(),
         sessions: TaskTracker::new(),
@@ -218,6 +229,7 @@ fn build(config: EdgeConfig, config_path: &Path, key: &LinkKey) -> Result<(Arc<E
         errands,
         map,
         identity,
+        clock,
     };
     Ok((Arc::new(edge), trace))
 }
@@ -298,7 +310,7 @@ impl Edge {
     }
 
     fn status(&self) -> Value {
-        let now = daemon::system::now();
+        let now = self.clock.now();
         let mut status = json!({
             "role": "edge",
             "hostname": self.config.hostname,
@@ -324,7 +336,7 @@ impl Handler for Edge {
         match request {
             Request::Status => Ok(self.status()),
             Request::Homes(request) => {
-                tokio::task::block_in_place(|| self.homes.carry_out(&request, daemon::system::now()))
+                tokio::task::block_in_place(|| self.homes.carry_out(&request, self.clock.now()))
             }
             _ => Err((
                 "Edge has none of what is asked for".to_owned(),
@@ -363,6 +375,7 @@ async fn accept_links(edge: Arc<Edge>, mut listener: LinkListener) {
         homes: Arc::clone(&edge.homes),
         deliveries: Arc::clone(&edge.deliveries),
         errands: Arc::clone(&edge.errands),
+        clock: Arc::clone(&edge.clock),
         stop: edge.stop.clone(),
     };
     let tasks = TaskTracker::new();
@@ -391,7 +404,7 @@ async fn serve_link(edge: &Edge, stream: LinkStream, context: LinkContext) {
         tracing::info!(home = %home.name, %cause, "link down");
         return;
     } else {
-        edge.strangers.turned_away(&key, std::time::Instant::now());
+        edge.strangers.turned_away(&key, Instant::now());
         return;
     };
     if let Err(fault) = ended {

@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use daemon::clock::Clock;
 use daemon::files;
 use daemon::json_file;
 use daemon::problem::Problem;
@@ -59,6 +60,7 @@ pub(crate) struct Pairing {
     homes: Arc<Homes>,
     /// One request at a time, so that a code pairs once.
     desk: Mutex<Tries>,
+    clock: Arc<dyn Clock>,
     connections: Mutex<Places<CancellationToken>>,
 }
 
@@ -73,15 +75,17 @@ fn code_path(data: &Path) -> PathBuf {
     data.join("pairing-code.json")
 }
 
-/// Makes a new code, which replaces an older one. `address` is where Home finds the link.
+/// Makes a new code, which replaces an older one. `address` is where Home finds the link; it expires some time
+/// after `now`.
 pub(crate) fn new_code(
     data: &Path,
     key: &LinkKey,
     address: &str,
     domains: &[Domain],
+    now: UnixTime,
 ) -> Result<PairingCode, Problem> {
     let secret = system::random();
-    let expires = system::now().plus_secs(CODE_SECS);
+    let expires = now.plus_secs(CODE_SECS);
     let path = code_path(data);
     json_file::replace(&path, &Outstanding { secret, expires, grant: Grant::of(domains) })
         .map_err(|error| files::write_problem(&path, &error))?;
@@ -90,13 +94,20 @@ pub(crate) fn new_code(
 
 impl Pairing {
     /// The desk for codes in `data`.
-    pub(crate) fn new(data: &Path, hostname: &str, key: &LinkKey, homes: Arc<Homes>) -> Self {
+    pub(crate) fn new(
+        data: &Path,
+        hostname: &str,
+        key: &LinkKey,
+        homes: Arc<Homes>,
+        clock: Arc<dyn Clock>,
+    ) -> Self {
         Self {
             path: code_path(data),
             hostname: hostname.to_owned(),
             edge_spki: key.spki().to_vec(),
             homes,
             desk: Mutex::default(),
+            clock,
             connections: Mutex::new(Places::new(CONNECTIONS_MAX, PER_SOURCE_MAX)),
         }
     }
@@ -126,7 +137,7 @@ impl Pairing {
         let mut reader = FrameReader::for_pairing(stream.reader, Accepts::Pair);
         // A file of a few octets is read here and now: to announce that to the runtime would start a thread, with memory
         // of its own, for each of many strangers.
-        let refused = self.refuse_at_once(visitor, system::now());
+        let refused = self.refuse_at_once(visitor, self.clock.now());
         let result = match refused {
             Some(why) => PairingResult::Refused(why),
             None => self.hear(&mut reader, visitor).await?,
@@ -149,7 +160,7 @@ impl Pairing {
         let Some(Frame::Pair(request)) = reader.next(EXCHANGE_MAX).await? else {
             return Err(LinkFault::Protocol("no pairing request"));
         };
-        let result = self.judge(&request, visitor, system::now());
+        let result = self.judge(&request, visitor, self.clock.now());
         match &result {
             PairingResult::Paired { .. } => {
                 tracing::info!(home = %key_name(&link::key_fingerprint(visitor.spki)), domains = ?request.domains, "paired with a home");
@@ -250,6 +261,8 @@ fn withheld_of(served: ServedDomains) -> ServedDomains {
 
 #[cfg(test)]
 mod tests {
+    use daemon::clock::SystemClock;
+
     use super::*;
 
     struct Desk {
@@ -266,9 +279,9 @@ mod tests {
     fn desk_for(names: &[&str]) -> Desk {
         let dir = tempfile::tempdir().unwrap();
         let edge = LinkKey::generate().unwrap();
-        let homes = Arc::new(Homes::open(&dir.path().join("homes"), 1 << 20).unwrap());
-        let code = new_code(dir.path(), &edge, "mx.example.org:443", &domains(names)).unwrap();
-        let pairing = Pairing::new(dir.path(), "mx.example.org", &edge, homes);
+        let homes = Arc::new(Homes::open(&dir.path().join("homes"), 1 << 20, system::now()).unwrap());
+        let code = new_code(dir.path(), &edge, "mx.example.org:443", &domains(names), system::now()).unwrap();
+        let pairing = Pairing::new(dir.path(), "mx.example.org", &edge, homes, SystemClock::shared());
         Desk { dir, pairing, code, edge }
     }
 
@@ -290,7 +303,9 @@ mod tests {
         }
 
         fn another_code(&mut self, names: &[&str]) {
-            self.code = new_code(self.dir.path(), &self.edge, "mx.example.org:443", &domains(names)).unwrap();
+            self.code =
+                new_code(self.dir.path(), &self.edge, "mx.example.org:443", &domains(names), system::now())
+                    .unwrap();
         }
     }
 

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use daemon::system;
+use daemon::clock::Clock;
 use daemon::trace::Trace;
 use link::notification::{self, Form, Known, NO_SUCH_RECIPIENT, Sender};
 use link::{Open, TraceStep};
@@ -59,6 +59,8 @@ pub(crate) struct Reception {
     pub trace: Trace,
     /// The time that a client waits for the greeting.
     pub greet_pause: Duration,
+    /// The clock.
+    pub clock: Arc<dyn Clock>,
 }
 
 impl Reception {
@@ -67,7 +69,7 @@ impl Reception {
     /// # Errors
     /// The 421 that turns it away.
     pub(crate) fn admit(&self, ip: IpAddr) -> Result<Admission, Reply> {
-        let now = system::now().as_secs();
+        let now = self.clock.now().as_secs();
         self.door.admit(ip, self.greylist.standing(ip, now), now)
     }
 
@@ -147,7 +149,7 @@ impl Receive {
         if let Some(refusal) = self.no_more_recipients(recipient) {
             return refusal;
         }
-        let reply = self.check_recipient(&recipient.address, system::now());
+        let reply = self.check_recipient(&recipient.address, self.shared.clock.now());
         if reply.is_positive() {
             self.count_recipient(recipient);
         }
@@ -250,8 +252,14 @@ impl Receive {
             return None;
         }
         let reverse_path = self.transaction.reverse_path.clone().unwrap_or(ReversePath::Null);
-        let ask =
-            || self.shared.greylist.ask(client.ip, &reverse_path, &client.helo, system::now().as_secs());
+        let ask = || {
+            self.shared.greylist.ask(
+                client.ip,
+                &reverse_path,
+                &client.helo,
+                self.shared.clock.now().as_secs(),
+            )
+        };
         let greyed = self.transaction.greyed.unwrap_or_else(ask);
         self.transaction.greyed = Some(greyed);
         match greyed {
@@ -278,7 +286,7 @@ impl Receive {
 
     async fn unknown(&mut self) {
         self.unknown_recipients += 1;
-        self.admission.unknown_recipient(system::now().as_secs());
+        self.admission.unknown_recipient(self.shared.clock.now().as_secs());
         let spare = self.shared.door.pressure() == Pressure::NONE;
         if self.unknown_recipients > UNKNOWN_BEFORE_DELAY && spare {
             tokio::time::sleep(DELAY).await;
@@ -294,7 +302,7 @@ impl Receive {
             self.answered(identity);
             if wanted {
                 self.admission.know();
-                self.shared.greylist.has_delivered(self.admission.ip(), system::now().as_secs());
+                self.shared.greylist.has_delivered(self.admission.ip(), self.shared.clock.now().as_secs());
             }
         }
         answers
@@ -370,7 +378,7 @@ impl Service for Receive {
     }
 
     fn erred(&mut self, errors: u32) {
-        let now = system::now().as_secs();
+        let now = self.shared.clock.now().as_secs();
         for _ in 0..errors {
             self.admission.error(now);
         }
@@ -440,7 +448,8 @@ impl Service for Receive {
             };
         }
         self.transaction.envelope = Some(envelope.clone());
-        let open = Open { item: system::new_item_id(), accepted: system::now(), envelope };
+        let open =
+            Open { item: self.shared.clock.new_item_id(), accepted: self.shared.clock.now(), envelope };
         let message = match home {
             Target::Paired(home, kept) => Incoming::HandOff(self.shared.hand_offs.begin(home, kept, open)?),
             Target::Foreign(home) => Incoming::Passage(home.begin(open)?),

@@ -3,11 +3,14 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use daemon::clock::Clock;
 use link::fingerprint::to_hex;
 use link::{Frame, Hello, SEEN_AT, SERVED_DOMAINS, UNHEARD};
+use mail::UnixTime;
 use net::link_session::live::Live;
 use net::link_session::{self, FrameReader, FrameSender, LinkFault, PING_AFTER, Silence};
 use net::link_transport::LinkStream;
+use tokio::sync::oneshot;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
@@ -27,6 +30,8 @@ pub(crate) struct LinkContext {
     pub deliveries: Arc<Deliveries>,
     /// Other tasks of homes: questions to DNS, reports to post.
     pub errands: Arc<Errands>,
+    /// The clock.
+    pub clock: Arc<dyn Clock>,
     /// Ends the link.
     pub stop: CancellationToken,
 }
@@ -41,9 +46,10 @@ pub(crate) async fn serve(
     let LinkStream { reader, writer, transport, remote, .. } = stream;
     let (frames, queue) = link_session::frame_queue();
     let mut tasks = JoinSet::new();
+    let (unwritten, cannot_write) = oneshot::channel();
     tasks.spawn(async move {
         if let Err(fault) = link_session::write_frames(writer, queue).await {
-            tracing::debug!(%fault, "writing to the link ended");
+            let _ = unwritten.send(fault);
         }
     });
     let mut reader = FrameReader::new(reader);
@@ -54,10 +60,11 @@ pub(crate) async fn serve(
     if home.connect(Arc::clone(&live)) {
         context.deliveries.link_lost(&home);
     }
-    tokio::task::block_in_place(|| home.was_here(daemon::system::now()));
+    tokio::task::block_in_place(|| home.was_here(context.clock.now()));
     // Home's address stays out of the log: nothing on Edge is to tell where Home is.
     tracing::info!(home = %home.name, transport = transport.as_str(), "link up");
-    context.deliveries.repeat_outcomes(&home, &frames);
+    let (deliveries, repeating) = (Arc::clone(&context.deliveries), (Arc::clone(&home), frames.clone()));
+    tasks.spawn_blocking(move || deliveries.repeat_outcomes(&repeating.0, &repeating.1));
     if let Some(told) = where_seen(&theirs, remote.ip()) {
         frames.send(told);
     }
@@ -67,10 +74,11 @@ pub(crate) async fn serve(
     tasks.spawn(drain::run(Arc::clone(&home), Arc::clone(&live)));
     tasks.spawn(send_trace(Arc::clone(&home), frames.clone()));
     if knows(&theirs, SERVED_DOMAINS) {
-        tasks.spawn(send_served(Arc::clone(&home), Arc::clone(&context.homes), frames.clone()));
+        tasks.spawn(send_served(Arc::clone(&home), context.clone(), frames.clone()));
     }
     let ended = tokio::select! {
         ended = read_frames(&mut reader, &home, &live, &context) => ended,
+        Ok(fault) = cannot_write => Err(fault),
         () = live.closed() => Err(LinkFault::Lost("a newer link took its place".to_owned())),
         () = context.stop.cancelled() => {
             frames.send(Frame::Goodbye("Edge is shutting down".to_owned()));
@@ -80,7 +88,7 @@ pub(crate) async fn serve(
     };
     if home.disconnect(&live) {
         home.unheard.unlinked();
-        tokio::task::block_in_place(|| home.was_here(daemon::system::now()));
+        tokio::task::block_in_place(|| home.was_here(context.clock.now()));
         context.deliveries.link_lost(&home);
     }
     tasks.shutdown().await;
@@ -126,7 +134,7 @@ fn take_frame(
         Frame::Pong => {}
         Frame::Goodbye(reason) => return Err(LinkFault::Goodbye(reason)),
         Frame::Snapshot(snapshot) => {
-            keep_snapshot(&context.homes, home, *snapshot, frames)?;
+            keep_snapshot(&context.homes, home, *snapshot, frames, context.clock.now())?;
         }
         Frame::Answer(answer) => live.answered(answer),
         Frame::Credit(item, octets) => live.credited(item, octets),
@@ -147,6 +155,7 @@ fn keep_snapshot(
     home: &Arc<Home>,
     snapshot: link::Snapshot,
     frames: &FrameSender,
+    now: UnixTime,
 ) -> Result<(), LinkFault> {
     let generation = snapshot.generation;
     let kept = tokio::task::block_in_place(|| homes.keep(home, snapshot));
@@ -154,7 +163,7 @@ fn keep_snapshot(
         Ok(()) => {
             tracing::info!(home = %home.name, generation, "snapshot kept");
             frames.send(Frame::SnapshotKept(generation));
-            homes.warn_of_withheld(home);
+            homes.warn_of_withheld(home, now);
             Ok(())
         }
         Err(error) => {
@@ -179,13 +188,14 @@ async fn send_trace(home: Arc<Home>, frames: FrameSender) {
 }
 
 /// Tells Home which of its domains it serves, as often as that is decided anew or it names others.
-async fn send_served(home: Arc<Home>, homes: Arc<Homes>, frames: FrameSender) {
+async fn send_served(home: Arc<Home>, context: LinkContext, frames: FrameSender) {
+    let homes = &context.homes;
     let mut decisions = homes.decisions();
     let mut told = None;
     loop {
         decisions.borrow_and_update();
         let claims = home.claims();
-        let served = homes.served(&home, &claims, daemon::system::now());
+        let served = homes.served(&home, &claims, context.clock.now());
         let whose: Vec<_> =
             served.domains.iter().map(|domain| (domain.domain.clone(), domain.served.whose())).collect();
         // A first snapshot comes before there is anything to tell; when another home was here last is no news.

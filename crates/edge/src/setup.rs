@@ -13,6 +13,7 @@ use daemon::print;
 use daemon::problem::Problem;
 use daemon::process;
 use mail::Domain;
+use mail::UnixTime;
 use net::link_key::LinkKey;
 use serde_json::json;
 
@@ -75,10 +76,10 @@ pub fn load_key(data: &Path) -> Result<LinkKey, Problem> {
 ///
 /// # Errors
 /// When there is a configuration already, the arguments can't be, or a file can't be written.
-pub fn setup(arguments: &SetupArguments) -> Result<(), Problem> {
+pub fn setup(arguments: &SetupArguments, now: UnixTime) -> Result<(), Problem> {
     let role = prepare(arguments)?;
     let config = role.config().to_owned();
-    let code = role.as_owner(|| code_of(role.data(), &arguments.hostname, &[]))?;
+    let code = role.as_owner(|| code_of(role.data(), &arguments.hostname, &[], now))?;
     role.finish(&config_text(arguments))?;
     println!("Edge {} is set up: {}", arguments.hostname, config.display());
     println!("Start it:  {}", process::how_to_start("edge", &config));
@@ -137,9 +138,9 @@ pub struct PairArguments {
 ///
 /// # Errors
 /// When the configuration can't be read, or the code can't be made; see [`new_code`].
-pub fn pair(arguments: &PairArguments) -> Result<(), Problem> {
+pub fn pair(arguments: &PairArguments, now: UnixTime) -> Result<(), Problem> {
     let config: EdgeConfig = config::load(&arguments.config)?;
-    let code = new_code(&config, &arguments.domain)?;
+    let code = new_code(&config, &arguments.domain, now)?;
     let held = |domain: &Domain| homes::holder_on_disk(&config.data.join("homes"), domain);
     let held: Vec<_> = arguments.domain.iter().filter_map(|domain| Some((domain, held(domain)?))).collect();
     if arguments.json {
@@ -179,15 +180,15 @@ fn print_code(code: &str, domains: &[Domain]) {
 ///
 /// # Errors
 /// When the link key can't be read, or the code can't be written where the daemon finds it.
-pub fn new_code(config: &EdgeConfig, domains: &[Domain]) -> Result<String, Problem> {
-    owner::as_owner_of(&config.data, || code_of(&config.data, &config.hostname, domains))
+pub fn new_code(config: &EdgeConfig, domains: &[Domain], now: UnixTime) -> Result<String, Problem> {
+    owner::as_owner_of(&config.data, || code_of(&config.data, &config.hostname, domains, now))
 }
 
-fn code_of(data: &Path, hostname: &str, domains: &[Domain]) -> Result<String, Problem> {
+fn code_of(data: &Path, hostname: &str, domains: &[Domain], now: UnixTime) -> Result<String, Problem> {
     let key = load_key(data)?;
     let address =
         json_file::read::<String>(&address_path(data))?.unwrap_or_else(|| format!("{hostname}:443"));
-    Ok(pairing::new_code(data, &key, &address, domains)?.to_string())
+    Ok(pairing::new_code(data, &key, &address, domains, now)?.to_string())
 }
 
 fn config_text(arguments: &SetupArguments) -> String {

@@ -1,9 +1,10 @@
 //! Keys that are not paired and ask for a link: said in the log, but not once for each.
 
 use std::sync::{Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::session::key_name;
+use tokio::time::Instant;
 
 /// After one is said, those of so long are only counted.
 const QUIET: Duration = Duration::from_secs(60);

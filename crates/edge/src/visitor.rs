@@ -7,7 +7,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use daemon::system;
+use daemon::clock::Clock;
 use mail::{Client, Domain, Sign};
 use mailauth::dns::{LookupError, Record, RecordType, Resolver, address_name};
 use net::dns::Questions;
@@ -31,6 +31,8 @@ pub(crate) struct Visitors {
     pub table: Arc<Table>,
     /// This host's name.
     pub hostname: String,
+    /// The clock.
+    pub clock: Arc<dyn Clock>,
 }
 
 /// What is known of a client's address.
@@ -48,7 +50,7 @@ impl Visitors {
         let this = Arc::clone(self);
         Begun::begin(async move {
             let (mut visitor, listed) =
-                tokio::join!(this.names(ip), this.lists.ask(&this.questions, ip, system::now().as_secs()));
+                tokio::join!(this.names(ip), this.lists.ask(&this.questions, ip, this.clock.now().as_secs()));
             visitor.signs.extend(listed);
             visitor
         })

@@ -5,13 +5,13 @@
 
 use std::sync::Arc;
 
+use daemon::clock::{Clock as _, SystemClock};
 use daemon::control::{self, Refusal};
 use daemon::data_dir;
 use daemon::problem::Problem;
 use daemon::request::{PeopleRequest, Request};
-use daemon::system;
 use directory::{AccountId, Directory, Past};
-use mail::Address;
+use mail::{Address, UnixTime};
 use serde_json::{Value, json};
 use store::{Mailboxes, SetAside, StoreError};
 
@@ -22,13 +22,17 @@ use crate::config::HomeConfig;
 ///
 /// # Errors
 /// When the mailboxes can't be opened, or one can't be made.
-pub fn open_store(config: &HomeConfig, directory: &Directory) -> Result<Arc<dyn Mailboxes>, Problem> {
+pub fn open_store(
+    config: &HomeConfig,
+    directory: &Directory,
+    now: UnixTime,
+) -> Result<Arc<dyn Mailboxes>, Problem> {
     let dir = config.data.join("mailboxes");
     daemon::files::make_private_dir(&dir)?;
     let store = databases::open_mailboxes(&dir).map_err(|error| store_problem(&error))?;
     for (account, _) in directory.accounts() {
         if !store.has_account(account.as_str()) {
-            store.create_account(account.as_str(), system::now()).map_err(|error| store_problem(&error))?;
+            store.create_account(account.as_str(), now).map_err(|error| store_problem(&error))?;
         }
     }
     Ok(store)
@@ -52,18 +56,19 @@ pub fn carry_out(
     directory: &Directory,
     store: &dyn Mailboxes,
     request: &PeopleRequest,
+    now: UnixTime,
 ) -> Result<Value, Refusal> {
     let _alone = directory.one_at_a_time();
     let done = match request {
         PeopleRequest::ListUsers => Ok(list_users(directory)),
         PeopleRequest::ListRemoved => list_removed(store),
         PeopleRequest::AddUser { address, password, restore } => {
-            add_user(directory, store, (address, password), restore.as_deref())
+            add_user(directory, store, (address, password), restore.as_deref(), now)
         }
         PeopleRequest::SetPassword { address, password } => {
             parse(address).and_then(|address| directory.set_password(&address, password)).map(|()| json!({}))
         }
-        PeopleRequest::RemoveUser { address } => remove_user(directory, store, address),
+        PeopleRequest::RemoveUser { address } => remove_user(directory, store, address, now),
         PeopleRequest::ListAliases => Ok(list_aliases(directory)),
         PeopleRequest::AddAlias { alias, targets } => {
             let targets: Result<Vec<Address>, Problem> = targets.iter().map(|target| parse(target)).collect();
@@ -84,21 +89,22 @@ fn add_user(
     store: &dyn Mailboxes,
     (address, password): (&str, &str),
     restored: Option<&str>,
+    now: UnixTime,
 ) -> Result<Value, Problem> {
     let address = parse(address)?;
     let new = directory.prepare_account(&address, password)?;
     let account = new.account().clone();
-    let left = set_left_aside(store, &account)?;
+    let left = set_left_aside(store, &account, now)?;
     let brought = restored.map(|date| find_removed(store, &account, date)).transpose()?;
     match &brought {
         Some((aside, _)) => store.bring_back(aside),
-        None => store.create_account(account.as_str(), system::now()),
+        None => store.create_account(account.as_str(), now),
     }
     .map_err(|error| store_problem(&error))?;
     let past = match &brought {
         // What was taken since an older one was set aside may be somebody else's.
         Some((_, Age::Newest)) => Past::Own,
-        _ => Past::Anothers(left.as_ref().map(|_| system::now())),
+        _ => Past::Anothers(left.as_ref().map(|_| now)),
     };
     let brought = brought.map(|(aside, _)| aside);
     let (account, aliases) = directory.admit(new, past)?;
@@ -116,11 +122,15 @@ fn add_user(
 
 /// A mailbox that lies under the name of an account that nobody has: a version that did not set them aside left it, or
 /// the disk failed, or the process ended before the account was there. It is not the next one's.
-fn set_left_aside(store: &dyn Mailboxes, account: &AccountId) -> Result<Option<SetAside>, Problem> {
+fn set_left_aside(
+    store: &dyn Mailboxes,
+    account: &AccountId,
+    now: UnixTime,
+) -> Result<Option<SetAside>, Problem> {
     if !store.has_account(account.as_str()) {
         return Ok(None);
     }
-    store.set_aside(account.as_str(), system::now()).map(Some).map_err(|error| store_problem(&error))
+    store.set_aside(account.as_str(), now).map(Some).map_err(|error| store_problem(&error))
 }
 
 /// Which of an account's mailboxes that were set aside it is.
@@ -145,9 +155,13 @@ fn find_removed(store: &dyn Mailboxes, account: &AccountId, date: &str) -> Resul
 }
 
 /// From the directory first: from then on no mail is taken for it, and its sessions end.
-fn remove_user(directory: &Directory, store: &dyn Mailboxes, address: &str) -> Result<Value, Problem> {
+fn remove_user(
+    directory: &Directory,
+    store: &dyn Mailboxes,
+    address: &str,
+    now: UnixTime,
+) -> Result<Value, Problem> {
     let address = parse(address)?;
-    let now = system::now();
     let removed = directory.remove_account(&address, now)?;
     let mut done = json!({ "account": removed.account.as_str() });
     match store.set_aside(removed.account.as_str(), now) {
@@ -225,8 +239,9 @@ pub async fn command(config: &HomeConfig, request: PeopleRequest) -> Result<Valu
     };
     data_dir::check(&config.data)?;
     let directory = databases::open_directory(config)?;
-    let store = open_store(config, &directory)?;
-    carry_out(&directory, &*store, &request).map_err(|(what, advice)| Problem::setup(what, advice))
+    let now = SystemClock.now();
+    let store = open_store(config, &directory, now)?;
+    carry_out(&directory, &*store, &request, now).map_err(|(what, advice)| Problem::setup(what, advice))
 }
 
 #[cfg(test)]

@@ -13,6 +13,7 @@ mod plan;
 mod repeats;
 mod replies;
 mod session;
+mod spilling;
 mod take;
 mod takings;
 #[cfg(test)]
@@ -25,7 +26,7 @@ use std::io;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use daemon::system;
+use content::Content;
 use link::{Answer, Frame, Open, ReceiveWindow};
 use mail::{ItemId, Reply, Verdict};
 use net::link_session::{FrameSender, LinkFault};
@@ -33,15 +34,19 @@ use net::link_session::{FrameSender, LinkFault};
 use arrival::Arrival;
 pub(crate) use arrivals::Arrivals;
 use arrivals::not_now;
-use buffer::Buffer;
+use buffer::{Buffer, Whole};
 pub(crate) use repeats::Repeats;
 pub(crate) use session::SessionArrival;
+pub(crate) use spilling::WAITING_OCTETS_MAX;
+use spilling::{Refused, Spilling};
 use take::take;
 use takings::Takings;
 pub(crate) use unsealers::Unsealers;
 
 /// Items that one link may have begun and not completed.
 const ITEMS_MAX: usize = 4096;
+/// Octets of a sealed item that are read at one time.
+const READ_OCTETS: usize = 64 * 1024;
 
 /// Messages that come in over one link.
 pub(crate) struct LinkArrivals {
@@ -54,9 +59,16 @@ pub(crate) struct LinkArrivals {
 
 struct Arriving {
     kind: Kind,
-    buffer: Buffer,
     octets: u64,
-    window: ReceiveWindow,
+    gathered: Gathered,
+}
+
+/// What has come of an item.
+enum Gathered {
+    /// All of it is in memory.
+    Here(Buffer, ReceiveWindow),
+    /// It is being written beside the link.
+    Beside(Spilling),
 }
 
 enum Kind {
@@ -87,54 +99,58 @@ impl LinkArrivals {
         if self.items.len() >= ITEMS_MAX {
             return Err(LinkFault::Protocol("too many items begun at one time"));
         }
-        let shared = Arc::clone(&self.shared);
         let buffer = match &kind {
-            Kind::Live(_) => Buffer::new(shared),
-            Kind::Sealed { .. } => Buffer::of_ciphertext(shared),
+            Kind::Live(_) => Buffer::new(&self.shared),
+            Kind::Sealed { .. } => Buffer::of_ciphertext(&self.shared),
         };
-        self.items.insert(item, Arriving { kind, buffer, octets: 0, window: ReceiveWindow::default() });
+        let gathered = Gathered::Here(buffer, ReceiveWindow::default());
+        self.items.insert(item, Arriving { kind, octets: 0, gathered });
         Ok(())
     }
 
-    /// A piece of an item. One for an item that was given up is dropped.
+    /// A piece of an item. One for an item that was given up is dropped. Never waits for a disk.
     pub(crate) fn body(&mut self, item: ItemId, piece: Bytes) -> Result<(), LinkFault> {
         let Some(arriving) = self.items.get_mut(&item) else { return Ok(()) };
-        let octets = piece.len();
-        let past = LinkFault::Protocol("an item's body ran past its window or its size");
-        arriving
-            .window
-            .arrived(octets)
-            .map_err(|_| LinkFault::Protocol("an item's body ran past its window"))?;
-        arriving.octets += octets as u64;
+        arriving.octets += piece.len() as u64;
         let complete = match arriving.kind {
             Kind::Live(_) if arriving.octets > self.shared.message_octets_max => {
                 self.give_up(item, Reply::new(552, (5, 3, 4), "The message is too large"));
                 return Ok(());
             }
             Kind::Live(_) => false,
-            Kind::Sealed { octets } if arriving.octets > octets => return Err(past),
+            Kind::Sealed { octets } if arriving.octets > octets => {
+                return Err(LinkFault::Protocol("an item's body ran past its window or its size"));
+            }
             Kind::Sealed { octets } => arriving.octets == octets,
         };
-        if let Err(error) = arriving.buffer.push(piece) {
-            tracing::error!(%item, %error, "a body could not be buffered; it stays with Edge");
-            self.give_up(item, not_now());
-            return Ok(());
-        }
-        if let Some(credit) = arriving.window.consumed(octets) {
-            self.frames.send(Frame::Credit(item, credit));
+        // What has no octet is bounded by no window.
+        let taken =
+            if piece.is_empty() { Ok(()) } else { arriving.take(&self.shared, &self.frames, item, piece) };
+        match taken {
+            Ok(()) => {}
+            Err(Refused::PastWindow) => {
+                return Err(LinkFault::Protocol("an item's body ran past its window"));
+            }
+            Err(Refused::NoRoom) => {
+                tracing::error!(%item, "the disk does not keep up with what comes; a message stays with Edge");
+                self.give_up(item, not_now());
+                return Ok(());
+            }
+            Err(Refused::GivenUp) => {
+                self.items.remove(&item);
+                return Ok(());
+            }
         }
         if complete && let Some(arriving) = self.items.remove(&item) {
-            self.unseal(item, arriving.buffer);
+            self.unseal(item, arriving.gathered);
         }
         Ok(())
     }
 
     fn give_up(&mut self, item: ItemId, reply: Reply) {
-        let recipients = match self.items.remove(&item).map(|arriving| arriving.kind) {
-            Some(Kind::Live(open)) => open.envelope.recipients.len(),
-            _ => 1,
-        };
-        self.frames.send(Frame::Answer(Answer { item, replies: vec![reply; recipients] }));
+        if let Some(arriving) = self.items.remove(&item) {
+            spilling::give_up(&self.frames, item, arriving.kind.recipients(), reply);
+        }
     }
 
     /// Ends a message: it is whole, and Edge has judged it.
@@ -142,13 +158,19 @@ impl LinkArrivals {
         let Some(arriving) = self.items.remove(&item) else { return };
         if let Kind::Live(open) = arriving.kind {
             let arrival = Arrival { open, edge: self.edge.clone(), sealed: false, verdict: verdict.clone() };
-            // Filters take their time; a file is slow.
-            if self.shared.filters.is_some() || arriving.buffer.file.is_some() {
-                return take_in(&self.shared, arrival, arriving.buffer, self.frames.clone());
+            match arriving.gathered {
+                Gathered::Here(buffer, _) if self.shared.filters.is_none() => {
+                    let (shared, recipients) =
+                        (Arc::clone(&self.shared), arrival.open.envelope.recipients.len());
+                    let taking = async move { take(&shared, arrival, buffer.whole()).await };
+                    self.under_way.push(item, recipients, taking);
+                }
+                // Filters take their time; a file is slow.
+                gathered => {
+                    let (shared, frames) = (Arc::clone(&self.shared), self.frames.clone());
+                    gathered.whole(move |message| take_in(&shared, arrival, message, frames));
+                }
             }
-            let (shared, recipients) = (Arc::clone(&self.shared), arrival.open.envelope.recipients.len());
-            let taking = async move { take(&shared, arrival, arriving.buffer).await };
-            self.under_way.push(item, recipients, taking);
         }
     }
 
@@ -168,7 +190,7 @@ impl LinkArrivals {
 
     /// Nothing shows that the sender has read the 250 to an item.
     pub(crate) fn unheard(&self, item: ItemId) {
-        self.shared.repeats.unheard(item, system::now());
+        self.shared.repeats.unheard(item, self.shared.clock.now());
     }
 
     /// The rest of an item will not come.
@@ -177,17 +199,72 @@ impl LinkArrivals {
     }
 
     /// Opens a sealed item on a thread that may block, then delivers it.
-    fn unseal(&self, item: ItemId, buffer: Buffer) {
+    fn unseal(&self, item: ItemId, gathered: Gathered) {
         let (shared, frames, edge) = (Arc::clone(&self.shared), self.frames.clone(), self.edge.clone());
-        let unsealers = self.shared.unsealers.clone();
-        unsealers.run(Box::new(move || match open_sealed(&shared, &buffer) {
-            Ok((open, verdict, message)) if open.item == item => {
-                let arrival = Arrival { open: Box::new(open), edge, sealed: true, verdict };
-                take_in(&shared, arrival, message, frames);
+        gathered.whole(move |sealed| {
+            let (unsealers, later) = (shared.unsealers.clone(), frames.clone());
+            let begun = unsealers.run(Box::new(move || match open_sealed(&shared, &sealed.content) {
+                Ok((open, verdict, message)) if open.item == item => {
+                    let arrival = Arrival { open: Box::new(open), edge, sealed: true, verdict };
+                    take_in(&shared, arrival, message.whole(), frames);
+                }
+                Ok(_) => refuse_sealed(item, &frames, "its id is not the one it was sealed under"),
+                Err(error) => refuse_sealed(item, &frames, &error.to_string()),
+            }));
+            if !begun {
+                refuse_sealed(item, &later, "too many wait to be opened");
             }
-            Ok(_) => refuse_sealed(item, &frames, "its id is not the one it was sealed under"),
-            Err(error) => refuse_sealed(item, &frames, &error.to_string()),
-        }));
+        });
+    }
+}
+
+impl Kind {
+    /// How many replies it is owed.
+    fn recipients(&self) -> usize {
+        match self {
+            Self::Live(open) => open.envelope.recipients.len(),
+            Self::Sealed { .. } => 1,
+        }
+    }
+}
+
+impl Arriving {
+    /// Takes a piece, in memory as long as it has room there.
+    fn take(
+        &mut self,
+        shared: &Arrivals,
+        frames: &FrameSender,
+        item: ItemId,
+        piece: Bytes,
+    ) -> Result<(), Refused> {
+        let (buffer, window) = match &mut self.gathered {
+            Gathered::Here(buffer, window) => (buffer, window),
+            Gathered::Beside(spilling) => return spilling.arrived(piece),
+        };
+        let octets = piece.len();
+        window.arrived(octets).map_err(|_| Refused::PastWindow)?;
+        let Err(piece) = buffer.hold(piece) else {
+            if let Some(credit) = window.consumed(octets) {
+                frames.send(Frame::Credit(item, credit));
+            }
+            return Ok(());
+        };
+        let held = std::mem::replace(buffer, Buffer::of_ciphertext(shared));
+        let known = (item, self.kind.recipients());
+        let spilling = Spilling::begin(shared, frames.clone(), known, held, window.clone());
+        let taken = spilling.write(piece);
+        self.gathered = Gathered::Beside(spilling);
+        taken
+    }
+}
+
+impl Gathered {
+    /// Goes on with all of it, when it is where it belongs.
+    fn whole(self, then: impl FnOnce(Whole) + Send + 'static) {
+        match self {
+            Self::Here(buffer, _) => then(buffer.whole()),
+            Self::Beside(spilling) => spilling.whole(Box::new(then)),
+        }
     }
 }
 
@@ -202,11 +279,11 @@ impl Drop for LinkArrivals {
 }
 
 /// Takes a message in beside the link, which goes on, and answers.
-fn take_in(shared: &Arc<Arrivals>, arrival: Arrival, buffer: Buffer, frames: FrameSender) {
+fn take_in(shared: &Arc<Arrivals>, arrival: Arrival, message: Whole, frames: FrameSender) {
     let taking = Arc::clone(shared);
     shared.spawn(async move {
         let item = arrival.open.item;
-        let replies = take(&taking, arrival, buffer).await;
+        let replies = take(&taking, arrival, message).await;
         frames.send(Frame::Answer(Answer { item, replies }));
     });
 }
@@ -216,21 +293,22 @@ fn refuse_sealed(item: ItemId, frames: &FrameSender, cause: &str) {
     frames.send(Frame::Answer(Answer { item, replies: vec![not_now()] }));
 }
 
-fn open_sealed(shared: &Arc<Arrivals>, sealed: &Buffer) -> io::Result<(Open, Verdict, Buffer)> {
-    let mut message = Buffer::new(Arc::clone(shared));
-    let (open, verdict) = match &sealed.file {
-        Some(file) => {
-            let mut file: &std::fs::File = file;
-            io::Seek::rewind(&mut file)?;
-            message.fill(|out| shared.unseal.unseal_item(io::BufReader::new(file), out))?
-        }
+fn open_sealed(shared: &Arrivals, sealed: &Content) -> io::Result<(Open, Verdict, Buffer)> {
+    let mut message = Buffer::new(shared);
+    let opened = match sealed.in_memory() {
         None => {
-            let octets: Vec<u8> = sealed.pieces.concat();
+            let sealed = io::BufReader::with_capacity(READ_OCTETS, sealed.reader(0));
+            shared.unseal.unseal_item(sealed, &mut message)?
+        }
+        Some(pieces) => {
+            let octets: Vec<u8> = pieces.concat();
             let mut out = Vec::with_capacity(octets.len());
             let opened = shared.unseal.unseal_item(&octets[..], &mut out)?;
-            message.push(out.into())?;
+            if let Err(out) = message.hold(out.into()) {
+                io::Write::write_all(&mut message, &out)?;
+            }
             opened
         }
     };
-    Ok((open, verdict, message))
+    Ok((opened.0, opened.1, message))
 }

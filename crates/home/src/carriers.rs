@@ -43,16 +43,11 @@ impl Carriers for OwnCarriers {
     fn ask(&self, carrier: &CarrierName, attempt: ItemId) -> bool {
         match (carrier.kind(), self.smarthost(carrier)) {
             (CarrierKind::Edge, _) => self.edges.ask(carrier.as_str(), attempt),
-            (CarrierKind::Smarthost, Some(smarthost)) => {
-                smarthost.ask(attempt);
-                true
-            }
+            (CarrierKind::Smarthost, Some(smarthost)) => smarthost.ask(attempt),
             (CarrierKind::Smarthost, None) => {
-                // What an earlier one was given ended with the Home that gave it. The dispatcher is gone only when
-                // Home stops.
+                // What an earlier one was given ended with the Home that gave it.
                 let (carrier, state) = (carrier.clone(), AttemptState::Unknown);
-                let _ = self.edges.events().send(CarrierEvent::Known { carrier, attempt, state });
-                true
+                self.edges.events().try_send(CarrierEvent::Known { carrier, attempt, state }).is_ok()
             }
         }
     }

@@ -5,16 +5,18 @@ mod served;
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use link::{Attempt, BODY_FRAME_MAX, ErrandResult, Frame, Hello, Outcomes, ServedDomains, WINDOW_OCTETS};
 use mail::ItemId;
+use net::contents;
 use net::link_key::LinkKey;
 use net::link_transport::{Dialer, LinkStream, Transport};
-use outbound::{CarrierEvent, CarrierName};
+use outbound::{CARRIER_EVENTS_MAX, CarrierEvent, CarrierName};
 use serde_json::{Value, json};
 use tokio::io::AsyncRead;
 use tokio::sync::mpsc;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use self::errands::Errands;
@@ -46,7 +48,7 @@ struct Inner {
     dialer: Dialer,
     links: Mutex<HashMap<String, Link>>,
     seen_at: SeenAt,
-    events: mpsc::UnboundedSender<CarrierEvent>,
+    events: mpsc::Sender<CarrierEvent>,
     arrivals: Arc<Arrivals>,
     snapshots: SnapshotSource,
     stop: CancellationToken,
@@ -71,8 +73,8 @@ impl Edges {
         arrivals: Arc<Arrivals>,
         snapshots: SnapshotSource,
         stop: CancellationToken,
-    ) -> (Self, mpsc::UnboundedReceiver<CarrierEvent>) {
-        let (events, receiver) = mpsc::unbounded_channel();
+    ) -> (Self, mpsc::Receiver<CarrierEvent>) {
+        let (events, receiver) = mpsc::channel(CARRIER_EVENTS_MAX);
         let (links, seen_at) = (Mutex::default(), SeenAt::default());
         let inner = Inner { pins, key, dialer, links, seen_at, events, arrivals, snapshots, stop };
         (Self(Arc::new(inner)), receiver)
@@ -95,7 +97,7 @@ impl Edges {
     }
 
     /// Where the dispatcher hears of attempts, for whoever else carries them out.
-    pub(crate) fn events(&self) -> mpsc::UnboundedSender<CarrierEvent> {
+    pub(crate) fn events(&self) -> mpsc::Sender<CarrierEvent> {
         self.0.events.clone()
     }
 
@@ -109,15 +111,17 @@ impl Edges {
         let id = attempt.attempt;
         let Ok(item) = live.begin(id) else { return false };
         item.send(Frame::Attempt(Box::new(attempt)));
-        if content.octets() <= WINDOW_OCTETS {
-            return send_small(&live, id, &content);
-        }
+        let Some(sent) = send_what_is_here(&live, id, &content) else { return true };
         tokio::spawn(async move {
-            let mut at = 0;
+            let mut at = sent;
             while at < content.octets() {
-                let Ok(piece) = content.read_at(at, BODY_FRAME_MAX) else {
-                    item.send(Frame::Abort(id));
-                    return;
+                let piece = match contents::read(&content, at, BODY_FRAME_MAX).await {
+                    Ok(piece) => piece,
+                    Err(error) => {
+                        tracing::error!(attempt = %id, %error, "a queued message can't be read; it stays and is tried again");
+                        item.send(Frame::Abort(id));
+                        return;
+                    }
                 };
                 at += piece.len() as u64;
                 // The link is gone, or the attempt has ended without the rest of its body.
@@ -228,13 +232,15 @@ impl Edges {
         let theirs = reader.expect_hello(&ours).await?;
         let runs_errands = theirs.capabilities.iter().any(|ability| ability == link::TLS_REPORTS);
         let mut changes = self.0.snapshots.changes();
-        frames.send(Frame::Snapshot(Box::new(self.0.snapshots.snapshot(&pin.key, system::now()))));
+        frames.send(Frame::Snapshot(Box::new(
+            self.0.snapshots.snapshot(&pin.key, self.0.arrivals.clock.now()),
+        )));
         let live = Live::new(frames.clone());
         let errands = runs_errands.then(Arc::default);
         let link = Link { live: Arc::clone(&live), transport, snapshot_kept: 0, served: None, errands };
         self.links().insert(pin.name.clone(), link);
         tracing::info!(edge = %pin.name, %remote, transport = transport.as_str(), "link up");
-        let _ = self.0.events.send(CarrierEvent::Up(CarrierName::edge(&pin.name)));
+        let _ = self.0.events.send(CarrierEvent::Up(CarrierName::edge(&pin.name))).await;
         let mut session = Session {
             edges: self,
             pin,
@@ -247,23 +253,25 @@ impl Edges {
         };
         self.links().remove(&pin.name);
         live.close();
-        let _ = self.0.events.send(CarrierEvent::Down(CarrierName::edge(&pin.name)));
+        let _ = self.0.events.send(CarrierEvent::Down(CarrierName::edge(&pin.name))).await;
         writing.abort();
         ended
     }
 }
 
-fn send_small(live: &Live, id: ItemId, content: &Content) -> bool {
+/// Sends a body that the window takes as a whole, as far as no disk is waited for. What is then still to be sent begins at
+/// this octet; `None` when that is nothing.
+fn send_what_is_here(live: &Live, id: ItemId, content: &Content) -> Option<u64> {
+    if content.octets() > WINDOW_OCTETS {
+        return Some(0);
+    }
     let mut at = 0;
     while at < content.octets() {
-        let Ok(piece) = content.read_at(at, BODY_FRAME_MAX) else {
-            live.frames.send(Frame::Abort(id));
-            return true;
-        };
+        let Some(piece) = content.read_now(at, BODY_FRAME_MAX) else { return Some(at) };
         at += piece.len() as u64;
         live.frames.send(Frame::Body(id, piece));
     }
-    true
+    None
 }
 
 /// A wait between half and whole, so that many homes do not dial in step.
@@ -304,16 +312,16 @@ impl Session<'_> {
                 continue;
             };
             silence.broken();
-            self.take(frame)?;
+            self.take(frame).await?;
         }
     }
 
     fn push_snapshot(&self) {
-        let snapshot = self.edges.0.snapshots.snapshot(&self.pin.key, system::now());
+        let snapshot = self.edges.0.snapshots.snapshot(&self.pin.key, self.edges.0.arrivals.clock.now());
         self.live.frames.send(Frame::Snapshot(Box::new(snapshot)));
     }
 
-    fn take(&mut self, frame: Frame) -> Result<(), LinkFault> {
+    async fn take(&mut self, frame: Frame) -> Result<(), LinkFault> {
         match frame {
             Frame::Ping => self.live.frames.send(Frame::Pong),
             Frame::Pong => {}
@@ -329,12 +337,12 @@ impl Session<'_> {
             Frame::Served(served) => self.served(served),
             Frame::SeenAt(ip) => self.edges.0.seen_at.tell(&self.pin.name, ip),
             Frame::Trace(sequence, events) => self.keep_trace(sequence, events),
-            Frame::Outcomes(outcomes) => self.outcomes(outcomes),
-            Frame::OutcomesSealed(attempt, sealed) => self.outcomes_sealed(attempt, &sealed),
+            Frame::Outcomes(outcomes) => self.outcomes(outcomes).await,
+            Frame::OutcomesSealed(attempt, sealed) => self.outcomes_sealed(attempt, &sealed).await,
             Frame::ErrandDone(id, result) => self.edges.errand_done(&self.pin.name, id, result),
             Frame::Known(attempt, state) => {
                 let carrier = CarrierName::edge(&self.pin.name);
-                let _ = self.edges.0.events.send(CarrierEvent::Known { carrier, attempt, state });
+                let _ = self.edges.0.events.send(CarrierEvent::Known { carrier, attempt, state }).await;
             }
             _ => return Err(LinkFault::Protocol("a frame that only Home sends")),
         }
@@ -362,17 +370,17 @@ impl Session<'_> {
         self.live.frames.send(Frame::TraceKept(sequence));
     }
 
-    fn outcomes(&self, outcomes: Outcomes) {
+    async fn outcomes(&mut self, outcomes: Outcomes) {
         self.live.over(outcomes.attempt);
         let carrier = CarrierName::edge(&self.pin.name);
-        let _ = self.edges.0.events.send(CarrierEvent::Outcomes { carrier, outcomes });
+        let _ = self.edges.0.events.send(CarrierEvent::Outcomes { carrier, outcomes }).await;
     }
 
-    fn outcomes_sealed(&self, attempt: ItemId, sealed: &[u8]) {
+    async fn outcomes_sealed(&mut self, attempt: ItemId, sealed: &[u8]) {
         let opened = self.edges.0.arrivals.unseal.unseal(sealed);
         let parsed = opened.and_then(|octets| Ok(serde_json::from_slice::<Outcomes>(&octets)?));
         match parsed {
-            Ok(outcomes) if outcomes.attempt == attempt => self.outcomes(outcomes),
+            Ok(outcomes) if outcomes.attempt == attempt => self.outcomes(outcomes).await,
             Ok(_) => tracing::error!(%attempt, "Edge's journal holds the outcome of another attempt"),
             Err(error) => tracing::error!(%attempt, %error, "an outcome in Edge's journal can't be opened"),
         }

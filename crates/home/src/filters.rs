@@ -14,20 +14,22 @@ mod verdict;
 
 use std::future::Future;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
+use content::Content;
 use daemon::problem::Problem;
 use daemon::trace::Trace;
 use link::TraceStep;
 use mail::{Envelope, ItemId};
 use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::config::{Direction, FilterConfig, FilterKind, OnFailure};
 
-pub(crate) use contents::Contents;
+pub(crate) use contents::{header_of, read};
 pub(crate) use edit::{Rewrite, rewrite};
 pub(crate) use training::Trainer;
 pub(crate) use verdict::{Action, Arrived, Judgement};
@@ -50,7 +52,7 @@ pub(crate) struct Subject {
     /// The edge that took it.
     pub(crate) edge: String,
     /// The message's octets.
-    pub(crate) contents: Contents,
+    pub(crate) content: Content,
 }
 
 /// The filters of this home.
@@ -131,7 +133,7 @@ impl Filters {
         let slot = tokio::time::timeout(JUDGING_MAX, self.slots.acquire()).await;
         let mut judgement = Judgement::default();
         for filter in &self.list {
-            if filter.config.max_octets.is_some_and(|most| subject.contents.octets() > most.0) {
+            if filter.config.max_octets.is_some_and(|most| subject.content.octets() > most.0) {
                 self.tell(
                     subject,
                     TraceStep::NotFiltered,

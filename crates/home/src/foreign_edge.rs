@@ -14,7 +14,6 @@ use std::sync::{Arc, Mutex, PoisonError};
 use bytes::Bytes;
 use daemon::files;
 use daemon::problem::Problem;
-use daemon::system;
 use directory::logins::{Client as Caller, FOREIGN_EDGE, Logins, Refused};
 use link::Snapshot;
 use link::notification::{self, Known, Sender};
@@ -63,7 +62,7 @@ impl ForeignEdge {
         let key = "[foreign_edge] password_file in home.toml";
         let password =
             config.password_file.as_deref().map(|path| files::read_secret(path, key)).transpose()?;
-        let kept = (snapshots.changes(), Arc::new(snapshots.snapshot(SNAPSHOT_NAME, system::now())));
+        let kept = (snapshots.changes(), Arc::new(snapshots.snapshot(SNAPSHOT_NAME, arrivals.clock.now())));
         let (config, kept) = (config.clone(), Mutex::new(kept));
         Ok(Arc::new(Self { config, password, hostname, arrivals, snapshots, logins, kept }))
     }
@@ -90,7 +89,7 @@ impl ForeignEdge {
         let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
         if kept.0.has_changed().unwrap_or(false) {
             kept.0.mark_unchanged();
-            kept.1 = Arc::new(self.snapshots.snapshot(SNAPSHOT_NAME, system::now()));
+            kept.1 = Arc::new(self.snapshots.snapshot(SNAPSHOT_NAME, self.arrivals.clock.now()));
         }
         Arc::clone(&kept.1)
     }
@@ -174,7 +173,8 @@ impl HandIn {
             // A notification is for the one who sent the message (RFC 3464 section 2).
             return Reply::new(452, (4, 5, 3), "A message with the null reverse-path has one recipient");
         }
-        match notification::check_recipient(&shared.snapshot(), &address, sender, system::now()) {
+        match notification::check_recipient(&shared.snapshot(), &address, sender, shared.arrivals.clock.now())
+        {
             Ok(known) => {
                 self.transaction.untagged = known == Known::UnlessFailureNotice;
                 self.transaction.recipients += 1;
@@ -246,7 +246,7 @@ impl Service for HandIn {
 
     async fn body(&mut self, piece: Bytes) {
         if let Some(message) = &mut self.message {
-            message.push(&piece);
+            message.push(&piece).await;
         }
     }
 

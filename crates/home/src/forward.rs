@@ -12,26 +12,27 @@ mod srs;
 pub(super) mod tests;
 
 use std::collections::HashSet;
-use std::fs::File;
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
+use content::Content;
+use daemon::clock::Clock;
 use daemon::problem::Problem;
-use daemon::system;
 use daemon::trace::Trace;
 use directory::Directory;
 use directory::{Allowance, Exceeded};
 use link::TraceStep;
+use mail::UnixTime;
 use mail::require_tls;
 use mail::{Address, Envelope, ItemId, Recipient, Verdict};
 use mailauth::dkim::FinishedHashes;
 use mailauth::dkim::sign;
-use outbound::queue::{Forwarded, NewContent, Queue, QueueState, derived_id, readdressed};
+use outbound::queue::{Forwarded, Queue, QueueState, derived_id, readdressed};
 use tokio::runtime::Handle;
 
 use super::dkim::DomainKeys;
-use super::filters::Contents;
+use super::filters;
 use super::outgoing_header;
 use super::remembered::Departed;
 use crate::reports::Notices;
@@ -57,7 +58,7 @@ pub(crate) struct Forwarding {
     /// The trace field of the hop that brought it, with its line end.
     pub received: String,
     /// The message.
-    pub contents: Contents,
+    pub content: Content,
 }
 
 /// Forwards messages that arrived for aliases.
@@ -83,6 +84,8 @@ pub(crate) struct Parts {
     pub notices: Notices,
     /// The trace.
     pub trace: Trace,
+    /// The clock.
+    pub clock: Arc<dyn Clock>,
 }
 
 /// What the message is like, and what goes above it.
@@ -111,7 +114,7 @@ impl Forwarder {
 
     /// Whom a rewritten reverse-path stands for; `None` when it is none, or none that is good.
     pub(crate) fn original_of(&self, address: &Address) -> Option<Address> {
-        self.parts.srs.open_path(address, system::now())?.ok()
+        self.parts.srs.open_path(address, self.parts.clock.now())?.ok()
     }
 
     /// Queues a message for where its alias leads. It goes on when nobody waits any more.
@@ -155,7 +158,8 @@ impl Forwarder {
         }
         let many = u32::try_from(forwarding.targets.len()).unwrap_or(u32::MAX);
         let limits = self.parts.directory.policy();
-        if let Err(exceeded) = self.allowance.spend(&limits.sending, &alias.canonical(), many, system::now())
+        if let Err(exceeded) =
+            self.allowance.spend(&limits.sending, &alias.canonical(), many, self.parts.clock.now())
         {
             return Err(self.too_much(&alias, &exceeded).await);
         }
@@ -181,10 +185,10 @@ impl Forwarder {
 
     /// Queues the message; tells in words what was queued, for the trace.
     async fn queue(&self, id: ItemId, forwarding: Forwarding) -> Result<String, String> {
-        let alias = forwarding.recipient.address.clone();
+        let (alias, now) = (forwarding.recipient.address.clone(), self.parts.clock.now());
         let sender = forwarding.envelope.reverse_path.clone();
         let proven = sender.address().is_some_and(|path| fields::is_proven(path, &forwarding.verdict));
-        let reverse_path = self.parts.srs.rewrite(&sender, proven, alias.domain(), system::now());
+        let reverse_path = self.parts.srs.rewrite(&sender, proven, alias.domain(), now);
         let recipients = forwarding.targets.iter();
         let envelope = Envelope {
             recipients: recipients.map(|to| readdressed(&forwarding.recipient, to)).collect(),
@@ -192,14 +196,14 @@ impl Forwarder {
             client: None,
             ..forwarding.envelope.clone()
         };
-        let mut state = QueueState::new(id, String::new(), envelope, system::now());
+        let mut state = QueueState::new(id, String::new(), envelope, now);
         let targets: Vec<String> = forwarding.targets.iter().map(ToString::to_string).collect();
-        let contents = forwarding.contents.clone();
+        let content = forwarding.content.clone();
         let keys = self.parts.keys.clone();
-        let composing = tokio::task::spawn_blocking(move || compose(&keys, &forwarding));
+        let composing = tokio::task::spawn_blocking(move || compose(&keys, &forwarding, now));
         let composed =
             composing.await.map_err(|error| error.to_string())?.map_err(|error| error.to_string())?;
-        let content = content(&contents, composed.replaced).map_err(|error| error.to_string())?;
+        let content = content.rest(composed.replaced);
         state.eight_bit = composed.eight_bit;
         state.utf8_header = composed.utf8_header;
         state.tls_optional = composed.tls_optional && !state.envelope.require_tls;
@@ -238,26 +242,10 @@ impl Drop for UnderWay<'_> {
     }
 }
 
-/// The message from this octet on.
-fn content(contents: &Contents, from: u64) -> std::io::Result<NewContent> {
-    Ok(match contents {
-        Contents::Memory(pieces) => {
-            let mut skip = usize::try_from(from).unwrap_or(usize::MAX);
-            let rest = pieces.iter().map(|piece| {
-                let here = skip.min(piece.len());
-                skip -= here;
-                piece.slice(here..)
-            });
-            NewContent::Memory(rest.filter(|piece| !piece.is_empty()).collect())
-        }
-        Contents::File(file, _) => NewContent::File(File::try_clone(file)?, from),
-    })
-}
-
 /// Reads the message once and makes what goes above it. Blocks.
-fn compose(keys: &DomainKeys, forwarding: &Forwarding) -> std::io::Result<Composed> {
-    let header = forwarding.contents.header()?;
-    let (hashes, eight_bit_body) = hash_body(&forwarding.contents, header.len() as u64)?;
+fn compose(keys: &DomainKeys, forwarding: &Forwarding, now: UnixTime) -> std::io::Result<Composed> {
+    let header = filters::header_of(&forwarding.content)?;
+    let (hashes, eight_bit_body) = hash_body(&forwarding.content, header.len() as u64)?;
     let utf8_header = !header.is_ascii();
     let eight_bit = utf8_header || eight_bit_body;
     let message_id =
@@ -265,7 +253,7 @@ fn compose(keys: &DomainKeys, forwarding: &Forwarding) -> std::io::Result<Compos
     let message_id = message_id.chars().filter(|c| !c.is_control()).take(TRACED_CHARS_MAX).collect();
     let tls_optional = outgoing_header::is_tls_optional(&header);
     let mut head = require_tls::above(&forwarding.envelope).to_vec();
-    head.extend(fields::above(keys, forwarding, &header, &hashes));
+    head.extend(fields::above(keys, forwarding, &header, &hashes, now));
     let mut replaced = 0;
     if require_tls::is_in(&header) {
         head.extend_from_slice(&require_tls::without(&header));
@@ -274,11 +262,11 @@ fn compose(keys: &DomainKeys, forwarding: &Forwarding) -> std::io::Result<Compos
     Ok(Composed { head, replaced, eight_bit, utf8_header, tls_optional, message_id })
 }
 
-fn hash_body(contents: &Contents, mut at: u64) -> std::io::Result<(FinishedHashes, bool)> {
+fn hash_body(content: &Content, mut at: u64) -> std::io::Result<(FinishedHashes, bool)> {
     let mut hashes = sign::body_hashes();
     let mut eight_bit = false;
     loop {
-        let piece: Bytes = contents.read(at)?;
+        let piece: Bytes = filters::read(content, at)?;
         if piece.is_empty() {
             return Ok((hashes.finish(), eight_bit));
         }

@@ -1,12 +1,16 @@
 //! The mailboxes here, as the dispatcher of what leaves needs them.
 
+use std::io;
 use std::path::PathBuf;
 
+use std::sync::Arc;
+
+use daemon::clock::Clock;
 use directory::Directory;
 use mail::{Address, Domain, EnhancedCode, Outcome, UnixTime};
 use outbound::{House, Leaving, Reached};
 
-use crate::keeper::{Keeper, LocalMessage, Octets};
+use crate::keeper::{Keeper, LocalMessage};
 
 /// The directory and the mailboxes.
 pub(crate) struct OwnHouse {
@@ -16,6 +20,8 @@ pub(crate) struct OwnHouse {
     pub(crate) keeper: Keeper,
     /// A directory for files without a name.
     pub(crate) scratch: PathBuf,
+    /// The clock.
+    pub(crate) clock: Arc<dyn Clock>,
 }
 
 impl House for OwnHouse {
@@ -32,12 +38,16 @@ impl House for OwnHouse {
     async fn deliver(&self, message: Leaving, recipients: Vec<(Address, Vec<String>)>) -> Vec<Outcome> {
         let Leaving { item, reverse_path, content } = message;
         let scratch = self.scratch.clone();
-        let read = tokio::task::spawn_blocking(move || Octets::read(&content, &scratch)).await;
-        let octets = match read.map_err(|error| error.to_string()).flatten() {
-            Ok(octets) => octets,
-            Err(cause) => return vec![Outcome::deferred(EnhancedCode(4, 3, 0), cause); recipients.len()],
+        let read = tokio::task::spawn_blocking(move || {
+            content::gather(content.octets(), content.reader(0), &scratch)
+        });
+        let content = match read.await.map_err(io::Error::other).flatten() {
+            Ok(content) => content,
+            Err(error) => {
+                return vec![Outcome::deferred(EnhancedCode(4, 3, 0), error.to_string()); recipients.len()];
+            }
         };
-        let message = LocalMessage { item, reverse_path, octets };
+        let message = LocalMessage { item, reverse_path, content, now: self.clock.now() };
         let mut outcomes = Vec::with_capacity(recipients.len());
         for (address, accounts) in &recipients {
             outcomes.push(message.deliver(&self.keeper, address, accounts).await);

@@ -17,7 +17,7 @@ use mail::Outcome;
 use store::{Delivery, Mailboxes, Receipt, StoreError};
 
 pub(crate) use self::lmtp::Lmtp;
-pub(crate) use self::local::{LocalMessage, Octets};
+pub(crate) use self::local::LocalMessage;
 pub(crate) use self::tray::{QUARANTINE, Tray};
 
 /// The way into mailboxes. Cloning shares it.

@@ -34,14 +34,14 @@ mod tls_reports;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
-use arrive::{Arrivals, Repeats, Unsealers};
+use arrive::{Arrivals, Repeats, Unsealers, WAITING_OCTETS_MAX};
 use carriers::OwnCarriers;
 use config::HomeConfig;
-use daemon::clock::SystemClock;
-use daemon::config::Seconds;
+use content::Budget;
+use daemon::clock::{Clock, SystemClock};
+use daemon::config::{Octets, Seconds};
 use daemon::control::{self, Handler, Refusal};
 use daemon::descriptors;
 use daemon::files;
@@ -76,8 +76,7 @@ use spool::{RealDisk, Spool};
 use store::Mailboxes;
 use submit::Submit;
 use tls_reports::TlsReports;
-use tokio::sync::Semaphore;
-use tokio::sync::mpsc::UnboundedReceiver;
+use tokio::sync::mpsc::{Receiver, UnboundedReceiver};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -101,6 +100,7 @@ struct Home {
     trainer: Option<Trainer>,
     tls_reports: TlsReports,
     trace: Trace,
+    clock: Arc<dyn Clock>,
     identity: ServerIdentity,
     sessions: TaskTracker,
     stop: CancellationToken,
@@ -141,7 +141,7 @@ struct Opened {
     home: Arc<Home>,
     foreign_edge: Option<Arc<ForeignEdge>>,
     commands: UnboundedReceiver<queue::Command>,
-    events: UnboundedReceiver<CarrierEvent>,
+    events: Receiver<CarrierEvent>,
 }
 
 /// Opens what lies on the disk and puts the parts together, in the order in which they need each other.
@@ -151,10 +151,11 @@ fn open(
     secrets: Secrets,
     (dialer, trace): (Dialer, &Trace),
 ) -> Result<Opened, Problem> {
-    let (stop, now) = (CancellationToken::new(), system::now());
+    let (stop, clock) = (CancellationToken::new(), SystemClock::shared());
+    let now = clock.now();
     let directory = databases::open_directory(&config)?;
-    let store = accounts::open_store(&config, &directory)?;
-    let keeper = open_keeper(&config, &directory, &store)?;
+    let store = accounts::open_store(&config, &directory, now)?;
+    let keeper = open_keeper(&config, &directory, &store, &clock)?;
     let quarantine = Quarantine::open(&config.data)?;
     let filters = Filters::new(&config.filters, trace);
     let trainer = Trainer::start(filters::teachable(&config.filters)?, &store, &stop);
@@ -162,7 +163,7 @@ fn open(
     let keys = DomainKeys::open(&config.data, &config.domains, now)?;
     let (queue, commands) = Queue::new(open_queue(&config)?);
     let srs = Srs::open(&config.data)?;
-    let notices = Notices::new(directory.clone(), keeper.clone());
+    let notices = Notices::new(directory.clone(), keeper.clone(), Arc::clone(&clock));
     let forwarder = forward::Parts {
         queue: queue.clone(),
         directory: directory.clone(),
@@ -170,6 +171,7 @@ fn open(
         srs: srs.clone(),
         notices: notices.clone(),
         trace: trace.clone(),
+        clock: Arc::clone(&clock),
     };
     let forwarder = Forwarder::open(&config.data, forwarder)?;
     let arrivals = arrivals(ArrivalParts {
@@ -181,6 +183,7 @@ fn open(
         filters: filters.clone(),
         quarantine: &quarantine,
         forwarder: &forwarder,
+        clock: &clock,
     })?;
     let snapshots = snapshot_source(&directory, &signer, srs, &secrets);
     let logins = Logins::new(directory.clone());
@@ -191,7 +194,7 @@ fn open(
         config_path: config_path.to_owned(),
         sessions: TaskTracker::new(),
         ports: Ports::new(&config.limits),
-        tls_reports: open_tls_reports(&config, &directory, &queue, (&edges, &keys, trace))?,
+        tls_reports: open_tls_reports(&config, &directory, &queue, (&edges, &keys, trace), &clock)?,
         identity: certificate(&config)?,
         config,
         directory,
@@ -207,6 +210,7 @@ fn open(
         filters,
         trainer,
         trace: trace.clone(),
+        clock,
         stop,
     });
     Ok(Opened { home, foreign_edge, commands, events })
@@ -228,6 +232,7 @@ fn open_tls_reports(
     directory: &Directory,
     queue: &Queue,
     (edges, keys, trace): (&Edges, &DomainKeys, &Trace),
+    clock: &Arc<dyn Clock>,
 ) -> Result<TlsReports, Problem> {
     let parts = tls_reports::Parts {
         directory: directory.clone(),
@@ -235,6 +240,7 @@ fn open_tls_reports(
         run_errand: errand_runner(edges),
         keys: keys.clone(),
         trace: trace.clone(),
+        clock: Arc::clone(clock),
     };
     TlsReports::open(&config.data, parts)
 }
@@ -250,8 +256,8 @@ fn load(path: &Path) -> Result<HomeConfig, Problem> {
 }
 
 /// Arrivals and submissions share the memory for bodies half and half.
-fn half_in_kib(octets: u64) -> usize {
-    usize::try_from(octets / 2048).unwrap_or(Semaphore::MAX_PERMITS).min(Semaphore::MAX_PERMITS)
+fn half(of: Octets) -> Budget {
+    Budget::of_octets(of.0 / 2)
 }
 
 fn sending_settings(config: &HomeConfig) -> outbound::Settings {
@@ -294,8 +300,10 @@ fn open_keeper(
     config: &HomeConfig,
     directory: &Directory,
     store: &Arc<dyn Mailboxes>,
+    clock: &Arc<dyn Clock>,
 ) -> Result<Keeper, Problem> {
-    let open = |deliver| Lmtp::open(deliver, config.hostname(), &config.data, directory.clone());
+    let open =
+        |deliver| Lmtp::open(deliver, config.hostname(), &config.data, directory.clone(), Arc::clone(clock));
     Ok(Keeper::new(Arc::clone(store), config.deliver.as_ref().map(open).transpose()?))
 }
 
@@ -322,6 +330,7 @@ struct ArrivalParts<'a> {
     filters: Option<Arc<Filters>>,
     quarantine: &'a Quarantine,
     forwarder: &'a Arc<Forwarder>,
+    clock: &'a Arc<dyn Clock>,
 }
 
 fn arrivals(parts: ArrivalParts<'_>) -> Result<Arc<Arrivals>, Problem> {
@@ -340,11 +349,12 @@ fn arrivals(parts: ArrivalParts<'_>) -> Result<Arc<Arrivals>, Problem> {
         forwarder: Arc::clone(parts.forwarder),
         unseal: parts.secrets.unseal.clone(),
         unsealers,
-        drafts,
-        memory_octets_max: limits.body_memory.0 / 2,
-        memory_octets: AtomicU64::new(0),
+        drafts: drafts.into(),
+        memory: half(limits.body_memory),
+        waiting: Budget::of_octets(WAITING_OCTETS_MAX),
         message_octets_max: limits.message.0,
         repeats: Repeats::new(system::random()),
+        clock: Arc::clone(parts.clock),
         runtime: tokio::runtime::Handle::current(),
     }))
 }
@@ -365,15 +375,18 @@ impl Home {
     /// Has forgotten daily what would grow for ever.
     fn start_reaping(&self) {
         let (store, quarantine) = (Arc::clone(self.keeper.store()), self.quarantine.clone());
+        let clock = Arc::clone(&self.clock);
         let reap = move || {
-            reaping::tidy_mailboxes(&*store, system::now());
+            reaping::tidy_mailboxes(&*store, clock.now());
             quarantine.tidy(&*store);
         };
         tokio::spawn(reaping::run(reap, self.stop.clone()));
     }
 
     fn carriers(&self) -> Result<OwnCarriers, Problem> {
-        let open = |config| Smarthost::open(config, self.config.hostname(), self.edges.events());
+        let open = |config| {
+            Smarthost::open(config, self.config.hostname(), self.edges.events(), Arc::clone(&self.clock))
+        };
         let smarthost = self.config.smarthost.as_ref().map(open).transpose()?;
         Ok(OwnCarriers { edges: self.edges.clone(), smarthost })
     }
@@ -382,7 +395,7 @@ impl Home {
     fn start_sending(
         self: &Arc<Self>,
         commands: UnboundedReceiver<queue::Command>,
-        events: UnboundedReceiver<CarrierEvent>,
+        events: Receiver<CarrierEvent>,
         trace: &Trace,
     ) -> Result<JoinHandle<Result<(), Problem>>, Problem> {
         let scratch = self.config.data.join("drafts");
@@ -395,23 +408,31 @@ impl Home {
             keys: self.keys.clone(),
             trace: trace.clone(),
             notices: self.notices.clone(),
-            scratch: scratch.clone(),
-            memory: Arc::new(Semaphore::new(half_in_kib(self.config.limits.body_memory.0))),
+            scratch: scratch.clone().into(),
+            memory: half(self.config.limits.body_memory),
+            clock: Arc::clone(&self.clock),
         }))?;
         let (signer, tls_reports) = (self.signer.clone(), self.tls_reports.clone());
+        let clock = Arc::clone(&self.clock);
         let parts = outbound::Parts {
             queue: self.queue.clone(),
             commands,
             carriers: self.carriers()?,
             events,
-            house: OwnHouse { directory: self.directory.clone(), keeper: self.keeper.clone(), scratch },
+            house: OwnHouse {
+                directory: self.directory.clone(),
+                keeper: self.keeper.clone(),
+                scratch,
+                clock: Arc::clone(&self.clock),
+            },
             reporter: SenderReports {
                 directory: self.directory.clone(),
                 keeper: self.keeper.clone(),
                 forwarder: Arc::clone(&self.forwarder),
+                clock: Arc::clone(&self.clock),
             },
-            clock: SystemClock::shared(),
-            sign: Box::new(move |path| signer.sign(path, system::now())),
+            clock: Arc::clone(&self.clock),
+            sign: Box::new(move |path| signer.sign(path, clock.now())),
             count_tls: Box::new(move |domain, results| tls_reports.count(domain, results)),
             trace: trace.clone(),
             settings: sending_settings(&self.config),
@@ -425,7 +446,7 @@ impl Home {
             Ok(config) => config,
             Err(problem) => return tracing::error!(%problem, "not reloaded: the old configuration stays"),
         };
-        if let Err(problem) = self.keys.adopt(&config.domains, system::now()) {
+        if let Err(problem) = self.keys.adopt(&config.domains, self.clock.now()) {
             return tracing::error!(%problem, "not reloaded: the old configuration stays");
         }
         match self.identity.reload(&config.tls.files(&self.config.data)) {
@@ -445,7 +466,7 @@ impl Home {
                 "changes of hostname, data, listen, limits, queue, warm_up, filters, deliver, foreign_edge, smarthost and edges take effect after a restart"
             );
         }
-        self.signer.adopt(&config.policy(), system::now());
+        self.signer.adopt(&config.policy(), self.clock.now());
         self.directory.adopt(config.policy());
         tracing::info!("configuration reloaded; Edge is told");
     }
@@ -478,6 +499,7 @@ impl Home {
             trace: &self.trace,
             forwarder: &self.forwarder,
             drafts: &drafts,
+            now: self.clock.now(),
         };
         self.quarantine.carry_out(&parts, request).await
     }
@@ -529,11 +551,11 @@ impl Handler for Home {
             }
             Request::Quarantine(request) => self.of_the_quarantine(&request).await,
             Request::TlsReport(request) => self.tls_reports.carry_out(&request).await,
-            Request::Dkim(request) => {
-                tokio::task::block_in_place(|| dkim::carry_out(&self.keys, &self.config, &request))
-            }
+            Request::Dkim(request) => tokio::task::block_in_place(|| {
+                dkim::carry_out(&self.keys, &self.config, &request, self.clock.now())
+            }),
             Request::People(request) => tokio::task::block_in_place(|| {
-                accounts::carry_out(&self.directory, &**self.keeper.store(), &request)
+                accounts::carry_out(&self.directory, &**self.keeper.store(), &request, self.clock.now())
             }),
             Request::Homes(_) => Err((
                 "Home has none of what is asked for".to_owned(),

@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use daemon::problem::Problem;
 use daemon::process;
-use daemon::system;
 use net::port_places::Places;
 use net::smtp_server::Port;
 use net::tls::TlsAcceptor;
@@ -60,8 +59,8 @@ impl Home {
         }
         let accounts = Accounts {
             store: Arc::clone(self.keeper.store()),
-            drafts: self.config.data.join("drafts"),
-            now: system::now,
+            drafts: self.config.data.join("drafts").into(),
+            clock: Arc::clone(&self.clock),
             trainer: self.trainer.clone(),
         };
         let service = net::imap_server::Service::new(self.stop.clone());
@@ -130,6 +129,7 @@ impl Home {
                 places: Arc::clone(places),
                 logins: self.logins.clone(),
                 told: Arc::clone(&told),
+                clock: Arc::clone(&self.clock),
                 sessions: self.sessions.clone(),
                 stop: self.stop.clone(),
             };

@@ -2,23 +2,21 @@
 //!
 //! One value per session. Everything here blocks: it runs on threads for blocking work.
 
-use std::fs::File;
-use std::io::{self, Write as _};
+use std::io;
 use std::ops::RangeInclusive;
-use std::path::PathBuf;
+use std::path::Path;
 use std::sync::Arc;
 
-use mail::UnixTime;
+use bytes::Bytes;
+use content::{Budget, Gathering};
+use daemon::clock::Clock;
 use mailbox::{
     Account, AccountError, Appended, Changes, Copied, Expunge, FlagList, FlagMode, FlagUpdate, FlagsChanged,
     Mailbox, MailboxId, Message, NewMessage, Subscription, Totals, Uids, Wake,
 };
-use store::{Append, Body, Mailboxes, Reader, Registration, StoreError, Watch};
+use store::{Append, Mailboxes, Reader, Registration, StoreError, Watch};
 
 use super::filters::Trainer;
-
-/// Octets of an appended message that are kept in memory; a larger one waits in a file until it is whole.
-const APPEND_MEMORY_OCTETS: usize = 256 * 1024;
 
 /// What the sessions of a Home share.
 #[derive(Clone)]
@@ -26,9 +24,9 @@ pub(crate) struct Accounts {
     /// The mailboxes.
     pub(crate) store: Arc<dyn Mailboxes>,
     /// Where messages wait that are being appended; on the same disk as the store, as a rule.
-    pub(crate) drafts: PathBuf,
-    /// The clock, as a function.
-    pub(crate) now: fn() -> UnixTime,
+    pub(crate) drafts: Arc<Path>,
+    /// The clock.
+    pub(crate) clock: Arc<dyn Clock>,
     /// Whom users teach what is spam, if anybody learns.
     pub(crate) trainer: Option<Trainer>,
 }
@@ -53,8 +51,7 @@ struct Login {
 /// A message that is being appended.
 struct Draft {
     message: NewMessage,
-    memory: Vec<u8>,
-    file: Option<File>,
+    gathering: Gathering,
 }
 
 impl SessionMailboxes {
@@ -236,37 +233,27 @@ impl Account for SessionMailboxes {
 
     fn append_begin(&mut self, message: &NewMessage) -> Result<(), AccountError> {
         self.mailbox(&*self.reader()?, &message.mailbox)?;
-        let file = if message.octets > APPEND_MEMORY_OCTETS as u64 {
-            Some(tempfile::tempfile_in(&self.accounts.drafts).map_err(|error| draft_failed(&error))?)
-        } else {
-            None
-        };
-        self.draft = Some(Draft { message: message.clone(), memory: Vec::new(), file });
+        let gathering = Gathering::new(Arc::clone(&self.accounts.drafts), Budget::unbounded().room());
+        self.draft = Some(Draft { message: message.clone(), gathering });
         Ok(())
     }
 
     fn append_piece(&mut self, octets: &[u8]) -> Result<(), AccountError> {
         let draft = self.draft.as_mut().ok_or(AccountError::Unavailable)?;
-        match &mut draft.file {
-            Some(file) => file.write_all(octets).map_err(|error| draft_failed(&error)),
-            None => {
-                draft.memory.extend_from_slice(octets);
-                Ok(())
-            }
+        match draft.gathering.hold(Bytes::copy_from_slice(octets)) {
+            Ok(_) => Ok(()),
+            Err(octets) => draft.gathering.write(&octets).map_err(|error| draft_failed(&error)),
         }
     }
 
     fn append_finish(&mut self) -> Result<Appended, AccountError> {
-        let Draft { message, memory, file } = self.draft.take().ok_or(AccountError::Unavailable)?;
-        let body = match file {
-            Some(file) => Body::File(file, message.octets),
-            None => Body::from(memory),
-        };
+        let Draft { message, gathering } = self.draft.take().ok_or(AccountError::Unavailable)?;
+        let (body, _memory) = gathering.whole();
         let append = Append {
             mailbox: message.mailbox,
             body,
             flags: message.flags,
-            internal_date: message.internal_date.unwrap_or_else(self.accounts.now),
+            internal_date: message.internal_date.unwrap_or_else(|| self.accounts.clock.now()),
         };
         let receipt = self.change(|store, account| store.append(account, append))?;
         Ok(Appended { uidvalidity: receipt.uidvalidity, uid: receipt.uid })

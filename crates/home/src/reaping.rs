@@ -55,8 +55,9 @@ pub(crate) fn tidy_mailboxes(store: &dyn Mailboxes, now: UnixTime) {
 
 #[cfg(test)]
 mod tests {
+    use content::Content;
     use mail::ItemId;
-    use store::{Body, Delivery, FlagList};
+    use store::{Delivery, FlagList};
     use store_memory::MemoryMailboxes;
 
     use super::*;
@@ -68,7 +69,7 @@ mod tests {
             item: Some(ItemId::from_bytes([number; 16])),
             mailbox: "INBOX".into(),
             head: store::Head::default(),
-            body: Body::from(b"x".to_vec()),
+            body: Content::from(b"x".to_vec()),
             flags: FlagList::default(),
             internal_date: UnixTime::from_secs(NOW.as_secs() - secs_ago),
         };

@@ -3,6 +3,7 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use net::contents::Source;
 use net::smtp_client::{BodySource, Connection, OpenError};
 use smtp::client::{Transaction, TransactionResult};
 use tokio::time::Instant;
@@ -14,6 +15,12 @@ const LINGER: Duration = Duration::from_secs(5);
 pub(crate) trait Body: BodySource {
     /// Whether a piece was given.
     fn has_begun(&self) -> bool;
+}
+
+impl Body for Source {
+    fn has_begun(&self) -> bool {
+        Self::has_begun(self)
+    }
 }
 
 /// Connections that wait. Cloning shares them.

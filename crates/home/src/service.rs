@@ -4,7 +4,7 @@ use std::future::Future;
 use std::io;
 use std::sync::Arc;
 
-use daemon::system;
+use daemon::clock::Clock;
 use directory::Pass;
 use directory::logins::{Client, Logins, Refused};
 use imap::Credentials;
@@ -39,6 +39,8 @@ pub(crate) struct Accepting<S> {
     pub logins: Logins,
     /// Whether the operator was told lately that there are too few.
     pub told: Arc<SeldomTold>,
+    /// The clock.
+    pub clock: Arc<dyn Clock>,
     /// The tracker that counts the sessions.
     pub sessions: TaskTracker,
     /// Ends the loop.
@@ -56,7 +58,7 @@ impl<S: Serve> Accepting<S> {
             let place = match self.places.take(peer.ip(), self.logins.standing(peer.ip())) {
                 Ok(place) => place,
                 Err(none) => {
-                    if self.told.is_due(system::now().as_secs()) {
+                    if self.told.is_due(self.clock.now().as_secs()) {
                         tracing::warn!(client = %peer.ip(), service = S::NAME, cause = none.as_str(),
                             "connections are turned away; see [limits] sessions and sessions_per_address in home.toml");
                     }

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use daemon::clock::{Clock as _, SystemClock};
 use daemon::config::{self, Checked as _};
 use daemon::files;
 use daemon::json_file;
@@ -119,7 +120,7 @@ pub fn setup(arguments: &SetupArguments) -> Result<(), Problem> {
     let config = role.config().to_owned();
     let secrets = role.as_owner(|| {
         let secrets = Secrets::ensure(role.data())?;
-        DomainKeys::open(role.data(), &arguments.domain, system::now())?;
+        DomainKeys::open(role.data(), &arguments.domain, SystemClock.now())?;
         Ok(secrets)
     })?;
     let paired = match &code {

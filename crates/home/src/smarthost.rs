@@ -10,19 +10,18 @@ mod tests;
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use bytes::Bytes;
 use content::Content;
+use daemon::clock::Clock;
 use daemon::problem::Problem;
-use link::{Attempt, AttemptState, BODY_FRAME_MAX, Outcomes};
+use link::{Attempt, AttemptState, Outcomes};
 use mail::ItemId;
-use net::smtp_client::{BodyLost, BodySource};
+use net::contents::Source;
 use outbound::{CarrierEvent, CarrierName};
 use smtp::client::{Quorum, Transaction};
 use tlspolicy::report::Results;
 use tokio::sync::{Semaphore, mpsc};
 
 use self::connections::Connections;
-use super::reused::Body;
 use crate::config::SmarthostConfig;
 
 /// The connections to the smarthost. Cloning shares them.
@@ -36,7 +35,7 @@ struct Inner {
     /// One permit for each connection.
     slots: Semaphore,
     running: Mutex<HashSet<ItemId>>,
-    events: mpsc::UnboundedSender<CarrierEvent>,
+    events: mpsc::Sender<CarrierEvent>,
 }
 
 impl Smarthost {
@@ -44,11 +43,12 @@ impl Smarthost {
     pub(crate) fn open(
         config: &SmarthostConfig,
         ehlo_name: String,
-        events: mpsc::UnboundedSender<CarrierEvent>,
+        events: mpsc::Sender<CarrierEvent>,
+        clock: Arc<dyn Clock>,
     ) -> Result<Self, Problem> {
         Ok(Self(Arc::new(Inner {
             name: CarrierName::smarthost(&config.address),
-            connections: Connections::new(config, ehlo_name)?,
+            connections: Connections::new(config, ehlo_name, clock)?,
             slots: Semaphore::new(config.connections),
             running: Mutex::default(),
             events,
@@ -72,7 +72,7 @@ impl Smarthost {
             let outcomes = smarthost.carry_out(attempt, content).await;
             smarthost.running().remove(&id);
             let outcomes = Outcomes { attempt: id, outcomes, tls: Results::default() };
-            smarthost.tell(CarrierEvent::Outcomes { carrier: smarthost.0.name.clone(), outcomes });
+            smarthost.tell(CarrierEvent::Outcomes { carrier: smarthost.0.name.clone(), outcomes }).await;
         });
     }
 
@@ -89,41 +89,18 @@ impl Smarthost {
             needs_smtputf8,
             quorum: Quorum::One,
         };
-        self.0.connections.send(transaction, Queued { content, at: 0 }).await
+        self.0.connections.send(transaction, Source::new(content, 0)).await
     }
 
-    fn tell(&self, event: CarrierEvent) {
+    async fn tell(&self, event: CarrierEvent) {
         // The dispatcher is gone only when Home stops.
-        let _ = self.0.events.send(event);
+        let _ = self.0.events.send(event).await;
     }
 
-    /// Tells whether an attempt is under way.
-    pub(crate) fn ask(&self, attempt: ItemId) {
+    /// Tells whether an attempt is under way. `false` when too much waits to be told.
+    pub(crate) fn ask(&self, attempt: ItemId) -> bool {
         let is_running = self.running().contains(&attempt);
         let state = if is_running { AttemptState::Running } else { AttemptState::Unknown };
-        self.tell(CarrierEvent::Known { carrier: self.0.name.clone(), attempt, state });
-    }
-}
-
-/// A message, as it is read from the queue.
-struct Queued {
-    content: Content,
-    at: u64,
-}
-
-impl BodySource for Queued {
-    async fn next(&mut self) -> Result<Option<Bytes>, BodyLost> {
-        let piece = self.content.read_at(self.at, BODY_FRAME_MAX).map_err(|error| {
-            tracing::error!(%error, "a queued message can't be read; it stays and is tried again");
-            BodyLost
-        })?;
-        self.at += piece.len() as u64;
-        Ok(Some(piece).filter(|piece| !piece.is_empty()))
-    }
-}
-
-impl Body for Queued {
-    fn has_begun(&self) -> bool {
-        self.at > 0
+        self.0.events.try_send(CarrierEvent::Known { carrier: self.0.name.clone(), attempt, state }).is_ok()
     }
 }

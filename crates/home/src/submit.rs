@@ -10,10 +10,12 @@ mod sign;
 #[cfg(test)]
 mod tests;
 
-use std::path::PathBuf;
+use std::path::Path;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use content::Budget;
+use daemon::clock::Clock;
 use daemon::system;
 use daemon::trace::Trace;
 use directory::OnLeak;
@@ -30,7 +32,6 @@ use net::smtp_server::{Answers, Service};
 use outbound::items::ItemsError;
 use outbound::queue::{Queue, QueueError, QueueState};
 use smtp::server::{Cause, MailFrom, Secret};
-use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 use self::message::Message;
@@ -58,9 +59,10 @@ pub(crate) struct Submit {
     notices: Notices,
     own_host: own_host::Remembered,
     /// Where bodies go that are too large for memory.
-    scratch: PathBuf,
-    /// Memory for bodies, in KiB.
-    memory: Arc<Semaphore>,
+    scratch: Arc<Path>,
+    /// Memory for bodies.
+    memory: Budget,
+    clock: Arc<dyn Clock>,
 }
 
 /// The parts that [`Submit`] works with.
@@ -82,16 +84,29 @@ pub(crate) struct Parts {
     /// Notices to the operator.
     pub notices: Notices,
     /// A directory for files without a name.
-    pub scratch: PathBuf,
-    /// Memory for bodies, in KiB; the one budget of the role.
-    pub memory: Arc<Semaphore>,
+    pub scratch: Arc<Path>,
+    /// Memory for the bodies of all sessions.
+    pub memory: Budget,
+    /// The clock.
+    pub clock: Arc<dyn Clock>,
 }
 
 impl Submit {
     /// The service behind the submission port.
     pub(crate) fn new(parts: Parts) -> Arc<Self> {
-        let Parts { directory, logins, queue, hostname, seen_at, keys, trace, notices, scratch, memory } =
-            parts;
+        let Parts {
+            directory,
+            logins,
+            queue,
+            hostname,
+            seen_at,
+            keys,
+            trace,
+            notices,
+            scratch,
+            memory,
+            clock,
+        } = parts;
         let (allowance, own_host) = (Allowance::default(), own_host::Remembered::default());
         Arc::new(Self {
             directory,
@@ -106,6 +121,7 @@ impl Submit {
             own_host,
             scratch,
             memory,
+            clock,
         })
     }
 
@@ -207,7 +223,7 @@ impl Service for Submission {
         {
             let wanted = self.abroad.saturating_add(abroad);
             let limits = &directory.policy().sending;
-            let room = self.submit.allowance.check(limits, account.as_str(), wanted, system::now());
+            let room = self.submit.allowance.check(limits, account.as_str(), wanted, self.submit.clock.now());
             if let Err(exceeded) = room {
                 return self.submit.too_much(account, &exceeded).await;
             }
@@ -229,7 +245,7 @@ impl Service for Submission {
         if !self.submit.queue.has_room_for(0) {
             return Err(queue_full());
         }
-        let message = Message::new(self.submit.scratch.clone(), Arc::clone(&self.submit.memory));
+        let message = Message::new(Arc::clone(&self.submit.scratch), self.submit.memory.clone());
         self.transaction = Some(Transaction { account, envelope, message });
         Ok(())
     }
@@ -295,11 +311,11 @@ impl Submit {
     /// Checks the message, makes it fit to leave, and queues it: the reply either way.
     async fn take(&self, transaction: Transaction) -> Result<Reply, Reply> {
         let Transaction { account, envelope, message } = transaction;
-        let message = message.finish().await?;
+        let message = message.finish()?;
         let facts = Facts {
-            item: system::new_item_id(),
+            item: self.clock.new_item_id(),
             edge_hostname: &self.hostname,
-            now: system::now(),
+            now: self.clock.now(),
             random: u128::from_le_bytes(system::random()),
             smtputf8: envelope.smtputf8,
             date_zone: self.directory.policy().date_zone,

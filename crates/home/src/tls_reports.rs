@@ -16,10 +16,10 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use daemon::clock::Clock;
 use daemon::control::Refusal;
 use daemon::problem::Problem;
 use daemon::request::TlsReportRequest;
-use daemon::system;
 use daemon::trace::Trace;
 use directory::Directory;
 use directory::Policy;
@@ -57,6 +57,8 @@ pub(crate) struct Parts {
     pub keys: DomainKeys,
     /// The trace.
     pub trace: Trace,
+    /// The clock.
+    pub clock: Arc<dyn Clock>,
 }
 
 /// The reports of this home. Cloning shares them.
@@ -109,7 +111,7 @@ impl TlsReports {
         if counted.is_empty() {
             return;
         }
-        if let Err(error) = self.0.ledger.add(counted, system::now()) {
+        if let Err(error) = self.0.ledger.add(counted, self.0.parts.clock.now()) {
             tracing::error!(%error, "what was counted for reports on TLS could not be written; it is lost");
         }
     }
@@ -130,7 +132,7 @@ impl TlsReports {
                 until_look = LOOKED_EVERY;
                 tokio::select! {
                     () = stop.cancelled() => break,
-                    sent = self.send_due(system::now()) => if let Err(cause) = sent {
+                    sent = self.send_due(self.0.parts.clock.now()) => if let Err(cause) = sent {
                         tracing::debug!(%cause, "reports on TLS wait");
                     },
                 }
@@ -177,7 +179,7 @@ impl TlsReports {
                 "set outbound and [tls_reports] send to \"on\" in home.toml and send SIGHUP".to_owned(),
             ));
         }
-        let now = system::now();
+        let now = self.0.parts.clock.now();
         tokio::task::block_in_place(|| self.0.ledger.cut_short(now)).map_err(|error| failed(&error))?;
         let sent = self.send_due(now).await.map_err(|cause| {
             (cause, "see 'postern status'; update an edge that is older than this; try again".to_owned())

@@ -5,6 +5,7 @@
 //!
 //! What only Home speaks is behind the features `imap` and `milter`: Edge's program has no parser that it does not need.
 
+pub mod contents;
 pub mod dns;
 pub mod endpoint;
 pub mod happy_eyeballs;

@@ -2,17 +2,22 @@
 
 pub mod live;
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use bytes::BytesMut;
 use link::{Accepts, Decoder, Frame, FrameError, Hello, HelloError};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
-use tokio::sync::{OwnedSemaphorePermit, mpsc};
+use tokio::sync::{Notify, OwnedSemaphorePermit, mpsc};
 
 /// Silence after which a side asks for a sign of life.
 pub const PING_AFTER: Duration = Duration::from_secs(10);
 /// Silence after which the link counts as lost.
 pub const LOST_AFTER: Duration = Duration::from_secs(30);
+/// Frames that may wait on one link, many times what all messages make that may be under way on it. What they hold is
+/// bounded by the window of each item, or is as short as a control frame.
+pub const FRAMES_MAX: usize = 65_536;
 /// The time that the other side has for its hello.
 const HELLO_PATIENCE: Duration = Duration::from_secs(10);
 /// Frames that are written with one call.
@@ -32,6 +37,9 @@ pub enum LinkFault {
     /// Nothing was heard for [`LOST_AFTER`].
     #[error("nothing was heard for {} s", LOST_AFTER.as_secs())]
     Silent,
+    /// [`FRAMES_MAX`] frames wait for a peer that does not read them.
+    #[error("the other side does not read what it is sent")]
+    Deaf,
     /// The peer sent what is no frame.
     #[error("the other side sent {0}")]
     Frame(#[from] FrameError),
@@ -47,53 +55,100 @@ pub enum LinkFault {
 }
 
 /// A frame to be written, and the memory it holds until then.
-pub struct Outgoing {
+struct Outgoing {
     frame: Frame,
     _held: Option<OwnedSemaphorePermit>,
 }
 
 /// The sending half of a link. Frames go out in the order given.
 #[derive(Clone)]
-pub struct FrameSender(mpsc::UnboundedSender<Outgoing>);
+pub struct FrameSender {
+    // Bounded by FRAMES_MAX: nobody who sends can wait, so the link ends in its stead.
+    frames: mpsc::UnboundedSender<Outgoing>,
+    waiting: Arc<Waiting>,
+}
+
+#[derive(Default)]
+struct Waiting {
+    frames: AtomicUsize,
+    overfull: Notify,
+}
 
 impl FrameSender {
     /// Queues a frame. What is queued on a link that ended is dropped: every exchange is repeated by its
-    /// owner on the next link.
+    /// owner on the next link. A link on which [`FRAMES_MAX`] frames wait ends.
     pub fn send(&self, frame: Frame) {
-        let _ = self.0.send(Outgoing { frame, _held: None });
+        self.queue(Outgoing { frame, _held: None });
     }
 
     /// Queues a frame with the memory it holds.
     pub fn send_holding(&self, frame: Frame, held: OwnedSemaphorePermit) {
-        let _ = self.0.send(Outgoing { frame, _held: Some(held) });
+        self.queue(Outgoing { frame, _held: Some(held) });
+    }
+
+    fn queue(&self, outgoing: Outgoing) {
+        if self.waiting.frames.fetch_add(1, Ordering::Relaxed) < FRAMES_MAX {
+            let _ = self.frames.send(outgoing);
+        } else {
+            self.waiting.frames.fetch_sub(1, Ordering::Relaxed);
+            self.waiting.overfull.notify_one();
+        }
+    }
+}
+
+/// The frames that wait for the writer task.
+pub struct FrameQueue {
+    frames: mpsc::UnboundedReceiver<Outgoing>,
+    waiting: Arc<Waiting>,
+}
+
+impl FrameQueue {
+    async fn take_many(&mut self, batch: &mut Vec<Outgoing>) -> usize {
+        let taken = self.frames.recv_many(batch, BATCH_FRAMES).await;
+        self.waiting.frames.fetch_sub(taken, Ordering::Relaxed);
+        taken
+    }
+
+    /// Adds those that are there by now.
+    fn take_more(&mut self, batch: &mut Vec<Outgoing>) {
+        let before = batch.len();
+        while batch.len() < BATCH_FRAMES
+            && let Ok(outgoing) = self.frames.try_recv()
+        {
+            batch.push(outgoing);
+        }
+        self.waiting.frames.fetch_sub(batch.len() - before, Ordering::Relaxed);
     }
 }
 
 /// Makes the queue between the role and the writer task.
-pub fn frame_queue() -> (FrameSender, mpsc::UnboundedReceiver<Outgoing>) {
+pub fn frame_queue() -> (FrameSender, FrameQueue) {
     let (sender, receiver) = mpsc::unbounded_channel();
-    (FrameSender(sender), receiver)
+    let waiting = Arc::<Waiting>::default();
+    (FrameSender { frames: sender, waiting: Arc::clone(&waiting) }, FrameQueue { frames: receiver, waiting })
 }
 
 /// Writes queued frames until the queue closes or the transport breaks.
 ///
 /// # Errors
-/// [`LinkFault::Lost`] when the transport breaks.
-pub async fn write_frames(
-    mut writer: impl AsyncWrite + Unpin,
-    mut frames: mpsc::UnboundedReceiver<Outgoing>,
-) -> Result<(), LinkFault> {
+/// [`LinkFault::Lost`] when the transport breaks, [`LinkFault::Deaf`] when too many wait.
+pub async fn write_frames(writer: impl AsyncWrite + Unpin, frames: FrameQueue) -> Result<(), LinkFault> {
+    let waiting = Arc::clone(&frames.waiting);
+    tokio::select! {
+        biased;
+        written = write_all(writer, frames) => written,
+        () = waiting.overfull.notified() => Err(LinkFault::Deaf),
+    }
+}
+
+async fn write_all(mut writer: impl AsyncWrite + Unpin, mut frames: FrameQueue) -> Result<(), LinkFault> {
     let lost = |error: std::io::Error| LinkFault::Lost(error.to_string());
     let mut buffer = BytesMut::new();
     let mut batch = Vec::with_capacity(BATCH_FRAMES);
-    while frames.recv_many(&mut batch, BATCH_FRAMES).await > 0 {
+    while frames.take_many(&mut batch).await > 0 {
         // Whoever is ready now adds his frames to the same write, and to the same packets.
         tokio::task::yield_now().await;
-        while batch.len() < BATCH_FRAMES
-            && let Ok(outgoing) = frames.try_recv()
-        {
-            batch.push(outgoing);
-        }
+        frames.take_more(&mut batch);
         for outgoing in batch.drain(..) {
             // A frame that breaks its own limit is our fault. It is left out and said; the link goes on.
             if let Err(error) = outgoing.frame.encode(&mut buffer) {
@@ -250,6 +305,27 @@ mod tests {
         let mut wire = Vec::new();
         write_frames(&mut wire, queue).await.unwrap();
         assert_eq!(FrameReader::new(&wire[..]).next(PING_AFTER).await.unwrap(), Some(Frame::Pong));
+    }
+
+    /// A peer that asks and asks and reads no answer costs so many frames, and the link then.
+    #[tokio::test]
+    async fn as_many_frames_may_wait_as_there_is_room_for_and_one_more_ends_the_link() {
+        for (more, ends) in [(0, false), (1, true)] {
+            let (frames, queue) = frame_queue();
+            let (near, far) = tokio::io::duplex(1);
+            let waiting = FRAMES_MAX + more;
+            (0..waiting).for_each(|_| frames.send(Frame::Pong));
+            assert_eq!(frames.waiting.frames.load(Ordering::Relaxed), FRAMES_MAX);
+            let writing = tokio::spawn(write_frames(near, queue));
+            if ends {
+                assert!(matches!(writing.await.unwrap(), Err(LinkFault::Deaf)));
+            } else {
+                tokio::task::yield_now().await;
+                assert!(!writing.is_finished());
+                drop(far);
+                assert!(matches!(writing.await.unwrap(), Err(LinkFault::Lost(_))));
+            }
+        }
     }
 
     #[tokio::test]

@@ -24,6 +24,9 @@ pub trait Carriers: Send + Sync + 'static {
     fn settled(&self, carrier: &CarrierName, attempt: ItemId) -> bool;
 }
 
+/// Events that may wait for the dispatcher; who has one more waits until there is room, and reads no link meanwhile.
+pub const CARRIER_EVENTS_MAX: usize = 4096;
+
 /// What the dispatcher hears of carriers.
 #[derive(Debug)]
 pub enum CarrierEvent {

@@ -45,6 +45,9 @@ use crate::settings::{Settings, micros};
 const START_STEP: usize = 1000;
 /// Records that are kept in memory until their first round, which then reads nothing.
 const FRESH_MAX: usize = 1000;
+/// What may wait for one round: an outcome for each of its attempts, of which there is at most one a recipient, and the links
+/// that come and go meanwhile. An edge that says more is not heard.
+const NOTES_MAX: usize = 2048;
 /// How long an item rests when an edge is up and yet took no order.
 const DEAF_PAUSE_SECS: u64 = 1;
 
@@ -97,7 +100,7 @@ pub struct Parts<C, H, R> {
     /// The carriers, which make attempts.
     pub carriers: C,
     /// Events of the carriers.
-    pub events: mpsc::UnboundedReceiver<CarrierEvent>,
+    pub events: mpsc::Receiver<CarrierEvent>,
     /// The mailboxes here.
     pub house: H,
     /// The reporter, which tells senders.
@@ -153,7 +156,7 @@ pub async fn run<C: Carriers, H: House, R: Reporter>(
 
 /// A round that is under way.
 struct Active {
-    notes: mpsc::UnboundedSender<Note>,
+    notes: mpsc::Sender<Note>,
     task: AbortHandle,
 }
 
@@ -222,7 +225,7 @@ impl<C: Carriers, H: House, R: Reporter> Dispatcher<C, H, R> {
     async fn run(
         &mut self,
         mut commands: mpsc::UnboundedReceiver<Command>,
-        mut events: mpsc::UnboundedReceiver<CarrierEvent>,
+        mut events: mpsc::Receiver<CarrierEvent>,
         mut freed: mpsc::UnboundedReceiver<Freed>,
         stop: &CancellationToken,
     ) {
@@ -286,10 +289,10 @@ impl<C: Carriers, H: House, R: Reporter> Dispatcher<C, H, R> {
             return;
         }
         let fresh = self.fresh.remove(&item);
-        let (notes, told) = mpsc::unbounded_channel();
+        let (notes, told) = mpsc::channel(NOTES_MAX);
         if let Some(first) = first {
             // It can't fail: the receiver is in this function.
-            let _ = notes.send(first);
+            let _ = notes.try_send(first);
         }
         let task = self.rounds.spawn(carry(Arc::clone(&self.shared), item, fresh, slot, told));
         self.items.insert(task.id(), item);
@@ -329,14 +332,14 @@ impl<C: Carriers, H: House, R: Reporter> Dispatcher<C, H, R> {
     fn tell(&self, item: ItemId, note: Note) {
         if let Some(active) = self.active.get(&item) {
             // A round that has just ended leaves the note; Edge says it again when its link comes up.
-            let _ = active.notes.send(note);
+            let _ = active.notes.try_send(note);
         }
     }
 
     fn tell_all(&self, note: impl Fn() -> Note) {
         for active in self.active.values() {
             // As in `tell`: a round that has just ended leaves the note.
-            let _ = active.notes.send(note());
+            let _ = active.notes.try_send(note());
         }
     }
 

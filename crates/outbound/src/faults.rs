@@ -5,7 +5,6 @@
 //! there again ten minutes later. `dispatch/model.rs` looks at more interleavings of a model; this looks at the code.
 
 use std::collections::{HashMap, VecDeque};
-use std::fs::File;
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
@@ -91,7 +90,7 @@ struct State {
     attempts: u32,
     reports: u32,
     /// Of the home that lives: where it hears of carriers. `None` between two lives.
-    home: Option<mpsc::UnboundedSender<CarrierEvent>>,
+    home: Option<mpsc::Sender<CarrierEvent>>,
 }
 
 /// Edges, links and the other host.
@@ -141,7 +140,7 @@ impl World {
 
     fn tell_home(&self, event: CarrierEvent) {
         if let Some(home) = &self.state().home {
-            let _ = home.send(event);
+            let _ = home.try_send(event);
         }
     }
 
@@ -325,14 +324,14 @@ impl Items for FaultyItems {
         self.items.append(item, record, octets)
     }
 
-    fn append_file(
+    fn append_long(
         &self,
         item: ItemId,
+        record: Vec<u8>,
         header: &[u8],
-        file: (&File, u64),
-        record_of: &mut dyn FnMut(u64) -> Result<Vec<u8>, ItemsError>,
+        content: &Content,
     ) -> Result<Durable, ItemsError> {
-        self.items.append_file(item, header, file, record_of)
+        self.items.append_long(item, record, header, content)
     }
 
     fn update(&self, item: ItemId, record: Vec<u8>) -> Durable {
@@ -373,7 +372,7 @@ async fn live(items: &FaultyItems, clock: &Arc<SimulatedClock>, (dir, trace): (&
     let mut is_new = true;
     while clock.passed() < END {
         let (queue, commands) = Queue::new(items.clone());
-        let (home, events) = mpsc::unbounded_channel();
+        let (home, events) = mpsc::channel(crate::CARRIER_EVENTS_MAX);
         items.world.state().home = Some(home);
         let stop = CancellationToken::new();
         let clocked = Arc::clone(clock) as Arc<dyn Clock>;

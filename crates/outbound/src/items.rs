@@ -7,7 +7,6 @@ pub(crate) mod conformance;
 pub mod memory;
 mod spooled;
 
-use std::fs::File;
 use std::pin::Pin;
 
 use bytes::Bytes;
@@ -63,17 +62,16 @@ pub trait Items: Send + Sync + 'static {
     /// Adds an item whose octets are these pieces. One that is there already stays as it is.
     fn append(&self, item: ItemId, record: Vec<u8>, octets: Vec<Bytes>) -> Durable;
 
-    /// Adds an item whose octets are `header` and a file from octet `from` to its end. `record_of` makes its record of how
-    /// many octets that is. Blocks until all is copied.
+    /// The same for one whose octets, `header` and then `content`, are too many for memory. Blocks until all is copied.
     ///
     /// # Errors
     /// [`ItemsError`]; nothing was added.
-    fn append_file(
+    fn append_long(
         &self,
         item: ItemId,
+        record: Vec<u8>,
         header: &[u8],
-        file: (&File, u64),
-        record_of: &mut dyn FnMut(u64) -> Result<Vec<u8>, ItemsError>,
+        content: &Content,
     ) -> Result<Durable, ItemsError>;
 
     /// Puts another record in the place of an item's.

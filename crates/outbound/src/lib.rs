@@ -16,7 +16,7 @@ mod settings;
 #[cfg(test)]
 mod simulation;
 
-pub use carriers::{CarrierEvent, CarrierKind, CarrierName, Carriers};
+pub use carriers::{CARRIER_EVENTS_MAX, CarrierEvent, CarrierKind, CarrierName, Carriers};
 pub use dispatch::{CountTls, Parts, SignReversePath, run};
 pub use house::{House, Leaving, Reached};
 pub use reporter::{Reporter, Told};

@@ -5,10 +5,8 @@
 
 mod state;
 
-use std::fs::File;
 use std::sync::Arc;
 
-use bytes::Bytes;
 use content::Content;
 use mail::ItemId;
 use serde::Serialize;
@@ -44,15 +42,6 @@ pub enum QueueError {
     /// The program ends.
     #[error("the queue is closed")]
     Closed,
-}
-
-/// The octets after the header section of a message that is handed in.
-#[derive(Debug)]
-pub enum NewContent {
-    /// Pieces in memory.
-    Memory(Vec<Bytes>),
-    /// A file, from this octet to its end.
-    File(File, u64),
 }
 
 /// A command from the queue to the dispatcher.
@@ -121,6 +110,8 @@ impl Queue {
     /// The queue that lies in these items, and what the dispatcher listens to.
     #[must_use]
     pub fn new(items: impl Items) -> (Self, mpsc::UnboundedReceiver<Command>) {
+        // Bounded by what asks: a command an item that is just now made durable, and one an operator's request that waits for
+        // its answer. The dispatcher takes them without waiting for anything else.
         let (commands, receiver) = mpsc::unbounded_channel();
         (Self { items: Arc::new(items), commands }, receiver)
     }
@@ -140,7 +131,8 @@ impl Queue {
         self.items.count()
     }
 
-    /// Makes a message durable and tells the dispatcher. `state.octets` is set here.
+    /// Makes a message durable and tells the dispatcher: its header section, and what comes after it. `state.octets` is
+    /// set here.
     ///
     /// # Errors
     /// [`QueueError`]; the message then counts as not taken.
@@ -148,40 +140,34 @@ impl Queue {
         &self,
         mut state: QueueState,
         header: Vec<u8>,
-        content: NewContent,
+        content: Content,
     ) -> Result<Receipt, QueueError> {
         let (item, turn) = (state.item, state.turn());
-        let (receipt, state) = match content {
-            NewContent::Memory(mut pieces) => {
-                pieces.insert(0, header.into());
-                state.octets = pieces.iter().map(|piece| piece.len() as u64).sum();
-                let record = record_of(&state)?;
+        state.octets = header.len() as u64 + content.octets();
+        let record = record_of(&state)?;
+        let (receipt, state) = match content.in_memory() {
+            Some(rest) => {
+                let pieces = std::iter::once(header.into()).chain(rest.iter().cloned()).collect();
                 let receipt = self.items.append(item, record, pieces).await?;
                 // What is forwarded may have been there before, and its record then says more.
                 let fresh = turn == Turn::Prompt && state.forwarded.is_none();
                 (receipt, fresh.then(|| Box::new(state)))
             }
-            NewContent::File(file, from) => (self.append_file(state, header, (file, from)).await?, None),
+            None => (self.append_long(item, record, header, content).await?, None),
         };
         self.tell(Command::Added(item, turn, state));
         Ok(receipt)
     }
 
-    async fn append_file(
+    async fn append_long(
         &self,
-        mut state: QueueState,
+        item: ItemId,
+        record: Vec<u8>,
         header: Vec<u8>,
-        (file, from): (File, u64),
+        content: Content,
     ) -> Result<Receipt, QueueError> {
         let items = Arc::clone(&self.items);
-        let written = tokio::task::spawn_blocking(move || {
-            let item = state.item;
-            let mut record_of = |octets| {
-                state.octets = octets;
-                state.to_json().map_err(|error| ItemsError::Disk(format!("can't write a record: {error}")))
-            };
-            items.append_file(item, &header, (&file, from), &mut record_of)
-        });
+        let written = tokio::task::spawn_blocking(move || items.append_long(item, record, &header, &content));
         Ok(written.await.map_err(|_| QueueError::Closed)??.await?)
     }
 

@@ -20,7 +20,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::items::memory::{MemoryItems, Removal};
-use crate::queue::{Command, NewContent, Queue, QueueState, RecipientState};
+use crate::queue::{Command, Queue, QueueState, RecipientState};
 use crate::{
     CarrierEvent, CarrierName, Carriers, House, Leaving, PAUSE, Parts, Reached, Reporter, Settings, Told,
     WarmUpSettings,
@@ -90,7 +90,7 @@ struct Book {
 struct World {
     clock: Arc<SimulatedClock>,
     book: Arc<Mutex<Book>>,
-    events: mpsc::UnboundedSender<CarrierEvent>,
+    events: mpsc::Sender<CarrierEvent>,
     is_up: Arc<Mutex<bool>>,
 }
 
@@ -120,7 +120,7 @@ impl World {
     fn set_up(&self, up: bool) {
         *self.is_up.lock().unwrap() = up;
         let event = if up { CarrierEvent::Up } else { CarrierEvent::Down };
-        self.events.send(event(CarrierName::edge(EDGE))).unwrap();
+        self.events.try_send(event(CarrierName::edge(EDGE))).unwrap();
     }
 }
 
@@ -151,7 +151,8 @@ impl Carriers for World {
             }
             let outcomes = vec![outcome; recipients];
             let outcomes = Outcomes { attempt: attempt.attempt, outcomes, tls: Default::default() };
-            let _ = world.events.send(CarrierEvent::Outcomes { carrier: CarrierName::edge(EDGE), outcomes });
+            let outcomes = CarrierEvent::Outcomes { carrier: CarrierName::edge(EDGE), outcomes };
+            let _ = world.events.try_send(outcomes);
         });
         true
     }
@@ -159,7 +160,7 @@ impl Carriers for World {
     fn ask(&self, _: &CarrierName, attempt: ItemId) -> bool {
         // Its outcome is on the way.
         let (carrier, state) = (CarrierName::edge(EDGE), AttemptState::Running);
-        self.events.send(CarrierEvent::Known { carrier, attempt, state }).is_ok()
+        self.events.try_send(CarrierEvent::Known { carrier, attempt, state }).is_ok()
     }
 
     fn settled(&self, _: &CarrierName, _: ItemId) -> bool {
@@ -232,7 +233,7 @@ pub(crate) fn settings(dir: &Path, warm_up: u32) -> Settings {
 /// A dispatcher over this queue and this world.
 pub(crate) fn parts<W: Carriers + Reporter + Clone>(
     (queue, commands): (Queue, mpsc::UnboundedReceiver<Command>),
-    (world, events): (W, mpsc::UnboundedReceiver<CarrierEvent>),
+    (world, events): (W, mpsc::Receiver<CarrierEvent>),
     clock: Arc<dyn Clock>,
     trace: Trace,
     settings: Settings,
@@ -267,7 +268,7 @@ pub(crate) async fn new_message(queue: &Queue, clock: &dyn Clock, domain: &str) 
         client: None,
     };
     let state = QueueState::new(item, "alice".to_owned(), envelope, clock.now());
-    let body = NewContent::Memory(vec!["body\r\n".into()]);
+    let body = Content::from(b"body\r\n".to_vec());
     queue.append(state, b"Subject: hi\r\n\r\n".to_vec(), body).await.unwrap();
     item
 }
@@ -277,7 +278,7 @@ impl Simulation {
         let dir = tempfile::tempdir().unwrap();
         let (clock, items) = (SimulatedClock::new(), MemoryItems::new(u64::MAX));
         let (queue, commands) = Queue::new(items.clone());
-        let (sender, events) = mpsc::unbounded_channel();
+        let (sender, events) = mpsc::channel(crate::CARRIER_EVENTS_MAX);
         let (book, is_up) = (Arc::default(), Arc::new(Mutex::new(true)));
         let world = World { clock: Arc::clone(&clock), book, events: sender, is_up };
         let stop = CancellationToken::new();

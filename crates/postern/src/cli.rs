@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+use daemon::clock::{Clock as _, SystemClock};
 use daemon::config;
 use daemon::control;
 use daemon::owner;
@@ -288,8 +289,8 @@ fn wants_json() -> bool {
 /// Carries out the command line.
 pub(crate) fn run(cli: Cli) -> Result<(), Problem> {
     match cli.command {
-        Command::Edge(EdgeCommand::Setup(arguments)) => edge::setup::setup(&arguments),
-        Command::Edge(EdgeCommand::Pair(arguments)) => edge::setup::pair(&arguments),
+        Command::Edge(EdgeCommand::Setup(arguments)) => edge::setup::setup(&arguments, SystemClock.now()),
+        Command::Edge(EdgeCommand::Pair(arguments)) => edge::setup::pair(&arguments, SystemClock.now()),
         Command::Edge(EdgeCommand::Homes(command)) => homes::run(command),
         Command::Edge(EdgeCommand::Run { config }) => {
             process::start_logging();

@@ -13,6 +13,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use daemon::clock::{Clock as _, SystemClock};
 use daemon::config;
 use daemon::control;
 use daemon::problem::Problem;
@@ -28,7 +29,7 @@ use home::setup::{self as home_setup, SetupArguments as HomeArguments};
 use remote::RemoteMta;
 use serde_json::Value;
 use tokio::runtime::Runtime;
-use tokio::sync::mpsc::UnboundedReceiver;
+use tokio::sync::mpsc::Receiver;
 
 const DOMAIN: &str = "home.example";
 const REMOTE: &str = "world.example";
@@ -90,7 +91,7 @@ struct Stage {
     password: String,
     edge: Option<Role>,
     home: Option<Role>,
-    world: UnboundedReceiver<Vec<u8>>,
+    world: Receiver<Vec<u8>>,
     /// Events that were printed.
     shown: usize,
 }
@@ -186,7 +187,7 @@ impl Stage {
         };
         edge_setup::setup_quietly(&edge)?;
         append(&edge.config, &format!("\n[outbound]\nport = {}\n", self.remote_port))?;
-        let code = edge_setup::new_code(&config::load(&edge.config)?, &[])?;
+        let code = edge_setup::new_code(&config::load(&edge.config)?, &[], SystemClock.now())?;
         println!("pairing code: {code}");
         self.edge = Some(Role::start("edge", &edge.config, &self.root.join("edge.log"))?);
         self.wait_for("the edge", |stage| stage.status("edge").is_some())?;
@@ -398,7 +399,7 @@ impl Drop for Stage {
     }
 }
 
-type World = (SocketAddr, u16, UnboundedReceiver<Vec<u8>>);
+type World = (SocketAddr, u16, Receiver<Vec<u8>>);
 
 fn start_world(runtime: &Runtime) -> Result<World, Problem> {
     let started = runtime.block_on(async {

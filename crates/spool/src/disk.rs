@@ -5,6 +5,8 @@ use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
+use bytes::Bytes;
+
 /// The operations on a directory that the spool needs. Each one is a step that can fail or be the last.
 pub trait Disk: Send + Sync {
     /// Makes the directory and its parents.
@@ -56,6 +58,12 @@ pub trait DiskFile: Send + Sync {
     /// # Errors
     /// As the system says, or `UnexpectedEof`.
     fn read_exact_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<()>;
+    /// So many octets from the offset on, if the disk is not needed for them; never blocks. `None` also when that can't be
+    /// told.
+    fn read_now(&self, octets: usize, offset: u64) -> Option<Bytes> {
+        let _ = (octets, offset);
+        None
+    }
     /// Makes the file's contents durable (`fdatasync`).
     ///
     /// # Errors
@@ -120,6 +128,10 @@ impl DiskFile for File {
 
     fn read_exact_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<()> {
         std::os::unix::fs::FileExt::read_exact_at(self, buffer, offset)
+    }
+
+    fn read_now(&self, octets: usize, offset: u64) -> Option<Bytes> {
+        content::read_now(self, offset, octets)
     }
 
     fn sync_data(&self) -> io::Result<()> {

@@ -117,15 +117,20 @@ impl Body {
     /// # Errors
     /// [`SpoolError::Io`] when the disk does not give them back.
     pub fn read(&self, at: u64, octets_max: usize) -> Result<Bytes, SpoolError> {
-        let left = self.octets.saturating_sub(at).min(octets_max as u64);
+        let left = self.left(at, octets_max);
         if left == 0 {
             return Ok(Bytes::new());
         }
-        let mut octets = vec![0; usize::try_from(left).unwrap_or(0)];
+        let mut octets = vec![0; left];
         self.file
             .read_exact_at(&mut octets, self.offset + at)
             .map_err(|error| SpoolError::io("read an item", &error))?;
         Ok(octets.into())
+    }
+
+    /// How many of so many octets there are from `at` on.
+    fn left(&self, at: u64, octets_max: usize) -> usize {
+        usize::try_from(self.octets.saturating_sub(at)).unwrap_or(usize::MAX).min(octets_max)
     }
 }
 
@@ -136,6 +141,13 @@ impl ReadAt for Body {
 
     fn read_at(&self, at: u64, octets_max: usize) -> io::Result<Bytes> {
         self.read(at, octets_max).map_err(io::Error::other)
+    }
+
+    fn read_now(&self, at: u64, octets_max: usize) -> Option<Bytes> {
+        match self.left(at, octets_max) {
+            0 => Some(Bytes::new()),
+            left => self.file.read_now(left, self.offset + at),
+        }
     }
 }
 

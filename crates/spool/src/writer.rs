@@ -28,6 +28,7 @@ pub(crate) enum Command {
 
 /// The handle of the thread. Dropping it lets the thread finish what is queued and waits for it.
 pub(crate) struct Writer {
+    // Bounded by who appends: each waits for its receipt, and holds its message in memory that is counted there.
     commands: Mutex<Option<Sender<Command>>>,
     thread: Mutex<Option<JoinHandle<()>>>,
 }

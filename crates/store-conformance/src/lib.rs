@@ -21,9 +21,10 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Wake, Waker};
 use std::thread::{self, Thread};
 
+use content::Content;
 use mail::{ItemId, UnixTime};
 use mailbox::{FlagList, FlagMode, FlagUpdate, Flags, Mailbox};
-use store::{Body, Delivery, Mailboxes, Receipt, StoreError};
+use store::{Delivery, Mailboxes, Receipt, StoreError};
 
 /// The time at which everything happens in these tests.
 pub const NOW: UnixTime = UnixTime::from_secs(1_795_500_000);
@@ -59,7 +60,7 @@ impl Home {
     pub fn file_delivery(&self, number: u8, body: &[u8], more: usize) -> Delivery {
         let mut delivery = delivery(Some(item(number)), b"");
         delivery.head = b"Head: x\r\n".to_vec().into();
-        delivery.body = Body::File(file(&[body, &vec![b'!'; more]].concat()), body.len() as u64);
+        delivery.body = Content::file(file(&[body, &vec![b'!'; more]].concat()), 0, body.len() as u64);
         delivery
     }
 
@@ -97,7 +98,7 @@ pub fn delivery(item: Option<ItemId>, body: &[u8]) -> Delivery {
         item,
         mailbox: "INBOX".into(),
         head: store::Head::default(),
-        body: Body::from(body.to_vec()),
+        body: Content::from(body.to_vec()),
         flags: FlagList::default(),
         internal_date: NOW,
     }

@@ -1,16 +1,17 @@
 //! One account, and what changes it. Each change looks at all that may be wrong first, so that what fails changes nothing.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::os::unix::fs::FileExt as _;
+use std::io::Read as _;
 
 use bytes::Bytes;
+use content::Content;
 use mail::{ItemId, UnixTime};
 use mailbox::{
     Copied, Expunge, FlagList, FlagUpdate, Flags, FlagsChanged, KEYWORD_LENGTH_MAX, KEYWORDS_MAX, Mailbox,
     MailboxId, Subscription, Uids,
 };
 use store::{
-    Append, Body, Delivery, MAILBOXES_MAX, MESSAGE_OCTETS_MAX, Receipt, SPECIAL_MAILBOXES, StoreError, name,
+    Append, Delivery, MAILBOXES_MAX, MESSAGE_OCTETS_MAX, Receipt, SPECIAL_MAILBOXES, StoreError, name,
 };
 
 use crate::contents::{Contents, Stored};
@@ -308,19 +309,9 @@ fn check_octets(octets: u64) -> Result<(), StoreError> {
     if octets > MESSAGE_OCTETS_MAX { Err(StoreError::Limit("octets of a message")) } else { Ok(()) }
 }
 
-fn octets_of(head: &[u8], body: &Body) -> Result<Bytes, StoreError> {
+fn octets_of(head: &[u8], body: &Content) -> Result<Bytes, StoreError> {
     let mut octets = head.to_vec();
-    match body {
-        Body::Memory(pieces) => pieces.iter().for_each(|piece| octets.extend_from_slice(piece)),
-        Body::File(file, length) => {
-            let lost = |error: std::io::Error| StoreError::Source(error.to_string());
-            if file.metadata().map_err(lost)?.len() < *length {
-                return Err(StoreError::Source("it is shorter than it should be".to_owned()));
-            }
-            let mut whole = vec![0; usize::try_from(*length).unwrap_or(usize::MAX)];
-            file.read_exact_at(&mut whole, 0).map_err(lost)?;
-            octets.append(&mut whole);
-        }
-    }
+    let read = body.reader(0).read_to_end(&mut octets);
+    read.map_err(|error| StoreError::Source(error.to_string()))?;
     Ok(octets.into())
 }

@@ -6,11 +6,12 @@
 
 use std::sync::mpsc::{Sender, channel};
 
+use content::Content;
 use divan::Bencher;
 use divan::counter::ItemsCount;
 use mail::{ItemId, UnixTime};
 use mailbox::FlagList;
-use store::{Body, Delivery, Mailboxes as _, Receipt, StoreError};
+use store::{Delivery, Mailboxes as _, Receipt, StoreError};
 use store_sqlite::{Options, SqliteMailboxes};
 
 const NOW: UnixTime = UnixTime::from_secs(1_795_500_000);
@@ -54,7 +55,7 @@ fn deliver(store: &SqliteMailboxes, delivered: &mut u64, receipts: &Sender<Resul
         item: Some(ItemId::new(NOW.plus_secs(*delivered), [7; 10])),
         mailbox: "INBOX".into(),
         head: vec![b'h'; 300].into(),
-        body: Body::from(vec![b'x'; MESSAGE_OCTETS]),
+        body: Content::from(vec![b'x'; MESSAGE_OCTETS]),
         flags: FlagList::default(),
         internal_date: NOW,
     };

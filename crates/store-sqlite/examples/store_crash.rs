@@ -10,9 +10,10 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::SystemTime;
 
+use content::Content;
 use mail::{ItemId, UnixTime};
 use mailbox::FlagList;
-use store::{Body, Delivery, Mailboxes as _, StoreError};
+use store::{Delivery, Mailboxes as _, StoreError};
 use store_sqlite::{Options, SqliteMailboxes};
 
 const ACCOUNT: &str = "crash";
@@ -57,7 +58,8 @@ fn one(store: &SqliteMailboxes, directory: &Path, number: u16) -> Result<(), Sto
     random[2..6].copy_from_slice(&std::process::id().to_be_bytes());
     let item = ItemId::new(now, random);
     let body = format!("X-Item: {item}\r\n\r\n{}\r\n", "x".repeat(usize::from(number) * 97 % 20_000));
-    let body = if number.is_multiple_of(6) { large(directory, body)? } else { Body::from(body.into_bytes()) };
+    let body =
+        if number.is_multiple_of(6) { large(directory, body)? } else { Content::from(body.into_bytes()) };
     let delivery = Delivery {
         item: Some(item),
         mailbox: "INBOX".into(),
@@ -76,12 +78,12 @@ fn one(store: &SqliteMailboxes, directory: &Path, number: u16) -> Result<(), Sto
 }
 
 /// As a message that came in a file and keeps it.
-fn large(directory: &Path, mut body: String) -> Result<Body, StoreError> {
+fn large(directory: &Path, mut body: String) -> Result<Content, StoreError> {
     body.push_str(&"x".repeat(LARGE_OCTETS));
     let octets = body.len() as u64;
     let written = tempfile::tempfile_in(directory).and_then(|mut file| {
         file.write_all(body.as_bytes())?;
-        Ok(Body::File(file, octets))
+        Ok(Content::file(file, 0, octets))
     });
     written.map_err(|error| StoreError::Source(error.to_string()))
 }

@@ -5,9 +5,10 @@ use std::path::Path;
 use std::sync::mpsc;
 use std::time::Instant;
 
+use content::Content;
 use mail::{ItemId, UnixTime};
 use mailbox::FlagList;
-use store::{Body, Delivery, Mailboxes as _};
+use store::{Delivery, Mailboxes as _};
 use store_sqlite::{Options, SqliteMailboxes};
 
 /// Deliveries that wait for their receipt at any time.
@@ -38,7 +39,7 @@ fn main() -> Result<(), Box<dyn Error>> {
             item: Some(ItemId::new(base, random)),
             mailbox: "INBOX".into(),
             head: vec![b'h'; 300].into(),
-            body: Body::from(vec![b'x'; octets]),
+            body: Content::from(vec![b'x'; octets]),
             flags: FlagList::default(),
             internal_date: base,
         };

@@ -3,12 +3,13 @@
 //! A body is cut into rows of [`PIECE`] octets with consecutive ids, so that neither writing nor reading a
 //! large message needs more memory than one of them. Ids of bodies are never given out twice.
 
+use std::fs::File;
 use std::ops::Range;
-use std::os::unix::fs::FileExt;
 
 use bytes::Bytes;
+use content::Content;
 use rusqlite::{Connection, MAIN_DB, params};
-use store::{Body, StoreError};
+use store::StoreError;
 
 use crate::column::column;
 use crate::fault::Fault;
@@ -25,8 +26,14 @@ pub(crate) const fn rows(octets: u64) -> u64 {
 }
 
 /// Whether this body comes in a file that is kept.
-pub(crate) fn keeps_file(body: &Body) -> bool {
-    matches!(body, Body::File(_, octets) if *octets >= LARGE_OCTETS)
+pub(crate) fn keeps_file(body: &Content) -> bool {
+    kept_file(body).is_some()
+}
+
+/// The file that is kept as it is.
+fn kept_file(body: &Content) -> Option<&File> {
+    let (file, from) = body.in_file().filter(|_| body.octets() >= LARGE_OCTETS)?;
+    (from == 0).then_some(&**file)
 }
 
 /// Writes `head` and then `body` to rows from `id` on; a large body that comes in a file keeps it.
@@ -35,15 +42,15 @@ pub(crate) fn write(
     large: &LargeBodies,
     id: u64,
     head: &[u8],
-    body: &Body,
+    body: &Content,
 ) -> Result<(), Fault> {
-    let empty = Body::Memory(Vec::new());
-    let body = match body {
-        Body::File(file, octets) if keeps_file(body) => {
-            large.write(connection, id, head.len(), file, *octets)?;
+    let empty = Content::memory(Vec::new());
+    let body = match kept_file(body) {
+        Some(file) => {
+            large.write(connection, id, head.len(), file, body.octets())?;
             &empty
         }
-        body => body,
+        None => body,
     };
     let mut insert = connection.prepare_cached("INSERT INTO body (id, data) VALUES (?1, ?2)")?;
     let mut source = Source { head, body, at: 0, chunk: 0, chunk_at: 0 };
@@ -158,7 +165,7 @@ pub(crate) fn share(connection: &Connection, id: u64) -> Result<(), Fault> {
 
 struct Source<'a> {
     head: &'a [u8],
-    body: &'a Body,
+    body: &'a Content,
     /// Octets taken so far.
     at: u64,
     chunk: usize,
@@ -171,13 +178,13 @@ impl Source<'_> {
         let head = self.head.get(size(self.at)..).unwrap_or_default();
         piece.extend_from_slice(&head[..head.len().min(wanted)]);
         let more = wanted - piece.len();
-        match self.body {
-            Body::Memory(chunks) => self.fill_from_memory(chunks, piece, more),
-            Body::File(file, _) => {
+        match self.body.in_memory() {
+            Some(chunks) => self.fill_from_memory(chunks, piece, more),
+            None => {
                 let start = piece.len();
                 let offset = self.at + start as u64 - self.head.len() as u64;
                 piece.resize(start + more, 0);
-                let read = file.read_exact_at(&mut piece[start..], offset);
+                let read = self.body.read_exact_at(&mut piece[start..], offset);
                 read.map_err(|error| Fault::from(StoreError::Source(error.to_string())))?;
             }
         }

@@ -6,10 +6,11 @@
 mod mailboxes;
 mod messages;
 
+use content::Content;
 use mail::ItemId;
 use mailbox::{FlagList, Flags, KEYWORD_LENGTH_MAX, KEYWORDS_MAX, MailboxId};
 use rusqlite::{Connection, OptionalExtension, params};
-use store::{Append, Body, Delivery, MAILBOXES_MAX, MESSAGE_OCTETS_MAX, Receipt, StoreError, name};
+use store::{Append, Delivery, MAILBOXES_MAX, MESSAGE_OCTETS_MAX, Receipt, StoreError, name};
 
 use crate::body;
 use crate::column::{column, flags_column, unsigned};
@@ -181,7 +182,7 @@ impl<'c> Change<'c> {
         Ok(known)
     }
 
-    fn write_body(&mut self, head: &[u8], source: &Body, octets: u64) -> Result<u64, Fault> {
+    fn write_body(&mut self, head: &[u8], source: &Content, octets: u64) -> Result<u64, Fault> {
         let id = match self.body_next {
             Some(next) => next,
             None => unsigned(
@@ -328,7 +329,7 @@ mod tests {
             item: None,
             mailbox: "INBOX".into(),
             head: store::Head::default(),
-            body: Body::File(file, LARGE_OCTETS),
+            body: Content::file(file, 0, LARGE_OCTETS),
             flags: FlagList::default(),
             internal_date: UnixTime(0),
         };

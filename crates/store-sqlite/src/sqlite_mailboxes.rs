@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, mpsc};
 use std::thread::{self, JoinHandle};
 
+use content::Content;
 use mail::UnixTime;
 use mailbox::{Copied, Expunge, FlagUpdate, FlagsChanged, MailboxId, Subscription, Uids};
 use store::{Append, Delivery, Done, Mailboxes, Reader, Receipt, SetAside, StoreError, Watch, Watches, name};
@@ -112,6 +113,11 @@ impl SqliteMailboxes {
     }
 }
 
+/// What a body costs while it waits, in octets of memory.
+fn held(body: &Content) -> usize {
+    usize::try_from(body.memory_octets()).unwrap_or(usize::MAX)
+}
+
 impl Mailboxes for SqliteMailboxes {
     fn create_account(&self, account: &str, now: UnixTime) -> Result<(), StoreError> {
         let file = account_file(&self.directory, name::account(account)?);
@@ -204,7 +210,7 @@ impl Mailboxes for SqliteMailboxes {
         if let Err(error) = name::account(account) {
             return done(Err(error));
         }
-        let octets = delivery.head.octets() + delivery.body.held();
+        let octets = delivery.head.octets() + held(&delivery.body);
         let action = move |change: &mut Change<'_>| change.deliver(&delivery);
         let work = Work::Change(account.to_owned(), Box::new(Task { action, result: None, done }));
         if let Err((Work::Change(_, job), error)) = self.writer(account).offer(work, octets) {
@@ -213,12 +219,12 @@ impl Mailboxes for SqliteMailboxes {
     }
 
     fn deliver_and_wait(&self, account: &str, delivery: Delivery) -> Result<Receipt, StoreError> {
-        let octets = delivery.head.octets() + delivery.body.held();
+        let octets = delivery.head.octets() + held(&delivery.body);
         self.change_holding(account, octets, move |change| change.deliver(&delivery))
     }
 
     fn append(&self, account: &str, append: Append) -> Result<Receipt, StoreError> {
-        let octets = append.body.held();
+        let octets = held(&append.body);
         self.change_holding(account, octets, move |change| change.append(&append))
     }
 

@@ -4,9 +4,10 @@
 
 use std::io::Write as _;
 
+use content::Content;
 use mail::UnixTime;
 use mailbox::FlagList;
-use store::{Body, Delivery, Mailboxes as _};
+use store::{Delivery, Mailboxes as _};
 use store_sqlite::{Options, SqliteMailboxes};
 
 #[test]
@@ -28,7 +29,7 @@ fn a_large_file_is_stored_and_read_in_pieces() {
         item: None,
         mailbox: "INBOX".into(),
         head: b"Head: x\r\n".to_vec().into(),
-        body: Body::File(file, octets),
+        body: Content::file(file, 0, octets),
         flags: FlagList::default(),
         internal_date: UnixTime(0),
     };

@@ -6,9 +6,10 @@ use std::fs;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
+use content::Content;
 use mail::UnixTime;
 use mailbox::FlagList;
-use store::{Body, Delivery, Mailboxes as _};
+use store::{Delivery, Mailboxes as _};
 use store_sqlite::{Options, SqliteMailboxes};
 
 const NOW: UnixTime = UnixTime::from_secs(1_795_500_000);
@@ -26,7 +27,7 @@ fn deliver(store: &SqliteMailboxes, directory: &Path, body: &[u8]) {
         item: None,
         mailbox: "INBOX".into(),
         head: b"Received: here\r\n".to_vec().into(),
-        body: Body::File(file, body.len() as u64),
+        body: Content::file(file, 0, body.len() as u64),
         flags: FlagList::default(),
         internal_date: NOW,
     };

@@ -5,9 +5,10 @@
 use std::io::Write;
 use std::sync::{Arc, mpsc};
 
+use content::Content;
 use mail::{ItemId, UnixTime};
 use mailbox::{Expunge, FlagList, Mailbox};
-use store::{Body, Delivery, Mailboxes as _, Receipt, StoreError};
+use store::{Delivery, Mailboxes as _, Receipt, StoreError};
 use store_sqlite::{Options, SqliteMailboxes};
 
 const NOW: UnixTime = UnixTime::from_secs(1_795_500_000);
@@ -33,7 +34,7 @@ fn delivery(item: Option<ItemId>, body: &[u8]) -> Delivery {
         item,
         mailbox: "INBOX".into(),
         head: store::Head::default(),
-        body: Body::from(body.to_vec()),
+        body: Content::from(body.to_vec()),
         flags: FlagList::default(),
         internal_date: NOW,
     }
@@ -66,7 +67,7 @@ impl Home {
         file.write_all(&vec![b'!'; more]).unwrap();
         let mut delivery = delivery(Some(item(number)), b"");
         delivery.head = b"Head: x\r\n".to_vec().into();
-        delivery.body = Body::File(file, body.len() as u64);
+        delivery.body = Content::file(file, 0, body.len() as u64);
         delivery
     }
 
@@ -139,6 +140,12 @@ fn copies_share_the_rows_of_a_body_until_the_last_is_gone() {
     assert_eq!((home.stored_rows("body"), home.stored_rows("shared")), (0, 0));
 }
 
+/// The same file, whatever it really has.
+fn said_to_have(body: &Content, octets: u64) -> Content {
+    let (file, from) = body.in_file().unwrap();
+    Content::file(Arc::clone(file), from, octets)
+}
+
 #[test]
 fn one_bad_delivery_leaves_no_rows_in_its_batch() {
     let home = home();
@@ -147,10 +154,7 @@ fn one_bad_delivery_leaves_no_rows_in_its_batch() {
         let mut delivery = delivery(Some(item(number)), b"good");
         if number == 1 {
             delivery = home.file_delivery(number, b"only this", 0);
-            delivery.body = match delivery.body {
-                Body::File(file, _) => Body::File(file, 600_000),
-                body @ Body::Memory(_) => body,
-            };
+            delivery.body = said_to_have(&delivery.body, 600_000);
         }
         let sender = sender.clone();
         let done = Box::new(move |outcome| sender.send((number, outcome)).unwrap());
@@ -169,10 +173,7 @@ fn a_large_file_that_is_not_whole_or_not_only_the_body_is_seen() {
     home.deliver_file(1, &body, 7).unwrap();
     assert_eq!(home.body("INBOX", 1).unwrap().len(), LARGE + 9);
     let mut short = home.file_delivery(2, &body, 0);
-    short.body = match short.body {
-        Body::File(file, octets) => Body::File(file, octets + 1),
-        body @ Body::Memory(_) => body,
-    };
+    short.body = said_to_have(&short.body, short.body.octets() + 1);
     assert!(matches!(home.store.deliver_and_wait("bob", short), Err(StoreError::Source(_))));
     assert_eq!(home.large_files().len(), 1);
 }
@@ -185,7 +186,7 @@ fn an_undone_transaction_costs_no_large_body() {
     let mut short = tempfile::tempfile().unwrap();
     short.write_all(b"only this").unwrap();
     let mut bad = delivery(Some(item(9)), b"");
-    bad.body = Body::File(short, 600_000);
+    bad.body = Content::file(short, 0, 600_000);
     let body = vec![b'l'; LARGE];
     let deliveries =
         [delivery(None, b"first"), home.file_delivery(1, &body, 0), bad, home.file_delivery(2, &body, 0)];

@@ -1,9 +1,10 @@
 //! Messages that are to be kept, and the proof that one is.
 
+use content::Content;
 use mail::{ItemId, UnixTime};
 use mailbox::FlagList;
 
-use crate::{Body, Head, StoreError};
+use crate::{Head, StoreError};
 
 /// Largest message in octets, its trace header included.
 pub const MESSAGE_OCTETS_MAX: u64 = 256 * 1024 * 1024;
@@ -19,8 +20,9 @@ pub struct Delivery {
     pub mailbox: String,
     /// What is stored above the body.
     pub head: Head,
-    /// The message as it came.
-    pub body: Body,
+    /// The message as it came. A large one in a file may be kept as it is: the file must have no name, and nobody may
+    /// write to it any more.
+    pub body: Content,
     /// Its first flags.
     pub flags: FlagList,
     /// When it came; also when the item counts as arrived.
@@ -32,8 +34,8 @@ pub struct Delivery {
 pub struct Append {
     /// The mailbox's name.
     pub mailbox: String,
-    /// The message.
-    pub body: Body,
+    /// The message; of a file the same holds as in [`Delivery`].
+    pub body: Content,
     /// Its first flags.
     pub flags: FlagList,
     /// The date the client gave, or now.

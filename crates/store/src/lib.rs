@@ -4,7 +4,6 @@
 //! durable; what is not told may be there or not. Whoever keeps them implements these traits (`store-sqlite` does, and
 //! `store-memory` for tests) and runs `store-conformance`. Protocols, users and passwords are not here, nor is SQL.
 
-mod body;
 mod delivering;
 mod delivery;
 mod error;
@@ -15,7 +14,6 @@ mod set_aside;
 pub mod tables;
 mod watch;
 
-pub use body::Body;
 pub use delivering::Delivering;
 pub use delivery::{Append, Delivery, Done, MAILBOXES_MAX, MESSAGE_OCTETS_MAX, Receipt};
 pub use error::StoreError;

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use daemon::clock::Clock;
 use daemon::problem::Problem;
 use link::notification::is_role;
 use mail::{Address, Outcome, Reply, ReversePath};
@@ -44,9 +45,12 @@ impl Known {
     ///
     /// # Errors
     /// When the recipients file can't be read.
-    pub(super) fn open(home: &ForeignHomeConfig) -> Result<Self, Problem> {
+    pub(super) fn open(home: &ForeignHomeConfig, clock: &Arc<dyn Clock>) -> Result<Self, Problem> {
         let separators = home.subaddress_separators.as_deref().unwrap_or("+");
-        let list = home.recipients_file.clone().map(|path| List::open(path, separators.to_owned()));
+        let list = home
+            .recipients_file
+            .clone()
+            .map(|path| List::open(path, separators.to_owned(), Arc::clone(clock)));
         Ok(Self {
             list: list.transpose()?,
             memory: Mutex::default(),

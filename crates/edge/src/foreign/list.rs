@@ -3,10 +3,12 @@
 use std::collections::HashSet;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use daemon::clock::Clock;
 use daemon::files;
 use daemon::problem::Problem;
+use mail::UnixTime;
 use mail::{Address, Domain};
 use tokio::time::Instant;
 
@@ -21,6 +23,7 @@ const RESTS_FOR: Duration = Duration::from_secs(2);
 pub(super) struct List {
     path: PathBuf,
     separators: String,
+    clock: Arc<dyn Clock>,
     current: Mutex<Current>,
 }
 
@@ -41,11 +44,11 @@ impl List {
     ///
     /// # Errors
     /// A [`Problem`] that names file and line.
-    pub(super) fn open(path: PathBuf, separators: String) -> Result<Self, Problem> {
+    pub(super) fn open(path: PathBuf, separators: String, clock: Arc<dyn Clock>) -> Result<Self, Problem> {
         let modified = modified(&path);
         let entries = Arc::new(read(&path)?);
         let current = Mutex::new(Current { entries, modified, looked: Instant::now() });
-        Ok(Self { path, separators, current })
+        Ok(Self { path, separators, clock, current })
     }
 
     fn current(&self) -> MutexGuard<'_, Current> {
@@ -76,7 +79,7 @@ impl List {
         }
         let path = self.path.clone();
         let found = tokio::task::spawn_blocking(move || modified(&path)).await.unwrap_or_default();
-        if found != self.current().modified && rests(found) {
+        if found != self.current().modified && rests(found, self.clock.now()) {
             self.reload().await;
         }
     }
@@ -102,9 +105,10 @@ fn modified(path: &std::path::Path) -> Option<SystemTime> {
 }
 
 /// Whether a file that was written to at that time is left alone since. One that is gone is.
-fn rests(modified: Option<SystemTime>) -> bool {
+fn rests(modified: Option<SystemTime>, now: UnixTime) -> bool {
+    let now = UNIX_EPOCH + Duration::from_micros(now.0);
     // By a clock that was set back it would never rest.
-    let range = SystemTime::now() - RESTS_FOR..SystemTime::now() + RESTS_FOR;
+    let range = now - RESTS_FOR..now + RESTS_FOR;
     modified.is_none_or(|modified| !range.contains(&modified))
 }
 
@@ -156,6 +160,8 @@ impl Entries {
 
 #[cfg(test)]
 mod tests {
+    use daemon::clock::{ManualClock, SystemClock};
+
     use super::*;
 
     fn address(text: &str) -> Address {
@@ -207,13 +213,17 @@ mod tests {
             let file = std::fs::File::options().write(true).open(&path).unwrap();
             file.set_modified(modified).unwrap();
         };
-        let now = SystemTime::now();
+        let clock = ManualClock::at(UnixTime::from_secs(1_000_000_000));
+        let now = UNIX_EPOCH + Duration::from_secs(1_000_000_000);
         write("bob@example.org\n", now - Duration::from_secs(100));
-        let list = List::open(path.clone(), "+".to_owned()).unwrap();
+        let list = List::open(path.clone(), "+".to_owned(), clock.clone()).unwrap();
         write("", now + Duration::from_secs(1));
         tokio::time::advance(LOOK_EVERY).await;
         assert!(list.has(&address("bob@example.org")).await);
-        write("eve@example.org\n", now - Duration::from_secs(10));
+        write("eve@example.org\n", now + Duration::from_secs(1));
+        tokio::time::advance(LOOK_EVERY).await;
+        assert!(!list.has(&address("eve@example.org")).await, "it may still be being written");
+        clock.pass(RESTS_FOR + Duration::from_secs(2));
         tokio::time::advance(LOOK_EVERY).await;
         assert!(list.has(&address("eve@example.org")).await);
     }
@@ -228,7 +238,7 @@ mod tests {
             file.set_modified(SystemTime::UNIX_EPOCH + Duration::from_secs(second)).unwrap();
         };
         write("bob@example.org\n", 1);
-        let list = List::open(path.clone(), "+".to_owned()).unwrap();
+        let list = List::open(path.clone(), "+".to_owned(), SystemClock::shared()).unwrap();
         let (bob, eve) = (address("bob@example.org"), address("eve@example.org"));
         write("eve@example.org\n", 2);
         assert!(list.has(&bob).await, "it is not looked at for every recipient");
@@ -243,8 +253,14 @@ mod tests {
         write("bob@example.org\n", 4);
         list.reload().await;
         assert!(list.has(&bob).await, "SIGHUP does not wait for a new time");
-        assert!(List::open(dir.path().join("none"), String::new()).is_err());
+        assert!(List::open(dir.path().join("none"), String::new(), SystemClock::shared()).is_err());
         write("\n", 5);
-        assert!(List::open(path, String::new()).err().unwrap().to_string().contains("names nobody"));
+        assert!(
+            List::open(path, String::new(), SystemClock::shared())
+                .err()
+                .unwrap()
+                .to_string()
+                .contains("names nobody")
+        );
     }
 }

@@ -278,7 +278,7 @@ mod tests {
             domains: vec![Domain::parse("example.org").unwrap()],
             message_octets_max: 8 << 20,
             line: Line::nowhere(1),
-            known: Known::open(&config).unwrap(),
+            known: Known::open(&config, &daemon::clock::SystemClock::shared()).unwrap(),
             shared: Arc::new(shared),
         })
     }

@@ -14,8 +14,8 @@ struct Fixture {
 
 /// A home that is away, and hand-offs with 4 MiB of memory.
 fn fixture(away: Away, spool_octets_max: u64) -> Fixture {
-    let dir = tempfile::tempdir().unwrap();
-    let homes = crate::homes::Homes::open(&dir.path().join("homes"), spool_octets_max).unwrap();
+    let (dir, now) = (tempfile::tempdir().unwrap(), mail::UnixTime(1));
+    let homes = crate::homes::Homes::open(&dir.path().join("homes"), spool_octets_max, now).unwrap();
     let home = homes.pair([7; 32], &crate::homes::Grant::Free, &[], mail::UnixTime(1)).unwrap();
     home.keep(link::Snapshot {
         generation: 1,

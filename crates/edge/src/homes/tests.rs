@@ -37,7 +37,7 @@ struct Edge {
 impl Edge {
     fn new() -> Self {
         let dir = tempfile::tempdir().unwrap();
-        let homes = Homes::open(&dir.path().join("homes"), 1 << 20).unwrap();
+        let homes = Homes::open(&dir.path().join("homes"), 1 << 20, daemon::system::now()).unwrap();
         Self { dir, homes }
     }
 
@@ -48,7 +48,7 @@ impl Edge {
     fn restart(self) -> Self {
         let Self { dir, homes } = self;
         drop(homes);
-        let homes = Homes::open(&dir.path().join("homes"), 1 << 20).unwrap();
+        let homes = Homes::open(&dir.path().join("homes"), 1 << 20, daemon::system::now()).unwrap();
         Self { dir, homes }
     }
 

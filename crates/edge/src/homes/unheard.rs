@@ -67,10 +67,7 @@ mod tests {
     }
 
     /// What went over the link, until this item.
-    async fn heard(
-        queue: tokio::sync::mpsc::UnboundedReceiver<link_session::Outgoing>,
-        last: ItemId,
-    ) -> Vec<ItemId> {
+    async fn heard(queue: link_session::FrameQueue, last: ItemId) -> Vec<ItemId> {
         let (near, far) = tokio::io::duplex(1 << 20);
         let writing = tokio::spawn(link_session::write_frames(near, queue));
         let mut reader = FrameReader::new(far);

@@ -1,11 +1,13 @@
 //! What the session at port 25 is answered, with a home that has told its recipients.
 
+use daemon::clock::SystemClock;
+use daemon::system;
 use mail::EnhancedCode;
 
 use super::*;
 
 fn receive(dir: &std::path::Path) -> Receive {
-    let homes = Arc::new(Homes::open(&dir.join("homes"), 1 << 20).unwrap());
+    let homes = Arc::new(Homes::open(&dir.join("homes"), 1 << 20, system::now()).unwrap());
     let home = homes.pair([7; 32], &crate::homes::Grant::Free, &[], UnixTime(1)).unwrap();
     let name = mail::Domain::parse("example.org").unwrap();
     let snapshot = link::Snapshot {
@@ -31,6 +33,7 @@ fn receive(dir: &std::path::Path) -> Receive {
         lists: super::super::lists::Lists::new(&[]),
         table: Arc::new(score::Table::new(&crate::config::ScoreConfig::default())),
         hostname: "mx.example.org".to_owned(),
+        clock: SystemClock::shared(),
     };
     let reception = Arc::new(Reception {
         homes,
@@ -41,6 +44,7 @@ fn receive(dir: &std::path::Path) -> Receive {
         greylist: Arc::new(Greylist::open(dir).unwrap()),
         trace,
         greet_pause: Duration::ZERO,
+        clock: SystemClock::shared(),
     });
     let admission = reception.admit([192, 0, 2, 1].into()).unwrap();
     Receive::new(reception, admission)

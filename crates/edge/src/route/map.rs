@@ -4,10 +4,11 @@
 use std::net::SocketAddr;
 use std::path::Path;
 
+use daemon::clock::Clock;
 use daemon::problem::Problem;
-use daemon::system;
 use mail::{Domain, EnhancedCode, Outcome};
 use net::dns::{Alias, Dns, MailHost, MailHosts};
+use std::sync::Arc;
 use tlspolicy::{Dane, Demand, Refusal};
 
 use super::names::Names;
@@ -23,6 +24,7 @@ pub struct Map {
     own: OwnPlaces,
     port: u16,
     ipv6: bool,
+    pub(super) clock: Arc<dyn Clock>,
 }
 
 /// A domain's mail hosts and its policy.
@@ -58,11 +60,16 @@ impl Map {
     ///
     /// # Errors
     /// When a file that it names can't be read.
-    pub fn new(config: &EdgeConfig, dns: Dns, dir: Option<&Path>) -> Result<Self, Problem> {
+    pub fn new(
+        config: &EdgeConfig,
+        dns: Dns,
+        dir: Option<&Path>,
+        clock: Arc<dyn Clock>,
+    ) -> Result<Self, Problem> {
         let outbound = &config.outbound;
         let policies = if outbound.mta_sts {
             let connector = super::public_roots(config)?;
-            Some(Policies::open(dir, dns.questions(), connector, outbound.mta_sts_port)?)
+            Some(Policies::open(dir, dns.questions(), connector, outbound.mta_sts_port, Arc::clone(&clock))?)
         } else {
             None
         };
@@ -72,6 +79,7 @@ impl Map {
             own: OwnPlaces::new(&config.hostname, &config.listen.smtp),
             port: outbound.port,
             ipv6: outbound.ipv6,
+            clock,
         })
     }
 
@@ -82,7 +90,7 @@ impl Map {
     pub async fn destination(&self, domain: &Domain) -> Result<Destination, Outcome> {
         let failed = |status, cause: &str| Err(Outcome::failed(status, cause));
         let dns = self.names.resolver().await;
-        let answered = match dns.mail_hosts(domain, |_| system::random_u64()).await {
+        let answered = match dns.mail_hosts(domain, |_| self.clock.random_u64()).await {
             Ok(answered) => answered,
             Err(error) => return Err(Outcome::deferred(EnhancedCode(4, 4, 3), error.to_string())),
         };

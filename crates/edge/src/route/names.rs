@@ -7,10 +7,11 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use daemon::problem::Problem;
 use net::dns::{Dns, Validation};
+use tokio::time::Instant;
 
 use crate::config::EdgeConfig;
 

@@ -8,10 +8,10 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use daemon::clock::Clock;
 use daemon::files;
 use daemon::json_file;
 use daemon::problem::Problem;
-use daemon::system;
 use mail::Domain;
 use mailauth::dns::{LookupError, texts};
 use net::dns::{Dns, Questions};
@@ -40,6 +40,7 @@ pub(super) struct Policies {
     kept: Arc<Mutex<Kept>>,
     /// Held by who writes the file.
     writing: Arc<Mutex<()>>,
+    clock: Arc<dyn Clock>,
 }
 
 #[derive(Debug, Default, Serialize, Deserialize)]
@@ -158,6 +159,7 @@ impl Policies {
         questions: Questions,
         connector: TlsConnector,
         port: u16,
+        clock: Arc<dyn Clock>,
     ) -> Result<Self, Problem> {
         let path = dir.map(|dir| dir.join("mta-sts.json"));
         let mut kept: Kept = match &path {
@@ -166,7 +168,7 @@ impl Policies {
         };
         kept.drop_malformed();
         let (kept, writing) = (Arc::new(Mutex::new(kept)), Arc::default());
-        Ok(Self { path, questions, connector, port, kept, writing })
+        Ok(Self { path, questions, connector, port, kept, writing, clock })
     }
 
     fn kept(&self) -> MutexGuard<'_, Kept> {
@@ -180,7 +182,7 @@ impl Policies {
 
     /// The policy of a domain, fetched when it is new or old. `dns` finds the web server.
     pub(super) async fn of(&self, domain: &Domain, dns: &Dns, ipv6: bool) -> Heard {
-        let (name, now) = (domain.as_str(), system::now().as_secs());
+        let (name, now) = (domain.as_str(), self.clock.now().as_secs());
         let (known, failure) = {
             let kept = self.kept();
             (kept.policy(name, now).cloned(), kept.failure(name, now))

@@ -4,7 +4,6 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
-use daemon::system;
 use mail::Domain;
 use tokio_util::sync::CancellationToken;
 
@@ -41,7 +40,7 @@ pub async fn refresh_policies(map: &Map, stop: CancellationToken) {
             () = stop.cancelled() => return,
             () = tokio::time::sleep(ROUND_EVERY) => {}
         }
-        let now = system::now().as_secs();
+        let now = map.clock.now().as_secs();
         for domain in asked.next_round(map.old_policies(now), now) {
             tokio::select! {
                 () = stop.cancelled() => return,

@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use daemon::system;
 use net::mta_tls::Objection;
 use net::smtp_client::{self, Connection, OpenError};
 use net::tls::Hello;
@@ -43,7 +42,7 @@ impl Router {
         demand: &Demand,
     ) -> Result<(Connection, Option<Failure>), OpenError> {
         let remote = stream.peer_addr().map_err(OpenError::Connect)?;
-        let hello = self.short_hellos.for_host(trial.host, system::now().as_secs());
+        let hello = self.short_hellos.for_host(trial.host, self.map.clock.now().as_secs());
         let opened = self.session_with(stream, trial, (demand, hello)).await;
         if hello == Hello::Short || !matches!(opened, Err(OpenError::Unanswered(_))) {
             return opened;
@@ -52,7 +51,7 @@ impl Router {
         let opened = self.session_with(stream, trial, (demand, Hello::Short)).await;
         if opened.as_ref().is_ok_and(|(connection, _)| connection.tls().is_some()) {
             tracing::info!(host = trial.host, %remote, "TLS works with a short first message only: so it is begun for a day");
-            self.short_hellos.remember(trial.host, system::now().as_secs());
+            self.short_hellos.remember(trial.host, self.map.clock.now().as_secs());
         }
         opened
     }

@@ -1,6 +1,8 @@
 //! Accounts that come and go, with a real directory and a real store.
 
-use store::{Body, Delivery, FlagList};
+use content::Content;
+use daemon::system;
+use store::{Delivery, FlagList};
 
 use super::*;
 
@@ -18,7 +20,7 @@ fn home() -> Home {
     let text = format!("domains = [\"example.org\"]\ndata = {:?}\n", dir.path().display().to_string());
     let config: HomeConfig = toml::from_str(&text).unwrap();
     let directory = databases::open_directory(&config).unwrap();
-    let store = open_store(&config, &directory).unwrap();
+    let store = open_store(&config, &directory, system::now()).unwrap();
     let home = Home { dir, directory, store };
     home.add(&[]);
     home
@@ -26,7 +28,7 @@ fn home() -> Home {
 
 impl Home {
     fn carry_out(&self, request: &PeopleRequest) -> Result<Value, Refusal> {
-        carry_out(&self.directory, &*self.store, request)
+        carry_out(&self.directory, &*self.store, request, system::now())
     }
 
     fn try_to_add(&self, password: &str, restored: Option<&str>) -> Result<Value, Refusal> {
@@ -49,7 +51,7 @@ impl Home {
             item: None,
             mailbox: "INBOX".to_owned(),
             head: store::Head::default(),
-            body: Body::from(format!("Subject: {subject}\r\n\r\n").into_bytes()),
+            body: Content::from(format!("Subject: {subject}\r\n\r\n").into_bytes()),
             flags: FlagList::default(),
             internal_date: system::now(),
         };
@@ -115,7 +117,7 @@ fn what_an_older_version_left_under_a_name_is_set_aside_before_the_next_of_that_
     for restored in [&[][..], &[NEWEST]] {
         let home = home();
         home.deliver("old");
-        home.directory.remove_account(&parse(BOB).unwrap(), mail::UnixTime(0)).unwrap();
+        home.directory.remove_account(&parse(BOB).unwrap(), UnixTime(0)).unwrap();
         assert!(home.store.has_account(NAME));
         let before = system::now();
         let done = home.add(restored);

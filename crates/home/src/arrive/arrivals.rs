@@ -1,9 +1,10 @@
 //! What all arrivals share, whether they come over a link or in a session of ours.
 
-use std::path::PathBuf;
+use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
 
+use content::Budget;
+use daemon::clock::Clock;
 use daemon::trace::Trace;
 use directory::Directory;
 use mail::Reply;
@@ -36,15 +37,17 @@ pub(crate) struct Arrivals {
     /// The threads on which they are opened.
     pub unsealers: Unsealers,
     /// The directory for temporary files.
-    pub drafts: PathBuf,
-    /// Memory for bodies in flight, in octets.
-    pub memory_octets_max: u64,
-    /// Memory in use now, in octets.
-    pub memory_octets: AtomicU64,
+    pub drafts: Arc<Path>,
+    /// Memory for bodies in flight.
+    pub memory: Budget,
+    /// Memory for what waits to be written.
+    pub waiting: Budget,
     /// Most octets of one message.
     pub message_octets_max: u64,
     /// What senders may send again, since they may not have heard the 250.
     pub repeats: Repeats,
+    /// The clock.
+    pub clock: Arc<dyn Clock>,
     /// Where a message that came over a link is taken in.
     pub runtime: Handle,
 }

@@ -1,53 +1,47 @@
 //! What an account gets of a message that arrived.
 
-use std::io::{self, Seek as _, Write as _};
-use std::os::unix::fs::FileExt as _;
+use std::io::{self, Write as _};
 use std::path::Path;
-use std::sync::Arc;
 
 use bytes::Bytes;
-use daemon::system;
-use mail::{ItemId, header};
+use content::Content;
+use mail::{ItemId, UnixTime, header};
+use net::contents;
 use store::{Delivery, FlagList};
 
 use super::arrival::Arrival;
 use super::head;
 use super::plan::Planned;
-use crate::filters::{self, Contents, Judgement, Rewrite};
+use crate::filters::{self, Judgement, Rewrite};
 
-/// What an account gets, under this id.
+/// Octets in which a Message-ID is looked for.
+const START_OCTETS: usize = 16 * 1024;
+
+/// What an account gets, under this id and at this time.
 pub(super) fn delivery(
     arrival: &Arrival,
     planned: &Planned,
     judgement: &Judgement,
-    contents: &Contents,
-    item: ItemId,
-) -> io::Result<Delivery> {
-    let body = match contents {
-        Contents::Memory(pieces) => store::Body::Memory(pieces.clone()),
-        Contents::File(file, octets) => store::Body::File(file.try_clone()?, *octets),
-    };
-    Ok(Delivery {
+    content: &Content,
+    (item, now): (ItemId, UnixTime),
+) -> Delivery {
+    Delivery {
         item: Some(item),
         mailbox: planned.tray.name().to_owned(),
         head: head::above(arrival, planned, judgement),
-        body,
+        body: content.clone(),
         flags: FlagList::default(),
-        internal_date: system::now(),
-    })
+        internal_date: now,
+    }
 }
 
-/// The Message-ID, if it stands in the first piece of the message; cut to what a line of the trace bears.
-pub(super) fn message_id(contents: &Contents) -> String {
-    let mut start = [0; 16 * 1024];
-    let start = match contents {
-        Contents::Memory(pieces) => pieces.first().map(|piece| &piece[..]).unwrap_or_default(),
-        Contents::File(file, _) => {
-            let octets = file.read_at(&mut start, 0).unwrap_or(0);
-            start.get(..octets).unwrap_or_default()
-        }
+/// The Message-ID, if it stands at the start of the message; cut to what a line of the trace bears.
+pub(super) async fn message_id(content: &Content) -> String {
+    let start = match content.piece(0) {
+        Some(piece) => piece,
+        None => contents::read(content, 0, START_OCTETS).await.unwrap_or_default(),
     };
-    let field = header::find(start, "Message-ID");
+    let field = header::find(&start, "Message-ID");
     field.map_or_else(String::new, |field| {
         field.unfolded().chars().filter(|c| !c.is_control()).take(256).collect()
     })
@@ -55,21 +49,15 @@ pub(super) fn message_id(contents: &Contents) -> String {
 
 /// The message with the header as the filters want it in place of the one that it came with; a large one is copied into a
 /// file in `drafts`. Blocks.
-pub(super) fn rewritten(contents: &Contents, rewrites: &[Rewrite], drafts: &Path) -> io::Result<Contents> {
-    let old = contents.header()?;
+pub(super) fn rewritten(content: &Content, rewrites: &[Rewrite], drafts: &Path) -> io::Result<Content> {
+    let old = filters::header_of(content)?;
     let new = filters::rewrite(&old, rewrites);
-    match contents {
-        Contents::Memory(pieces) => {
-            let all = Bytes::from(pieces.concat());
-            Ok(Contents::Memory(vec![new.into(), all.slice(old.len()..)]))
-        }
-        Contents::File(file, _) => {
-            let mut rest = file.try_clone()?;
-            rest.seek(io::SeekFrom::Start(old.len() as u64))?;
-            let mut out = tempfile::tempfile_in(drafts)?;
-            out.write_all(&new)?;
-            let octets = new.len() as u64 + io::copy(&mut rest, &mut out)?;
-            Ok(Contents::File(Arc::new(out), octets))
-        }
+    if let Some(pieces) = content.in_memory() {
+        let all = Bytes::from(pieces.concat());
+        return Ok(Content::memory(vec![new.into(), all.slice(old.len()..)]));
     }
+    let mut out = tempfile::tempfile_in(drafts)?;
+    out.write_all(&new)?;
+    let octets = new.len() as u64 + content.copy_to(old.len() as u64, &mut out)?;
+    Ok(Content::file(out, 0, octets))
 }

@@ -15,13 +15,14 @@ use super::take::take;
 /// It takes the same way as a live message of an edge's: the same filters, mailboxes and rules.
 pub(crate) struct SessionArrival {
     shared: Arc<Arrivals>,
-    buffer: Buffer,
+    /// None when the disk has lost it.
+    buffer: Option<Buffer>,
 }
 
 impl SessionArrival {
     /// A session without a message.
     pub(crate) fn new(shared: Arc<Arrivals>) -> Self {
-        let buffer = Buffer::new(Arc::clone(&shared));
+        let buffer = Some(Buffer::new(&shared));
         Self { shared, buffer }
     }
 
@@ -29,8 +30,13 @@ impl SessionArrival {
     ///
     /// # Errors
     /// What the disk said; the message can't be taken then.
-    pub(crate) fn push(&mut self, piece: Bytes) -> io::Result<()> {
-        self.buffer.push(piece)
+    pub(crate) async fn push(&mut self, piece: Bytes) -> io::Result<()> {
+        let mut buffer = self.buffer.take().ok_or_else(lost)?;
+        if let Err(piece) = buffer.hold(piece) {
+            buffer = buffer.written(vec![piece]).await?;
+        }
+        self.buffer = Some(buffer);
+        Ok(())
     }
 
     /// The message is whole: one reply per recipient, in the envelope's order. `by` is the name of the host that
@@ -38,9 +44,13 @@ impl SessionArrival {
     pub(crate) async fn deliver(self, open: Open, by: String, verdict: Verdict) -> Vec<Reply> {
         let recipients = open.envelope.recipients.len();
         let arrival = Arrival { open: Box::new(open), edge: by, sealed: false, verdict };
-        let (shared, buffer) = (self.shared, self.buffer);
+        let (shared, Some(buffer)) = (self.shared, self.buffer) else { return vec![not_now(); recipients] };
         // A task of its own: a client that goes away half way does not leave half a message.
-        let taken = tokio::spawn(async move { take(&shared, arrival, buffer).await });
+        let taken = tokio::spawn(async move { take(&shared, arrival, buffer.whole()).await });
         taken.await.unwrap_or_else(|_| vec![not_now(); recipients])
     }
+}
+
+fn lost() -> io::Error {
+    io::Error::other("a part of it could not be kept")
 }

@@ -3,7 +3,7 @@
 use std::io;
 use std::sync::Arc;
 
-use daemon::system;
+use content::Content;
 use link::TraceStep;
 use mail::received::Readers;
 use mail::{ItemId, Place, Reply};
@@ -12,25 +12,25 @@ use store::{Receipt, StoreError};
 
 use super::arrival::Arrival;
 use super::arrivals::{Arrivals, not_now};
-use super::buffer::Buffer;
+use super::buffer::Whole;
 use super::plan::{Onward, Plan, Planned, plan};
 use super::repeats::Digest;
 use super::replies::{Replies, refused, taken, worst};
 use super::together::together;
 use super::{head, letter};
-use crate::filters::{Action, Contents, Judgement, Subject};
+use crate::filters::{self, Action, Judgement, Subject};
 use crate::forward::Forwarding;
 use crate::keeper::{Failure, Kept, Tray};
 use crate::quarantine::Entry;
 
 /// Takes a message in. One reply per recipient, or one in all to an item that was sealed; a positive one is given when the
 /// message is where it belongs, durably.
-pub(super) async fn take(shared: &Arc<Arrivals>, arrival: Arrival, mut buffer: Buffer) -> Vec<Reply> {
+pub(super) async fn take(shared: &Arc<Arrivals>, arrival: Arrival, mut message: Whole) -> Vec<Reply> {
     let recipients = arrival.open.envelope.recipients.len();
-    let replies = match judge(shared, &arrival, &mut buffer).await {
-        Ok(judged) => keep(shared, &arrival, judged, buffer).await,
+    let replies = match judge(shared, &arrival, &mut message).await {
+        Ok(judged) => keep(shared, &arrival, judged, message).await,
         Err(Turned::Away(reply)) => {
-            tell_of_refusal(shared, &arrival, &buffer, &reply);
+            tell_of_refusal(shared, &arrival, &message.content, &reply).await;
             Replies::all(recipients, &reply)
         }
         Err(Turned::Unreadable(error)) => unreadable(&arrival, recipients, &error),
@@ -56,11 +56,11 @@ struct Judged {
 }
 
 /// Asks directory and filters.
-async fn judge(shared: &Arc<Arrivals>, arrival: &Arrival, buffer: &mut Buffer) -> Result<Judged, Turned> {
+async fn judge(shared: &Arc<Arrivals>, arrival: &Arrival, message: &mut Whole) -> Result<Judged, Turned> {
     let mut plan = plan(&shared.directory, &shared.forwarder, arrival);
     if !plan.onward.is_empty() {
-        let contents = buffer.contents().map_err(Turned::Unreadable)?;
-        let header = blocking(move || contents.header()).await.map_err(Turned::Unreadable)?;
+        let content = message.content.clone();
+        let header = blocking(move || filters::header_of(&content)).await.map_err(Turned::Unreadable)?;
         plan.break_loops(&shared.directory, &header, arrival.sealed);
     }
     let judgement = match &shared.filters {
@@ -69,7 +69,7 @@ async fn judge(shared: &Arc<Arrivals>, arrival: &Arrival, buffer: &mut Buffer) -
                 item: arrival.open.item,
                 envelope: arrival.open.envelope.clone(),
                 edge: arrival.edge.clone(),
-                contents: buffer.contents().map_err(Turned::Unreadable)?,
+                content: message.content.clone(),
             };
             filters.judge(&subject).await
         }
@@ -86,7 +86,7 @@ async fn judge(shared: &Arc<Arrivals>, arrival: &Arrival, buffer: &mut Buffer) -
         Action::Defer(reply) | Action::Reject(reply) => return Err(Turned::Away(reply.clone())),
     }
     if !judgement.rewrites.is_empty()
-        && let Err(error) = rewrite(shared, buffer, &judgement).await
+        && let Err(error) = rewrite(shared, message, &judgement).await
     {
         // Fields that a filter wants gone are less than the message.
         tracing::warn!(item = %arrival.open.item, %error, "the header stays as it came");
@@ -95,10 +95,10 @@ async fn judge(shared: &Arc<Arrivals>, arrival: &Arrival, buffer: &mut Buffer) -
 }
 
 /// The header as the filters want it. A large message is copied for that.
-async fn rewrite(shared: &Arc<Arrivals>, buffer: &mut Buffer, judgement: &Judgement) -> io::Result<()> {
-    let (contents, drafts) = (buffer.contents()?, shared.drafts.clone());
+async fn rewrite(shared: &Arc<Arrivals>, message: &mut Whole, judgement: &Judgement) -> io::Result<()> {
+    let (content, drafts) = (message.content.clone(), Arc::clone(&shared.drafts));
     let rewrites = judgement.rewrites.clone();
-    buffer.replace(blocking(move || letter::rewritten(&contents, &rewrites, &drafts)).await?);
+    message.content = blocking(move || letter::rewritten(&content, &rewrites, &drafts)).await?;
     Ok(())
 }
 
@@ -112,20 +112,20 @@ fn unreadable(arrival: &Arrival, recipients: usize, error: &io::Error) -> Replie
     Replies::all(recipients, &not_now())
 }
 
-fn tell_of_refusal(shared: &Arrivals, arrival: &Arrival, buffer: &Buffer, reply: &Reply) {
+async fn tell_of_refusal(shared: &Arrivals, arrival: &Arrival, content: &Content, reply: &Reply) {
     let envelope = &arrival.open.envelope;
     let to: Vec<String> = envelope.recipients.iter().map(|to| format!("<{}>", to.address)).collect();
     let step = if reply.code >= 500 { TraceStep::Refused } else { TraceStep::NotTaken };
-    let id = buffer.contents().map(|contents| letter::message_id(&contents)).unwrap_or_default();
+    let id = letter::message_id(content).await;
     let from = head::path(&envelope.reverse_path);
     let detail = format!("from <{from}> to {}: {reply}, message-id {id}", to.join(", "));
     shared.trace.event(Some(arrival.open.item), step, detail);
 }
 
 /// Puts it where it belongs, once.
-async fn keep(shared: &Arc<Arrivals>, arrival: &Arrival, judged: Judged, buffer: Buffer) -> Replies {
+async fn keep(shared: &Arc<Arrivals>, arrival: &Arrival, judged: Judged, message: Whole) -> Replies {
     let (item, recipients) = (arrival.open.item, arrival.open.envelope.recipients.len());
-    let digest = buffer.digest(&arrival.open.envelope, &judged.plan.places(&shared.directory));
+    let digest = message.digest(&arrival.open.envelope, &judged.plan.places(&shared.directory));
     if let Some(first) = known_as(shared, item, digest).await {
         let detail = format!(
             "from <{}>: the same message as {first}, whose 250 its sender may not have heard; not delivered again",
@@ -134,23 +134,19 @@ async fn keep(shared: &Arc<Arrivals>, arrival: &Arrival, judged: Judged, buffer:
         shared.trace.event(Some(item), TraceStep::Repeated, detail);
         return Replies::all(recipients, &taken(first));
     }
-    let contents = match buffer.contents() {
-        Ok(contents) => contents,
-        Err(error) => return unreadable(arrival, recipients, &error),
-    };
     let Judged { plan, judgement, is_quarantined } = judged;
     let taking = Taking {
         shared,
         arrival,
         judgement: &judgement,
         is_quarantined,
-        message_id: letter::message_id(&contents),
-        contents,
+        message_id: letter::message_id(&message.content).await,
+        content: &message.content,
     };
     let replies = taking.everybodys(plan).await;
     // The sender may send it again if it does not hear this.
     if let Some(digest) = digest.filter(|_| replies.are_all_positive()) {
-        shared.repeats.kept(item, digest, system::now());
+        shared.repeats.kept(item, digest, shared.clock.now());
     }
     replies
 }
@@ -159,11 +155,11 @@ async fn keep(shared: &Arc<Arrivals>, arrival: &Arrival, judged: Judged, buffer:
 /// word on it is waited for; what was sealed has had it before it came.
 async fn known_as(shared: &Arrivals, item: ItemId, digest: Option<Digest>) -> Option<ItemId> {
     let digest = digest?;
-    if shared.repeats.is_open(digest, system::now()) {
-        shared.repeats.word_on(digest, system::now).await;
+    if shared.repeats.is_open(digest, shared.clock.now()) {
+        shared.repeats.word_on(digest, || shared.clock.now()).await;
     }
     // The same item, live and then sealed, is the store's to know: it looks at what each account has.
-    shared.repeats.first_of(digest, system::now()).filter(|first| *first != item)
+    shared.repeats.first_of(digest, shared.clock.now()).filter(|first| *first != item)
 }
 
 /// A message on its way to everybody who gets it.
@@ -172,7 +168,7 @@ struct Taking<'a> {
     arrival: &'a Arrival,
     judgement: &'a Judgement,
     is_quarantined: bool,
-    contents: Contents,
+    content: &'a Content,
     /// For the trace; empty when the message has none.
     message_id: String,
 }
@@ -232,8 +228,13 @@ impl Taking<'_> {
 
     /// Commits a copy under this id. One in quarantine is only there when it is known for whom it is and why.
     async fn commit(&self, planned: &Planned, item: ItemId, why: Option<&str>) -> Result<Kept, Failure> {
-        let delivery = letter::delivery(self.arrival, planned, self.judgement, &self.contents, item);
-        let delivery = delivery.map_err(|error| StoreError::Source(error.to_string()))?;
+        let delivery = letter::delivery(
+            self.arrival,
+            planned,
+            self.judgement,
+            self.content,
+            (item, self.shared.clock.now()),
+        );
         let kept = self.shared.keeper.deliver(planned.account.as_str(), planned.tray, delivery).await?;
         if let (Tray::Quarantine, Kept::Stored(receipt, _)) = (planned.tray, &kept) {
             let entry = self.entry(item, planned, *receipt, why);
@@ -252,7 +253,7 @@ impl Taking<'_> {
         };
         Entry {
             item,
-            at: system::now(),
+            at: self.shared.clock.now(),
             account: planned.account.to_string(),
             uidvalidity: receipt.uidvalidity,
             uid: receipt.uid,
@@ -315,7 +316,7 @@ impl Taking<'_> {
             targets,
             envelope: self.arrival.open.envelope.clone(),
             verdict: self.arrival.verdict.clone(),
-            contents: self.contents.clone(),
+            content: self.content.clone(),
         };
         match self.shared.forwarder.forward(forwarding).await {
             Ok(()) => (places, taken(self.item())),

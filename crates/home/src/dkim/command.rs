@@ -1,10 +1,11 @@
 //! `dkim status` and `dkim rotate`, in the running daemon or without one.
 
+use daemon::clock::{Clock as _, SystemClock};
 use daemon::control::{self, Refusal};
 use daemon::data_dir;
 use daemon::problem::Problem;
 use daemon::request::{DkimRequest, Request};
-use daemon::system;
+use mail::UnixTime;
 use serde_json::{Value, json};
 
 use super::{DomainKeys, DomainRecords, keep_secs};
@@ -14,8 +15,12 @@ use crate::config::HomeConfig;
 ///
 /// # Errors
 /// What is wrong with the command, and what to do.
-pub fn carry_out(keys: &DomainKeys, config: &HomeConfig, request: &DkimRequest) -> Result<Value, Refusal> {
-    let now = system::now();
+pub fn carry_out(
+    keys: &DomainKeys,
+    config: &HomeConfig,
+    request: &DkimRequest,
+    now: UnixTime,
+) -> Result<Value, Refusal> {
     match request {
         DkimRequest::Status => Ok(json!(keys.records(now))),
         DkimRequest::Rotate { domain } => {
@@ -38,8 +43,9 @@ pub async fn command(config: &HomeConfig, request: DkimRequest) -> Result<Value,
         Err(lock) => lock,
     };
     data_dir::check(&config.data)?;
-    let keys = DomainKeys::open(&config.data, &config.domains, system::now())?;
-    carry_out(&keys, config, &request).map_err(|(what, advice)| Problem::setup(what, advice))
+    let now = SystemClock.now();
+    let keys = DomainKeys::open(&config.data, &config.domains, now)?;
+    carry_out(&keys, config, &request, now).map_err(|(what, advice)| Problem::setup(what, advice))
 }
 
 /// `dkim status`, as a value.

@@ -4,7 +4,6 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use daemon::system;
 use link::{Errand, ErrandResult, Frame};
 use mail::ItemId;
 use net::link_session::FrameSender;
@@ -37,9 +36,9 @@ impl Errands {
         }
     }
 
-    /// Runs one. A link that is lost, or an edge that is silent, is a failure of the errand.
-    async fn run(self: Arc<Self>, frames: &FrameSender, errand: Errand) -> ErrandResult {
-        let (id, (sender, receiver)) = (system::new_item_id(), oneshot::channel());
+    /// Runs one under this id. A link that is lost, or an edge that is silent, is a failure of the errand.
+    async fn run(self: Arc<Self>, frames: &FrameSender, id: ItemId, errand: Errand) -> ErrandResult {
+        let (sender, receiver) = oneshot::channel();
         self.waiting().insert(id, sender);
         frames.send(Frame::Errand(id, Box::new(errand)));
         // The link's own handle has to be the last one, or its end would not be noticed.
@@ -65,7 +64,7 @@ impl Edges {
     /// [`NoEdge`]: no edge that can is up; nothing was done.
     pub(crate) async fn run_errand(&self, errand: Errand) -> Result<ErrandResult, NoEdge> {
         let (frames, errands) = self.errand_runner().ok_or(NoEdge)?;
-        Ok(errands.run(&frames, errand).await)
+        Ok(errands.run(&frames, self.0.arrivals.clock.new_item_id(), errand).await)
     }
 }
 
@@ -95,7 +94,7 @@ mod tests {
         let (frames, _queue) = link_session::frame_queue();
         let begin = |errands: &Arc<Errands>| {
             let (errands, frames) = (Arc::clone(errands), frames.clone());
-            tokio::spawn(async move { errands.run(&frames, errand()).await })
+            tokio::spawn(async move { errands.run(&frames, daemon::system::new_item_id(), errand()).await })
         };
         let errands = Arc::new(Errands::default());
         let running = begin(&errands);

@@ -4,12 +4,13 @@ use std::time::Duration;
 
 use ::milter::{Client, Disposition, HeaderChange, HeaderField, Login, Tls, Transaction, Verdict};
 use mail::ReversePath;
+use net::contents::Source;
 use net::endpoint::Endpoint;
 use net::milter_client;
 
 use super::edit::Which;
 use super::verdict::{Action, Finding};
-use super::{Failure, Subject};
+use super::{Failure, Subject, header_of};
 
 /// Shows the message to a milter. Each of its answers may take `patience`.
 pub(super) async fn check(
@@ -17,10 +18,10 @@ pub(super) async fn check(
     subject: &Subject,
     patience: Duration,
 ) -> Result<Finding, Failure> {
-    let contents = subject.contents.clone();
-    let header = tokio::task::spawn_blocking(move || contents.header()).await;
+    let content = subject.content.clone();
+    let header = tokio::task::spawn_blocking(move || header_of(&content)).await;
     let header = header.map_err(std::io::Error::other).and_then(|header| header).map_err(Failure::Message)?;
-    let mut body = subject.contents.source(header.len() as u64);
+    let mut body = Source::new(subject.content.clone(), header.len() as u64);
     let transaction = transaction(subject, &header);
     let verdict = milter_client::ask(endpoint, transaction, &mut body, patience).await?;
     Ok(finding(&verdict))

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use daemon::files;
 use daemon::problem::Problem;
+use net::contents::Source;
 use net::endpoint::Endpoint;
 use net::http_client::{self, HttpError, Post};
 use net::smtp_client::BodySource;
@@ -27,10 +28,10 @@ pub(super) async fn check(endpoint: &Endpoint, subject: &Subject) -> Result<Find
     let request = Post {
         path: "/checkv2".to_owned(),
         fields: fields(subject),
-        octets: subject.contents.octets(),
+        octets: subject.content.octets(),
         answer_octets_max: ANSWER_OCTETS_MAX,
     };
-    let answer = http_client::post(endpoint, &request, &mut subject.contents.source(0)).await?;
+    let answer = http_client::post(endpoint, &request, &mut Source::new(subject.content.clone(), 0)).await?;
     if answer.status != 200 {
         return Err(Failure::Answer(format!("status {}", answer.status)));
     }

@@ -2,7 +2,6 @@
 
 use std::sync::Mutex;
 
-use bytes::Bytes;
 use mail::{Address, BodyType, Client, Recipient, ReversePath};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
@@ -142,8 +141,8 @@ fn subject(message: &[u8]) -> Subject {
         envid: None,
         client: Some(client),
     };
-    let contents = Contents::Memory(vec![Bytes::copy_from_slice(message)]);
-    Subject { item: ItemId::from_bytes([1; 16]), envelope, edge: "mx.example.org".to_owned(), contents }
+    let content = Content::from(message.to_vec());
+    Subject { item: ItemId::from_bytes([1; 16]), envelope, edge: "mx.example.org".to_owned(), content }
 }
 
 const MESSAGE: &[u8] = b"Subject: x\r\nX-Old: 1\r\n\r\nbody\r\n";

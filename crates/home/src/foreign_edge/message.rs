@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use daemon::system;
 use link::Open;
 use link::notification;
 use mail::header_section::{self, Gathered};
@@ -47,20 +46,20 @@ impl Message {
     }
 
     /// Takes a piece of the message.
-    pub(super) fn push(&mut self, piece: &Bytes) {
+    pub(super) async fn push(&mut self, piece: &Bytes) {
         if self.refusal.is_some() {
             return;
         }
         self.digest.update(piece);
         if self.is_whole {
-            return self.keep(piece.clone());
+            return self.keep(piece.clone()).await;
         }
         match header_section::gather(&mut self.header, piece) {
             Gathered::Part => {}
             Gathered::Whole(body) => {
-                self.close_header();
+                self.close_header().await;
                 if !body.is_empty() {
-                    self.keep(body);
+                    self.keep(body).await;
                 }
             }
             Gathered::TooLarge => {
@@ -70,15 +69,15 @@ impl Message {
         }
     }
 
-    fn keep(&mut self, piece: Bytes) {
-        if let Err(error) = self.arrival.push(piece) {
+    async fn keep(&mut self, piece: Bytes) {
+        if let Err(error) = self.arrival.push(piece).await {
             tracing::error!(%error, "a body could not be buffered; the foreign edge keeps it");
             self.refusal = Some(not_taken());
         }
     }
 
     /// The header section is whole: it goes on without the results that nobody may believe.
-    fn close_header(&mut self) {
+    async fn close_header(&mut self) {
         self.is_whole = true;
         let (trusted, own) = (self.shared.config.authserv_id.as_deref(), self.shared.hostname.as_str());
         let is_false = |value: &[u8]| {
@@ -88,13 +87,13 @@ impl Message {
             !by_edge || results::claims(value, own)
         };
         let kept = header_section::without_results(&self.header, is_false);
-        self.keep(kept.into());
+        self.keep(kept.into()).await;
     }
 
     /// The message is whole: one reply per recipient, or one for all.
     pub(super) async fn finish(mut self, untagged: bool) -> Vec<Reply> {
         if !self.is_whole && self.refusal.is_none() {
-            self.close_header();
+            self.close_header().await;
         }
         let hops = header_section::hops(&self.header);
         if hops > header_section::HOPS_MAX {
@@ -107,8 +106,9 @@ impl Message {
         if let Some(refusal) = self.refusal {
             return vec![refusal; self.envelope.recipients.len()];
         }
-        let accepted = system::now();
-        let item = item_of(&self.header, self.digest).unwrap_or_else(system::new_item_id);
+        let clock = &self.shared.arrivals.clock;
+        let accepted = clock.now();
+        let item = item_of(&self.header, self.digest).unwrap_or_else(|| clock.new_item_id());
         let open = Open { item, accepted, envelope: self.envelope };
         let verdict = Verdict { hops, ..Verdict::default() };
         self.arrival.deliver(open, self.shared.hostname.clone(), verdict).await

@@ -1,7 +1,7 @@
 //! Sessions of clients that are the edge, and of clients that are not.
 
-use std::sync::atomic::AtomicU64;
-
+use content::Budget;
+use daemon::system;
 use daemon::trace::Trace;
 use mail::header_section;
 use mail::{BodyType, ReversePath, UnixTime};
@@ -39,7 +39,7 @@ fn fixture(more: &str) -> Fixture {
     let config: HomeConfig = toml::from_str(&config).unwrap();
     let directory = crate::databases::open_directory(&config).unwrap();
     directory.add_account(&Address::parse("bob@example.org").unwrap(), "correct horse").unwrap();
-    let store = crate::accounts::open_store(&config, &directory).unwrap();
+    let store = crate::accounts::open_store(&config, &directory, system::now()).unwrap();
     let (forwarder, _) = forwarder(dir.path(), &directory, &store, &[]);
     let signer = Signer::open(dir.path(), directory.clone(), LONG_AGO).unwrap();
     let arrivals = Arrivals {
@@ -51,11 +51,12 @@ fn fixture(more: &str) -> Fixture {
         forwarder,
         unseal: UnsealWith::parse(&seal::generate_key().0).unwrap(),
         unsealers: Unsealers::start().unwrap(),
-        drafts: dir.path().to_owned(),
-        memory_octets_max: 1 << 20,
-        memory_octets: AtomicU64::new(0),
+        drafts: dir.path().into(),
+        memory: Budget::of_octets(1 << 20),
+        waiting: Budget::of_octets(1 << 20),
         message_octets_max: 4 << 20,
         repeats: Repeats::new([7; 32]),
+        clock: daemon::clock::SystemClock::shared(),
         runtime: tokio::runtime::Handle::current(),
     };
     let snapshots = SnapshotSource {

@@ -1,6 +1,6 @@
 //! What goes above a message that is forwarded, and what is read in it before.
 
-use daemon::system;
+use mail::UnixTime;
 use mail::header;
 use mail::{Address, Finding, Verdict};
 use mailauth::arc::{self, ArcResult};
@@ -37,8 +37,9 @@ pub(super) fn above(
     forwarding: &Forwarding,
     header: &[u8],
     body: &FinishedHashes,
+    now: UnixTime,
 ) -> Vec<u8> {
-    let mut head = seal(keys, forwarding, header, body);
+    let mut head = seal(keys, forwarding, header, body, now);
     let delivered = format!("Delivered-To: {}\r\n", forwarding.recipient.address);
     head.extend_from_slice(delivered.as_bytes());
     head.extend_from_slice(forwarding.received.as_bytes());
@@ -47,7 +48,13 @@ pub(super) fn above(
 
 /// The ARC set of the alias' domain; empty when there is nothing to vouch for, or no key. A message without it
 /// still goes on: it is less trusted, not lost.
-fn seal(keys: &DomainKeys, forwarding: &Forwarding, header: &[u8], body: &FinishedHashes) -> Vec<u8> {
+fn seal(
+    keys: &DomainKeys,
+    forwarding: &Forwarding,
+    header: &[u8],
+    body: &FinishedHashes,
+    now: UnixTime,
+) -> Vec<u8> {
     let verdict = &forwarding.verdict;
     let domain = forwarding.recipient.address.domain();
     let signing = keys.signing(domain).unwrap_or_default();
@@ -57,7 +64,7 @@ fn seal(keys: &DomainKeys, forwarding: &Forwarding, header: &[u8], body: &Finish
     }
     let field = mailauth::results::write(&verdict.authserv_id, &verdict.findings);
     let results = field.split_once(':').map_or("", |(_, value)| value);
-    let sealed = arc::seal(header, body, key, results, chain_found(verdict), system::now());
+    let sealed = arc::seal(header, body, key, results, chain_found(verdict), now);
     sealed
         .unwrap_or_else(|error| {
             tracing::warn!(item = %forwarding.item, %error, "a message is forwarded without an ARC seal");

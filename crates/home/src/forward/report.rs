@@ -1,9 +1,9 @@
 //! What is told when a forwarded message fails: its sender if that is proven, else the operator. Never both.
 
-use daemon::system;
+use content::Content;
 use mail::dsn::{Action, ReportedRecipient};
 use mail::{Address, BodyType, Envelope, ReversePath, header};
-use outbound::queue::{Forwarded, NewContent, QueueState};
+use outbound::queue::{Forwarded, QueueState};
 
 use super::Forwarder;
 use crate::reports::bounce::{self, Mailboxes, Reported};
@@ -18,7 +18,7 @@ impl Forwarder {
         &self,
         state: &QueueState,
         forwarded: &Forwarded,
-        original: content::Content,
+        original: Content,
         mailboxes: &Mailboxes<'_>,
     ) -> Result<Option<Action>, String> {
         let failed = bounce::failed(state);
@@ -29,8 +29,8 @@ impl Forwarder {
                 None => self.tell_operator(state, forwarded, &failed, original, mailboxes).await?,
             }
         }
-        let (remembered, id) = (self.remembered.clone(), state.item);
-        let kept = tokio::task::spawn_blocking(move || remembered.insert(id, system::now())).await;
+        let (remembered, id, now) = (self.remembered.clone(), state.item, self.parts.clock.now());
+        let kept = tokio::task::spawn_blocking(move || remembered.insert(id, now)).await;
         kept.map_err(|error| error.to_string())?.map_err(|error| error.to_string())?;
         Ok(action)
     }
@@ -42,7 +42,7 @@ impl Forwarder {
         forwarded: &Forwarded,
         sender: &Address,
         failed: &[ReportedRecipient],
-        original: content::Content,
+        original: Content,
     ) -> Result<(), String> {
         if failed.iter().all(|recipient| recipient.recipient.notify.is_some_and(|notify| !notify.failure)) {
             return Ok(());
@@ -60,9 +60,9 @@ impl Forwarder {
             to: sender,
             recipients: std::slice::from_ref(&named),
         };
-        let (id, message) = bounce::compose(state, &reported, original).await?;
+        let (id, message) = bounce::compose(state, &reported, original, self.parts.clock.now()).await?;
         let (head, body) = message.split_at(header::body_offset(&message));
-        let signed = self.parts.keys.signed(domain, head, body, system::now());
+        let signed = self.parts.keys.signed(domain, head, body, self.parts.clock.now());
         let signed = signed.map_err(|error| error.to_string())?.unwrap_or_else(|| head.to_vec());
         let envelope = Envelope {
             reverse_path: ReversePath::Null,
@@ -74,10 +74,10 @@ impl Forwarder {
             envid: None,
             client: None,
         };
-        let mut report = QueueState::new(id, String::new(), envelope, system::now());
+        let mut report = QueueState::new(id, String::new(), envelope, self.parts.clock.now());
         report.utf8_header = !head.is_ascii();
         report.eight_bit = !message.is_ascii();
-        let content = NewContent::Memory(vec![body.to_vec().into()]);
+        let content = Content::from(body.to_vec());
         self.parts.queue.append(report, signed, content).await.map_err(|error| error.to_string())?;
         Ok(())
     }
@@ -87,13 +87,13 @@ impl Forwarder {
         state: &QueueState,
         forwarded: &Forwarded,
         failed: &[ReportedRecipient],
-        original: content::Content,
+        original: Content,
         mailboxes: &Mailboxes<'_>,
     ) -> Result<(), String> {
         let domain = forwarded.alias.domain();
         let to = Address::at("postmaster", domain).map_err(|error| error.to_string())?;
         let reported = Reported { kind: "postern forward report", domain, to: &to, recipients: failed };
-        let (id, message) = bounce::compose(state, &reported, original).await?;
+        let (id, message) = bounce::compose(state, &reported, original, self.parts.clock.now()).await?;
         bounce::commit_to_postmaster(id, message, mailboxes).await
     }
 }

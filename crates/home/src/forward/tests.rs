@@ -3,6 +3,8 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use daemon::clock::SystemClock;
+use daemon::system;
 use mail::{Address, BodyType, Domain, Envelope, Finding, ItemId, ReversePath, Verdict};
 use spool::{RealDisk, Spool};
 use store::Mailboxes;
@@ -24,7 +26,8 @@ pub(crate) fn forwarder(
         directory: directory.clone(),
         keys: DomainKeys::open(dir, domains, system::now()).unwrap(),
         srs: Srs::open(dir).unwrap(),
-        notices: Notices::new(directory.clone(), Keeper::new(Arc::clone(store), None)),
+        notices: Notices::new(directory.clone(), Keeper::new(Arc::clone(store), None), SystemClock::shared()),
+        clock: SystemClock::shared(),
         trace: Trace::open(&dir.join("forward-trace"), link::Role::Home).unwrap(),
     };
     (Forwarder::open(dir, parts).unwrap(), queue)
@@ -44,7 +47,7 @@ fn fixture(more: &str) -> Fixture {
     let config = format!("domains = [\"example.org\"]\ndata = {data:?}\n{more}");
     let config: crate::config::HomeConfig = toml::from_str(&config).unwrap();
     let directory = crate::databases::open_directory(&config).unwrap();
-    let store = crate::accounts::open_store(&config, &directory).unwrap();
+    let store = crate::accounts::open_store(&config, &directory, system::now()).unwrap();
     let (forwarder, queue) = forwarder(dir.path(), &directory, &store, &[]);
     Fixture { dir, directory, store, forwarder, queue }
 }
@@ -74,7 +77,7 @@ fn forwarding(item: u8, text: &str) -> Forwarding {
             ..Verdict::default()
         },
         received: "Received: from x by y; d\r\n".to_owned(),
-        contents: Contents::Memory(vec![text.as_bytes().to_vec().into()]),
+        content: text.as_bytes().to_vec().into(),
     }
 }
 
@@ -126,10 +129,10 @@ async fn what_another_hop_was_asked_for_is_not_asked_of_the_next() {
     std::io::Write::write_all(&mut file, text.as_bytes()).unwrap();
     let cut = text.as_bytes().chunks(7).map(Bytes::copy_from_slice).collect();
     let octets = text.len() as u64;
-    let contents = [Contents::Memory(cut), Contents::File(Arc::new(file), octets)];
-    for (item, contents) in (1..).zip(contents) {
+    let contents = [Content::memory(cut), Content::file(file, 0, octets)];
+    for (item, content) in (1..).zip(contents) {
         for require_tls in [false, true] {
-            let mut forwarding = Forwarding { contents: contents.clone(), ..forwarding(item, MESSAGE) };
+            let mut forwarding = Forwarding { content: content.clone(), ..forwarding(item, MESSAGE) };
             forwarding.envelope.require_tls = require_tls;
             home.forward(forwarding).await.unwrap();
             let state = home.only();

@@ -8,8 +8,8 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use daemon::clock::Clock;
 use daemon::problem::Problem;
-use daemon::system;
 use directory::Directory;
 use mail::{EnhancedCode, ItemId, Outcome, Why};
 use net::endpoint::Endpoint;
@@ -45,6 +45,7 @@ struct Inner {
     remembered: Departed,
     under_way: Mutex<HashSet<ItemId>>,
     runtime: Handle,
+    clock: Arc<dyn Clock>,
 }
 
 impl Lmtp {
@@ -55,6 +56,7 @@ impl Lmtp {
         name: String,
         data: &Path,
         directory: Directory,
+        clock: Arc<dyn Clock>,
     ) -> Result<Self, Problem> {
         // One chunk would spare a round trip; the plain form is the one that every server has.
         let settings =
@@ -65,6 +67,7 @@ impl Lmtp {
             reused: Reused::default(),
             slots: Semaphore::new(config.connections),
             directory,
+            clock,
             remembered: Departed::open(data, FILE)?,
             under_way: Mutex::default(),
             runtime: Handle::current(),
@@ -105,8 +108,8 @@ impl Lmtp {
             return Ok(Kept::HandedOverBefore);
         }
         let kept = self.hand_over(account, tray, delivery).await?;
-        let remembered = self.0.remembered.clone();
-        let noted = tokio::task::spawn_blocking(move || remembered.insert(id, system::now())).await;
+        let (remembered, now) = (self.0.remembered.clone(), self.0.clock.now());
+        let noted = tokio::task::spawn_blocking(move || remembered.insert(id, now)).await;
         if !matches!(noted, Ok(Ok(()))) {
             tracing::error!(%item, account, "what was handed over could not be recorded: if it comes again it is delivered again");
         }

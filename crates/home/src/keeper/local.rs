@@ -1,18 +1,11 @@
 //! Delivery into mailboxes here: mail between accounts of this Home, and reports. It never takes the link.
 
-use std::fs::File;
-use std::io::{self, Write as _};
-use std::path::Path;
-
-use bytes::Bytes;
-use daemon::system;
+use content::Content;
+use mail::UnixTime;
 use mail::{Address, EnhancedCode, ItemId, Outcome, ReversePath, Why};
-use store::{Body, Delivery, FlagList, Head, StoreError};
+use store::{Delivery, FlagList, Head, StoreError};
 
 use super::{Failure, Keeper, Kept, Tray};
-
-/// Octets of a message up to which it is read into memory; a larger one goes through a file.
-const MEMORY_OCTETS_MAX: u64 = 256 * 1024;
 
 /// A message for mailboxes here.
 pub(crate) struct LocalMessage {
@@ -20,44 +13,10 @@ pub(crate) struct LocalMessage {
     pub(crate) item: ItemId,
     /// The reverse-path, for the `Return-Path` field.
     pub(crate) reverse_path: ReversePath,
-    /// The message's octets.
-    pub(crate) octets: Octets,
-}
-
-/// Octets that several accounts can get.
-pub(crate) enum Octets {
-    /// In memory.
-    Memory(Bytes),
-    /// A file without a name, and its length.
-    File(File, u64),
-}
-
-impl Octets {
-    /// Takes an item's octets out of the spool. Blocks.
-    ///
-    /// # Errors
-    /// The disk's error, in words.
-    pub(crate) fn read(content: &content::Content, scratch: &Path) -> Result<Self, String> {
-        let octets = content.octets();
-        if octets <= MEMORY_OCTETS_MAX {
-            return content.read_at(0, usize::MAX).map(Self::Memory).map_err(|error| error.to_string());
-        }
-        let mut file = tempfile::tempfile_in(scratch).map_err(|error| error.to_string())?;
-        let mut at = 0;
-        while at < octets {
-            let piece = content.read_at(at, 256 * 1024).map_err(|error| error.to_string())?;
-            file.write_all(&piece).map_err(|error| error.to_string())?;
-            at += piece.len() as u64;
-        }
-        Ok(Self::File(file, octets))
-    }
-
-    fn body(&self) -> io::Result<Body> {
-        Ok(match self {
-            Self::Memory(octets) => Body::Memory(vec![octets.clone()]),
-            Self::File(file, octets) => Body::File(file.try_clone()?, *octets),
-        })
-    }
+    /// The message's octets, in memory or in a file of their own: then the mailboxes may keep the file.
+    pub(crate) content: Content,
+    /// The time of the delivery.
+    pub(crate) now: UnixTime,
 }
 
 impl LocalMessage {
@@ -84,14 +43,13 @@ impl LocalMessage {
         account: &str,
         head: Head,
     ) -> Result<Kept, Failure> {
-        let body = self.octets.body().map_err(|error| StoreError::Source(error.to_string()))?;
         let delivery = Delivery {
             item: Some(self.item),
             mailbox: Tray::Inbox.name().to_owned(),
             head,
-            body,
+            body: self.content.clone(),
             flags: FlagList::default(),
-            internal_date: system::now(),
+            internal_date: self.now,
         };
         keeper.deliver(account, Tray::Inbox, delivery).await
     }

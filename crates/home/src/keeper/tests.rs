@@ -5,8 +5,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
+use content::Content;
 use mail::{Address, ItemId, UnixTime};
-use store::{Body, FlagList};
+use store::FlagList;
 use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::oneshot;
@@ -112,7 +113,7 @@ impl Fixture {
                 Address::parse("bob+x@example.org").unwrap(),
                 Vec::new(),
             ),
-            body: Body::from(b"Subject: x\r\n\r\n.dot\r\n".to_vec()),
+            body: Content::from(b"Subject: x\r\n\r\n.dot\r\n".to_vec()),
             flags: FlagList::default(),
             internal_date: UnixTime(1),
         };
@@ -134,9 +135,21 @@ fn open(dir: &Path) -> Keeper {
     let bob = Address::parse("bob@example.org").unwrap();
     // Fails when he is there.
     let _ = directory.add_account(&bob, "correct horse");
-    let store = crate::accounts::open_store(&config, &directory).unwrap();
+    let store = crate::accounts::open_store(&config, &directory, daemon::system::now()).unwrap();
     let deliver = config.deliver.as_ref().unwrap();
-    Keeper::new(store, Some(Lmtp::open(deliver, "mail.example.org".to_owned(), dir, directory).unwrap()))
+    Keeper::new(
+        store,
+        Some(
+            Lmtp::open(
+                deliver,
+                "mail.example.org".to_owned(),
+                dir,
+                directory,
+                daemon::clock::SystemClock::shared(),
+            )
+            .unwrap(),
+        ),
+    )
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,5 +1,8 @@
 //! Mailboxes as an IMAP session sees them, over a real store.
 
+use content::Content;
+use daemon::clock::ManualClock;
+use mail::UnixTime;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use imap::{Options, Session};
@@ -22,7 +25,8 @@ fn home() -> Home {
     let directory = tempfile::tempdir().unwrap();
     let store = Arc::new(MemoryMailboxes::default());
     store.create_account("bob", NOW).unwrap();
-    let accounts = Accounts { store, drafts: directory.path().into(), now: || NOW, trainer: None };
+    let accounts =
+        Accounts { store, drafts: directory.path().into(), clock: ManualClock::at(NOW), trainer: None };
     Home { accounts, _directory: directory }
 }
 
@@ -100,7 +104,7 @@ fn deliver(home: &Home, text: &str) {
         item: None,
         mailbox: "INBOX".into(),
         head: b"Received: here\r\n".to_vec().into(),
-        body: Body::from(text.as_bytes().to_vec()),
+        body: Content::from(text.as_bytes().to_vec()),
         flags: FlagList::default(),
         internal_date: NOW,
     };

@@ -7,6 +7,7 @@ use daemon::control::Refusal;
 use daemon::problem::Problem;
 use daemon::trace::Trace;
 use mail::ItemId;
+use mail::UnixTime;
 use store::tables::QuarantineEntries;
 pub(crate) use store::tables::QuarantineEntry as Entry;
 use store::{Expunge, MailboxId, Mailboxes, Reader};
@@ -36,6 +37,8 @@ pub(crate) struct Parts<'a> {
     pub forwarder: &'a Arc<Forwarder>,
     /// The directory where a large message waits that is released.
     pub drafts: &'a Path,
+    /// The clock.
+    pub now: UnixTime,
 }
 
 impl Quarantine {

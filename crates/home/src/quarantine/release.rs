@@ -4,29 +4,23 @@
 //! again, finds what was delivered and does not deliver it twice; only after all of it does the message leave
 //! the quarantine.
 
-use std::fs::File;
-use std::io::{self, Write as _};
+use std::io::{self, Read};
 use std::path::Path;
-use std::sync::Arc;
 
+use content::Content;
 use daemon::control::Refusal;
-use daemon::system;
 use directory::AccountId;
 use link::TraceStep;
 use mail::{Address, BodyType, Envelope, ItemId, Recipient, ReversePath, Verdict};
 use outbound::queue::derived_id;
 use serde_json::{Value, json};
 use store::tables::QuarantineEntry as Entry;
-use store::{Body, Delivery, FlagList, Head};
+use store::{Delivery, FlagList, Head};
 
 use super::kept::{Found, Parts, Quarantine, failed};
-use crate::filters::Contents;
 use crate::forward::Forwarding;
 use crate::keeper::Tray;
 
-/// Octets of a message up to which it is kept in memory.
-const MEMORY_OCTETS_MAX: u64 = 256 * 1024;
-const PIECE_OCTETS: usize = 256 * 1024;
 /// Octets in which the fields are looked for that the first delivery put before the message.
 const START_OCTETS: usize = 16 * 1024;
 
@@ -41,21 +35,20 @@ pub(super) async fn release(
     let read = quarantine.beside(store, move |kept, store| {
         let entry = kept.entry(item)?;
         let found = kept.located(store, &entry)?;
-        let message = Message::read(&entry, &found, &drafts).map_err(|error| failed(&error))?;
-        Ok((entry, found.mailbox, message))
+        let content = content_of(&entry, &found, &drafts).map_err(|error| failed(&error))?;
+        Ok((entry, found.mailbox, content))
     });
-    let (entry, mailbox, message) = read.await?;
+    let (entry, mailbox, content) = read.await?;
     let Recipients { accounts, onward, unknown } = recipients(parts, &entry, to)?;
     let (mut delivered, mut refused) = (Vec::new(), None);
     for (account, recipient) in &accounts {
-        let body = message.body().map_err(|error| failed(&error))?;
         let delivery = Delivery {
             item: Some(released_id(item)),
             mailbox: Tray::Inbox.name().to_owned(),
             head: Head::new(reverse_path(&entry), recipient.clone(), Vec::new()),
-            body,
+            body: content.clone(),
             flags: FlagList::default(),
-            internal_date: system::now(),
+            internal_date: parts.now,
         };
         if let Err(error) = parts.keeper.deliver(account.as_str(), Tray::Inbox, delivery).await {
             // The others get it all the same, and once, however often it is released.
@@ -70,7 +63,7 @@ pub(super) async fn release(
         return Err(failed(&error));
     }
     for (alias, targets) in onward {
-        forward(parts, &entry, &message, (&alias, targets)).await?;
+        forward(parts, &entry, &content, (&alias, targets)).await?;
         delivered.push(alias.to_string());
     }
     quarantine.beside(store, move |kept, store| kept.take_out(store, &entry, mailbox)).await?;
@@ -124,7 +117,7 @@ fn recipients(parts: &Parts<'_>, entry: &Entry, to: Option<&str>) -> Result<Reci
 async fn forward(
     parts: &Parts<'_>,
     entry: &Entry,
-    message: &Message,
+    content: &Content,
     (alias, targets): (&Address, Vec<Address>),
 ) -> Result<(), Refusal> {
     let recipient = Recipient::from(alias.clone());
@@ -144,7 +137,7 @@ async fn forward(
         targets,
         verdict: Verdict::default(),
         received: String::new(),
-        contents: message.contents().map_err(|error| failed(&error))?,
+        content: content.clone(),
     };
     parts.forwarder.forward(forwarding).await.map_err(|cause| failed(&cause))
 }
@@ -160,52 +153,30 @@ fn released_id(item: ItemId) -> ItemId {
     derived_id("released from quarantine\0", item)
 }
 
-/// A message without the fields that say to whom it was delivered before.
-enum Message {
-    Memory(Vec<u8>),
-    File(File, u64),
+/// A message without the fields that say to whom it was delivered before. Blocks.
+fn content_of(entry: &Entry, found: &Found, drafts: &Path) -> io::Result<Content> {
+    let mut start = vec![0; START_OCTETS];
+    let octets = FromMailbox { entry, found, at: 0 }.read(&mut start)?;
+    let at = Head::written_octets(start.get(..octets).unwrap_or_default());
+    content::gather(found.octets - at.min(found.octets), FromMailbox { entry, found, at }, drafts)
 }
 
-impl Message {
-    fn read(entry: &Entry, found: &Found, drafts: &Path) -> io::Result<Self> {
-        let read = |at: u64, octets: usize| {
-            let mut piece = Vec::new();
-            let there = found.reader.read_body(found.mailbox, entry.uid, at, octets, &mut piece);
-            match there {
-                Ok(true) => Ok(piece),
-                Ok(false) => Err(io::Error::other("it has just been removed")),
-                Err(error) => Err(io::Error::other(error.to_string())),
-            }
-        };
-        let mut at = Head::written_octets(&read(0, START_OCTETS)?);
-        let octets = found.octets - at.min(found.octets);
-        let mut memory = Vec::new();
-        let mut file = (octets > MEMORY_OCTETS_MAX).then(|| tempfile::tempfile_in(drafts)).transpose()?;
-        while at < found.octets {
-            let piece = read(at, PIECE_OCTETS)?;
-            if piece.is_empty() {
-                return Err(io::ErrorKind::UnexpectedEof.into());
-            }
-            at += piece.len() as u64;
-            match &mut file {
-                Some(file) => file.write_all(&piece)?,
-                None => memory.extend_from_slice(&piece),
-            }
+/// A message as it is read from its mailbox.
+struct FromMailbox<'a> {
+    entry: &'a Entry,
+    found: &'a Found,
+    at: u64,
+}
+
+impl Read for FromMailbox<'_> {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        let (found, mut piece) = (self.found, Vec::with_capacity(into.len()));
+        match found.reader.read_body(found.mailbox, self.entry.uid, self.at, into.len(), &mut piece) {
+            Ok(true) => {}
+            Ok(false) => return Err(io::Error::other("it has just been removed")),
+            Err(error) => return Err(io::Error::other(error.to_string())),
         }
-        Ok(file.map_or(Self::Memory(memory), |file| Self::File(file, octets)))
-    }
-
-    fn contents(&self) -> io::Result<Contents> {
-        Ok(match self {
-            Self::Memory(octets) => Contents::Memory(vec![octets.clone().into()]),
-            Self::File(file, octets) => Contents::File(Arc::new(file.try_clone()?), *octets),
-        })
-    }
-
-    fn body(&self) -> io::Result<Body> {
-        Ok(match self {
-            Self::Memory(octets) => Body::from(octets.clone()),
-            Self::File(file, octets) => Body::File(file.try_clone()?, *octets),
-        })
+        self.at += piece.len() as u64;
+        piece.as_slice().read(into)
     }
 }

@@ -2,12 +2,13 @@
 
 use std::sync::Arc;
 
+use content::Content;
 use daemon::system;
 use daemon::trace::Trace;
 use directory::Directory;
 use mail::Address;
 use outbound::queue::Queue;
-use store::{Body, Delivery, FlagList};
+use store::{Delivery, FlagList};
 
 use super::*;
 use crate::config::HomeConfig;
@@ -37,7 +38,7 @@ fn home() -> Home {
         let address = Address::parse(&format!("{name}@example.org")).unwrap();
         directory.add_account(&address, "correct horse").unwrap();
     }
-    let store = crate::accounts::open_store(&config, &directory).unwrap();
+    let store = crate::accounts::open_store(&config, &directory, system::now()).unwrap();
     let (forwarder, outbound) = forwarder(dir.path(), &directory, &store, &[]);
     Home {
         store,
@@ -59,7 +60,7 @@ impl Home {
             item: Some(item),
             mailbox: QUARANTINE.to_owned(),
             head,
-            body: Body::from(body.to_vec()),
+            body: Content::from(body.to_vec()),
             flags: FlagList::default(),
             internal_date: system::now(),
         };
@@ -80,6 +81,7 @@ impl Home {
 
     async fn carry_out(&self, request: QuarantineRequest) -> Result<Value, Refusal> {
         let parts = Parts {
+            now: system::now(),
             keeper: &Keeper::new(Arc::clone(&self.store), None),
             directory: &self.directory,
             trace: &self.trace,
@@ -149,7 +151,7 @@ async fn a_release_that_is_done_again_after_half_of_it_delivers_nothing_twice() 
         item: None,
         mailbox: QUARANTINE.to_owned(),
         head: store::Head::default(),
-        body: Body::from(BODY.to_vec()),
+        body: Content::from(BODY.to_vec()),
         flags: FlagList::default(),
         internal_date: system::now(),
     };

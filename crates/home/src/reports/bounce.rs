@@ -10,7 +10,7 @@ use mail::{Address, Domain, EnhancedCode, ItemId, Notify, Outcome, Ret, UnixTime
 use outbound::queue::{QueueState, QueuedRecipient, RecipientState, Submitted, derived_id};
 use store::StoreError;
 
-use crate::keeper::{Failure, Keeper, LocalMessage, Octets};
+use crate::keeper::{Failure, Keeper, LocalMessage};
 
 /// Longest message that a report carries whole when the sender asked for that (`RET=FULL`).
 const FULL_OCTETS_MAX: u64 = 256 * 1024;
@@ -27,6 +27,8 @@ pub(crate) struct Mailboxes<'a> {
     pub postmaster: Option<String>,
     /// Whether the sender's account is another's by now: a report of what it never sent is not for it.
     pub is_anothers: bool,
+    /// The clock.
+    pub now: UnixTime,
     /// Whether a domain's recipients are here.
     pub is_local: Box<dyn Fn(&Address) -> bool + Send + Sync + 'a>,
 }
@@ -56,7 +58,7 @@ pub(crate) async fn report(
     let full = state.envelope.ret == Some(Ret::Full) && original.octets() <= FULL_OCTETS_MAX;
     let part = if full { Part::Whole } else { Part::Header };
     let told =
-        write(state, "postern report", &recipients, (original, part), system::now(), mailboxes).await?;
+        write(state, "postern report", &recipients, (original, part), mailboxes.now, mailboxes).await?;
     Ok(action.filter(|_| told))
 }
 
@@ -103,15 +105,16 @@ pub(crate) async fn compose(
     state: &QueueState,
     reported: &Reported<'_>,
     original: content::Content,
+    now: UnixTime,
 ) -> Result<(ItemId, Vec<u8>), String> {
-    put_together(state, reported, (original, Part::Header), system::now()).await
+    put_together(state, reported, (original, Part::Header), (now, now)).await
 }
 
 async fn put_together(
     state: &QueueState,
     reported: &Reported<'_>,
     (original, part): (content::Content, Part),
-    retry_until: UnixTime,
+    (now, retry_until): (UnixTime, UnixTime),
 ) -> Result<(ItemId, Vec<u8>), String> {
     let octets_max = if part == Part::Whole { usize::MAX } else { HEADER_OCTETS_MAX };
     let octets = tokio::task::spawn_blocking(move || original.read_at(0, octets_max))
@@ -123,7 +126,7 @@ async fn put_together(
         item,
         domain: reported.domain,
         to: reported.to,
-        now: system::now(),
+        now,
         arrived: state.submitted,
         retry_until,
         envid: state.envelope.envid.as_deref(),
@@ -147,13 +150,15 @@ async fn write(
         return Ok(false);
     };
     let reported = Reported { kind, domain: to.domain(), to, recipients };
-    let (item, octets) = put_together(state, &reported, original, retry_until).await?;
+    let (item, octets) = put_together(state, &reported, original, (mailboxes.now, retry_until)).await?;
     let former = mailboxes.postmaster.as_ref().filter(|_| mailboxes.is_anothers);
-    commit(&local(item, octets), former.unwrap_or(&state.account), mailboxes).await.map(|()| true)
+    commit(&local(item, octets, mailboxes.now), former.unwrap_or(&state.account), mailboxes)
+        .await
+        .map(|()| true)
 }
 
-fn local(item: ItemId, octets: Vec<u8>) -> LocalMessage {
-    LocalMessage { item, reverse_path: mail::ReversePath::Null, octets: Octets::Memory(octets.into()) }
+fn local(item: ItemId, octets: Vec<u8>, now: UnixTime) -> LocalMessage {
+    LocalMessage { item, reverse_path: mail::ReversePath::Null, content: octets.into(), now }
 }
 
 /// Commits a report to the postmaster's INBOX.
@@ -168,7 +173,7 @@ pub(crate) async fn commit_to_postmaster(
     let Some(postmaster) = &mailboxes.postmaster else {
         return Err("there is no account yet that could be told".to_owned());
     };
-    commit(&local(item, octets), postmaster, mailboxes).await
+    commit(&local(item, octets, mailboxes.now), postmaster, mailboxes).await
 }
 
 async fn commit(message: &LocalMessage, account: &str, mailboxes: &Mailboxes<'_>) -> Result<(), String> {

@@ -1,24 +1,27 @@
 //! Notices to the operator: messages in the postmaster's INBOX, for what he should know and would not look for.
 
-use daemon::system;
+use std::sync::Arc;
+
+use daemon::clock::Clock;
 use directory::Directory;
 use mail::{Domain, ReversePath, UnixTime};
 
 use store::Head;
 
-use crate::keeper::{Keeper, LocalMessage, Octets};
+use crate::keeper::{Keeper, LocalMessage};
 
 /// Writes notices to the operator into the postmaster's INBOX.
 #[derive(Clone)]
 pub(crate) struct Notices {
     directory: Directory,
     keeper: Keeper,
+    clock: Arc<dyn Clock>,
 }
 
 impl Notices {
-    /// Notices that go into these mailboxes.
-    pub(crate) fn new(directory: Directory, keeper: Keeper) -> Self {
-        Self { directory, keeper }
+    /// Notices that go into these mailboxes, dated by this clock.
+    pub(crate) fn new(directory: Directory, keeper: Keeper, clock: Arc<dyn Clock>) -> Self {
+        Self { directory, keeper, clock }
     }
 
     /// Commits a notice. What can't be committed is in the log all the same: that it was written there is the
@@ -28,9 +31,9 @@ impl Notices {
         let (Some(account), Some(domain)) = (self.directory.postmaster(), policy.domains.first()) else {
             return;
         };
-        let item = system::new_item_id();
-        let octets = Octets::Memory(message(domain, &item.to_string(), subject, text, system::now()).into());
-        let message = LocalMessage { item, reverse_path: ReversePath::Null, octets };
+        let (item, now) = (self.clock.new_item_id(), self.clock.now());
+        let content = message(domain, &item.to_string(), subject, text, now).into_bytes().into();
+        let message = LocalMessage { item, reverse_path: ReversePath::Null, content, now };
         let head = Head { return_path: Some(ReversePath::Null), ..Head::default() };
         if let Err(error) = message.deliver_to(&self.keeper, account.as_str(), head).await {
             tracing::error!(%error, %subject, "a notice to the operator could not be put into a mailbox");

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use daemon::clock::Clock;
 use directory::{AccountId, Directory};
 use mail::UnixTime;
 use outbound::queue::{QueueState, Submitted};
@@ -19,6 +20,8 @@ pub(crate) struct SenderReports {
     pub(crate) keeper: Keeper,
     /// The forwarder, whose mail has failures to report too.
     pub(crate) forwarder: Arc<Forwarder>,
+    /// The clock.
+    pub(crate) clock: Arc<dyn Clock>,
 }
 
 impl SenderReports {
@@ -27,6 +30,7 @@ impl SenderReports {
             keeper: &self.keeper,
             postmaster: self.directory.postmaster().as_ref().map(AccountId::as_str).map(str::to_owned),
             is_anothers: self.directory.was_anothers(&state.account, state.submitted),
+            now: self.clock.now(),
             is_local: Box::new(|address| self.directory.is_local_domain(address.domain())),
         }
     }

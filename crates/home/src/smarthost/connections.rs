@@ -3,9 +3,9 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use daemon::clock::Clock;
 use daemon::files;
 use daemon::problem::Problem;
-use daemon::system;
 use mail::{Address, EnhancedCode, Outcome, Recipient};
 use net::home_tls::{self, ClientIdentity, KnownBy};
 use net::mta_tls;
@@ -15,9 +15,9 @@ use smtp::Secret;
 use smtp::client::{Closed, Login, Settings, TlsUse, Transaction};
 use tokio::net::TcpStream;
 
-use super::Queued;
 use crate::config::{SmarthostConfig, TlsStart};
 use crate::reused::{Body, Reused};
+use net::contents::Source;
 
 pub(super) struct Connections {
     host: String,
@@ -29,11 +29,16 @@ pub(super) struct Connections {
     connector: TlsConnector,
     short_hellos: ShortHellos,
     reused: Reused,
+    clock: Arc<dyn Clock>,
 }
 
 impl Connections {
     /// Reads what the configuration names.
-    pub(super) fn new(config: &SmarthostConfig, ehlo_name: String) -> Result<Self, Problem> {
+    pub(super) fn new(
+        config: &SmarthostConfig,
+        ehlo_name: String,
+        clock: Arc<dyn Clock>,
+    ) -> Result<Self, Problem> {
         let (host, port) = config.host_and_port().unwrap_or_default();
         let login = login(config)?;
         let settings = Settings { tls: TlsUse::Required, login, ..Settings::new(ehlo_name) };
@@ -46,11 +51,12 @@ impl Connections {
             connector: connector(config)?,
             short_hellos: ShortHellos::default(),
             reused: Reused::default(),
+            clock,
         })
     }
 
     /// Gives it a message: one outcome per recipient.
-    pub(super) async fn send(&self, transaction: Transaction, mut body: Queued) -> Vec<Outcome> {
+    pub(super) async fn send(&self, transaction: Transaction, mut body: Source) -> Vec<Outcome> {
         let recipients = transaction.recipients.clone();
         match self.reused.send(self.open(), transaction, &mut body).await {
             Ok(result) if result.may_be_about_client() && !self.knows_us(recipients.first()).await => {
@@ -73,14 +79,14 @@ impl Connections {
 
     /// Connects, and once more with a short first message of TLS if nothing answered the long one.
     async fn open(&self) -> Result<Connection, OpenError> {
-        let hello = self.short_hellos.for_host(&self.host, system::now().as_secs());
+        let hello = self.short_hellos.for_host(&self.host, self.clock.now().as_secs());
         let opened = self.open_with(hello).await;
         if hello == Hello::Short || !matches!(opened, Err(OpenError::Unanswered(_))) {
             return opened;
         }
         let opened = self.open_with(Hello::Short).await;
         if opened.is_ok() {
-            self.short_hellos.remember(&self.host, system::now().as_secs());
+            self.short_hellos.remember(&self.host, self.clock.now().as_secs());
         }
         opened
     }

@@ -10,7 +10,7 @@ use super::*;
 struct Fixture {
     dir: tempfile::TempDir,
     smarthost: Smarthost,
-    told: mpsc::UnboundedReceiver<CarrierEvent>,
+    told: mpsc::Receiver<CarrierEvent>,
 }
 
 /// A smarthost at an address where nobody listens.
@@ -24,8 +24,18 @@ fn fixture() -> Fixture {
         password.display().to_string()
     );
     let config: SmarthostConfig = toml::from_str(&text).unwrap();
-    let (events, told) = mpsc::unbounded_channel();
-    Fixture { dir, smarthost: Smarthost::open(&config, "mail.example.org".to_owned(), events).unwrap(), told }
+    let (events, told) = mpsc::channel(outbound::CARRIER_EVENTS_MAX);
+    Fixture {
+        dir,
+        smarthost: Smarthost::open(
+            &config,
+            "mail.example.org".to_owned(),
+            events,
+            daemon::clock::SystemClock::shared(),
+        )
+        .unwrap(),
+        told,
+    }
 }
 
 impl Fixture {
@@ -53,12 +63,7 @@ async fn body(dir: &std::path::Path) -> spool::Body {
     let spool = Spool::open(&dir.join("queue"), spool::Options::default(), Arc::new(RealDisk)).unwrap();
     let (done, durable) = tokio::sync::oneshot::channel();
     let id = ItemId::from_bytes([2; 16]);
-    spool.append(
-        id,
-        Vec::new(),
-        vec![Bytes::from_static(b"x")],
-        Box::new(move |result| drop(done.send(result))),
-    );
+    spool.append(id, Vec::new(), vec![b"x"[..].into()], Box::new(move |result| drop(done.send(result))));
     durable.await.unwrap().unwrap();
     spool.body(id).unwrap()
 }
@@ -89,4 +94,14 @@ async fn of_an_attempt_from_before_a_restart_nothing_is_known() {
     fixture.smarthost.ask(id);
     let known = fixture.told().await;
     assert!(matches!(known, CarrierEvent::Known { state: AttemptState::Running, .. }));
+}
+
+#[tokio::test]
+async fn as_many_events_wait_for_the_dispatcher_as_may_and_one_more_is_asked_for_again() {
+    let mut fixture = fixture();
+    let attempt = ItemId::from_bytes([1; 16]);
+    assert!((0..outbound::CARRIER_EVENTS_MAX).all(|_| fixture.smarthost.ask(attempt)));
+    assert!(!fixture.smarthost.ask(attempt));
+    fixture.told.recv().await.unwrap();
+    assert!(fixture.smarthost.ask(attempt));
 }

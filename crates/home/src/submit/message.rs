@@ -1,24 +1,19 @@
 //! A message while it comes in: its header section in memory, its body in memory or in a file.
 //!
-//! All sessions share one budget of memory, in KiB. A body that is large, or for which no memory is left,
+//! All sessions share one budget of memory. A body that is large, or for which no memory is left,
 //! goes to a file without a name, which vanishes with the session.
 
-use std::path::PathBuf;
+use std::path::Path;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use content::{Budget, Content, Gathering, Room};
 use mail::Reply;
 use mailauth::dkim::sign;
 use mailauth::dkim::{BodyHashes, FinishedHashes};
-use outbound::queue::NewContent;
-use tokio::fs::File;
-use tokio::io::AsyncWriteExt as _;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 /// Longest header section in octets.
 pub(super) const HEADER_OCTETS_MAX: usize = 1024 * 1024;
-/// Octets of body up to which it stays in memory.
-pub(super) const MEMORY_OCTETS_MAX: usize = 256 * 1024;
 
 /// A message that is complete.
 #[derive(Debug)]
@@ -26,23 +21,24 @@ pub(super) struct Finished {
     /// The header section with its empty line, if it had one.
     pub(super) header: Vec<u8>,
     /// The octets after the header section.
-    pub(super) content: NewContent,
+    pub(super) content: Content,
     /// Whether octets above 127 occur in the body.
     pub(super) eight_bit: bool,
     /// What its signatures say of the body.
     pub(super) hashes: FinishedHashes,
     /// The memory that the octets hold, given back on drop.
-    _memory: Vec<OwnedSemaphorePermit>,
+    _memory: [Room; 2],
 }
 
 /// A message that comes in.
 pub(super) struct Message {
-    scratch: PathBuf,
-    budget: Arc<Semaphore>,
-    memory: Vec<OwnedSemaphorePermit>,
+    scratch: Arc<Path>,
+    budget: Budget,
+    /// What the header section takes of it.
+    memory: Room,
     header: Vec<u8>,
     header_complete: bool,
-    body: Body,
+    body: Gathering,
     /// Behind a pointer: the futures of a session hold a message several times.
     hashes: Box<BodyHashes>,
     eight_bit: bool,
@@ -50,21 +46,16 @@ pub(super) struct Message {
     refusal: Option<Reply>,
 }
 
-enum Body {
-    Memory { pieces: Vec<Bytes>, octets: usize },
-    File(File),
-}
-
 impl Message {
-    /// An empty message. Files are made in `scratch`; `budget` counts KiB.
-    pub(super) fn new(scratch: PathBuf, budget: Arc<Semaphore>) -> Self {
+    /// An empty message. Files are made in `scratch`.
+    pub(super) fn new(scratch: Arc<Path>, budget: Budget) -> Self {
         Self {
-            scratch,
-            budget,
-            memory: Vec::new(),
+            memory: budget.room(),
             header: Vec::new(),
             header_complete: false,
-            body: Body::Memory { pieces: Vec::new(), octets: 0 },
+            body: Gathering::new(Arc::clone(&scratch), budget.room()),
+            scratch,
+            budget,
             hashes: Box::new(sign::body_hashes()),
             eight_bit: false,
             refusal: None,
@@ -78,7 +69,7 @@ impl Message {
         {
             self.refusal = Some(refusal);
             self.header = Vec::new();
-            self.body = Body::Memory { pieces: Vec::new(), octets: 0 };
+            drop(self.take_body());
             self.memory.clear();
         }
     }
@@ -89,7 +80,7 @@ impl Message {
 
     async fn push_header(&mut self, mut piece: Bytes) -> Result<(), Reply> {
         let before = self.header.len();
-        if !self.reserve(piece.len()) {
+        if !self.memory.take(piece.len() as u64) {
             return Err(Reply::new(452, (4, 3, 1), "too much mail comes in at one time; try again later"));
         }
         self.header.extend_from_slice(&piece);
@@ -108,74 +99,35 @@ impl Message {
         }
         self.eight_bit |= !piece.is_ascii();
         self.hashes.update(&piece);
-        let fits = match &self.body {
-            Body::Memory { octets, .. } => {
-                octets + piece.len() <= MEMORY_OCTETS_MAX && self.reserve(piece.len())
-            }
-            Body::File(_) => false,
-        };
-        match &mut self.body {
-            Body::Memory { pieces, octets } if fits => {
-                *octets += piece.len();
-                pieces.push(piece);
-                Ok(())
-            }
-            Body::Memory { .. } => self.spill(piece).await,
-            Body::File(file) => file.write_all(&piece).await.map_err(|error| disk_failed(&error)),
-        }
-    }
-
-    /// Moves the body from memory to a file.
-    async fn spill(&mut self, piece: Bytes) -> Result<(), Reply> {
-        let scratch = self.scratch.clone();
-        let made = tokio::task::spawn_blocking(move || tempfile::tempfile_in(scratch)).await;
-        let file = made.map_err(std::io::Error::other).and_then(|made| made);
-        let mut file = File::from_std(file.map_err(|error| disk_failed(&error))?);
-        if let Body::Memory { pieces, .. } = &self.body {
-            for kept in pieces.iter().chain([&piece]) {
-                file.write_all(kept).await.map_err(|error| disk_failed(&error))?;
-            }
-        }
-        self.body = Body::File(file);
-        // What is left in memory is the header.
-        self.memory.clear();
-        let header = self.header.len();
-        self.reserve(header);
+        let Err(piece) = self.body.hold(piece) else { return Ok(()) };
+        let mut body = self.take_body();
+        let writing = tokio::task::spawn_blocking(move || body.write(&piece).map(|()| body));
+        let written = writing.await.map_err(std::io::Error::other).flatten();
+        self.body = written.map_err(|error| disk_failed(&error))?;
         Ok(())
     }
 
-    /// Takes memory from the budget, if there is any left.
-    fn reserve(&mut self, octets: usize) -> bool {
-        let kib = u32::try_from(octets.div_ceil(1024)).unwrap_or(u32::MAX);
-        let Ok(permit) = Arc::clone(&self.budget).try_acquire_many_owned(kib) else { return false };
-        match self.memory.first_mut() {
-            Some(held) => held.merge(permit),
-            None => self.memory.push(permit),
-        }
-        true
+    /// The body so far, with an empty one in its place.
+    fn take_body(&mut self) -> Gathering {
+        let empty = Gathering::new(Arc::clone(&self.scratch), self.budget.room());
+        std::mem::replace(&mut self.body, empty)
     }
 
     /// The message, once its last piece was given.
     ///
     /// # Errors
     /// The reply that refuses it.
-    pub(super) async fn finish(self) -> Result<Finished, Reply> {
+    pub(super) fn finish(self) -> Result<Finished, Reply> {
         if let Some(refusal) = self.refusal {
             return Err(refusal);
         }
-        let content = match self.body {
-            Body::Memory { pieces, .. } => NewContent::Memory(pieces),
-            Body::File(mut file) => {
-                file.flush().await.map_err(|error| disk_failed(&error))?;
-                NewContent::File(file.into_std().await, 0)
-            }
-        };
+        let (content, room) = self.body.whole();
         Ok(Finished {
             header: self.header,
             content,
             eight_bit: self.eight_bit,
             hashes: self.hashes.finish(),
-            _memory: self.memory,
+            _memory: [self.memory, room],
         })
     }
 }
@@ -206,30 +158,22 @@ fn disk_failed(error: &std::io::Error) -> Reply {
 
 #[cfg(test)]
 mod tests {
-    use std::io::{Read as _, Seek as _};
-
     use super::*;
 
-    async fn taken(pieces: &[&[u8]], budget_kib: usize) -> Result<(Vec<u8>, Vec<u8>, bool, bool), Reply> {
+    const MEMORY_OCTETS_MAX: usize = 256 * 1024;
+
+    async fn taken(pieces: &[&[u8]], budget_kib: u64) -> Result<(Vec<u8>, Vec<u8>, bool, bool), Reply> {
         let dir = tempfile::tempdir().unwrap();
-        let budget = Arc::new(Semaphore::new(budget_kib));
-        let mut message = Message::new(dir.path().to_owned(), Arc::clone(&budget));
+        let budget = Budget::of_octets(budget_kib * 1024);
+        let mut message = Message::new(dir.path().into(), budget.clone());
         for piece in pieces {
             message.push(Bytes::copy_from_slice(piece)).await;
         }
-        let Finished { header, content, eight_bit, hashes: _, _memory } = message.finish().await?;
-        let (body, in_file) = match content {
-            NewContent::Memory(pieces) => (pieces.concat(), false),
-            NewContent::File(mut file, _) => {
-                let mut body = Vec::new();
-                file.rewind().unwrap();
-                file.read_to_end(&mut body).unwrap();
-                (body, true)
-            }
-        };
+        let Finished { header, content, eight_bit, hashes: _, _memory } = message.finish()?;
+        let body = content.read_at(0, usize::MAX).unwrap().to_vec();
         drop(_memory);
-        assert_eq!(budget.available_permits(), budget_kib, "the memory was not given back");
-        Ok((header, body, eight_bit, in_file))
+        assert_eq!(budget.taken(), 0, "the memory was not given back");
+        Ok((header, body, eight_bit, content.in_memory().is_none()))
     }
 
     #[tokio::test]

@@ -53,6 +53,7 @@ fn house(more: &str, queue_octets: u64) -> House {
     let mailboxes: Arc<dyn Mailboxes> = Arc::clone(&store) as _;
     let seen_at = SeenAt::default();
     seen_at.tell("mx.example.org", ROUTER.parse().unwrap());
+    let clock = daemon::clock::SystemClock::shared();
     let submit = Submit::new(Parts {
         directory: directory.clone(),
         logins: Logins::new(directory.clone()),
@@ -61,9 +62,10 @@ fn house(more: &str, queue_octets: u64) -> House {
         seen_at,
         keys: DomainKeys::open(dir.path(), &config.domains, system::now()).unwrap(),
         trace: Trace::open(&dir.path().join("trace"), Role::Home).unwrap(),
-        notices: Notices::new(directory.clone(), Keeper::new(mailboxes, None)),
-        scratch: dir.path().to_owned(),
-        memory: Arc::new(Semaphore::new(4096)),
+        notices: Notices::new(directory.clone(), Keeper::new(mailboxes, None), Arc::clone(&clock)),
+        scratch: dir.path().into(),
+        memory: Budget::of_octets(4 << 20),
+        clock,
     });
     House { dir, directory, store, queue, told, submit }
 }

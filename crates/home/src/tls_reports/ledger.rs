@@ -106,7 +106,7 @@ impl Ledger {
         };
         let end = (day + 1) * DAY_SECS;
         Ok(Some(ReportChange::Begin(ReportRow {
-            id: system::new_item_id(),
+            id: ItemId::new(UnixTime::from_secs(now), system::random()),
             day,
             domain,
             begun: if of_domain == 0 { day * DAY_SECS } else { now },

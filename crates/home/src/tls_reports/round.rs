@@ -3,10 +3,10 @@
 //! How far a report is becomes durable after each step, so that a restart repeats one step at the most. A report
 //! repeated so has the same id, by which its receiver knows it; in the queue it is the same item.
 
-use daemon::system;
+use content::Content;
 use link::{Errand, ErrandResult, TraceStep};
 use mail::{Address, BodyType, Envelope, ItemId, Recipient, ReversePath, UnixTime};
-use outbound::queue::{NewContent, QueueState};
+use outbound::queue::QueueState;
 use sha2::{Digest as _, Sha256};
 use tlspolicy::reporting::{ReportUri, report_uris};
 use tokio::task::JoinSet;
@@ -92,7 +92,7 @@ impl TlsReports {
                 entry.state = State::Unwanted;
             }
             entry.targets = Some(targets);
-            self.keep(entry, system::now()).await?;
+            self.keep(entry, self.0.parts.clock.now()).await?;
         }
         let report = letter::compressed(&letter::report(entry, submitter)).map_err(Stuck::Failed)?;
         let mut failure = None;
@@ -104,7 +104,7 @@ impl TlsReports {
                     if left.is_empty() {
                         entry.state = State::Sent;
                     }
-                    self.keep(entry, system::now()).await?;
+                    self.keep(entry, self.0.parts.clock.now()).await?;
                     self.trace(entry, &format!("to {target}"));
                 }
                 Err(Stuck::NoEdge) => return Err(Stuck::NoEdge),
@@ -162,7 +162,7 @@ impl TlsReports {
             tracing::info!(domain = %entry.domain, to, "a report on TLS is wanted at what is no address");
             return Ok(());
         };
-        let now = system::now();
+        let now = self.0.parts.clock.now();
         let Letter { header, body } = letter::letter(entry, submitter, to, report, now);
         let header = self.signed(submitter, &header, &body, now)?;
         let envelope = Envelope {
@@ -177,7 +177,7 @@ impl TlsReports {
         };
         let mut state = QueueState::new(item_of(entry.id, to), String::new(), envelope, now);
         (state.bulk, state.tls_optional) = (true, true);
-        let content = NewContent::Memory(vec![body.into()]);
+        let content = Content::memory(vec![body.into()]);
         self.0.parts.queue.append(state, header, content).await.map_err(|error| error.to_string())?;
         Ok(())
     }
@@ -200,7 +200,7 @@ impl TlsReports {
         if wait.is_none() {
             entry.state = State::Dropped;
         }
-        let due = system::now().plus_secs(wait.copied().unwrap_or_default());
+        let due = self.0.parts.clock.now().plus_secs(wait.copied().unwrap_or_default());
         let kept = self.keep(entry, due).await;
         let outlook = if wait.is_some() { "tried again" } else { "given up" };
         self.trace(entry, &format!("{outlook}: {cause}"));

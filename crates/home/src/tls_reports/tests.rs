@@ -2,6 +2,7 @@
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use daemon::system;
 use mail::Address;
 use spool::{RealDisk, Spool};
 use tempfile::TempDir;
@@ -55,6 +56,7 @@ fn reports(dir: &TempDir, edge: Option<Arc<FakeEdge>>, more: &str) -> TlsReports
     let config: HomeConfig = toml::from_str(&text).unwrap();
     let spool = Spool::open(&data.join("queue"), spool::Options::default(), Arc::new(RealDisk)).unwrap();
     let parts = Parts {
+        clock: daemon::clock::SystemClock::shared(),
         directory: crate::databases::open_directory(&config).unwrap(),
         queue: Queue::new(spool).0,
         run_errand: Box::new(move |errand| {

@@ -69,7 +69,7 @@ enum Abroad {
 pub(super) struct Round<C, H, R> {
     shared: Arc<Shared<C, H, R>>,
     state: QueueState,
-    notes: mpsc::UnboundedReceiver<Note>,
+    notes: mpsc::Receiver<Note>,
     /// The slot that the round began with, until an attempt takes it.
     slot: Option<OwnedSemaphorePermit>,
     /// The slots of attempts whose link is up, and their room at the domain.
@@ -109,7 +109,7 @@ pub(super) async fn carry<C: Carriers, H: House, R: Reporter>(
     item: ItemId,
     fresh: Option<Box<QueueState>>,
     slot: Option<OwnedSemaphorePermit>,
-    notes: mpsc::UnboundedReceiver<Note>,
+    notes: mpsc::Receiver<Note>,
 ) -> Ending {
     let state = match fresh {
         Some(state) => Ok(*state),
@@ -130,7 +130,7 @@ impl<C: Carriers, H: House, R: Reporter> Round<C, H, R> {
         shared: Arc<Shared<C, H, R>>,
         state: QueueState,
         slot: Option<OwnedSemaphorePermit>,
-        notes: mpsc::UnboundedReceiver<Note>,
+        notes: mpsc::Receiver<Note>,
     ) -> Self {
         let in_doubt = state.running.iter().map(|running| running.attempt).collect();
         Self {

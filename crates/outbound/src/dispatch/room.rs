@@ -34,6 +34,7 @@ struct Inner {
 
 impl Rooms {
     pub(super) fn new(settings: Settings, clock: Arc<dyn Clock>) -> (Self, mpsc::UnboundedReceiver<Freed>) {
+        // Bounded by the rooms, of which there is one an attempt under way: each says once that it is free.
         let (freed, receiver) = mpsc::unbounded_channel();
         let destinations = Mutex::new(Destinations::new(settings.per_domain));
         (Self(Arc::new(Inner { destinations, settings, clock, freed })), receiver)

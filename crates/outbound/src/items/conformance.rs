@@ -49,12 +49,12 @@ async fn a_file_is_taken_from_an_octet_on(items: &dyn Items) {
     let mut file = tempfile::tempfile().unwrap();
     file.write_all(b"skipped|").unwrap();
     file.write_all(&[b'x'; 100_000]).unwrap();
-    let mut record_of = |octets: u64| Ok(octets.to_string().into_bytes());
-    items.append_file(id(3), b"A: b\r\n\r\n", (&file, 8), &mut record_of).unwrap().await.unwrap();
-    assert_eq!(items.record(id(3)).unwrap(), b"100008");
+    let content = Content::file(file, 8, 100_000);
+    items.append_long(id(3), b"record".to_vec(), b"A: b\r\n\r\n", &content).unwrap().await.unwrap();
+    assert_eq!(items.record(id(3)).unwrap(), b"record");
     assert_eq!(octets(items, id(3)), [b"A: b\r\n\r\n".to_vec(), vec![b'x'; 100_000]].concat());
-    let mut refuses = |_| Err(ItemsError::Disk("no".to_owned()));
-    assert!(items.append_file(id(4), b"", (&file, 0), &mut refuses).is_err());
+    let too_short = Content::file(tempfile::tempfile().unwrap(), 0, 1);
+    assert!(matches!(items.append_long(id(4), Vec::new(), b"", &too_short), Err(ItemsError::Disk(_))));
     assert!(!items.has(id(4)));
     items.remove(id(3)).await.unwrap();
 }

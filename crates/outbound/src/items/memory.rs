@@ -1,8 +1,7 @@
 //! Items in memory, for tests: nothing waits, so a simulated clock stands still while something is written.
 
 use std::collections::BTreeMap;
-use std::fs::File;
-use std::os::unix::fs::FileExt as _;
+use std::io::Read as _;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
@@ -100,25 +99,17 @@ impl Items for MemoryItems {
         done(self.kept().add(item, record, Content::memory(octets)))
     }
 
-    fn append_file(
+    fn append_long(
         &self,
         item: ItemId,
+        record: Vec<u8>,
         header: &[u8],
-        (file, mut from): (&File, u64),
-        record_of: &mut dyn FnMut(u64) -> Result<Vec<u8>, ItemsError>,
+        content: &Content,
     ) -> Result<Durable, ItemsError> {
         let mut octets = header.to_vec();
-        let mut piece = [0; 4096];
-        loop {
-            let read = file.read_at(&mut piece, from).map_err(|error| ItemsError::Disk(error.to_string()))?;
-            if read == 0 {
-                break;
-            }
-            octets.extend(piece.iter().take(read));
-            from += read as u64;
-        }
-        let record = record_of(octets.len() as u64)?;
-        Ok(done(self.kept().add(item, record, Content::memory(vec![octets.into()]))))
+        let read = content.reader(0).read_to_end(&mut octets);
+        read.map_err(|error| ItemsError::Disk(error.to_string()))?;
+        Ok(done(self.kept().add(item, record, octets.into())))
     }
 
     fn update(&self, item: ItemId, record: Vec<u8>) -> Durable {

@@ -1,8 +1,6 @@
 //! A queue in a spool.
 
-use std::fs::File;
 use std::io::{self, Write as _};
-use std::os::unix::fs::FileExt as _;
 
 use bytes::Bytes;
 use content::Content;
@@ -11,9 +9,6 @@ use spool::{Done, Spool, SpoolError};
 use tokio::sync::oneshot;
 
 use super::{Durable, Items, ItemsError, Receipt};
-
-/// Octets copied at one time from a file into a draft.
-const COPY_OCTETS: usize = 256 * 1024;
 
 impl From<SpoolError> for ItemsError {
     fn from(error: SpoolError) -> Self {
@@ -33,17 +28,16 @@ impl Items for Spool {
         durable(|done| Self::append(self, item, record, octets, done))
     }
 
-    fn append_file(
+    fn append_long(
         &self,
         item: ItemId,
+        record: Vec<u8>,
         header: &[u8],
-        (file, from): (&File, u64),
-        record_of: &mut dyn FnMut(u64) -> Result<Vec<u8>, ItemsError>,
+        content: &Content,
     ) -> Result<Durable, ItemsError> {
         let mut draft = self.draft(item)?;
-        let copied = draft.write_all(header).and_then(|()| copy(file, from, &mut draft));
+        let copied = draft.write_all(header).and_then(|()| content.copy_to(0, &mut draft));
         copied.map_err(|error| copy_error(&error, self))?;
-        let record = record_of(draft.octets())?;
         Ok(durable(|done| self.append_draft(draft, record, done)))
     }
 
@@ -90,19 +84,6 @@ fn durable(order: impl FnOnce(Done)) -> Durable {
         let receipt: spool::Receipt = answered.await.map_err(|_| ItemsError::Closed)??;
         Ok(Receipt::of_what_is_durable(receipt.id()))
     })
-}
-
-/// From the start, whatever others read of the same file meanwhile.
-fn copy(from: &File, mut at: u64, to: &mut spool::Draft) -> io::Result<()> {
-    let mut piece = vec![0; COPY_OCTETS];
-    loop {
-        let octets = from.read_at(&mut piece, at)?;
-        match piece.get(..octets) {
-            None | Some([]) => return Ok(()),
-            Some(read) => to.write_all(read)?,
-        }
-        at += octets as u64;
-    }
 }
 
 /// A draft says that the spool is full in the words of the system.

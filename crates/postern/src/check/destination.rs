@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+use daemon::clock::SystemClock;
 use daemon::config;
 use daemon::print;
 use daemon::problem::Problem;
@@ -52,7 +53,7 @@ pub(crate) async fn check_destination(arguments: &DestinationArguments) -> Resul
     let dns = Dns::new(&config.dns.servers)
         .map_err(|error| Problem::setup(error, "name a server with --resolver ADDR:PORT"))?;
     // Policies are fetched anew and not kept: the file belongs to the daemon.
-    let map = Map::new(&config, dns, None)?;
+    let map = Map::new(&config, dns, None, SystemClock::shared())?;
     let destination = match map.destination(&domain).await {
         Ok(destination) => destination,
         Err(outcome) => {

@@ -16,12 +16,15 @@ use tokio_util::sync::CancellationToken;
 pub(super) struct RemoteMta {
     listener: TcpListener,
     port: Port,
-    messages: mpsc::UnboundedSender<Vec<u8>>,
+    messages: mpsc::Sender<Vec<u8>>,
 }
+
+/// Messages that may wait to be looked at; who sends one more waits for its reply.
+const MESSAGES_MAX: usize = 16;
 
 impl RemoteMta {
     /// Opens it on a free port. Messages come out of the receiver.
-    pub(super) async fn bind(hostname: &str) -> io::Result<(Self, mpsc::UnboundedReceiver<Vec<u8>>)> {
+    pub(super) async fn bind(hostname: &str) -> io::Result<(Self, mpsc::Receiver<Vec<u8>>)> {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
         let settings = Settings {
             hostname: hostname.to_owned(),
@@ -35,7 +38,7 @@ impl RemoteMta {
             implicit_tls: false,
             stop: CancellationToken::new(),
         };
-        let (messages, receiver) = mpsc::unbounded_channel();
+        let (messages, receiver) = mpsc::channel(MESSAGES_MAX);
         Ok((Self { listener, port, messages }, receiver))
     }
 
@@ -57,7 +60,7 @@ impl RemoteMta {
 
 struct Taking {
     message: Vec<u8>,
-    messages: mpsc::UnboundedSender<Vec<u8>>,
+    messages: mpsc::Sender<Vec<u8>>,
 }
 
 impl Service for Taking {
@@ -83,7 +86,7 @@ impl Service for Taking {
     }
 
     async fn end(&mut self) -> Answers {
-        let _ = self.messages.send(std::mem::take(&mut self.message));
+        let _ = self.messages.send(std::mem::take(&mut self.message)).await;
         Reply::new(250, (2, 0, 0), "The rest of the world has it").into()
     }
 

@@ -1,11 +1,12 @@
 //! Messages that come in.
 
 use std::io::Write as _;
-use std::sync::mpsc;
+use std::sync::{Arc, mpsc};
 
+use content::Content;
 use mail::{Address, ItemId, ReversePath};
 use mailbox::{Expunge, Flags};
-use store::{Append, Body, Head, MESSAGE_OCTETS_MAX, Receipt, StoreError};
+use store::{Append, Head, MESSAGE_OCTETS_MAX, Receipt, StoreError};
 
 use crate::{Home, LARGE, NOW, delivery, item, wait_for};
 
@@ -46,8 +47,8 @@ pub fn one_bad_delivery_does_not_harm_its_batch(home: &Home) {
     let (sender, receiver) = mpsc::channel();
     let mut short = tempfile::tempfile().unwrap();
     short.write_all(b"only this").unwrap();
-    let mut bodies: Vec<Option<Body>> = (0..9).map(|_| Some(Body::from(b"good".to_vec()))).collect();
-    bodies[4] = Some(Body::File(short, 600_000));
+    let mut bodies: Vec<Option<Content>> = (0..9).map(|_| Some(Content::from(b"good".to_vec()))).collect();
+    bodies[4] = Some(Content::file(short, 0, 600_000));
     for (number, body) in bodies.into_iter().enumerate() {
         let sender = sender.clone();
         let mut delivery = delivery(Some(item(u8::try_from(number).unwrap())), b"");
@@ -75,7 +76,7 @@ pub fn a_delivery_makes_its_mailbox_and_an_append_does_not(home: &Home) {
     assert_eq!(home.uids("new/one"), [1]);
     let append = |mailbox: &str| Append {
         mailbox: mailbox.into(),
-        body: Body::from(b"y".to_vec()),
+        body: Content::from(b"y".to_vec()),
         flags: Flags::DRAFT.into(),
         internal_date: NOW,
     };
@@ -141,15 +142,18 @@ pub fn a_delivery_can_be_awaited(home: &Home) {
     assert_eq!(wrong, Err(StoreError::AccountName));
 }
 
+/// The same file, whatever it really has.
+fn said_to_have(body: &Content, octets: u64) -> Content {
+    let (file, from) = body.in_file().unwrap();
+    Content::file(Arc::clone(file), from, octets)
+}
+
 /// A file that is said to have as many octets as a message may is looked at, and found to be too short.
 pub fn a_message_has_up_to_its_limit_of_octets_head_included(home: &Home) {
     let outcome = |octets: u64| {
         let mut message = home.file_delivery(1, b"short", 0);
         let head = message.head.octets() as u64;
-        message.body = match message.body {
-            Body::File(file, _) => Body::File(file, octets - head),
-            body @ Body::Memory(_) => body,
-        };
+        message.body = said_to_have(&message.body, octets - head);
         home.store.deliver_and_wait("bob", message)
     };
     assert!(matches!(outcome(MESSAGE_OCTETS_MAX), Err(StoreError::Source(_))));
@@ -188,10 +192,7 @@ pub fn a_body_in_a_file_is_read_in_any_pieces_until_the_last_message_that_has_it
 pub fn a_file_that_is_shorter_than_it_should_be_is_not_stored(home: &Home) {
     for octets in [5, LARGE] {
         let mut short = home.file_delivery(2, &vec![b'x'; octets], 0);
-        short.body = match short.body {
-            Body::File(file, octets) => Body::File(file, octets + 1),
-            body @ Body::Memory(_) => body,
-        };
+        short.body = said_to_have(&short.body, short.body.octets() + 1);
         assert!(matches!(home.store.deliver_and_wait("bob", short), Err(StoreError::Source(_))));
     }
     assert!(home.uids("INBOX").is_empty());

@@ -49,10 +49,10 @@ async fn every_verdict_has_its_reply_and_its_mailbox_live_and_sealed() {
     ] {
         let answer = format!(r#"{{"action":"{action}"}}"#);
         let mut home = judging(&answer).await;
-        home.live(1, &["bob"], MESSAGE);
+        home.live(1, &["bob"], MESSAGE).await;
         assert_eq!((home.answer().await, home.places()), (vec![live], live_places), "{action}, live");
         let mut home = judging(&answer).await;
-        home.sealed(1, &["bob"], MESSAGE);
+        home.sealed(1, &["bob"], MESSAGE).await;
         assert_eq!((home.answer().await, home.places()), (vec![250], sealed_places), "{action}, sealed");
     }
 }
@@ -63,10 +63,10 @@ async fn a_filter_that_fails_stops_no_sealed_mail() {
         [("accept", 250, (1, 0, 0), (1, 0, 0)), ("defer", 451, (0, 0, 0), (0, 1, 0))]
     {
         let mut home = broken(on_failure).await;
-        home.live(1, &["bob"], MESSAGE);
+        home.live(1, &["bob"], MESSAGE).await;
         assert_eq!((home.answer().await, home.places()), (vec![live], live_places), "{on_failure}, live");
         let mut home = broken(on_failure).await;
-        home.sealed(1, &["bob"], MESSAGE);
+        home.sealed(1, &["bob"], MESSAGE).await;
         assert_eq!((home.answer().await, home.places()), (vec![250], sealed_places), "{on_failure}, sealed");
     }
 }
@@ -74,13 +74,13 @@ async fn a_filter_that_fails_stops_no_sealed_mail() {
 #[tokio::test]
 async fn one_verdict_answers_all_recipients_and_postmaster_is_always_reachable() {
     let mut home = judging(r#"{"action":"reject"}"#).await;
-    home.live(1, &["alice", "bob"], MESSAGE);
+    home.live(1, &["alice", "bob"], MESSAGE).await;
     assert_eq!(home.answer().await, [550, 550]);
     for name in ["postmaster", "Abuse"] {
         for (recipients, answer, junk) in [(&[name, "bob"][..], &[550, 550][..], 0), (&[name], &[250], 1)] {
             let mut home = judging(r#"{"action":"reject"}"#).await;
             home.shared.directory.add_alias("abuse@example.org", &[at("alice")]).unwrap();
-            home.live(1, recipients, MESSAGE);
+            home.live(1, recipients, MESSAGE).await;
             assert_eq!(home.answer().await, answer, "{recipients:?}");
             assert_eq!((home.count(ALICE, "Junk"), home.count(BOB, "Junk")), (junk, 0), "{recipients:?}");
         }
@@ -91,7 +91,7 @@ async fn one_verdict_answers_all_recipients_and_postmaster_is_always_reachable()
 async fn a_message_for_nobody_is_refused_before_any_filter_is_asked() {
     let (address, seen) = http(200, r#"{"action":"no action"}"#).await;
     let mut home = fixture_with(1 << 20, Some(filters(&[config("rspamd", &address, "")])));
-    home.live(1, &["eve"], MESSAGE);
+    home.live(1, &["eve"], MESSAGE).await;
     assert_eq!(home.answer().await, [550]);
     assert!(seen.lock().unwrap().is_empty());
 }
@@ -104,7 +104,7 @@ async fn headers_of_filters_stand_before_the_message_and_what_they_remove_is_gon
         [&b"X-Forged: a\r\nSubject: x\r\n\r\n"[..], &b"0123456789abcde\r\n".repeat(20_000)].concat();
     for message in [&b"X-Forged: a\r\nSubject: x\r\n\r\nbody\r\n"[..], &long] {
         let mut home = judging(answer).await;
-        home.live(1, &["bob"], message);
+        home.live(1, &["bob"], message).await;
         assert_eq!(home.answer().await, [250]);
         let stored = home.first(BOB, "Junk");
         let start =
@@ -119,7 +119,7 @@ async fn headers_of_filters_stand_before_the_message_and_what_they_remove_is_gon
 async fn spam_goes_to_the_mailbox_that_the_user_has_for_it() {
     let mut home = judging(r#"{"action":"add header"}"#).await;
     home.shared.keeper.store().rename_mailbox(BOB, "Junk", "Spam").unwrap();
-    home.live(1, &["bob"], MESSAGE);
+    home.live(1, &["bob"], MESSAGE).await;
     assert_eq!((home.answer().await, home.count(BOB, "Spam")), (vec![250], 1));
     assert!(home.shared.keeper.store().reader(BOB).unwrap().mailbox("Junk").unwrap().is_none());
 }
@@ -127,11 +127,12 @@ async fn spam_goes_to_the_mailbox_that_the_user_has_for_it() {
 #[tokio::test]
 async fn the_quarantine_knows_for_whom_a_message_was_and_why_it_is_there() {
     let mut home = judging(r#"{"action":"quarantine","score":9.5,"required_score":15}"#).await;
-    home.live(1, &["bob", "alice", "eve"], MESSAGE);
+    home.live(1, &["bob", "alice", "eve"], MESSAGE).await;
     assert_eq!(home.answer().await, [250, 250, 250]);
     assert_eq!((home.places(), home.count(ALICE, "INBOX")), ((0, 0, 1), 0));
     let shared = &home.shared;
     let parts = Parts {
+        now: system::now(),
         keeper: &shared.keeper,
         directory: &shared.directory,
         trace: &shared.trace,
@@ -153,9 +154,9 @@ async fn the_quarantine_knows_for_whom_a_message_was_and_why_it_is_there() {
 #[tokio::test]
 async fn a_refusal_that_was_not_heard_is_a_message_in_quarantine_once() {
     let mut home = judging(r#"{"action":"reject"}"#).await;
-    home.live(1, &["bob"], MESSAGE);
-    home.sealed(1, &["bob"], MESSAGE);
-    home.sealed(1, &["bob"], MESSAGE);
+    home.live(1, &["bob"], MESSAGE).await;
+    home.sealed(1, &["bob"], MESSAGE).await;
+    home.sealed(1, &["bob"], MESSAGE).await;
     let mut answers = home.answers(3).await;
     answers.sort_unstable();
     assert_eq!(answers, [[250], [250], [550]]);

@@ -26,7 +26,7 @@ impl Fixture {
 #[tokio::test]
 async fn one_reply_stands_for_the_mailbox_and_the_way_out() {
     let mut home = home();
-    home.live(1, &["both", "sales", "bob"], MESSAGE);
+    home.live(1, &["both", "sales", "bob"], MESSAGE).await;
     assert_eq!(home.answer().await, [250, 250, 250]);
     assert_eq!(home.count(BOB, "INBOX"), 1);
     let queued = home.queued();
@@ -37,7 +37,7 @@ async fn one_reply_stands_for_the_mailbox_and_the_way_out() {
 #[tokio::test]
 async fn sealed_mail_is_forwarded_when_home_is_back() {
     let mut home = home();
-    home.sealed(1, &["sales"], MESSAGE);
+    home.sealed(1, &["sales"], MESSAGE).await;
     assert_eq!(home.answer().await, [250]);
     assert_eq!(home.queued().len(), 1);
 }
@@ -46,7 +46,7 @@ async fn sealed_mail_is_forwarded_when_home_is_back() {
 async fn a_large_message_is_forwarded_from_its_file() {
     let mut home = home();
     let large = [&b"Subject: x\r\n\r\n"[..], &b"0123456789abcde\n".repeat(100_000)].concat();
-    home.live(1, &["both"], &large);
+    home.live(1, &["both"], &large).await;
     assert_eq!(home.answer().await, [250]);
     let queued = home.queued();
     let body = home.outbound.content(queued[0].item).unwrap();
@@ -58,14 +58,14 @@ async fn a_large_message_is_forwarded_from_its_file() {
 #[tokio::test]
 async fn what_comes_back_to_its_alias_is_refused_or_kept_for_the_operator() {
     let mut live = home();
-    live.live(1, &["sales"], LOOPING);
+    live.live(1, &["sales"], LOOPING).await;
     assert_eq!(live.answer().await, [554]);
     let mut sealed = home();
-    sealed.sealed(1, &["sales"], LOOPING);
+    sealed.sealed(1, &["sales"], LOOPING).await;
     assert_eq!(sealed.answer().await, [250]);
     assert_eq!(sealed.count(ALICE, QUARANTINE), 1);
     let mut shared = home();
-    shared.live(1, &["both"], LOOPING);
+    shared.live(1, &["both"], LOOPING).await;
     assert_eq!(shared.answer().await, [250], "another alias has not seen it");
     for home in [live, sealed] {
         assert!(home.queued().is_empty());
@@ -82,9 +82,9 @@ async fn a_notification_goes_back_to_whom_the_rewritten_path_stands_for() {
         srs.rewrite(&sender, proven, &ours, system::now()).address().unwrap().local().to_owned()
     };
     let (back, operator) = (rewrite("a@example.net", true), rewrite("a@example.net", false));
-    home.live(1, &[&back], MESSAGE);
-    home.live(2, &[&operator], MESSAGE);
-    home.live(3, &[&back.replace("=a", "=b")], MESSAGE);
+    home.live(1, &[&back], MESSAGE).await;
+    home.live(2, &[&operator], MESSAGE).await;
+    home.live(3, &[&back.replace("=a", "=b")], MESSAGE).await;
     let mut answers = home.answers(3).await;
     answers.sort();
     assert_eq!(answers, [[250], [250], [550]]);
@@ -101,7 +101,7 @@ async fn spam_is_kept_and_not_forwarded() {
     let open = open(1, &["both"]);
     let id = open.item;
     home.arrivals.open(Box::new(open)).unwrap();
-    home.body(id, MESSAGE);
+    home.body(id, MESSAGE).await;
     home.arrivals.end(id, &Verdict { place: mail::Place::Junk, ..Verdict::default() });
     assert_eq!(home.answer().await, [250]);
     assert!(home.queued().is_empty());

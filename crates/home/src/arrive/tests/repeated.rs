@@ -21,7 +21,7 @@ async fn steps(home: &Fixture, item: u8) -> Vec<String> {
 
 /// The first message, whose 250 nothing shows to have been read.
 async fn unheard(home: &mut Fixture, message: &[u8]) {
-    home.live(1, &["bob"], message);
+    home.live(1, &["bob"], message).await;
     assert_eq!(home.answer().await, [250]);
     home.arrivals.unheard(ItemId::from_bytes([1; 16]));
     home.relink();
@@ -33,28 +33,43 @@ async fn unheard(home: &mut Fixture, message: &[u8]) {
 async fn the_same_message_again_over_any_edge_is_answered_250_and_goes_nowhere() {
     let mut home = fixture(1 << 20);
     unheard(&mut home, MESSAGE).await;
-    home.live(2, &["bob"], MESSAGE);
+    home.live(2, &["bob"], MESSAGE).await;
     assert_eq!(home.answer().await, [250]);
     assert_eq!(home.count(BOB, "INBOX"), 1);
     assert_eq!(steps(&home, 2).await, ["repeated"]);
     home.relink();
-    home.sealed(3, &["bob"], MESSAGE);
+    home.sealed(3, &["bob"], MESSAGE).await;
     assert_eq!(home.answer().await, [250], "Edge may forget it");
     assert_eq!(home.count(BOB, "INBOX"), 1);
 }
 
 #[tokio::test]
+async fn a_message_is_known_again_for_a_day_and_not_after_it() {
+    use std::time::Duration;
+
+    let (mut home, day) = (fixture(1 << 20), Duration::from_secs(86_400));
+    unheard(&mut home, MESSAGE).await;
+    home.clock.pass(day - Duration::from_secs(1));
+    home.live(2, &["bob"], MESSAGE).await;
+    assert_eq!((home.answer().await, home.count(BOB, "INBOX")), (vec![250], 1));
+    home.relink();
+    home.clock.pass(Duration::from_secs(1));
+    home.live(3, &["bob"], MESSAGE).await;
+    assert_eq!((home.answer().await, home.count(BOB, "INBOX")), (vec![250], 2));
+}
+
+#[tokio::test]
 async fn a_message_whose_250_was_read_and_one_that_differs_are_delivered() {
     let mut home = fixture(1 << 20);
-    home.live(1, &["bob"], MESSAGE);
+    home.live(1, &["bob"], MESSAGE).await;
     assert_eq!(home.answer().await, [250]);
     home.relink();
-    home.live(2, &["bob"], MESSAGE);
+    home.live(2, &["bob"], MESSAGE).await;
     assert_eq!(home.answer().await, [250]);
     assert_eq!(home.count(BOB, "INBOX"), 2, "the sender wants it twice");
     home.arrivals.unheard(ItemId::from_bytes([2; 16]));
     home.relink();
-    home.live(3, &["bob", "alice"], MESSAGE);
+    home.live(3, &["bob", "alice"], MESSAGE).await;
     assert_eq!(home.answer().await, [250, 250]);
     assert_eq!(home.count(BOB, "INBOX"), 3, "another envelope");
 }
@@ -65,13 +80,13 @@ async fn large_and_sealed_messages_are_known_by_all_of_their_octets() {
     let mut home = fixture(1000);
     let mut message = [MESSAGE, &b"0123456789abcde\r\n".repeat(20_000)].concat();
     unheard(&mut home, &message).await;
-    home.sealed(2, &["bob"], &message);
+    home.sealed(2, &["bob"], &message).await;
     assert_eq!(home.answer().await, [250]);
     assert_eq!(home.count(BOB, "INBOX"), 1);
     let last = message.len() - 3;
     message[last] = b'X';
     home.relink();
-    home.sealed(3, &["bob"], &message);
+    home.sealed(3, &["bob"], &message).await;
     assert_eq!(home.answer().await, [250]);
     assert_eq!(home.count(BOB, "INBOX"), 2);
 }
@@ -80,7 +95,7 @@ async fn large_and_sealed_messages_are_known_by_all_of_their_octets() {
 #[tokio::test]
 async fn what_an_account_that_was_removed_got_is_no_reason_to_drop_what_the_next_of_its_name_gets() {
     let mut home = fixture(1 << 20);
-    home.live(1, &["bob"], MESSAGE);
+    home.live(1, &["bob"], MESSAGE).await;
     assert_eq!(home.answer().await, [250]);
     home.arrivals.unheard(ItemId::from_bytes([1; 16]));
     let (directory, store) = (home.shared.directory.clone(), Arc::clone(home.shared.keeper.store()));
@@ -89,7 +104,7 @@ async fn what_an_account_that_was_removed_got_is_no_reason_to_drop_what_the_next
     store.create_account(BOB, system::now()).unwrap();
     directory.add_account(&at("bob"), "correct horse").unwrap();
     home.relink();
-    home.live(2, &["bob"], MESSAGE);
+    home.live(2, &["bob"], MESSAGE).await;
     assert_eq!(home.answer().await, [250]);
     assert_eq!(home.count(BOB, "INBOX"), 1);
 }
@@ -98,13 +113,13 @@ async fn what_an_account_that_was_removed_got_is_no_reason_to_drop_what_the_next
 #[tokio::test]
 async fn what_was_refused_or_partly_refused_is_not_taken_for_delivered() {
     let mut home = fixture(1 << 20);
-    home.live(1, &["eve"], MESSAGE);
+    home.live(1, &["eve"], MESSAGE).await;
     assert_eq!(home.answer().await, [550]);
     home.arrivals.unheard(ItemId::from_bytes([1; 16]));
     home.shared.directory.add_account(&at("eve"), "correct horse").unwrap();
     home.shared.keeper.store().create_account("eve--example.org", UnixTime(1)).unwrap();
     home.relink();
-    home.live(2, &["eve"], MESSAGE);
+    home.live(2, &["eve"], MESSAGE).await;
     assert_eq!(home.answer().await, [250]);
     assert_eq!(home.count("eve--example.org", "INBOX"), 1);
 }
@@ -114,7 +129,7 @@ async fn what_was_refused_or_partly_refused_is_not_taken_for_delivered() {
 async fn the_same_item_sealed_is_left_to_the_store_and_is_there_once() {
     let mut home = fixture(1 << 20);
     unheard(&mut home, MESSAGE).await;
-    home.sealed(1, &["bob"], MESSAGE);
+    home.sealed(1, &["bob"], MESSAGE).await;
     assert_eq!(home.answer().await, [250]);
     assert_eq!(home.count(BOB, "INBOX"), 1);
     let said = steps(&home, 1).await;

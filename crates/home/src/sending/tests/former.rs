@@ -13,6 +13,7 @@ async fn a_report_on_what_a_removed_account_sent_is_the_operators_and_not_the_ne
     state.apply(0, failed());
     bench.store.create_account("post--example.org", system::now()).unwrap();
     let mailboxes = crate::reports::bounce::Mailboxes {
+        now: system::now(),
         keeper: &Keeper::new(Arc::clone(&bench.store), None),
         postmaster: Some("post--example.org".to_owned()),
         is_anothers: true,

@@ -14,7 +14,7 @@ async fn forward(bench: &Bench, proven: bool) -> ItemId {
         sender: ReversePath::Address(address("a@example.net")),
         proven,
     });
-    let content = NewContent::Memory(vec!["body\r\n".into()]);
+    let content = b"body\r\n".to_vec().into();
     bench.queue.append(state, b"Subject: hi\r\n\r\n".to_vec(), content).await.unwrap();
     item
 }

@@ -70,6 +70,7 @@ async fn a_report_that_a_crash_repeats_is_in_the_mailbox_once() {
     state.apply(0, failed());
     for _ in 0..2 {
         let mailboxes = crate::reports::bounce::Mailboxes {
+            now: system::now(),
             keeper: &Keeper::new(Arc::clone(&bench.store), None),
             postmaster: None,
             is_anothers: false,
