@@ -9,10 +9,10 @@ use crate::account_id::AccountId;
 
 /// The passes of all sessions. As many as there are sessions, so they are bounded by those.
 #[derive(Debug, Default)]
-pub(crate) struct Passes(Mutex<Kept>);
+pub(crate) struct Passes(Mutex<KeptPasses>);
 
 #[derive(Debug, Default)]
-struct Kept {
+struct KeptPasses {
     issued: u64,
     valid: HashMap<u64, Valid>,
 }
@@ -34,7 +34,7 @@ pub struct Pass {
 }
 
 impl Passes {
-    fn kept(&self) -> MutexGuard<'_, Kept> {
+    fn kept(&self) -> MutexGuard<'_, KeptPasses> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 

@@ -36,11 +36,11 @@ type Mark = [u8; 16];
 /// Who waits, who has passed, who is known.
 pub(crate) struct Greylist {
     path: PathBuf,
-    kept: Mutex<Kept>,
+    kept: Mutex<Greylisted>,
 }
 
 #[derive(Debug, Default, Serialize, Deserialize)]
-struct Kept {
+struct Greylisted {
     /// Makes the hashes worthless elsewhere.
     key: Mark,
     /// Those who wait, and when they came first.
@@ -113,7 +113,7 @@ impl Greylist {
     /// Reads what was kept in the directory.
     pub(crate) fn open(dir: &Path) -> Result<Self, Problem> {
         let path = dir.join("greylist.json");
-        let mut kept: Kept = json_file::read(&path)?.unwrap_or_default();
+        let mut kept: Greylisted = json_file::read(&path)?.unwrap_or_default();
         if kept.key == Mark::default() {
             let random =
                 [daemon::system::random_u64().to_be_bytes(), daemon::system::random_u64().to_be_bytes()];
@@ -197,7 +197,7 @@ impl Greylist {
     }
 }
 
-impl Kept {
+impl Greylisted {
     fn mark(&self, kind: &[u8], what: &[u8]) -> Mark {
         let digest = Sha256::new()
             .chain_update(self.key)

@@ -24,7 +24,7 @@ use tokio::sync::{Semaphore, oneshot};
 
 use super::budget::{Budget, NoRoom, Room};
 use super::draft::SealedDraft;
-use super::homes::{Home, Kept};
+use super::homes::{Home, KnownHome};
 
 /// Octets of a message that are kept in memory; a larger one goes to a draft, which needs as much for its
 /// buffers, so that no more memory is asked for.
@@ -61,7 +61,7 @@ impl HandOffs {
     pub(crate) fn begin(
         self: &Arc<Self>,
         home: Arc<Home>,
-        kept: Arc<Kept>,
+        kept: Arc<KnownHome>,
         open: Open,
     ) -> Result<HandOff, Reply> {
         if home.live().is_none() {
@@ -103,7 +103,7 @@ pub(crate) enum Telling {
 pub(crate) struct HandOff {
     shared: Arc<HandOffs>,
     home: Arc<Home>,
-    kept: Arc<Kept>,
+    kept: Arc<KnownHome>,
     open: Box<Open>,
     /// The piece that is being filled up to one frame.
     chunk: BytesMut,

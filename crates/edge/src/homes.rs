@@ -23,7 +23,7 @@ use self::home::Pin;
 
 pub(crate) use self::away::{Away, Watch};
 pub(crate) use self::domains::Grant;
-pub(crate) use self::home::{Home, Kept};
+pub(crate) use self::home::{Home, KnownHome};
 
 /// What a home is told of a domain that the configuration gives to another program.
 const FOREIGN_HOME: &str = "a [[foreign_home]]";
@@ -230,7 +230,7 @@ impl Homes {
     }
 
     /// The home that takes mail for a domain.
-    pub fn route(&self, domain: &Domain) -> Option<(Arc<Home>, Arc<Kept>)> {
+    pub fn route(&self, domain: &Domain) -> Option<(Arc<Home>, Arc<KnownHome>)> {
         if self.foreign.contains(domain) {
             return None;
         }
@@ -242,7 +242,7 @@ impl Homes {
     }
 
     /// The home for mail to this host itself: the first that serves anything.
-    pub fn first_serving(&self) -> Option<(Arc<Home>, Arc<Kept>)> {
+    pub fn first_serving(&self) -> Option<(Arc<Home>, Arc<KnownHome>)> {
         self.list().into_iter().find_map(|home| {
             let serves = !self.served_by(&home).is_empty();
             home.kept().filter(|_| serves).map(|kept| (home, kept))

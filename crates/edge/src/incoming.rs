@@ -7,13 +7,13 @@ use net::smtp_server::Answers;
 
 use super::foreign::{ForeignHome, Passage};
 use super::handoff::{HandOff, Telling};
-use super::homes::{Home, Kept};
+use super::homes::{Home, KnownHome};
 
 /// The home that a message is for.
 #[derive(Clone)]
 pub(crate) enum Target {
     /// A Postern, with the snapshot that its recipients were checked by.
-    Paired(Arc<Home>, Arc<Kept>),
+    Paired(Arc<Home>, Arc<KnownHome>),
     /// Another program.
     Foreign(Arc<ForeignHome>),
 }

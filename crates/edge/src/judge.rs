@@ -65,7 +65,7 @@ pub(crate) struct Circumstances<'a> {
 
 /// What is to be done with a message.
 #[derive(Debug)]
-pub(crate) enum Judgement {
+pub(crate) enum Ruling {
     /// It is delivered with this verdict.
     Deliver(Verdict),
     /// It is refused, because of these.
@@ -165,10 +165,10 @@ impl Examination {
     }
 
     /// The verdict, after [`Examination::end`].
-    pub(crate) async fn judge(self, judges: &Judges, spf: Spf, around: Circumstances<'_>) -> Judgement {
+    pub(crate) async fn judge(self, judges: &Judges, spf: Spf, around: Circumstances<'_>) -> Ruling {
         let hops = self.hops();
         let Some(header) = self.header else {
-            return Judgement::Deliver(Verdict { hops, ..Verdict::default() });
+            return Ruling::Deliver(Verdict { hops, ..Verdict::default() });
         };
         let known = match self.asking {
             Some(asking) => asking.await.unwrap_or_default(),

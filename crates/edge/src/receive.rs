@@ -29,7 +29,7 @@ use super::greylist::{Greyed, Greylist};
 use super::handoff::{HandOffs, Telling};
 use super::homes::{Home, Homes};
 use super::incoming::{Incoming, Target};
-use super::judge::{self, Circumstances, Examination, Judgement, Judges, Taken};
+use super::judge::{self, Circumstances, Examination, Judges, Ruling, Taken};
 use super::score;
 use super::visitor::{self, Visitor};
 
@@ -337,8 +337,8 @@ impl Receive {
         };
         let around = Circumstances { visitor: &self.visitor, signs, envelope: &envelope, known };
         match examination.judge(&shared.judges, spf, around).await {
-            Judgement::Deliver(verdict) => self.deliver(message, verdict).await,
-            Judgement::Refuse(reply, signs) => {
+            Ruling::Deliver(verdict) => self.deliver(message, verdict).await,
+            Ruling::Refuse(reply, signs) => {
                 message.refused(&reply, &score::explain(&signs));
                 reply.into()
             }

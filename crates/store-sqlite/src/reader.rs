@@ -22,11 +22,11 @@ const IDLE_MAX: usize = 16;
 /// Idle connections, the most recently used last.
 #[derive(Default)]
 pub(crate) struct Pool {
-    idle: Mutex<Kept>,
+    idle: Mutex<IdleReaders>,
 }
 
 #[derive(Default)]
-struct Kept {
+struct IdleReaders {
     connections: Vec<Idle>,
     /// How often an account was forgotten. What was opened before may be another's than that of the name now.
     forgotten: u64,
@@ -73,7 +73,7 @@ impl Pool {
         idle.iter_mut().for_each(|kept| kept.old = true);
     }
 
-    fn lock(&self) -> MutexGuard<'_, Kept> {
+    fn lock(&self) -> MutexGuard<'_, IdleReaders> {
         self.idle.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -83,7 +83,7 @@ impl Pool {
 pub(crate) struct SqliteReader {
     file: PathBuf,
     connection: Option<Connection>,
-    /// See [`Kept::forgotten`].
+    /// See [`IdleReaders::forgotten`].
     forgotten: u64,
     pool: Arc<Pool>,
 }

@@ -37,7 +37,7 @@ pub(super) struct Pin {
 }
 
 /// A snapshot with its sealing key parsed: if it is here, mail can be sealed.
-pub struct Kept {
+pub struct KnownHome {
     /// The snapshot as Home pushed it.
     pub snapshot: Snapshot,
     /// The snapshot's sealing key, parsed.
@@ -50,7 +50,7 @@ pub struct Home {
     pub name: String,
     dir: PathBuf,
     pin: Mutex<Pin>,
-    kept: RwLock<Option<Arc<Kept>>>,
+    kept: RwLock<Option<Arc<KnownHome>>>,
     live: Mutex<Option<Arc<Live>>>,
     last_here: Mutex<Option<UnixTime>>,
     /// Sealed mail that waits for it.
@@ -121,7 +121,7 @@ impl Home {
     }
 
     /// The last snapshot, if Home ever pushed one.
-    pub fn kept(&self) -> Option<Arc<Kept>> {
+    pub fn kept(&self) -> Option<Arc<KnownHome>> {
         self.kept.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
@@ -196,10 +196,10 @@ pub(super) fn names(snapshot: &Snapshot) -> Vec<Domain> {
     snapshot.domains.iter().map(|policy| policy.name.clone()).collect()
 }
 
-fn keep(snapshot: Snapshot) -> Result<Kept, String> {
+fn keep(snapshot: Snapshot) -> Result<KnownHome, String> {
     let seal_to =
         SealTo::parse(&snapshot.sealing_key).map_err(|error| format!("its sealing key: {error}"))?;
-    Ok(Kept { snapshot, seal_to })
+    Ok(KnownHome { snapshot, seal_to })
 }
 
 fn open_spool(dir: &Path, options: spool::Options) -> Result<Spool, Problem> {

@@ -11,7 +11,7 @@ use mailauth::dmarc::{DmarcResult, Flaw, Policy};
 use mailauth::message::Authentication;
 use mailauth::spf::SpfResult;
 
-use super::{Circumstances, Judgement, with_explanation};
+use super::{Circumstances, Ruling, with_explanation};
 use crate::config::{DmarcPolicy, OnDnsFailure, PolicyConfig};
 use crate::score::{self, Table};
 use crate::visitor::Visitor;
@@ -59,13 +59,13 @@ impl Rules<'_> {
         header: &[u8],
         hops: u32,
         around: Circumstances<'_>,
-    ) -> Judgement {
+    ) -> Ruling {
         let report = Report::of(header, &around);
         let mut signs = around.signs;
         signs.extend(self.message_signs(found, report));
         if self.policy.on_dns_failure == OnDnsFailure::Defer && is_unsure(found) {
             let text = "DNS does not answer for your domain now; try again later";
-            return Judgement::Refuse(Reply::new(451, (4, 4, 3), text), signs);
+            return Ruling::Refuse(Reply::new(451, (4, 4, 3), text), signs);
         }
         let wish = self.wish(found);
         let refusal = match wish {
@@ -79,12 +79,12 @@ impl Rules<'_> {
         let recipients = &around.envelope.recipients;
         let reachable = recipients.iter().all(|recipient| notification::is_role(recipient.address.local()));
         match refusal {
-            Some(reply) if !reachable => return Judgement::Refuse(reply, signs),
+            Some(reply) if !reachable => return Ruling::Refuse(reply, signs),
             _ => {}
         }
         let mut findings = found.findings();
         findings.insert(0, iprev(around.visitor, around.envelope));
-        Judgement::Deliver(Verdict {
+        Ruling::Deliver(Verdict {
             hops,
             authserv_id: self.authserv_id.to_owned(),
             findings,

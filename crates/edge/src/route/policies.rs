@@ -37,14 +37,14 @@ pub(super) struct Policies {
     questions: Questions,
     connector: TlsConnector,
     port: u16,
-    kept: Arc<Mutex<Kept>>,
+    kept: Arc<Mutex<KeptPolicies>>,
     /// Held by who writes the file.
     writing: Arc<Mutex<()>>,
     clock: Arc<dyn Clock>,
 }
 
 #[derive(Debug, Default, Serialize, Deserialize)]
-struct Kept {
+struct KeptPolicies {
     policies: HashMap<String, Known>,
     #[serde(skip)]
     failures: HashMap<String, Failure>,
@@ -100,7 +100,7 @@ impl Known {
     }
 }
 
-impl Kept {
+impl KeptPolicies {
     fn policy(&self, domain: &str, now: u64) -> Option<&Known> {
         self.policies.get(domain).filter(|known| known.holds(now))
     }
@@ -162,16 +162,16 @@ impl Policies {
         clock: Arc<dyn Clock>,
     ) -> Result<Self, Problem> {
         let path = dir.map(|dir| dir.join("mta-sts.json"));
-        let mut kept: Kept = match &path {
+        let mut kept: KeptPolicies = match &path {
             Some(path) => json_file::read(path)?.unwrap_or_default(),
-            None => Kept::default(),
+            None => KeptPolicies::default(),
         };
         kept.drop_malformed();
         let (kept, writing) = (Arc::new(Mutex::new(kept)), Arc::default());
         Ok(Self { path, questions, connector, port, kept, writing, clock })
     }
 
-    fn kept(&self) -> MutexGuard<'_, Kept> {
+    fn kept(&self) -> MutexGuard<'_, KeptPolicies> {
         self.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -293,17 +293,17 @@ mod tests {
 
     #[test]
     fn a_policy_holds_to_its_last_second_and_survives_a_restart() {
-        let mut kept = Kept::default();
+        let mut kept = KeptPolicies::default();
         kept.learn("a.test", known(1000, 60), 1000);
         assert!(kept.policy("a.test", 1059).is_some() && kept.policy("a.test", 1060).is_none());
         assert!(kept.policy("b.test", 1000).is_none());
-        let again: Kept = serde_json::from_slice(&serde_json::to_vec(&kept).unwrap()).unwrap();
+        let again: KeptPolicies = serde_json::from_slice(&serde_json::to_vec(&kept).unwrap()).unwrap();
         assert_eq!(again.policies, kept.policies);
     }
 
     #[test]
     fn a_kept_policy_that_breaks_the_grammar_is_dropped() {
-        let mut kept = Kept::default();
+        let mut kept = KeptPolicies::default();
         kept.learn("good.test", known(1, 60), 1);
         let policy = Policy { mx: vec!["mx.bad.test-".to_owned()], ..known(1, 60).policy };
         kept.learn("bad.test", Known { policy, ..known(1, 60) }, 1);
@@ -313,7 +313,7 @@ mod tests {
 
     #[test]
     fn policies_are_old_after_a_day_as_long_as_they_hold() {
-        let mut kept = Kept::default();
+        let mut kept = KeptPolicies::default();
         let withdrawn = Policy { mode: Mode::None, ..known(0, 1_000_000).policy };
         kept.learn("later.test", known(200, 1_000_000), 200);
         kept.learn("first.test", known(100, 1_000_000), 200);
@@ -326,7 +326,7 @@ mod tests {
 
     #[test]
     fn a_failure_is_remembered_for_five_minutes_or_until_it_works() {
-        let mut kept = Kept::default();
+        let mut kept = KeptPolicies::default();
         let down = PolicyFailure::fetch("down".to_owned());
         kept.fail("a.test", down.clone(), 1000);
         assert_eq!(kept.failure("a.test", 1299), Some(down));
@@ -337,7 +337,7 @@ mod tests {
 
     #[test]
     fn the_number_of_domains_is_bounded_and_the_oldest_makes_room() {
-        let mut kept = Kept::default();
+        let mut kept = KeptPolicies::default();
         for number in 0..DOMAINS_MAX as u64 {
             kept.learn(&format!("{number}.test"), known(number, 1_000_000), number);
             kept.fail(&format!("{number}.bad"), PolicyFailure::fetch(String::new()), 0);

@@ -18,7 +18,7 @@ pub(super) const SEAL: &str = "ARC-Seal";
 
 /// A field, kept as it came.
 #[derive(Debug, Clone)]
-pub(super) struct Kept {
+pub(super) struct KeptField {
     pub(super) raw: Vec<u8>,
     pub(super) offset: usize,
     /// Octets of `raw` before the colon, and where the value ends.
@@ -26,7 +26,7 @@ pub(super) struct Kept {
     value: std::ops::Range<usize>,
 }
 
-impl Kept {
+impl KeptField {
     fn new(field: &Field<'_>) -> Self {
         let colon = field.raw.iter().position(|octet| *octet == b':').unwrap_or(field.raw.len());
         let start = (colon + 1).min(field.raw.len());
@@ -60,7 +60,7 @@ pub(super) enum ChainStatus {
 /// (RFC 8617 section 4.1.2).
 #[derive(Debug, Clone)]
 pub(super) struct MessageSignature {
-    pub(super) kept: Kept,
+    pub(super) kept: KeptField,
     pub(super) mark: Mark,
     pub(super) scope: Scope,
     /// `c=` is not there. RFC 8617 takes DKIM's default, simple; sealers that follow its drafts mean relaxed.
@@ -82,7 +82,7 @@ impl MessageSignature {
 /// An ARC-Seal (RFC 8617 section 4.1.3).
 #[derive(Debug, Clone)]
 pub(super) struct Seal {
-    pub(super) kept: Kept,
+    pub(super) kept: KeptField,
     pub(super) mark: Mark,
     pub(super) status: ChainStatus,
 }
@@ -91,7 +91,7 @@ pub(super) struct Seal {
 #[derive(Debug, Clone)]
 pub(super) struct Set {
     pub(super) instance: u8,
-    pub(super) results: Kept,
+    pub(super) results: KeptField,
     pub(super) message: MessageSignature,
     pub(super) seal: Seal,
 }
@@ -103,7 +103,7 @@ pub(super) struct Sets(Vec<Set>);
 /// Fields of one instance, as they turn up.
 #[derive(Default)]
 struct Parts {
-    results: Option<Kept>,
+    results: Option<KeptField>,
     message: Option<MessageSignature>,
     seal: Option<Seal>,
 }
@@ -124,7 +124,7 @@ impl Sets {
                 check_length(&field, RESULTS)?;
                 let instance = instance_of_results(field.value).ok_or_else(|| unread(RESULTS))?;
                 let slot = &mut parts.entry(instance).or_default().results;
-                place(slot, Kept::new(&field), RESULTS, instance)?;
+                place(slot, KeptField::new(&field), RESULTS, instance)?;
             } else if field.is(MESSAGE) {
                 let (instance, signature) = read(&field, MESSAGE, MessageSignature::parse)?;
                 place(&mut parts.entry(instance).or_default().message, signature, MESSAGE, instance)?;
@@ -174,17 +174,17 @@ fn place<T>(slot: &mut Option<T>, part: T, name: &str, instance: u8) -> Result<(
 fn read<T>(
     field: &Field<'_>,
     name: &str,
-    parse: impl Fn(Kept, &TagList<'_>) -> Result<T, Problem>,
+    parse: impl Fn(KeptField, &TagList<'_>) -> Result<T, Problem>,
 ) -> Result<(u8, T), Problem> {
     check_length(field, name)?;
     let tags = TagList::parse(field.value).map_err(|reason| fail(&format!("{name}: {reason}")))?;
     let instance = tags.value("i").and_then(instance).ok_or_else(|| unread(name))?;
-    let part = parse(Kept::new(field), &tags).map_err(|problem| at(problem, name, instance))?;
+    let part = parse(KeptField::new(field), &tags).map_err(|problem| at(problem, name, instance))?;
     Ok((instance, part))
 }
 
 impl MessageSignature {
-    fn parse(kept: Kept, tags: &TagList<'_>) -> Result<Self, Problem> {
+    fn parse(kept: KeptField, tags: &TagList<'_>) -> Result<Self, Problem> {
         let mark = Mark::parse(tags)?;
         // A chain says who handled the message. That its author is not signed makes it no less a chain (the
         // public ARC suite has such); whoever builds on it asks `ArcVerdict::covers_from`.
@@ -200,7 +200,7 @@ impl MessageSignature {
 }
 
 impl Seal {
-    fn parse(kept: Kept, tags: &TagList<'_>) -> Result<Self, Problem> {
+    fn parse(kept: KeptField, tags: &TagList<'_>) -> Result<Self, Problem> {
         // What a seal covers is fixed; a list says that somebody meant it otherwise.
         if tags.value("h").is_some() {
             return Err(fail("has h="));

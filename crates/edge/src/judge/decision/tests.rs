@@ -105,9 +105,9 @@ fn fate(found: &Authentication, case: &Case<'_>) -> String {
     };
     let rules = Rules { table: &table, policy: &policy, authserv_id: "mx.example.org" };
     match rules.decide(found, case.header.as_bytes(), 1, around) {
-        Judgement::Deliver(verdict) if verdict.place == Place::Inbox => "inbox".to_owned(),
-        Judgement::Deliver(_) => "junk".to_owned(),
-        Judgement::Refuse(reply, _) => reply.to_string(),
+        Ruling::Deliver(verdict) if verdict.place == Place::Inbox => "inbox".to_owned(),
+        Ruling::Deliver(_) => "junk".to_owned(),
+        Ruling::Refuse(reply, _) => reply.to_string(),
     }
 }
 
