@@ -145,7 +145,7 @@ fn chaos(plan: &mut Plan, options: &[&str]) -> Result<(), Failure> {
 
 /// A full run of all figures is the record that is kept; anything less goes to the target directory.
 fn bench(plan: &mut Plan, options: &[&str]) -> Result<(), Failure> {
-    plan.cargo("build, optimised", &["build", "--release", "--workspace", "--bins"])?;
+    plan.cargo("build, optimised", &["build", "--release", "--package", "postern", "--package", "bench"])?;
     let out = if options.is_empty() { "bench".to_owned() } else { built("bench") };
     let program = built(OPTIMISED);
     let arguments = [&["--program", &program, "--out", &out], options].concat();
