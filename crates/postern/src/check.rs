@@ -5,9 +5,9 @@ mod destination;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 
+use daemon::clock::{Clock as _, SystemClock};
 use daemon::print;
 use daemon::problem::Problem;
-use daemon::system;
 use mailauth::dmarc::{DmarcResult, Flaw, Policy};
 use mailauth::dns::{Asked, Journal};
 use mailauth::message::{Authentication, Header};
@@ -69,7 +69,7 @@ impl ClientArguments {
             helo: &self.helo,
             mail_from: mail_from.unwrap_or(&self.mail_from),
             receiver: &self.receiver,
-            now: system::now().as_secs(),
+            now: SystemClock.now().as_secs(),
         };
         spf::check_with_path(resolver, &query).await
     }
@@ -101,7 +101,7 @@ pub(crate) async fn check_message(arguments: &MessageArguments) -> Result<(), Pr
     let known = header.ask(&journal).await;
     let trusted: Vec<String> =
         arguments.trusted_sealer.iter().map(|name| name.to_ascii_lowercase()).collect();
-    let found = header.authenticate(&journal, &hashes, &known, spf, system::now(), &trusted).await;
+    let found = header.authenticate(&journal, &hashes, &known, spf, SystemClock.now(), &trusted).await;
     if arguments.client.json {
         let mut value = serde_json::to_value(&found).unwrap_or_default();
         if let Value::Object(fields) = &mut value {

@@ -422,7 +422,7 @@ fn append(path: &Path, text: &str) -> Result<(), Problem> {
 fn message(from: &str, to: &str, subject: &str, body: &str) -> String {
     format!(
         "From: <{from}>\r\nTo: <{to}>\r\nSubject: {subject}\r\nDate: {}\r\nMessage-ID: <{:x}@{}>\r\n\r\n{body}\r\n",
-        system::now().rfc5322(),
+        SystemClock.now().rfc5322(),
         system::random_u64(),
         from.rsplit('@').next().unwrap_or_default(),
     )

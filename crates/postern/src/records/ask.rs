@@ -3,7 +3,7 @@
 
 use std::net::IpAddr;
 
-use daemon::system;
+use daemon::clock::{Clock as _, SystemClock};
 use mailauth::dkim::sign;
 use mailauth::dns::{LookupError, Record, RecordType, Resolver};
 use mailauth::spf::{self, SpfResult};
@@ -175,7 +175,7 @@ async fn spf(resolver: &impl Resolver, wanted: &Wanted) -> Said {
                 helo: edge,
                 mail_from: if own { "" } else { &wanted.name },
                 receiver: "unknown",
-                now: system::now().as_secs(),
+                now: SystemClock.now().as_secs(),
             };
             let spf = spf::check(resolver, &query).await;
             match spf.result {
