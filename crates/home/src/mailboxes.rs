@@ -233,6 +233,7 @@ impl Account for SessionMailboxes {
 
     fn append_begin(&mut self, message: &NewMessage) -> Result<(), AccountError> {
         self.mailbox(&*self.reader()?, &message.mailbox)?;
+        // 256 KiB a session at most, and sessions have their number.
         let gathering = Gathering::new(Arc::clone(&self.accounts.drafts), Budget::unbounded().room());
         self.draft = Some(Draft { message: message.clone(), gathering });
         Ok(())
