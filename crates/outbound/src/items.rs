@@ -1,8 +1,8 @@
 //! What the queue lies in: items with a record and octets, each change durable before it is answered. The spool is one;
 //! whoever keeps a queue elsewhere implements [`Items`] and passes the same tests.
 
-#[cfg(test)]
-pub(crate) mod conformance;
+#[cfg(any(test, feature = "testing"))]
+pub mod conformance;
 #[cfg(any(test, feature = "testing"))]
 pub mod memory;
 mod spooled;

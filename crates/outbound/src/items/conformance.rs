@@ -1,4 +1,5 @@
-//! What a queue may rely on, whatever it lies in.
+//! What a queue may rely on, whatever it lies in. Whoever keeps one elsewhere runs it with the feature `testing`.
+#![allow(clippy::unwrap_used, clippy::panic, clippy::missing_panics_doc, reason = "these are tests")]
 
 use std::io::Write as _;
 
@@ -15,7 +16,7 @@ fn octets(items: &dyn Items, item: ItemId) -> Vec<u8> {
 }
 
 /// Runs all of it over items that have room for some hundred KiB and no more than a MiB.
-pub(crate) async fn holds(items: &dyn Items) {
+pub async fn holds(items: &dyn Items) {
     an_item_is_there_with_its_record_and_octets_until_it_is_removed(items).await;
     what_is_added_twice_stays_as_it_was(items).await;
     a_file_is_taken_from_an_octet_on(items).await;
@@ -87,6 +88,7 @@ async fn what_does_not_fit_is_refused_and_nothing_of_it_stays(items: &dyn Items)
     assert!(!items.has(id(5)) && items.count() == 0);
 }
 
+#[cfg(test)]
 mod run {
     use std::sync::Arc;
 
