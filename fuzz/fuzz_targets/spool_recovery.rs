@@ -44,7 +44,7 @@ struct Run {
 impl Run {
     fn new(one_segment: bool) -> Option<Self> {
         let segment_octets = if one_segment { 1 << 20 } else { 200 };
-        let options = Options { octets_max: 1 << 24, segment_octets };
+        let options = Options { octets_max: 1 << 24, segment_octets, ..Options::default() };
         let mut run = Self {
             disk: Memory::default(),
             options,

@@ -1,5 +1,6 @@
 //! A question that is asked while the session goes on.
 
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::pin::Pin;
 use std::task::{Context, Poll, Waker};
 
@@ -19,10 +20,16 @@ impl<T: Send + 'static> Begun<T> {
     /// Does its first step here, and what is left in a task.
     pub(crate) fn begin(work: impl Future<Output = T> + Send + 'static) -> Self {
         let mut work = Box::pin(work);
-        // The task asks again, with a waker that counts.
-        match work.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
-            Poll::Ready(done) => Self::Done(Some(done)),
-            Poll::Pending => Self::Runs(AbortOnDropHandle::new(tokio::spawn(work))),
+        let first = AssertUnwindSafe(|| work.as_mut().poll(&mut Context::from_waker(Waker::noop())));
+        match catch_unwind(first) {
+            Ok(Poll::Ready(done)) => Self::Done(Some(done)),
+            // The task asks again, with a waker that counts.
+            Ok(Poll::Pending) => Self::Runs(AbortOnDropHandle::new(tokio::spawn(work))),
+            // What breaks over a stranger's words is the end of the question, not of the session.
+            Err(fault) => {
+                let broken = async move { resume_unwind(fault) };
+                Self::Runs(AbortOnDropHandle::new(tokio::spawn(broken)))
+            }
         }
     }
 }
@@ -55,6 +62,11 @@ mod tests {
         assert!(matches!(unknown, Begun::Runs(_)));
         answer.send(2).unwrap();
         assert_eq!(unknown.await.unwrap(), 2);
+    }
+
+    #[tokio::test]
+    async fn a_fault_in_it_is_told_to_who_waits_and_ends_nothing_else() {
+        assert!(Begun::<u8>::begin(async { panic!("a fault") }).await.is_err_and(|error| error.is_panic()));
     }
 
     #[tokio::test]

@@ -12,6 +12,7 @@ use daemon::trace::Trace;
 use link::{Attempt, AttemptState, Frame, Outcomes, ReceiveWindow, TraceStep};
 use mail::{EnhancedCode, ItemId, Outcome, Reply, Why};
 use net::link_session::{FrameSender, LinkFault};
+use spool::SpoolError;
 use tlspolicy::report::Results;
 use tokio::sync::{mpsc, oneshot};
 
@@ -181,8 +182,14 @@ impl Deliveries {
             let (home, frames) = (Arc::clone(home), frames.clone());
             // The journal may have to be read from the disk, for which the link does not wait.
             tokio::task::spawn_blocking(move || {
-                let kept = journalled(&home, attempt);
-                frames.send(kept.unwrap_or(Frame::Known(attempt, AttemptState::Unknown)));
+                match journalled(&home, attempt) {
+                    Ok(kept) => frames.send(kept),
+                    Err(SpoolError::NoItem(_)) => frames.send(Frame::Known(attempt, AttemptState::Unknown)),
+                    // "Unknown" would be a second copy. It is asked again when the link comes up.
+                    Err(error) => {
+                        tracing::error!(%attempt, %error, "a kept outcome can't be read; Home is not answered");
+                    }
+                }
             });
         } else {
             frames.send(Frame::Known(attempt, AttemptState::Unknown));
@@ -212,7 +219,7 @@ impl Deliveries {
             for listed in page {
                 let fresh = self.state().unsettled.get(&listed.id).cloned();
                 // What is not there any more was settled meanwhile.
-                if let Some(told) = fresh.map(Frame::Outcomes).or_else(|| journalled(home, listed.id)) {
+                if let Some(told) = fresh.map(Frame::Outcomes).or_else(|| journalled(home, listed.id).ok()) {
                     frames.send(told);
                 }
             }
@@ -291,11 +298,10 @@ fn code_of(outcome: &Outcome) -> String {
 }
 
 /// What the journal has of an attempt, as it is told. Blocks.
-fn journalled(home: &Home, attempt: ItemId) -> Option<Frame> {
-    let body = home.outcomes.body(attempt).ok()?;
-    let record = body.read(0, link::CONTROL_FRAME_MAX).ok()?;
+fn journalled(home: &Home, attempt: ItemId) -> Result<Frame, SpoolError> {
+    let record = home.outcomes.body(attempt)?.read(0, link::CONTROL_FRAME_MAX)?;
     // A sealed record begins with the name of its format, which is no JSON.
-    Some(match serde_json::from_slice::<Outcomes>(&record) {
+    Ok(match serde_json::from_slice::<Outcomes>(&record) {
         Ok(outcomes) if outcomes.attempt == attempt => Frame::Outcomes(outcomes),
         _ => Frame::OutcomesSealed(attempt, record),
     })

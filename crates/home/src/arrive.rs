@@ -283,7 +283,8 @@ fn take_in(shared: &Arc<Arrivals>, arrival: Arrival, message: Whole, frames: Fra
     let taking = Arc::clone(shared);
     shared.spawn(async move {
         let item = arrival.open.item;
-        let replies = take(&taking, arrival, message).await;
+        let recipients = if arrival.sealed { 1 } else { arrival.open.envelope.recipients.len() };
+        let replies = takings::caught(item, recipients, take(&taking, arrival, message)).await;
         frames.send(Frame::Answer(Answer { item, replies }));
     });
 }

@@ -77,7 +77,7 @@ use store::Mailboxes;
 use submit::Submit;
 use tls_reports::TlsReports;
 use tokio::sync::mpsc::{Receiver, UnboundedReceiver};
-use tokio::task::JoinHandle;
+use tokio::task::{JoinError, JoinHandle};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -130,10 +130,31 @@ pub async fn run(config_path: &Path) -> Result<(), Problem> {
     trace.event(None, TraceStep::Started, "home");
     tracing::info!(accounts = home.directory.accounts().len(), edges = home.config.edges.len(), "home runs");
     process::notify_ready();
-    while signals.next().await == Wanted::Reload {
-        home.reload();
+    let mut dispatching = dispatching;
+    loop {
+        tokio::select! {
+            wanted = signals.next() => match wanted {
+                Wanted::Reload => home.reload(),
+                Wanted::Stop => return home.end(links, dispatching).await,
+            },
+            // A Home that takes mail from its users and sends none would be worse than none.
+            ended = &mut dispatching => {
+                let problem = why_sending_ended(ended);
+                home.end(links, tokio::spawn(async { Ok(()) })).await?;
+                return Err(problem);
+            }
+        }
     }
-    home.end(links, dispatching).await
+}
+
+/// The dispatcher ended by itself.
+fn why_sending_ended(ended: Result<Result<(), Problem>, JoinError>) -> Problem {
+    let cause = match ended {
+        Ok(Err(problem)) => return problem,
+        Ok(Ok(())) => "nobody is left who could tell it anything".to_owned(),
+        Err(error) => error.to_string(),
+    };
+    Problem::failed(format!("sending ended: {cause}"), "start Home again: what users sent is in its queue")
 }
 
 /// A Home whose parts are there and do nothing yet.

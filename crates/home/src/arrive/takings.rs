@@ -25,14 +25,8 @@ impl Takings {
         recipients: usize,
         taking: impl Future<Output = Vec<Reply>> + Send + 'static,
     ) {
-        self.0.push(Box::pin(async move {
-            let taken = AssertUnwindSafe(taking).catch_unwind().await;
-            let replies = taken.unwrap_or_else(|_| {
-                tracing::error!(%item, "a fault in Postern: a message could not be taken; it stays with Edge");
-                vec![not_now(); recipients]
-            });
-            Answer { item, replies }
-        }));
+        self.0
+            .push(Box::pin(async move { Answer { item, replies: caught(item, recipients, taking).await } }));
     }
 
     /// Whether nothing is under way.
@@ -57,6 +51,18 @@ impl Takings {
     pub(super) async fn finish(mut self) {
         while self.0.next().await.is_some() {}
     }
+}
+
+/// The replies to a message. A fault of ours in it is answered as well: who waits for the answer would wait for ever.
+pub(super) async fn caught(
+    item: ItemId,
+    recipients: usize,
+    taking: impl Future<Output = Vec<Reply>>,
+) -> Vec<Reply> {
+    AssertUnwindSafe(taking).catch_unwind().await.unwrap_or_else(|_| {
+        tracing::error!(%item, "a fault in Postern: a message could not be taken; it stays with Edge");
+        vec![not_now(); recipients]
+    })
 }
 
 #[cfg(test)]

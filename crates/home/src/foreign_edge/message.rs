@@ -119,18 +119,18 @@ impl Message {
 /// known: the time at which the edge took it, as its `Received` says, and octets of a hash. Two messages never have the
 /// same: the edge writes its own id and the time into that field.
 ///
-/// `None` without that field or its time: the message has to have an id of its own.
+/// A time that can't be read is that of 1970. `None` without that field: the message has to have an id of its own.
 fn item_of(header: &[u8], digest: Sha256) -> Option<ItemId> {
-    let taken = taken_by_the_edge(header)?;
+    let taken = taken_by_the_edge(header)?.unwrap_or_default();
     let digest: [u8; 32] = digest.finalize().into();
     digest.first_chunk().map(|own| ItemId::new(taken, *own))
 }
 
 /// What the topmost `Received` ends with (RFC 5321 section 4.4).
-fn taken_by_the_edge(header: &[u8]) -> Option<UnixTime> {
+fn taken_by_the_edge(header: &[u8]) -> Option<Option<UnixTime>> {
     let field = header::find(header, "Received")?;
     let date = field.value.rsplit(|octet| *octet == b';').next()?;
-    UnixTime::parse_rfc5322(date)
+    Some(UnixTime::parse_rfc5322(date))
 }
 
 #[cfg(test)]
@@ -165,14 +165,13 @@ mod tests {
     }
 
     #[test]
-    fn without_the_edges_time_a_message_has_an_id_of_its_own() {
-        for header in [
-            "Subject: x\r\n\r\n",
-            "Received: from a by b id 1\r\n\r\n",
-            "Received: from a by b; soon\r\n\r\n",
-            "Received:\r\n\r\n",
-        ] {
-            assert_eq!(id(header, "x"), None, "{header}");
+    fn a_message_whose_time_can_not_be_read_is_known_again_and_one_without_the_field_is_not() {
+        for field in ["Received: from a by b id 1", "Received: from a by b; soon", "Received:"] {
+            let header = format!("{field}\r\n\r\n");
+            let first = id(&header, "x").unwrap();
+            assert_eq!((id(&header, "x"), first.taken()), (Some(first), UnixTime::default()), "{field}");
+            assert_ne!(id(&header, "y"), Some(first), "{field}");
         }
+        assert_eq!(id("Subject: x\r\n\r\n", "x"), None);
     }
 }
