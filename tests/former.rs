@@ -150,3 +150,19 @@ fn the_data_of_this_version_is_read_when_it_was_moved_elsewhere() {
     }
     holds(&archive);
 }
+
+/// Symptom: Home ran, took what users sent and sent nothing. Cause: the dispatcher had found a file of a newer version and ended,
+/// and nobody looked at that before Home stopped.
+#[test]
+fn a_home_that_finds_a_file_of_a_newer_version_ends_and_says_what_to_do() {
+    let mut pair = Pair::with(&PairOptions { outbound: true, ..PairOptions::default() });
+    pair.home.terminate(STOP);
+    let file = pair.home.data().join("warm_up.json");
+    let newer = r#"{"format":2}"#;
+    std::fs::write(&file, newer).unwrap();
+    let ended = pair.home.command(&["home", "run"], "");
+    let said = String::from_utf8_lossy(&ended.stderr).into_owned();
+    assert!(!ended.status.success(), "{said}");
+    assert!(said.contains("warm_up.json") && said.contains("newer version"), "{said}");
+    assert_eq!(std::fs::read_to_string(&file).unwrap(), newer, "it is left as it is");
+}
