@@ -24,6 +24,7 @@ use daemon::trace::Trace;
 use link::TraceStep;
 use mail::{Domain, ItemId, ReversePath, UnixTime};
 use tlspolicy::report::Results;
+use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use tokio::task::{AbortHandle, Id, JoinError, JoinSet};
 use tokio::time::Instant;
@@ -166,6 +167,8 @@ struct Dispatcher<C, H, R> {
     active: HashMap<ItemId, Active>,
     rounds: JoinSet<Ending>,
     items: HashMap<Id, ItemId>,
+    /// Outcomes that came when a round had ended and was not yet seen to have.
+    missed: HashMap<ItemId, Vec<Note>>,
     /// Items whose records can't be read. While there are any, no outcome counts as nobody's.
     unreadable: HashSet<ItemId>,
     /// Records of items that were just added.
@@ -180,6 +183,7 @@ impl<C: Carriers, H: House, R: Reporter> Dispatcher<C, H, R> {
             active: HashMap::new(),
             rounds: JoinSet::new(),
             items: HashMap::new(),
+            missed: HashMap::new(),
             unreadable: HashSet::new(),
             fresh: HashMap::new(),
         }
@@ -310,7 +314,7 @@ impl<C: Carriers, H: House, R: Reporter> Dispatcher<C, H, R> {
                 let attempt = outcomes.attempt;
                 let owner = self.shared.owners().get(&attempt).copied();
                 match owner {
-                    Some(item) => self.tell(item, Note::Outcomes { carrier, outcomes }),
+                    Some(item) => self.tell_outcomes(item, Note::Outcomes { carrier, outcomes }),
                     // Recorded before, or of an item that the operator removed: Edge need not keep it.
                     None if self.unreadable.is_empty() => {
                         self.shared.carriers.settled(&carrier, attempt);
@@ -333,6 +337,22 @@ impl<C: Carriers, H: House, R: Reporter> Dispatcher<C, H, R> {
         if let Some(active) = self.active.get(&item) {
             // A round that has just ended leaves the note; Edge says it again when its link comes up.
             let _ = active.notes.try_send(note);
+        }
+    }
+
+    /// Outcomes wait for no round to begin by itself: a smarthost says them once, and a round that knows none asks, hears
+    /// that nothing is known, and tries again what was delivered.
+    fn tell_outcomes(&mut self, item: ItemId, outcomes: Note) {
+        let Some(active) = self.active.get(&item) else { return self.start_with(item, outcomes) };
+        if let Err(TrySendError::Closed(outcomes)) = active.notes.try_send(outcomes) {
+            self.missed.entry(item).or_default().push(outcomes);
+        }
+    }
+
+    /// Begins a round of an item that rests.
+    fn start_with(&mut self, item: ItemId, first: Note) {
+        if self.schedule.take(item) {
+            self.start(item, None, Some(first));
         }
     }
 
@@ -369,8 +389,8 @@ impl<C: Carriers, H: House, R: Reporter> Dispatcher<C, H, R> {
                 let note = Note::Hold(held, answer);
                 if self.active.contains_key(&item) {
                     self.tell(item, note);
-                } else if self.schedule.take(item) {
-                    self.start(item, None, Some(note));
+                } else {
+                    self.start_with(item, note);
                 }
             }
             Command::Remove(item, answer) => self.remove(item, answer),
@@ -400,6 +420,7 @@ impl<C: Carriers, H: House, R: Reporter> Dispatcher<C, H, R> {
             }
         };
         let Some(item) = self.items.remove(&task) else { return };
+        let missed = self.missed.remove(&item).unwrap_or_default();
         // A round that the operator cut short is not on the list any more.
         if self.active.remove(&item).is_none() {
             return;
@@ -424,5 +445,6 @@ impl<C: Carriers, H: House, R: Reporter> Dispatcher<C, H, R> {
                 }
             }
         }
+        missed.into_iter().for_each(|outcomes| self.tell_outcomes(item, outcomes));
     }
 }

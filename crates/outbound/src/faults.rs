@@ -386,7 +386,7 @@ async fn live(items: &FaultyItems, clock: &Arc<SimulatedClock>, (dir, trace): (&
             }
         }
         if std::mem::take(&mut is_new) {
-            new_message(&queue, &**clock, "good.example").await;
+            new_message(&queue, &**clock, &["good.example"]).await;
         }
         let left = Duration::from_secs(END.saturating_sub(clock.passed()).max(1));
         let _ = tokio::time::timeout(left, items.world.death.notified()).await;

@@ -27,6 +27,8 @@ struct Shelf {
     steps: u64,
     /// The end of the next removal.
     next_removal: Removal,
+    /// Updates that go well before one fails; `None`: all do.
+    updates_before_fault: Option<u32>,
 }
 
 /// The end of a removal.
@@ -49,6 +51,7 @@ impl MemoryItems {
             octets_max,
             steps: 0,
             next_removal: Removal::Done,
+            updates_before_fault: None,
         })))
     }
 
@@ -62,6 +65,11 @@ impl MemoryItems {
     #[must_use]
     pub fn count_of_items(&self) -> usize {
         self.kept().items.len()
+    }
+
+    /// After so many updates that go well one fails; those after it go well.
+    pub fn update_fails_after(&self, well: u32) {
+        self.kept().updates_before_fault = Some(well);
     }
 
     /// What the next removal meets; those after it go well.
@@ -114,6 +122,13 @@ impl Items for MemoryItems {
 
     fn update(&self, item: ItemId, record: Vec<u8>) -> Durable {
         let mut kept = self.kept();
+        kept.updates_before_fault = match kept.updates_before_fault {
+            Some(0) => {
+                kept.updates_before_fault = None;
+                return done(Err(ItemsError::Disk("no space left on device".to_owned())));
+            }
+            left => left.map(|left| left - 1),
+        };
         let Some((before, _)) = kept.items.get_mut(&item) else {
             return done(Err(ItemsError::NoItem(item)));
         };
