@@ -114,6 +114,7 @@ impl World {
             // A greylist: nobody is taken at once.
             "grey.example" if !attempts.is_multiple_of(3) => (reply(450, (4, 7, 1)), soon),
             "never.example" => (reply(550, (5, 1, 1)), soon),
+            "slow.example" => (reply(250, (2, 0, 0)), Duration::from_secs(30)),
             _ => (reply(250, (2, 0, 0)), soon),
         }
     }
@@ -279,6 +280,11 @@ pub(crate) async fn new_message(queue: &Queue, clock: &dyn Clock, domains: &[&st
 
 impl Simulation {
     fn begin(warm_up: u32) -> Self {
+        Self::with(|settings| settings.warm_up.first_day = warm_up)
+    }
+
+    /// With settings that differ like this from those of `setup`.
+    fn with(differ: impl FnOnce(&mut Settings)) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let (clock, items) = (SimulatedClock::new(), MemoryItems::new(u64::MAX));
         let (queue, commands) = Queue::new(items.clone());
@@ -289,7 +295,8 @@ impl Simulation {
         let stop = CancellationToken::new();
         let clocked = Arc::clone(&clock) as Arc<dyn Clock>;
         let trace = Trace::open(&dir.path().join("trace"), link::Role::Home).unwrap();
-        let settings = settings(dir.path(), warm_up);
+        let mut settings = settings(dir.path(), 0);
+        differ(&mut settings);
         let parts = parts((queue.clone(), commands), (world.clone(), events), clocked, trace, settings);
         tokio::spawn(crate::run(parts, stop.clone()));
         Self { _dir: dir, clock, items, queue, world, stop }
@@ -421,14 +428,16 @@ async fn an_outcome_whose_removal_fails_is_recorded_by_itself_and_carried_out_on
 /// heard that nothing was known, and tried again. Analysis: an edge says an outcome until it is recorded, a smarthost once.
 #[tokio::test(start_paused = true)]
 async fn an_outcome_that_comes_between_two_rounds_is_recorded() {
-    let simulation = Simulation::begin(0);
+    let simulation = Simulation::with(|settings| settings.attempts = 2);
     simulation.world.keeps_nothing.store(true, Ordering::Relaxed);
-    // The first attempt is recorded, the second can not be.
-    simulation.items.update_fails_after(1);
-    let item = new_message(&simulation.queue, &*simulation.clock, &["good.example", "fine.example"]).await;
+    // Its attempt has the other slot for two seconds.
+    simulation.send("good.example").await;
+    // That one's attempt is recorded and the first of ours, the second of ours can not be.
+    simulation.items.update_fails_after(2);
+    let item = new_message(&simulation.queue, &*simulation.clock, &["slow.example", "swift.example"]).await;
     pass(HOUR).await;
     let book = simulation.world.book();
     assert_eq!(book.delivered[&item].len(), 2, "each of the two domains once");
-    assert_eq!(book.attempts.values().map(Vec::len).collect::<Vec<_>>(), [1, 1]);
+    assert_eq!((book.attempts["slow.example"].len(), book.attempts["swift.example"].len()), (1, 1));
     assert_eq!(simulation.items.count_of_items(), 0);
 }
