@@ -6,7 +6,7 @@ use mail::ItemId;
 use outbound::{CarrierEvent, CarrierKind, CarrierName, Carriers};
 
 use crate::edges::Edges;
-use crate::smarthost::Smarthost;
+use crate::smarthost::{Smarthost, told};
 
 /// Who carries out attempts: the smarthost if there is one, else the edges. Of attempts that were ordered before the
 /// configuration changed, whoever got them is asked.
@@ -43,11 +43,15 @@ impl Carriers for OwnCarriers {
     fn ask(&self, carrier: &CarrierName, attempt: ItemId) -> bool {
         match (carrier.kind(), self.smarthost(carrier)) {
             (CarrierKind::Edge, _) => self.edges.ask(carrier.as_str(), attempt),
-            (CarrierKind::Smarthost, Some(smarthost)) => smarthost.ask(attempt),
+            (CarrierKind::Smarthost, Some(smarthost)) => {
+                smarthost.ask(attempt);
+                true
+            }
             (CarrierKind::Smarthost, None) => {
                 // What an earlier one was given ended with the Home that gave it.
                 let (carrier, state) = (carrier.clone(), AttemptState::Unknown);
-                self.edges.events().try_send(CarrierEvent::Known { carrier, attempt, state }).is_ok()
+                told(&self.edges.events(), CarrierEvent::Known { carrier, attempt, state });
+                true
             }
         }
     }

@@ -19,6 +19,7 @@ use net::contents::Source;
 use outbound::{CarrierEvent, CarrierName};
 use smtp::client::{Quorum, Transaction};
 use tlspolicy::report::Results;
+use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{Semaphore, mpsc};
 
 use self::connections::Connections;
@@ -97,10 +98,19 @@ impl Smarthost {
         let _ = self.0.events.send(event).await;
     }
 
-    /// Tells whether an attempt is under way. `false` when too much waits to be told.
-    pub(crate) fn ask(&self, attempt: ItemId) -> bool {
+    /// Tells whether an attempt is under way.
+    pub(crate) fn ask(&self, attempt: ItemId) {
         let is_running = self.running().contains(&attempt);
         let state = if is_running { AttemptState::Running } else { AttemptState::Unknown };
-        self.0.events.try_send(CarrierEvent::Known { carrier: self.0.name.clone(), attempt, state }).is_ok()
+        told(&self.0.events, CarrierEvent::Known { carrier: self.0.name.clone(), attempt, state });
+    }
+}
+
+/// Tells the dispatcher, now or once there is room: it does not ask twice, and may be who asks.
+pub(crate) fn told(events: &mpsc::Sender<CarrierEvent>, event: CarrierEvent) {
+    // It is gone only when Home stops.
+    if let Err(TrySendError::Full(event)) = events.try_send(event) {
+        let events = events.clone();
+        tokio::spawn(async move { events.send(event).await });
     }
 }
