@@ -23,6 +23,7 @@ mod unsealers;
 
 use std::collections::HashMap;
 use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -203,7 +204,7 @@ impl LinkArrivals {
         let (shared, frames, edge) = (Arc::clone(&self.shared), self.frames.clone(), self.edge.clone());
         gathered.whole(move |sealed| {
             let (unsealers, later) = (shared.unsealers.clone(), frames.clone());
-            let begun = unsealers.run(Box::new(move || match open_sealed(&shared, &sealed.content) {
+            let begun = unsealers.run(Box::new(move || match opened(&shared, &sealed.content) {
                 Ok((open, verdict, message)) if open.item == item => {
                     let arrival = Arrival { open: Box::new(open), edge, sealed: true, verdict };
                     take_in(&shared, arrival, message.whole(), frames);
@@ -292,6 +293,12 @@ fn take_in(shared: &Arc<Arrivals>, arrival: Arrival, message: Whole, frames: Fra
 fn refuse_sealed(item: ItemId, frames: &FrameSender, cause: &str) {
     tracing::error!(%item, %cause, "a sealed item can't be opened; it stays with Edge");
     frames.send(Frame::Answer(Answer { item, replies: vec![not_now()] }));
+}
+
+/// As [`open_sealed`]; a fault of ours is an error as well, for its edge waits for an answer.
+fn opened(shared: &Arrivals, sealed: &Content) -> io::Result<(Open, Verdict, Buffer)> {
+    catch_unwind(AssertUnwindSafe(|| open_sealed(shared, sealed)))
+        .unwrap_or_else(|_| Err(io::Error::other("a fault in Postern")))
 }
 
 fn open_sealed(shared: &Arrivals, sealed: &Content) -> io::Result<(Open, Verdict, Buffer)> {

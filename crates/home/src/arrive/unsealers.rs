@@ -1,6 +1,7 @@
 //! The threads on which sealed items are opened.
 
 use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::mpsc::{SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -31,7 +32,12 @@ impl Unsealers {
                 loop {
                     let job = jobs.lock().unwrap_or_else(PoisonError::into_inner).recv();
                     let Ok(job) = job else { return };
-                    job();
+                    // A fault over one item must not take the thread from all that come after it.
+                    if catch_unwind(AssertUnwindSafe(job)).is_err() {
+                        tracing::error!(
+                            "a fault in Postern: a sealed item could not be opened; it stays with Edge"
+                        );
+                    }
                 }
             })?;
         }
@@ -48,6 +54,15 @@ impl Unsealers {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_fault_over_one_item_leaves_the_thread_to_the_next() {
+        let unsealers = Unsealers::of(1).unwrap();
+        let (done, heard) = sync_channel(1);
+        assert!(unsealers.run(Box::new(|| panic!("a fault"))));
+        assert!(unsealers.run(Box::new(move || done.send(()).unwrap())));
+        heard.recv().unwrap();
+    }
 
     #[test]
     fn as_many_items_wait_for_a_thread_as_may_and_one_more_is_not_taken() {
