@@ -13,6 +13,9 @@ use crate::tools::CARGO_FUZZ;
 
 /// Seconds of all targets together, as `ci` runs them.
 const SECONDS: u64 = 120;
+/// Where `ci` begins the search, so that the same code gets the same inputs: what a change broke fails each time, and
+/// what only chance would find is looked for by `nightly` and by hand.
+const SEED: u32 = 1;
 /// Octets of an input. Twice the longest command line: more only makes the runs slow.
 const INPUT_OCTETS_MAX: u32 = 8192;
 /// Memory of a run. An input of a few KiB has no reason to take more.
@@ -27,22 +30,30 @@ pub(crate) struct Options {
     seconds: u64,
     /// The targets to run; empty for all.
     targets: Vec<String>,
+    /// Where the search begins; `None` for a new place each time.
+    seed: Option<u32>,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { seconds: SECONDS, targets: Vec::new() }
+        Self { seconds: SECONDS, targets: Vec::new(), seed: None }
     }
 }
 
 impl Options {
-    /// Reads `[--seconds N] [TARGET...]`; `None` when it is something else.
+    /// The search of `ci`, which is the same each time.
+    pub(crate) fn same_each_time() -> Self {
+        Self { seed: Some(SEED), ..Self::default() }
+    }
+
+    /// Reads `[--seconds N] [--seed N] [TARGET...]`; `None` when it is something else.
     pub(crate) fn parse(words: &[&str]) -> Option<Self> {
         let mut options = Self::default();
         let mut words = words.iter();
         while let Some(word) = words.next() {
             match *word {
                 "--seconds" => options.seconds = words.next()?.parse().ok()?,
+                "--seed" => options.seed = Some(words.next()?.parse().ok()?),
                 word if word.starts_with('-') => return None,
                 word => options.targets.push(word.to_owned()),
             }
@@ -66,10 +77,10 @@ pub(crate) fn run(plan: &mut Plan, target: &str, options: &Options) -> Result<()
     }
     plan.program("build, fuzz targets", &tool, &build)?;
     let seconds = (options.seconds / targets.len() as u64).max(1);
-    targets.iter().try_for_each(|name| fuzz(plan, &tool, name, seconds))
+    targets.iter().try_for_each(|name| fuzz(plan, &tool, name, seconds, options.seed))
 }
 
-fn fuzz(plan: &mut Plan, tool: &str, name: &str, seconds: u64) -> Result<(), Failure> {
+fn fuzz(plan: &mut Plan, tool: &str, name: &str, seconds: u64, seed: Option<u32>) -> Result<(), Failure> {
     let corpus = format!("fuzz/corpus/{name}");
     fs::create_dir_all(&corpus).map_err(|error| Failure::new(format!("can't make {corpus}: {error}")))?;
     let limits = [
@@ -77,6 +88,8 @@ fn fuzz(plan: &mut Plan, tool: &str, name: &str, seconds: u64) -> Result<(), Fai
         format!("-rss_limit_mb={MEMORY_MB_MAX}"),
         format!("-max_len={INPUT_OCTETS_MAX}"),
         format!("-timeout={INPUT_SECONDS_MAX}"),
+        // 0 is a new one each time.
+        format!("-seed={}", seed.unwrap_or(0)),
     ];
     let seeds = format!("fuzz/seeds/{name}");
     // The first folder takes what is found, the second is only read. Both are where a run starts from.
@@ -119,9 +132,10 @@ mod tests {
     #[test]
     fn seconds_and_targets_may_be_named() {
         assert_eq!(Options::parse(&[]), Some(Options::default()));
-        let some = Options { seconds: 20, targets: vec!["header".to_owned(), "arc_set".to_owned()] };
-        assert_eq!(Options::parse(&["header", "--seconds", "20", "arc_set"]), Some(some));
-        for bad in [&["--seconds"][..], &["--seconds", "x"], &["--runs", "1"]] {
+        let targets = vec!["header".to_owned(), "arc_set".to_owned()];
+        let some = Options { seconds: 20, targets, seed: Some(7) };
+        assert_eq!(Options::parse(&["header", "--seconds", "20", "arc_set", "--seed", "7"]), Some(some));
+        for bad in [&["--seconds"][..], &["--seconds", "x"], &["--seed", "-1"], &["--runs", "1"]] {
             assert_eq!(Options::parse(bad), None, "{bad:?}");
         }
     }

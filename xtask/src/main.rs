@@ -29,7 +29,7 @@ cargo xtask tidy [--known]     what the house asks of its code; --known writes t
 cargo xtask deny               licences, sources and known faults of what we depend on
 cargo xtask docs               the documentation of items and the operators' book, warnings are errors
 cargo xtask test               unit tests: everything but the journeys
-cargo xtask fuzz [--seconds N] [TARGET...]
+cargo xtask fuzz [--seconds N] [--seed N] [TARGET...]
                                a short run of the fuzz targets, two minutes in all, split among them
 cargo xtask journeys [FILTER]  the program in both roles against other mail programs
 cargo xtask world [NAME...]    stories of Postern among other people's hosts, in network namespaces; --list names them
@@ -51,8 +51,8 @@ fn main() -> ExitCode {
     let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
     let mut plan = Plan::default();
     let done = match words[..] {
-        ["ci"] => ci(&mut plan, CHAOS_MINUTES),
-        ["nightly"] => ci(&mut plan, NIGHTLY_CHAOS_MINUTES),
+        ["ci"] => ci(&mut plan, &fuzz::Options::same_each_time(), CHAOS_MINUTES),
+        ["nightly"] => ci(&mut plan, &fuzz::Options::default(), NIGHTLY_CHAOS_MINUTES),
         ["packages"] => packages(&mut plan),
         ["fmt"] => plan.cargo("format", &["fmt", "--all"]),
         ["lint"] => lint(&mut plan),
@@ -84,15 +84,15 @@ fn main() -> ExitCode {
     }
 }
 
-/// With so many minutes of chaos.
-fn ci(plan: &mut Plan, minutes: &str) -> Result<(), Failure> {
+/// With such a search for bad inputs and so many minutes of chaos.
+fn ci(plan: &mut Plan, fuzzing: &fuzz::Options, minutes: &str) -> Result<(), Failure> {
     packages(plan)?;
     lint(plan)?;
     tidy(plan, Task::Check)?;
     deny::check(plan, &target())?;
     book::build(plan, &target())?;
     unit_tests(plan)?;
-    fuzz::run(plan, &target(), &fuzz::Options::default())?;
+    fuzz::run(plan, &target(), fuzzing)?;
     build(plan)?;
     plan.program("demo", &program(), &["demo", "--once"])?;
     journeys::run(plan, None, &absolute(PROGRAM))?;
