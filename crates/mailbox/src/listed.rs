@@ -1,5 +1,7 @@
 //! Mailboxes as lists show them.
 
+use crate::Flags;
+
 /// A mailbox of one account. It stays the same when the mailbox is renamed and is never given out again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct MailboxId(pub i64);
@@ -21,7 +23,7 @@ pub struct Mailbox {
     pub special_use: Option<String>,
 }
 
-/// What a mailbox holds. Counting reads every message's entry, though not its body.
+/// What a mailbox holds (`STATUS`, RFC 9051 section 6.3.11), kept with each change so that nobody has to count.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Totals {
     /// The number of messages.
@@ -32,6 +34,24 @@ pub struct Totals {
     pub deleted: u64,
     /// Octets of all messages.
     pub octets: u64,
+}
+
+impl Totals {
+    /// A message of so many octets came.
+    pub const fn add(&mut self, flags: Flags, octets: u64) {
+        self.messages += 1;
+        self.octets += octets;
+        self.unseen += !flags.contains(Flags::SEEN) as u64;
+        self.deleted += flags.contains(Flags::DELETED) as u64;
+    }
+
+    /// A message of so many octets that was counted went.
+    pub const fn remove(&mut self, flags: Flags, octets: u64) {
+        self.messages = self.messages.saturating_sub(1);
+        self.octets = self.octets.saturating_sub(octets);
+        self.unseen = self.unseen.saturating_sub(!flags.contains(Flags::SEEN) as u64);
+        self.deleted = self.deleted.saturating_sub(flags.contains(Flags::DELETED) as u64);
+    }
 }
 
 /// Whether a name is to be subscribed to.

@@ -6,7 +6,7 @@ use mail::UnixTime;
 
 use crate::{FlagList, Flags};
 
-/// Ranges of uids, both ends included.
+/// Ranges of uids, both ends included, in any order; a uid that is in several of them is meant once.
 pub type Uids = [RangeInclusive<u32>];
 
 /// A message's entry in a mailbox.

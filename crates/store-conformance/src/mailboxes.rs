@@ -34,6 +34,7 @@ macro_rules! mailboxes {
                 changes_tell_new_messages_and_new_flags_since_a_modseq,
                 expunge_takes_deleted_messages_only_and_uids_are_never_used_again,
                 totals_count_what_is_there_and_nothing_in_what_is_not,
+                totals_are_what_counting_gives_whatever_was_done_before,
                 what_is_remembered_of_messages_that_are_gone_is_bounded,
                 who_was_told_before_hears_of_all_that_is_gone_and_of_nothing_that_is_there,
             ];

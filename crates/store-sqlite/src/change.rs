@@ -8,12 +8,12 @@ mod messages;
 
 use content::Content;
 use mail::ItemId;
-use mailbox::{FlagList, Flags, KEYWORD_LENGTH_MAX, KEYWORDS_MAX, MailboxId};
+use mailbox::{FlagList, Flags, KEYWORD_LENGTH_MAX, KEYWORDS_MAX, MailboxId, Totals};
 use rusqlite::{Connection, OptionalExtension, params};
 use store::{Append, Delivery, MAILBOXES_MAX, MESSAGE_OCTETS_MAX, Receipt, StoreError, name};
 
 use crate::body;
-use crate::column::{column, flags_column, unsigned};
+use crate::column::{column, flags_column, totals_at, unsigned};
 use crate::fault::Fault;
 use crate::large::LargeBodies;
 
@@ -25,6 +25,7 @@ pub(crate) struct Counters {
     pub(crate) uidvalidity: u32,
     uidnext: u32,
     modseq: u64,
+    totals: Totals,
     dirty: bool,
 }
 
@@ -34,6 +35,24 @@ impl Counters {
         self.modseq += 1;
         self.dirty = true;
         self.modseq
+    }
+
+    /// A message that is here now.
+    fn came(&mut self, flags: Flags, octets: u64) {
+        self.totals.add(flags, octets);
+        self.dirty = true;
+    }
+
+    /// A message that was here.
+    pub(crate) fn went(&mut self, flags: Flags, octets: u64) {
+        self.totals.remove(flags, octets);
+        self.dirty = true;
+    }
+
+    /// A message that has other flags now.
+    pub(crate) fn reflagged(&mut self, old: Flags, new: Flags) {
+        self.went(old, 0);
+        self.came(new, 0);
     }
 
     fn next_uid(&mut self) -> Result<u32, Fault> {
@@ -99,8 +118,18 @@ impl<'c> Change<'c> {
 
     fn save(&mut self) -> Result<(), Fault> {
         for mailbox in self.mailboxes.iter().filter(|mailbox| mailbox.dirty) {
-            let sql = "UPDATE mailbox SET uidnext = ?2, modseq = ?3 WHERE id = ?1";
-            let values = params![mailbox.id.0, mailbox.uidnext, column(mailbox.modseq)];
+            let sql = "UPDATE mailbox SET uidnext = ?2, modseq = ?3, messages = ?4, unseen = ?5, deleted = ?6, octets = ?7
+                       WHERE id = ?1";
+            let Totals { messages, unseen, deleted, octets } = mailbox.totals;
+            let values = params![
+                mailbox.id.0,
+                mailbox.uidnext,
+                column(mailbox.modseq),
+                column(messages),
+                column(unseen),
+                column(deleted),
+                column(octets),
+            ];
             self.connection.prepare_cached(sql)?.execute(values)?;
             self.effects.changed.push(mailbox.id);
         }
@@ -166,6 +195,7 @@ impl<'c> Change<'c> {
             flags_column(entry.flags),
             column(modseq),
         ])?;
+        mailbox.came(entry.flags, entry.octets);
         Ok(uid)
     }
 
@@ -220,7 +250,8 @@ impl<'c> Change<'c> {
         if let Some(place) = self.mailboxes.iter().position(|mailbox| mailbox.name == name) {
             return Ok(Some(place));
         }
-        let sql = "SELECT id, name, uidvalidity, uidnext, modseq FROM mailbox WHERE name = ?1";
+        let sql = "SELECT id, name, uidvalidity, uidnext, modseq, messages, unseen, deleted, octets
+                   FROM mailbox WHERE name = ?1";
         self.load(sql, name)
     }
 
@@ -229,7 +260,8 @@ impl<'c> Change<'c> {
         if let Some(place) = self.mailboxes.iter().position(|mailbox| mailbox.id == id) {
             return Ok(place);
         }
-        let sql = "SELECT id, name, uidvalidity, uidnext, modseq FROM mailbox WHERE id = ?1";
+        let sql = "SELECT id, name, uidvalidity, uidnext, modseq, messages, unseen, deleted, octets
+                   FROM mailbox WHERE id = ?1";
         self.load(sql, id.0)?.ok_or(StoreError::NoMailbox.into())
     }
 
@@ -243,6 +275,7 @@ impl<'c> Change<'c> {
                     uidvalidity: row.get(2)?,
                     uidnext: row.get(3)?,
                     modseq: unsigned(row.get(4)?),
+                    totals: totals_at(row, 5)?,
                     dirty: false,
                 })
             })

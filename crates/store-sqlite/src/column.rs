@@ -1,6 +1,7 @@
 //! Numbers as SQLite's columns hold them.
 
-use mailbox::Flags;
+use mailbox::{Flags, Totals};
+use rusqlite::Row;
 
 /// As SQLite's signed integer holds it. No count here comes near 2^63.
 pub(crate) fn column(value: u64) -> i64 {
@@ -10,6 +11,17 @@ pub(crate) fn column(value: u64) -> i64 {
 /// Back from SQLite's signed integer.
 pub(crate) fn unsigned(column: i64) -> u64 {
     u64::try_from(column).unwrap_or(0)
+}
+
+/// What a mailbox holds, of four columns from `first` on: messages, unseen, deleted, octets.
+pub(crate) fn totals_at(row: &Row<'_>, first: usize) -> rusqlite::Result<Totals> {
+    let count = |place| row.get(place).map(unsigned);
+    Ok(Totals {
+        messages: count(first)?,
+        unseen: count(first + 1)?,
+        deleted: count(first + 2)?,
+        octets: count(first + 3)?,
+    })
 }
 
 /// Flags as SQLite's signed integer holds them.

@@ -10,7 +10,7 @@ use rusqlite::{Connection, OptionalExtension, Row, params};
 use store::{GONE_ENTRIES_MAX, Reader, StoreError, name};
 
 use crate::body;
-use crate::column::{column, flags_of, unsigned};
+use crate::column::{column, flags_of, totals_at, unsigned};
 use crate::fault::Fault;
 use crate::files::account_file;
 use crate::large::LargeBodies;
@@ -121,11 +121,15 @@ impl SqliteReader {
         })
     }
 
-    /// SQLite's own check of the whole file, and that the files of large bodies are there.
+    /// SQLite's own check of the whole file, that what the mailboxes hold is what they say, and that the files of large
+    /// bodies are there.
     pub(crate) fn check(&self) -> Result<(), StoreError> {
         self.ask(|connection| {
             let verdict: String = connection.query_row("PRAGMA integrity_check(1)", [], |row| row.get(0))?;
-            if verdict != "ok" {
+            let sql = "SELECT 1 FROM mailbox WHERE (messages, unseen, deleted, octets) <> (
+                           SELECT count(*), coalesce(sum(flags & 1 = 0), 0), coalesce(sum(flags & 8 = 8), 0), coalesce(sum(octets), 0)
+                           FROM message WHERE mailbox = mailbox.id)";
+            if verdict != "ok" || connection.prepare(sql)?.exists([])? {
                 return Err(StoreError::Damaged(self.file.display().to_string()).into());
             }
             LargeBodies::of(&self.file).check(connection)
@@ -162,20 +166,10 @@ impl Reader for SqliteReader {
 
     fn totals(&self, mailbox: MailboxId) -> Result<Totals, StoreError> {
         self.ask(|connection| {
-            let sql = "SELECT count(*), coalesce(sum(flags & 1), 0), coalesce(sum(flags & 8), 0), coalesce(sum(octets), 0)
-                       FROM message WHERE mailbox = ?1";
+            let sql = "SELECT messages, unseen, deleted, octets FROM mailbox WHERE id = ?1";
             let mut select = connection.prepare_cached(sql)?;
-            let totals = select.query_row([mailbox.0], |row| {
-                let messages = unsigned(row.get(0)?);
-                let unseen = messages.saturating_sub(unsigned(row.get(1)?));
-                Ok(Totals {
-                    messages,
-                    unseen,
-                    deleted: unsigned(row.get(2)?) / 8,
-                    octets: unsigned(row.get(3)?),
-                })
-            })?;
-            Ok(totals)
+            let totals = select.query_row([mailbox.0], |row| totals_at(row, 0)).optional()?;
+            Ok(totals.unwrap_or_default())
         })
     }
 

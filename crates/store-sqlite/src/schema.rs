@@ -10,7 +10,7 @@ use crate::fault::Fault;
 use crate::version;
 
 /// `user_version` of the files this version writes. A later step is another arm in [`migrate`].
-const VERSION: i64 = 2;
+const VERSION: i64 = 3;
 /// How long a statement waits for another process that holds the file, such as a backup.
 const BUSY_WAIT: Duration = Duration::from_secs(5);
 /// Page cache of a writer's connection; what a large transaction needs beyond it spills to the log.
@@ -88,6 +88,9 @@ fn migrate(connection: &Connection, from: i64) -> Result<(), Fault> {
     }
     if from < 2 {
         connection.execute_batch(include_str!("schema_2.sql"))?;
+    }
+    if from < 3 {
+        connection.execute_batch(include_str!("schema_3.sql"))?;
     }
     version::set(connection, VERSION)
 }

@@ -267,7 +267,9 @@ fn a_file_of_version_1_is_brought_up() {
     let Home { directory, store } = home;
     drop(store);
     let connection = rusqlite::Connection::open(directory.path().join("bob.db")).unwrap();
-    connection.execute_batch("DROP TABLE large; PRAGMA user_version = 1;").unwrap();
+    let older = "DROP TABLE large; ALTER TABLE mailbox DROP COLUMN messages; ALTER TABLE mailbox DROP COLUMN unseen;
+                 ALTER TABLE mailbox DROP COLUMN deleted; ALTER TABLE mailbox DROP COLUMN octets; PRAGMA user_version = 1;";
+    connection.execute_batch(older).unwrap();
     drop(connection);
     let home = Home {
         store: Arc::new(SqliteMailboxes::open(directory.path(), Options::default()).unwrap()),
@@ -276,6 +278,20 @@ fn a_file_of_version_1_is_brought_up() {
     assert_eq!(home.body("INBOX", 1).unwrap(), old);
     home.deliver_file(1, &vec![b'l'; LARGE], 0).unwrap();
     assert_eq!(home.body("INBOX", 2).unwrap().len(), LARGE + 9);
+    let inbox = home.mailbox("INBOX").id;
+    let totals = home.store.reader("bob").unwrap().totals(inbox).unwrap();
+    assert_eq!((totals.messages, totals.unseen), (2, 2), "what was there is counted as well");
+    home.store.check_account("bob").unwrap();
+}
+
+#[test]
+fn numbers_that_are_not_those_of_the_messages_are_told_by_the_check() {
+    let home = home();
+    home.deliver(b"x");
+    let connection = rusqlite::Connection::open(home.directory.path().join("bob.db")).unwrap();
+    connection.execute_batch("UPDATE mailbox SET unseen = 5").unwrap();
+    drop(connection);
+    assert!(matches!(home.store.check_account("bob"), Err(StoreError::Damaged(_))));
 }
 
 #[test]

@@ -29,19 +29,25 @@ impl Change<'_> {
         let unchanged_since = update.unchanged_since.map_or(i64::MAX, column);
         let modseq = self.counters(place).next_modseq();
         let mut outcome = FlagsChanged::default();
-        let sql = "UPDATE message SET flags = (flags & ~?4) | ?5, changed = ?6
-                   WHERE mailbox = ?1 AND uid BETWEEN ?2 AND ?3 AND flags <> (flags & ~?4) | ?5
-                     AND coalesce(changed, modseq) <= ?7 RETURNING uid, flags";
-        let mut statement = self.connection.prepare_cached(sql)?;
+        let select = "SELECT uid, flags FROM message
+                      WHERE mailbox = ?1 AND uid BETWEEN ?2 AND ?3 AND flags <> (flags & ~?4) | ?5
+                        AND coalesce(changed, modseq) <= ?6 ORDER BY uid";
+        let mut select = self.connection.prepare_cached(select)?;
+        let update_one = "UPDATE message SET flags = ?3, changed = ?4 WHERE mailbox = ?1 AND uid = ?2";
+        let mut update_one = self.connection.prepare_cached(update_one)?;
         for range in uids {
             if update.unchanged_since.is_some() {
                 outcome.conflicts.extend(self.changed_after(mailbox, range, unchanged_since, modseq)?);
             }
-            let values =
-                params![mailbox.0, range.start(), range.end(), remove, add, column(modseq), unchanged_since];
-            let rows = statement.query_map(values, |row| Ok((row.get(0)?, flags_of(row.get(1)?))))?;
-            for row in rows {
-                outcome.changed.push(row?);
+            let values = params![mailbox.0, range.start(), range.end(), remove, add, unchanged_since];
+            let rows = select.query_map(values, |row| Ok((row.get(0)?, row.get(1)?)))?;
+            // All are read before one is changed: a row that moves in an index could be met twice.
+            let rows: Vec<(u32, i64)> = rows.collect::<Result<_, _>>()?;
+            for (uid, old) in rows {
+                let new = (old & !remove) | add;
+                update_one.execute(params![mailbox.0, uid, new, column(modseq)])?;
+                self.mailboxes[place].reflagged(flags_of(old), flags_of(new));
+                outcome.changed.push((uid, flags_of(new)));
             }
         }
         if !outcome.changed.is_empty() {
@@ -86,6 +92,7 @@ impl Change<'_> {
         for (uid, entry) in self.entries(from, uids)? {
             let sql = "DELETE FROM message WHERE mailbox = ?1 AND uid = ?2";
             self.connection.prepare_cached(sql)?.execute(params![from.0, uid])?;
+            self.counters(source).went(entry.flags, entry.octets);
             moved.uids.push((uid, self.insert(target, &entry)?));
         }
         let gone: Vec<u32> = moved.uids.iter().map(|(old, _)| *old).collect();
@@ -114,14 +121,16 @@ impl Change<'_> {
         };
         let mut gone = Vec::new();
         let sql = "DELETE FROM message WHERE mailbox = ?1 AND uid BETWEEN ?2 AND ?3 AND flags & ?4 = ?4
-                   RETURNING uid, body, octets";
+                   RETURNING uid, body, octets, flags";
         let mut statement = self.connection.prepare_cached(sql)?;
         for range in uids {
             let values = params![mailbox.0, range.start(), range.end(), flags_column(needed)];
-            let rows = statement
-                .query_map(values, |row| Ok((row.get(0)?, unsigned(row.get(1)?), unsigned(row.get(2)?))))?;
-            let removed: Vec<(u32, u64, u64)> = rows.collect::<Result<_, _>>()?;
-            for (uid, id, octets) in removed {
+            let rows = statement.query_map(values, |row| {
+                Ok((row.get(0)?, unsigned(row.get(1)?), unsigned(row.get(2)?), flags_of(row.get(3)?)))
+            })?;
+            let removed: Vec<(u32, u64, u64, Flags)> = rows.collect::<Result<_, _>>()?;
+            for (uid, id, octets, flags) in removed {
+                self.counters(place).went(flags, octets);
                 self.release_body(id, octets)?;
                 gone.push(uid);
             }
@@ -141,7 +150,7 @@ impl Change<'_> {
         })?;
         let mut fewer = 0;
         for (mailbox, entries) in rows.collect::<Result<Vec<_>, _>>()? {
-            let sql = "SELECT count(*) FROM message WHERE mailbox = ?1";
+            let sql = "SELECT messages FROM mailbox WHERE id = ?1";
             let messages = unsigned(self.connection.query_row(sql, [mailbox.0], |row| row.get(0))?);
             if entries > 2 * messages + GONE_ENTRIES_MAX {
                 fewer += entries.saturating_sub(self.write_gone(mailbox)?);
@@ -174,6 +183,7 @@ impl Change<'_> {
         Ok(written)
     }
 
+    /// The messages, each once however many of the ranges have it, in order.
     fn entries(&self, mailbox: MailboxId, uids: &Uids) -> Result<Vec<(u32, Entry)>, Fault> {
         let sql = "SELECT uid, body, octets, internal_date, flags FROM message
                    WHERE mailbox = ?1 AND uid BETWEEN ?2 AND ?3 ORDER BY uid";
@@ -193,6 +203,8 @@ impl Change<'_> {
                 entries.push(row?);
             }
         }
+        entries.sort_unstable_by_key(|(uid, _)| *uid);
+        entries.dedup_by_key(|(uid, _)| *uid);
         Ok(entries)
     }
 
