@@ -10,11 +10,17 @@ use crate::gateway::Gateway;
 use crate::load::{INBOUND, Load, Sink};
 use crate::meter;
 use crate::postern_pair::PosternPair;
-use crate::report::{Row, Target};
+use crate::report::{Row, Samples, Target};
 use crate::system::System as _;
 
 const FIGURE: &str = "growth";
 const PATIENCE: Duration = Duration::from_secs(900);
+
+/// Messages in the mailbox of comparison.
+const FEW: u32 = 10;
+/// What the cost in the largest mailbox may be, of that in one with few messages.
+const MAILBOX_RATIO_MAX: f64 = 1.05;
+const QUEUE_RATIO_MAX: f64 = 1.3;
 
 pub(crate) fn measure(bench: &Bench) -> (Vec<Row>, String) {
     let probe = bench.work(5_000, 1_000);
@@ -22,50 +28,76 @@ pub(crate) fn measure(bench: &Bench) -> (Vec<Row>, String) {
     rows.extend(queue(bench, probe));
     let method = format!(
         "{probe} messages of 4 KiB at each size; the processor time of the two roles for each of them, and the \
-         pace. The mailbox is filled by smtp-source with messages of 1 KiB, the queue with messages for a host that \
-         takes no connection and that is not tried again."
+         pace. The mailbox is filled by smtp-source with messages of 1 KiB; in each round it is compared with that of a new \
+         pair, with {FEW} messages in it, whose other user got {probe} before. The queue is filled with messages for a \
+         host that takes no connection and that is not tried again."
     );
     (rows, method)
 }
 
-/// The cost of one more message at a size, and the pace.
-struct Cost {
+/// What messages cost at one size, a value for each round.
+#[derive(Default)]
+struct Costs {
     size: u64,
-    processor: f64,
-    pace: f64,
+    /// Milliseconds of both roles' processor time for a message.
+    processor: Vec<f64>,
+    /// Messages a second.
+    pace: Vec<f64>,
 }
 
-impl Cost {
-    fn of(
-        size: u64,
+impl Costs {
+    fn measure(
+        &mut self,
         postern: &mut PosternPair,
         messages: u32,
         run: impl FnOnce(&mut PosternPair) -> f64,
-    ) -> Self {
+    ) {
         let before = meter::processor_time(&postern.processes());
-        let pace = run(postern);
+        self.pace.push(run(postern));
         let used = meter::processor_time(&postern.processes()) - before;
-        Self { size, processor: used.as_secs_f64() * 1000.0 / f64::from(messages), pace }
+        self.processor.push(used.as_secs_f64() * 1000.0 / f64::from(messages));
+    }
+
+    fn pace(&self) -> f64 {
+        Samples::from(self.pace.clone()).median
+    }
+
+    /// Beside what the same cost where there are few.
+    fn row(&self, what: &str, few: &Self, target: Target) -> Row {
+        let quantity = format!("{what}: {}, {:.0} messages/s", self.size, self.pace());
+        Row::alone(FIGURE, quantity, "ms of both roles", self.processor.clone(), target)
+            .beside(format!("at {}, {:.0} messages/s", few.size, few.pace()), few.processor.clone())
     }
 }
 
 fn mailbox(bench: &Bench, probe: u32) -> Vec<Row> {
-    let mut postern = bench.postern(None);
     let load = Load { messages: probe, ..INBOUND };
-    // The first run finds nothing warm; it is not counted.
-    inbound_pace(&mut postern, &load);
-    drop(postern);
-    let mut postern = bench.postern(None);
-    let mut costs = Vec::new();
-    for size in [10, bench.work(100_000, 5_000), bench.work(1_000_000, 20_000)] {
-        let missing = size.saturating_sub(u32::try_from(postern.delivered()).expect("fewer"));
-        if missing > 0 {
-            inbound_pace(&mut postern, &Load { messages: missing, octets: 1024, ..INBOUND });
+    let mut many = bench.postern(None);
+    let largest = bench.work(1_000_000, 20_000);
+    let row = |size: u32| {
+        fill(&mut many, size);
+        let mut of_many = Costs { size: u64::from(size), ..Costs::default() };
+        let mut of_few = Costs { size: u64::from(FEW), ..Costs::default() };
+        for _ in 0..bench.rounds {
+            let mut few = bench.postern(None);
+            Load { to: "alice@example.org", ..load }.send(few.inbound());
+            fill(&mut few, FEW);
+            of_few.measure(&mut few, probe, |postern| inbound_pace(postern, &load).delivered);
+            drop(few);
+            of_many.measure(&mut many, probe, |postern| inbound_pace(postern, &load).delivered);
         }
-        let size = postern.delivered() as u64;
-        costs.push(Cost::of(size, &mut postern, probe, |postern| inbound_pace(postern, &load).delivered));
+        let target = if size == largest { Target::RatioAtMost(MAILBOX_RATIO_MAX) } else { Target::None };
+        of_many.row("delivery, messages in the mailbox", &of_few, target)
+    };
+    [bench.work(100_000, 5_000), largest].map(row).into()
+}
+
+/// Fills the mailbox up to so many messages.
+fn fill(postern: &mut PosternPair, size: u32) {
+    let missing = size.saturating_sub(u32::try_from(postern.delivered()).expect("fewer"));
+    if missing > 0 {
+        inbound_pace(postern, &Load { messages: missing, octets: 1024, ..INBOUND });
     }
-    rows("delivery, messages in the mailbox", &costs)
 }
 
 fn queue(bench: &Bench, probe: u32) -> Vec<Row> {
@@ -74,8 +106,7 @@ fn queue(bench: &Bench, probe: u32) -> Vec<Row> {
     let gateway = Gateway::start(postern.submission(), PASSWORD);
     let load = Load { messages: probe, ..OUTBOUND };
     outbound_pace(&gateway, &sink, &load);
-    let mut costs = Vec::new();
-    for size in [bench.work(10_000, 1_000), bench.work(200_000, 5_000)] {
+    let [few, many] = [bench.work(10_000, 1_000), bench.work(200_000, 5_000)].map(|size| {
         let missing = u64::from(size).saturating_sub(postern.queued());
         let fill = Load {
             messages: u32::try_from(missing).expect("fewer"),
@@ -85,10 +116,13 @@ fn queue(bench: &Bench, probe: u32) -> Vec<Row> {
         };
         fill.send(gateway.address());
         wait_until_calm(&postern);
-        let size = postern.queued();
-        costs.push(Cost::of(size, &mut postern, probe, |_| outbound_pace(&gateway, &sink, &load).delivered));
-    }
-    rows("sending, messages in the queue", &costs)
+        let mut costs = Costs { size: postern.queued(), ..Costs::default() };
+        for _ in 0..bench.rounds {
+            costs.measure(&mut postern, probe, |_| outbound_pace(&gateway, &sink, &load).delivered);
+        }
+        costs
+    });
+    vec![many.row("sending, messages in the queue", &few, Target::RatioAtMost(QUEUE_RATIO_MAX))]
 }
 
 /// Waits until each queued message has had its attempt: the roles have nothing to do.
@@ -103,15 +137,4 @@ fn wait_until_calm(postern: &PosternPair) {
         }
         assert!(begun.elapsed() < PATIENCE, "the queue does not come to rest");
     }
-}
-
-fn rows(what: &str, costs: &[Cost]) -> Vec<Row> {
-    let (Some(first), Some(last)) = (costs.first(), costs.last()) else { return Vec::new() };
-    let target = |cost: &Cost| if cost.size == last.size { Target::RatioAtMost(1.3) } else { Target::None };
-    let row = |cost: &Cost| {
-        let quantity = format!("{what}: {}, {:.0} messages/s", cost.size, cost.pace);
-        Row::alone(FIGURE, quantity, "ms of both roles", vec![cost.processor], target(cost))
-            .beside(format!("at {}, {:.0} messages/s", first.size, first.pace), vec![first.processor])
-    };
-    costs.iter().skip(1).map(row).collect()
 }
