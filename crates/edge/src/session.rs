@@ -77,7 +77,7 @@ pub(crate) async fn serve(
         tasks.spawn(send_served(Arc::clone(&home), context.clone(), frames.clone()));
     }
     let ended = tokio::select! {
-        ended = read_frames(&mut reader, &home, &live, &context) => ended,
+        ended = link_session::unharmed(read_frames(&mut reader, &home, &live, &context)) => ended,
         Ok(fault) = cannot_write => Err(fault),
         () = live.closed() => Err(LinkFault::Lost("a newer link took its place".to_owned())),
         () = context.stop.cancelled() => {

@@ -248,7 +248,7 @@ impl Edges {
             arrivals: LinkArrivals::new(Arc::clone(&self.0.arrivals), frames.clone(), pin.name.clone()),
         };
         let ended = tokio::select! {
-            ended = session.run(&mut reader, &mut changes) => ended,
+            ended = link_session::unharmed(session.run(&mut reader, &mut changes)) => ended,
             written = &mut writing => written.unwrap_or(Ok(())),
         };
         self.links().remove(&pin.name);

@@ -2,6 +2,8 @@
 
 pub mod live;
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -52,6 +54,23 @@ pub enum LinkFault {
     /// The peer closed the link on purpose.
     #[error("the other side said goodbye: {0}")]
     Goodbye(String),
+    /// What served it panicked.
+    #[error("a fault in Postern, which the log has above; what was under way is not lost")]
+    Ours,
+}
+
+/// What serves a link, whose panic is an end of the link like another: who holds the link still takes it down, and a new one
+/// comes up.
+///
+/// # Errors
+/// Those of `serving`, and [`LinkFault::Ours`].
+pub async fn unharmed(serving: impl Future<Output = Result<(), LinkFault>>) -> Result<(), LinkFault> {
+    let mut serving = pin!(serving);
+    std::future::poll_fn(|context| {
+        let polled = catch_unwind(AssertUnwindSafe(|| serving.as_mut().poll(context)));
+        polled.unwrap_or(std::task::Poll::Ready(Err(LinkFault::Ours)))
+    })
+    .await
 }
 
 /// A frame to be written, and the memory it holds until then.
@@ -262,6 +281,19 @@ mod tests {
                 return fault;
             }
         }
+    }
+
+    /// Symptom: after a fault in Home's code the link did not come up again before a restart. Cause: the panic ended the task
+    /// that keeps the link up. Analysis: read, as a brother of the unsealer's thread.
+    #[tokio::test]
+    async fn a_panic_in_what_serves_a_link_is_an_end_of_the_link() {
+        let serving = async {
+            tokio::task::yield_now().await;
+            std::panic::resume_unwind(Box::new("a fault that the test makes"));
+        };
+        assert!(matches!(unharmed(serving).await, Err(LinkFault::Ours)));
+        assert!(matches!(unharmed(async { Err(LinkFault::Silent) }).await, Err(LinkFault::Silent)));
+        assert!(unharmed(async { Ok(()) }).await.is_ok());
     }
 
     #[tokio::test]

@@ -69,9 +69,12 @@ impl<T> Queue<T> {
         Ok(())
     }
 
-    /// Waits until there is a job, or the queue is closed, or the time is over.
-    pub(crate) fn wait(&self, patience: Duration) {
-        drop(self.filled(patience));
+    /// Waits until there is a job, or the queue is closed, or the time is over. Tells whether more jobs may gather: there
+    /// is one, less than a batch of so many jobs and octets waits, and the queue is open.
+    pub(crate) fn wait(&self, jobs_max: usize, octets_max: usize, patience: Duration) -> bool {
+        let state = self.filled(patience);
+        let less = state.waiting.len() < jobs_max && state.octets < octets_max;
+        !state.waiting.is_empty() && less && !state.closed
     }
 
     fn filled(&self, patience: Duration) -> MutexGuard<'_, State<T>> {
@@ -153,6 +156,22 @@ mod tests {
         assert!(queue.offer(1, 100).is_ok());
         assert_eq!(queue.offer(2, 1), Err((2, StoreError::Busy)));
         assert!(matches!(queue.take(9, 10, Duration::ZERO), Taken::Jobs(jobs) if jobs == [1]));
+    }
+
+    #[test]
+    fn jobs_gather_while_there_is_one_and_less_than_a_batch_and_the_queue_is_open() {
+        let queue = Queue::new(10, 100);
+        let gathers = || queue.wait(2, 10, Duration::ZERO);
+        assert!(!gathers(), "nothing came");
+        assert!(queue.offer(1, 9).is_ok() && gathers());
+        assert!(queue.offer(2, 0).is_ok() && !gathers(), "as many jobs as a batch takes");
+        assert!(matches!(queue.take(1, 10, Duration::ZERO), Taken::Jobs(_)) && gathers());
+        assert!(matches!(queue.take(1, 10, Duration::ZERO), Taken::Jobs(_)));
+        assert!(queue.offer(3, 10).is_ok() && !gathers(), "as many octets");
+        assert!(matches!(queue.take(1, 10, Duration::ZERO), Taken::Jobs(_)));
+        assert!(queue.offer(4, 0).is_ok() && gathers());
+        queue.close();
+        assert!(!gathers());
     }
 
     #[test]

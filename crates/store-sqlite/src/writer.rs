@@ -104,12 +104,16 @@ impl Writer {
     pub(crate) fn run(&self) {
         let mut open = OpenFiles::default();
         let mut several = false;
+        let (jobs_max, octets_max) = (self.options.batch_jobs_max, self.options.batch_octets_max);
         loop {
+            let mut patience = IDLE;
             if several {
-                self.queue.wait(IDLE);
-                std::thread::sleep(GATHER);
+                if self.queue.wait(jobs_max, octets_max, IDLE) {
+                    std::thread::sleep(GATHER);
+                }
+                patience = Duration::ZERO;
             }
-            match self.queue.take(self.options.batch_jobs_max, self.options.batch_octets_max, IDLE) {
+            match self.queue.take(jobs_max, octets_max, patience) {
                 Taken::Jobs(work) => {
                     several = work.len() > 1;
                     self.batch(&mut open, work);
