@@ -20,6 +20,11 @@ const PAGE: usize = 256;
 /// How long an item that Home could not take waits.
 const AGAIN_AFTER: Duration = Duration::from_secs(30);
 
+/// How long Home may be silent about an item: to take more of its body, and to answer when it has all of it. Home's filters
+/// and other programs have limits of their own, which are shorter: past this something there is stuck, and only a new link
+/// sets it free.
+const PATIENCE: Duration = Duration::from_secs(15 * 60);
+
 /// Sends sealed items as long as the link is up.
 pub(crate) async fn run(home: Arc<Home>, live: Arc<Live>) {
     loop {
@@ -85,7 +90,7 @@ async fn send(home: Arc<Home>, live: Arc<Live>, listed: Listed) -> Result<bool, 
         match contents::read(&body, at, BODY_FRAME_MAX).await {
             Ok(piece) => {
                 at += piece.len() as u64;
-                match item.body(piece, None).await {
+                match heard(&live, listed.id, item.body(piece, None)).await? {
                     Ok(()) => {}
                     // It gave the item up before it had all of it; the answer says why.
                     Err(Stopped::Over) => break,
@@ -99,7 +104,7 @@ async fn send(home: Arc<Home>, live: Arc<Live>, listed: Listed) -> Result<bool, 
             }
         }
     }
-    let answer = item.answer().await?;
+    let answer = heard(&live, listed.id, item.answer()).await??;
     let taken = answer.replies.iter().all(mail::Reply::is_positive) && !answer.replies.is_empty();
     if taken {
         forget(&home, listed.id);
@@ -107,6 +112,16 @@ async fn send(home: Arc<Home>, live: Arc<Live>, listed: Listed) -> Result<bool, 
         tracing::warn!(item = %listed.id, reply = ?answer.replies.first(), "Home could not take a sealed item now");
     }
     Ok(taken)
+}
+
+/// What Home says to something. A Home that says nothing for too long loses the link: the item is sent again on the next.
+async fn heard<T>(live: &Live, item: ItemId, said: impl Future<Output = T>) -> Result<T, LinkDown> {
+    tokio::time::timeout(PATIENCE, said).await.map_err(|_| {
+        let minutes = PATIENCE.as_secs() / 60;
+        tracing::error!(%item, minutes, "Home said nothing of a sealed item; it stays here, and the link is made anew");
+        live.close();
+        LinkDown
+    })
 }
 
 /// Removes an item that Home has. Should this be lost in a crash, the item is sent again and Home drops it.
@@ -133,6 +148,27 @@ mod tests {
         let (sender, receiver) = oneshot::channel();
         begin(Box::new(move |result| drop(sender.send(result.map(drop)))));
         receiver.await.unwrap().unwrap();
+    }
+
+    /// Symptom: a Home that was stuck over an item had no other sealed mail for as long as the link was up, and nobody was
+    /// told. Cause: the wait for its answer had no limit. Analysis: read, the waits that have none.
+    #[tokio::test(start_paused = true)]
+    async fn a_home_that_says_nothing_of_an_item_loses_the_link_and_the_item_stays() {
+        let dir = tempfile::tempdir().unwrap();
+        let homes = Homes::open(&dir.path().join("homes"), 1 << 30, daemon::system::now()).unwrap();
+        let home = homes.pair([7; 32], &super::super::homes::Grant::Free, &[], mail::UnixTime(1)).unwrap();
+        // One is smaller than the window, the other waits for Home to take more.
+        for octets in [6, 2 * usize::try_from(link::WINDOW_OCTETS).unwrap()] {
+            let item = daemon::system::new_item_id();
+            done(|done| home.sealed.append(item, Vec::new(), vec![vec![b's'; octets].into()], done)).await;
+            let listed = home.sealed.list(None, 9).pop().unwrap();
+            let (frames, _queue) = net::link_session::frame_queue();
+            let live = Live::new(frames);
+            let sent = tokio::time::timeout(PATIENCE * 2, send(Arc::clone(&home), Arc::clone(&live), listed));
+            assert_eq!(sent.await.unwrap(), Err(LinkDown));
+            live.closed().await;
+            assert!(home.sealed.body(item).is_ok(), "it stays");
+        }
     }
 
     /// Symptom: "a sealed item can't be opened; it stays in the spool" of items that had been drained, and what was sealed

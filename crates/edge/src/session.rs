@@ -79,7 +79,7 @@ pub(crate) async fn serve(
     let ended = tokio::select! {
         ended = link_session::unharmed(read_frames(&mut reader, &home, &live, &context)) => ended,
         Ok(fault) = cannot_write => Err(fault),
-        () = live.closed() => Err(LinkFault::Lost("a newer link took its place".to_owned())),
+        () = live.closed() => Err(LinkFault::Lost("closed here: a newer one took its place, or Home did not answer on it".to_owned())),
         () = context.stop.cancelled() => {
             frames.send(Frame::Goodbye("Edge is shutting down".to_owned()));
             tokio::time::sleep(std::time::Duration::from_millis(100)).await;
