@@ -43,12 +43,17 @@ impl Shim {
         process::run(command, b"", PATIENCE)
     }
 
+    /// What the shim says of a run without fault.
+    fn whole_run(&self) -> (Output, String) {
+        let output = self.deliver(&self.dir.path().join("whole"), "count", 0);
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(output.status.success(), "{said}");
+        (output, said)
+    }
+
     /// How many calls a run without fault makes.
     fn count(&self) -> u64 {
-        let directory = self.dir.path().join("whole");
-        let output = self.deliver(&directory, "count", 0);
-        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        let (output, said) = self.whole_run();
         let calls = said.lines().find_map(|line| line.strip_prefix("calls: "));
         let calls = calls.unwrap_or_else(|| panic!("the shim was not there: {said}")).parse().unwrap();
         assert!(calls > 50, "only {calls} calls: the shim does not see them");
@@ -95,6 +100,18 @@ fn every_call(fault: &str) {
     }
     println!("{calls} calls, each of them; {cut_short} runs were cut short");
     assert!(cut_short > 0, "the fault does nothing");
+}
+
+/// Symptom: each commit cost two writes on the disk, on file systems with a journal a commit of that as well. Cause: SQLite was
+/// built without `HAVE_FDATASYNC` and synced the time of the change with the data. Analysis: perf, calls of the store's
+/// writer.
+#[test]
+fn a_commit_syncs_the_data_of_the_log_and_no_more() {
+    let (_, said) = Shim::compile().whole_run();
+    let syncs =
+        said.lines().find_map(|line| line.strip_prefix("syncs of a log: 0 whole, ")?.strip_suffix(" data"));
+    let syncs: u32 = syncs.unwrap_or_else(|| panic!("{said}")).parse().unwrap();
+    assert!(syncs >= 3, "{said}");
 }
 
 #[test]
