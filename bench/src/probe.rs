@@ -12,25 +12,28 @@ use std::time::{Duration, Instant};
 use testkit::smtp::SmtpClient;
 
 const FROM: &str = "probe@remote.test";
+/// Messages so far. One that is the same as another, whose sender may not have heard its 250, waits for word of that (ADR 25).
+static SENT: AtomicUsize = AtomicUsize::new(0);
 
 /// A connection that sends one message after another.
 pub(crate) struct Probe {
     client: SmtpClient,
     to: &'static str,
-    content: Vec<u8>,
+    /// What follows the header.
+    body: Vec<u8>,
 }
 
 impl Probe {
     pub(crate) fn connect(server: SocketAddr, to: &'static str) -> Self {
         let client = SmtpClient::ready(server).expect("the edge");
-        let mut content = b"From: <probe@remote.test>\r\nSubject: probe\r\n\r\n".to_vec();
+        let mut body = b"\r\n".to_vec();
         let line = [b'x'; 70];
-        while content.len() < 4096 {
-            content.extend_from_slice(&line);
-            content.extend_from_slice(b"\r\n");
+        while body.len() < 4000 {
+            body.extend_from_slice(&line);
+            body.extend_from_slice(b"\r\n");
         }
-        content.extend_from_slice(b".\r\n");
-        Self { client, to, content }
+        body.extend_from_slice(b".\r\n");
+        Self { client, to, body }
     }
 
     /// Sends a 4 KiB message; the time from writing its content to the reply.
@@ -43,8 +46,12 @@ impl Probe {
             let reply = self.client.command(&line).expect("a connection");
             assert!(reply.starts_with(code), "{line}: {reply}");
         }
+        let number = SENT.fetch_add(1, Ordering::Relaxed);
+        let header =
+            format!("From: <probe@remote.test>\r\nSubject: probe\r\nMessage-ID: <{number}@remote.test>\r\n");
+        let content = [header.as_bytes(), &self.body].concat();
         let begun = Instant::now();
-        self.client.send(&self.content).expect("a connection");
+        self.client.send(&content).expect("a connection");
         let reply = self.client.reply().expect("a connection");
         let took = begun.elapsed();
         assert!(reply.starts_with("250"), "{reply}");
