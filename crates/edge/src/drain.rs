@@ -22,8 +22,9 @@ const AGAIN_AFTER: Duration = Duration::from_secs(30);
 
 /// How long Home may be silent about an item: to take more of its body, and to answer when it has all of it. Home's filters
 /// and other programs have limits of their own, which are shorter: past this something there is stuck, and only a new link
-/// sets it free.
-const PATIENCE: Duration = Duration::from_secs(15 * 60);
+/// sets it free. All that may be under way, a window of each of [`IN_FLIGHT_MAX`] items, passes in that time at 40 kbit/s: a slow
+/// line is not taken for a Home that is stuck.
+const PATIENCE: Duration = Duration::from_secs(60 * 60);
 
 /// Sends sealed items as long as the link is up.
 pub(crate) async fn run(home: Arc<Home>, live: Arc<Live>) {
