@@ -31,6 +31,7 @@ mod newer;
 mod operator;
 mod outbound;
 mod outbound_crashes;
+mod packages;
 mod people;
 mod ports;
 mod real_dns;

@@ -13,6 +13,7 @@ pub mod dovecot;
 pub mod exim;
 pub mod filter;
 pub mod forgetful_home;
+pub mod guest;
 pub mod hello_filter;
 pub mod host;
 pub mod imap;

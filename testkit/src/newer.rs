@@ -131,7 +131,7 @@ fn unpack(archive: &Path, root: &Path) {
 }
 
 /// The mirror that this host has its own packages from.
-fn mirror() -> String {
+pub(crate) fn mirror() -> String {
     let read = |path: &Path| std::fs::read_to_string(path).unwrap_or_default();
     let mut text = read(Path::new("/etc/apt/sources.list"));
     for entry in std::fs::read_dir("/etc/apt/sources.list.d").into_iter().flatten().flatten() {

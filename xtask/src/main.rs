@@ -9,6 +9,7 @@ mod journeys;
 mod lessons;
 #[cfg(test)]
 mod named_journeys;
+mod package;
 mod packages;
 mod step;
 mod tidy;
@@ -35,6 +36,8 @@ cargo xtask journeys [FILTER]  the program in both roles against other mail prog
 cargo xtask world [NAME...]    stories of Postern among other people's hosts, in network namespaces; --list names them
 cargo xtask chaos [--minutes N] [WORD]
                                numbered mail both ways while everything fails, 2 minutes; only what has WORD in its name
+cargo xtask package [--debian] [--images] [--debug]
+                               what operators install, into target/package: Debian package, archive, images; --debian for that alone
 cargo xtask bench [--quick] [--rounds N] [--against PROGRAM] [FIGURE...]
                                measures the program against a Postfix pair; all figures: bench/RESULTS.md";
 
@@ -63,6 +66,9 @@ fn main() -> ExitCode {
         ["test"] => unit_tests(&mut plan),
         ["fuzz", ref options @ ..] if let Some(options) = fuzz::Options::parse(options) => {
             fuzz::run(&mut plan, &target(), &options)
+        }
+        ["package", ref options @ ..] if let Some(options) = package::Options::parse(options) => {
+            package::run(&mut plan, &target(), &options)
         }
         ["journeys"] => packages(&mut plan).and_then(|()| run_journeys(&mut plan, None)),
         ["journeys", filter] => packages(&mut plan).and_then(|()| run_journeys(&mut plan, Some(filter))),
@@ -94,6 +100,7 @@ fn ci(plan: &mut Plan, fuzzing: &fuzz::Options, minutes: &str) -> Result<(), Fai
     unit_tests(plan)?;
     fuzz::run(plan, &target(), fuzzing)?;
     build(plan)?;
+    package::run(plan, &target(), &package::Options::for_tests())?;
     plan.program("demo", &program(), &["demo", "--once"])?;
     journeys::run(plan, None, &absolute(PROGRAM))?;
     plan.program("world", &built(WORLD), &[])?;
@@ -126,6 +133,9 @@ fn build(plan: &mut Plan) -> Result<(), Failure> {
 
 fn run_journeys(plan: &mut Plan, filter: Option<&str>) -> Result<(), Failure> {
     build(plan)?;
+    if filter.is_none_or(|filter| filter.contains("packages")) {
+        package::run(plan, &target(), &package::Options::for_tests())?;
+    }
     journeys::run(plan, filter, &absolute(PROGRAM))
 }
 

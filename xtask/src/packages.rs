@@ -53,6 +53,11 @@ const PACKAGES: &[(&str, &str)] = &[
     ("tshark", "listens on its wires"),
     ("fail2ban", "reads failed logins in the log, with the filter that is shipped"),
     ("nmap", "looks for open ports and open relays there"),
+    ("debhelper", "packs the program for Debian"),
+    ("dpkg-dev", "the same"),
+    ("lintian", "what Debian says of that package"),
+    ("mmdebstrap", "fresh Debians, on which the package is installed"),
+    ("systemd-container", "boots them"),
     ("faketime", "clocks that a story can set"),
 ];
 

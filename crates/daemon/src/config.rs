@@ -26,23 +26,29 @@ pub struct TlsConfig {
     pub key: Option<PathBuf>,
 }
 
+/// What the service manager hands over under these names is used, when the configuration names no files (`LoadCredential=` in
+/// the units).
+const CREDENTIALS: [&str; 2] = ["tls.crt", "tls.key"];
+
 impl TlsConfig {
-    /// The files configured, or the self-made ones in the data directory.
+    /// The files configured, else those that the service manager handed over, else the self-made ones in the data directory.
     pub fn files(&self, data: &Path) -> net::tls::CertificateFiles {
-        match (&self.certificate, &self.key) {
-            (Some(certificate), Some(key)) => {
-                net::tls::CertificateFiles { certificate: certificate.clone(), key: key.clone() }
-            }
-            _ => net::tls::CertificateFiles {
-                certificate: data.join("certificate.pem"),
-                key: data.join("certificate-key.pem"),
-            },
-        }
+        self.given().unwrap_or_else(|| net::tls::CertificateFiles {
+            certificate: data.join("certificate.pem"),
+            key: data.join("certificate-key.pem"),
+        })
     }
 
     /// Whether the self-made certificate is used.
     pub fn is_self_made(&self) -> bool {
-        self.certificate.is_none() || self.key.is_none()
+        self.given().is_none()
+    }
+
+    fn given(&self) -> Option<net::tls::CertificateFiles> {
+        let configured = self.certificate.clone().zip(self.key.clone());
+        let (certificate, key) =
+            configured.or_else(|| credentials(std::env::var_os("CREDENTIALS_DIRECTORY")?.as_ref()))?;
+        Some(net::tls::CertificateFiles { certificate, key })
     }
 
     /// Says what is wrong with it.
@@ -56,6 +62,12 @@ impl TlsConfig {
             Err("[tls] needs both certificate and key, or neither for a self-made one".to_owned())
         }
     }
+}
+
+/// Certificate and key that the service manager handed over in this directory: both, or none.
+fn credentials(dir: &Path) -> Option<(PathBuf, PathBuf)> {
+    let [certificate, key] = CREDENTIALS.map(|name| dir.join(name));
+    (certificate.is_file() && key.is_file()).then_some((certificate, key))
 }
 
 /// Values that a role checks beyond their types.
@@ -143,4 +155,20 @@ fn syntax_problem(path: &Path, text: &str, error: &toml::de::Error) -> Problem {
     let message = words::plain(error.message());
     let what = format!("{}:{line}:{column}: {message}\n  {line} | {source}", path.display());
     Problem::setup(what, words::advice(error.message()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_service_manager_hands_over_is_used_only_whole() {
+        let dir = tempfile::tempdir().unwrap();
+        assert_eq!(credentials(dir.path()), None);
+        let [certificate, key] = CREDENTIALS.map(|name| dir.path().join(name));
+        std::fs::write(&certificate, "").unwrap();
+        assert_eq!(credentials(dir.path()), None, "a certificate without its key");
+        std::fs::write(&key, "").unwrap();
+        assert_eq!(credentials(dir.path()), Some((certificate, key)));
+    }
 }

@@ -4,13 +4,14 @@ mod dkim;
 mod dns;
 mod firewall;
 mod homes;
+mod papers;
 mod people;
 mod tls_report;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory as _, Parser, Subcommand};
 use daemon::clock::{Clock as _, SystemClock};
 use daemon::config;
 use daemon::control;
@@ -79,6 +80,17 @@ enum Command {
         /// Where home.toml, accounts.sh and report.txt are written
         #[arg(long, default_value = ".")]
         out: PathBuf,
+    },
+    /// What a shell needs to complete these commands
+    Completions {
+        /// The shell
+        shell: clap_complete::Shell,
+    },
+    /// Write a man page for each command, for packages
+    #[command(hide = true)]
+    ManPages {
+        /// Where they are written; it must be there
+        dir: PathBuf,
     },
     /// Both roles and a pretend internet on loopback; a mail each way
     Demo {
@@ -322,6 +334,8 @@ pub(crate) fn run(cli: Cli) -> Result<(), Problem> {
         Command::Dns(arguments) => dns::run(&arguments),
         Command::Firewall(command) => firewall::run(command),
         Command::ImportPostfix { dir, out } => import_postfix(&dir, &out),
+        Command::Completions { shell } => papers::completions(Cli::command(), shell),
+        Command::ManPages { dir } => papers::man_pages(Cli::command(), &dir),
         Command::Demo { once } => crate::demo::run(once),
         Command::Status { config, json } => status(config, json),
         Command::Trace { what, config, json } => print_trace(&what, config, json),
