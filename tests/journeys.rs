@@ -19,6 +19,7 @@ mod former;
 mod forwarding;
 mod homes;
 mod idle;
+mod images;
 mod import;
 mod inbound;
 mod lmtp;

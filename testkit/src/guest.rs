@@ -175,17 +175,27 @@ impl Drop for Guest {
     }
 }
 
-/// The package that `cargo xtask package --debian --debug` made.
+/// The Debian package that `cargo xtask package` made.
 ///
 /// # Panics
 /// When there is none.
 #[must_use]
 pub fn debian_package() -> PathBuf {
+    packed("postern_", "_amd64.deb")
+}
+
+/// What `cargo xtask package` made, of which the name begins and ends so.
+pub(crate) fn packed(begin: &str, end: &str) -> PathBuf {
     let folder = binary::postern().parent().and_then(Path::parent).expect("a directory").join("package");
-    let files = std::fs::read_dir(&folder).into_iter().flatten().flatten().map(|entry| entry.path());
-    let package = files.into_iter().find(|path| path.to_string_lossy().ends_with("_amd64.deb"));
-    package
-        .unwrap_or_else(|| panic!("no package in {}: cargo xtask package --debian --debug", folder.display()))
+    let mut files = std::fs::read_dir(&folder).into_iter().flatten().flatten().map(|entry| entry.path());
+    let named = |path: &PathBuf| {
+        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        name.starts_with(begin) && name.ends_with(end)
+    };
+    let found = files.find(named);
+    found.unwrap_or_else(|| {
+        panic!("no {begin}…{end} in {}: cargo xtask package --images --debug", folder.display())
+    })
 }
 
 fn child_of(id: u32) -> Option<u32> {

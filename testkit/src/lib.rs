@@ -7,6 +7,7 @@ pub mod binary;
 pub mod cell;
 pub mod certificates;
 pub mod chasquid;
+pub mod containers;
 pub mod dkim;
 pub mod dns;
 pub mod dovecot;

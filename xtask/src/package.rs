@@ -65,9 +65,9 @@ pub(crate) struct Options {
 }
 
 impl Options {
-    /// Debian's package of the program that the tests have built.
+    /// All of it, of the program that the tests have built.
     pub(crate) const fn for_tests() -> Self {
-        Self { only_debian: true, images: false, profile: Profile::Debug }
+        Self { only_debian: false, images: true, profile: Profile::Debug }
     }
 
     /// Reads `[--debian] [--images] [--debug]`; `None` when it is something else.
@@ -192,8 +192,8 @@ fn archive(folder: &Path, program: &Path, architecture: Architecture) -> Result<
         let name = format!("postern-{role}.service");
         copy(Path::new(&from_here(&format!("docs/systemd/{name}"))), &tree.join(name))?;
     }
-    for file in ["README.md", "CHANGELOG.md", "LICENSE-MIT", "LICENSE-APACHE"] {
-        copy(Path::new(&from_here(file)), &tree.join(file))?;
+    for file in ["README.md", "CHANGELOG.md", "LICENSE-MIT", "LICENSE-APACHE", "packaging/oci/compose.yaml"] {
+        copy(Path::new(&from_here(file)), &tree.join(file.rsplit('/').next().unwrap_or(file)))?;
     }
     let archive = format!("{name}.tar.gz");
     // The same content makes the same archive.
@@ -202,20 +202,26 @@ fn archive(folder: &Path, program: &Path, architecture: Architecture) -> Result<
     fs::remove_dir_all(&tree).map_err(|error| told(&name, &error))
 }
 
+/// The image of a role, from nothing: the program, and a path where it looks for its configuration that leads into the volume.
 fn image(folder: &Path, program: &Path, role: &str, architecture: Architecture) -> Result<(), Failure> {
     let tree = folder.join("image");
-    make_anew(&tree)?;
     make_anew(&tree.join("data"))?;
+    make_anew(&tree.join("etc"))?;
+    std::os::unix::fs::symlink("/var/lib/postern", tree.join("etc/postern"))
+        .map_err(|error| told("etc/postern", &error))?;
     copy(program, &tree.join("postern"))?;
     let file = from_here(&format!("packaging/oci/Containerfile.{role}"));
-    let name = format!("postern-{role}:{}", version());
+    let name = format!("localhost/postern-{role}:{}", version());
     let archive =
         format!("docker-archive:postern-{role}-{}-image-{}.tar:{name}", version(), architecture.debian);
-    // A health check is more than OCI's own format can say.
+    // A health check is more than OCI's own format can say. What is built on the way goes with the tree.
+    let store = ["--root", "image/store", "--runroot", "image/run", "--storage-driver", "vfs"];
     let build =
         ["bud", "--isolation", "chroot", "--format", "docker", "--file", &file, "--tag", &name, "image"];
-    run_in(folder, "buildah", &build)?;
-    run_in(folder, "buildah", &["push", &name, &archive])?;
+    let ignored = "store\nrun\n";
+    write(&tree.join(".containerignore"), ignored)?;
+    run_in(folder, "buildah", &[&store[..], &build].concat())?;
+    run_in(folder, "buildah", &[&store[..], &["push", &name, &archive]].concat())?;
     fs::remove_dir_all(&tree).map_err(|error| told("image", &error))
 }
 

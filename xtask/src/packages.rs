@@ -58,6 +58,10 @@ const PACKAGES: &[(&str, &str)] = &[
     ("lintian", "what Debian says of that package"),
     ("mmdebstrap", "fresh Debians, on which the package is installed"),
     ("systemd-container", "boots them"),
+    ("buildah", "makes images for containers"),
+    ("podman", "runs them"),
+    ("python3-dotenv", "podman-compose, which runs them as the compose file says"),
+    ("runc", "what they run in: crun wants another kind of cgroups than some machines have"),
     ("faketime", "clocks that a story can set"),
 ];
 
