@@ -8,6 +8,7 @@ mod authentication;
 mod away;
 mod backscatter;
 mod bad_input;
+mod changes;
 mod crashes;
 mod defaults;
 mod dialogues;

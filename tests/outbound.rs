@@ -130,7 +130,7 @@ fn a_field_that_names_the_users_computer_is_refused_and_the_operator_told() {
     world.pair.home.configure("[submission]\non_leak = \"log\"");
     world.pair.home.signal(rustix::process::Signal::HUP);
     until("the configuration is read", PATIENCE, || {
-        world.pair.home.log().contains("configuration reloaded").then_some(())
+        world.pair.home.log().contains("certificate reloaded").then_some(())
     });
     let output = msmtp(&world.pair, &["you@remote.test"], with("X-Odd: by laptop.home.lan\r\n").as_bytes());
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));

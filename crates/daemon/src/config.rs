@@ -109,7 +109,7 @@ pub fn role_of(path: &Path) -> Result<Role, Problem> {
     read(path, Role::Home).map(|text| role_in(&text).unwrap_or(Role::Home))
 }
 
-fn read(path: &Path, role: Role) -> Result<String, Problem> {
+pub(crate) fn read(path: &Path, role: Role) -> Result<String, Problem> {
     let setup = match role {
         Role::Edge => "postern edge setup",
         Role::Home => "postern home setup",

@@ -10,6 +10,7 @@ pub mod config;
 pub mod control;
 pub mod data_dir;
 pub mod descriptors;
+pub mod edited;
 pub mod files;
 pub mod json_file;
 pub mod network;

@@ -12,6 +12,7 @@ use tracing_subscriber::EnvFilter;
 
 use crate::owner::Owner;
 use crate::problem::{self, Problem};
+use crate::request::Reloaded;
 use crate::{data_dir, descriptors};
 
 /// How long sessions have to end after SIGTERM.
@@ -132,6 +133,22 @@ impl Signals {
             _ = self.interrupt.recv() => Wanted::Stop,
             _ = self.hangup.recv() => Wanted::Reload,
         }
+    }
+}
+
+/// Says in the log what came of a reload that a signal asked for: a signal has no answer.
+pub fn tell_reloaded(reloaded: Result<Reloaded, Problem>) {
+    match reloaded {
+        Ok(Reloaded { after_restart }) if after_restart.is_empty() => {
+            tracing::info!("configuration and certificate reloaded");
+        }
+        Ok(Reloaded { after_restart }) => {
+            let waits = after_restart.join(", ");
+            tracing::warn!(
+                "configuration and certificate reloaded; changes of {waits} take effect after a restart"
+            );
+        }
+        Err(problem) => tracing::error!(%problem, "not reloaded: what was in force stays"),
     }
 }
 

@@ -10,6 +10,8 @@ use serde::{Deserialize, Serialize};
 pub enum Request {
     /// The state of the running role.
     Status,
+    /// Read configuration and certificate again.
+    Reload,
     /// About the outbound queue. Home.
     Queue(QueueRequest),
     /// About the quarantine. Home.
@@ -22,6 +24,13 @@ pub enum Request {
     TlsReport(TlsReportRequest),
     /// About the homes that are paired. Edge.
     Homes(HomesRequest),
+}
+
+/// What came of [`Request::Reload`].
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Reloaded {
+    /// What of the configuration has changed and takes effect only after a restart; empty when all of it is in force.
+    pub after_restart: Vec<String>,
 }
 
 /// `postern queue`.

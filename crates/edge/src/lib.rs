@@ -39,7 +39,7 @@ use daemon::descriptors;
 use daemon::files;
 use daemon::problem::Problem;
 use daemon::process::{self, Signals, Wanted};
-use daemon::request::Request;
+use daemon::request::{Reloaded, Request};
 use daemon::trace::Trace;
 use deliver::Deliveries;
 use door::Door;
@@ -122,7 +122,7 @@ pub async fn run(config_path: &Path) -> Result<(), Problem> {
     tracing::info!(hostname = %edge.config.hostname, homes = edge.homes.list().len(), "edge runs");
     process::notify_ready();
     while signals.next().await == Wanted::Reload {
-        edge.reload().await;
+        process::tell_reloaded(edge.reload().await);
     }
     tracing::info!("edge stops: sessions may end within {} s", process::DRAIN_MAX.as_secs());
     process::drain(&edge.sessions, &edge.stop).await;
@@ -291,22 +291,37 @@ impl Edge {
         Port { settings: Arc::new(settings), tls: Some(tls), implicit_tls: false, stop: self.stop.clone() }
     }
 
-    /// Reads the configuration and the certificate again. What needs a restart is said.
-    async fn reload(&self) {
+    /// Reads the configuration and the certificate again, and says what needs a restart.
+    ///
+    /// # Errors
+    /// When one of them can't be used: what was in force stays.
+    async fn reload(&self) -> Result<Reloaded, Problem> {
         self.foreign.reload().await;
-        let loaded = load(&self.config_path);
-        let config = match loaded {
-            Ok(config) => config,
-            Err(problem) => return tracing::error!(%problem, "not reloaded: the old configuration stays"),
-        };
-        match self.identity.reload(&config.tls.files(&self.config.data)) {
-            Ok(()) => tracing::info!("certificate reloaded"),
-            Err(error) => tracing::error!(%error, "not reloaded: the old certificate stays"),
-        }
-        let same = EdgeConfig { tls: self.config.tls.clone(), ..config } == self.config;
-        if !same {
-            tracing::warn!("other changes of edge.toml take effect after a restart");
-        }
+        let config = load(&self.config_path)?;
+        self.identity
+            .reload(&config.tls.files(&self.config.data))
+            .map_err(|error| Problem::setup(error, "correct [tls] certificate and key in edge.toml"))?;
+        Ok(Reloaded { after_restart: self.fixed_that_differs(&config) })
+    }
+
+    /// What of this configuration is read only when Edge starts, and is not what it started with.
+    fn fixed_that_differs(&self, config: &EdgeConfig) -> Vec<String> {
+        let ours = &self.config;
+        let differs = [
+            ("hostname", ours.hostname != config.hostname),
+            ("data", ours.data != config.data),
+            ("[listen]", ours.listen != config.listen),
+            ("[dns]", ours.dns != config.dns),
+            ("[limits]", ours.limits != config.limits),
+            ("[homes]", ours.homes != config.homes),
+            ("[outbound]", ours.outbound != config.outbound),
+            ("[door]", ours.door != config.door),
+            ("[score]", ours.score != config.score),
+            ("[policy]", ours.policy != config.policy),
+            ("[[list]]", ours.lists != config.lists),
+            ("[[foreign_home]]", ours.foreign_homes != config.foreign_homes),
+        ];
+        differs.into_iter().filter(|(_, differs)| *differs).map(|(name, _)| name.to_owned()).collect()
     }
 
     fn status(&self) -> Value {
@@ -335,6 +350,9 @@ impl Handler for Edge {
     async fn handle(&self, request: Request) -> Result<Value, Refusal> {
         match request {
             Request::Status => Ok(self.status()),
+            Request::Reload => {
+                self.reload().await.map(|reloaded| json!(reloaded)).map_err(Problem::into_parts)
+            }
             Request::Homes(request) => {
                 tokio::task::block_in_place(|| self.homes.carry_out(&request, self.clock.now()))
             }

@@ -15,7 +15,7 @@ use net::link_transport::{Dialer, LinkStream, Transport};
 use outbound::{CARRIER_EVENTS_MAX, CarrierEvent, CarrierName};
 use serde_json::{Value, json};
 use tokio::io::AsyncRead;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -43,7 +43,8 @@ const GOOD_AFTER: Duration = Duration::from_secs(30);
 pub(crate) struct Edges(Arc<Inner>);
 
 struct Inner {
-    pins: Vec<EdgePin>,
+    /// The edges that are wanted now: a reload may change them.
+    pins: watch::Sender<Vec<EdgePin>>,
     key: LinkKey,
     dialer: Dialer,
     links: Mutex<HashMap<String, Link>>,
@@ -76,6 +77,7 @@ impl Edges {
     ) -> (Self, mpsc::Receiver<CarrierEvent>) {
         let (events, receiver) = mpsc::channel(CARRIER_EVENTS_MAX);
         let (links, seen_at) = (Mutex::default(), SeenAt::default());
+        let pins = watch::Sender::new(pins);
         let inner = Inner { pins, key, dialer, links, seen_at, events, arrivals, snapshots, stop };
         (Self(Arc::new(inner)), receiver)
     }
@@ -87,7 +89,8 @@ impl Edges {
     /// The edges whose link is up, in the order of the configuration.
     pub(crate) fn up(&self) -> Vec<CarrierName> {
         let links = self.links();
-        let names = self.0.pins.iter().map(|pin| &pin.name).filter(|name| links.contains_key(*name));
+        let pins = self.0.pins.borrow();
+        let names = pins.iter().map(|pin| &pin.name).filter(|name| links.contains_key(*name));
         names.map(|name| CarrierName::edge(name)).collect()
     }
 
@@ -146,7 +149,8 @@ impl Edges {
     /// The first edge that is up and runs errands.
     fn errand_runner(&self) -> Option<(FrameSender, Arc<Errands>)> {
         let links = self.links();
-        let up = self.0.pins.iter().filter_map(|pin| links.get(&pin.name));
+        let pins = self.0.pins.borrow();
+        let up = pins.iter().filter_map(|pin| links.get(&pin.name));
         up.filter_map(|link| Some((link.live.frames.clone(), Arc::clone(link.errands.as_ref()?)))).next()
     }
 
@@ -160,7 +164,8 @@ impl Edges {
     /// The edges as `status` shows them.
     pub(crate) fn status(&self) -> Value {
         let links = self.links();
-        let all = self.0.pins.iter().map(|pin| match links.get(&pin.name) {
+        let pins = self.0.pins.borrow();
+        let all = pins.iter().map(|pin| match links.get(&pin.name) {
             Some(link) => {
                 let mut up = json!({
                     "name": pin.name, "address": pin.address, "link": "up",
@@ -180,30 +185,64 @@ impl Edges {
         all.collect()
     }
 
-    /// Keeps all links up until `stop`.
-    pub(crate) async fn run(self) {
-        let mut tasks = tokio::task::JoinSet::new();
-        for pin in self.0.pins.clone() {
-            tasks.spawn(self.clone().keep_up(pin));
-        }
-        while tasks.join_next().await.is_some() {}
+    /// Links to these edges from now on, and to no others.
+    pub(crate) fn adopt(&self, pins: Vec<EdgePin>) {
+        self.0.pins.send_if_modified(|wanted| {
+            let differs = *wanted != pins;
+            *wanted = pins;
+            differs
+        });
     }
 
-    async fn keep_up(self, pin: EdgePin) {
+    /// Keeps all links up until `stop`.
+    pub(crate) async fn run(self) {
+        let mut wanted = self.0.pins.subscribe();
+        let mut kept: Vec<KeptUp> = Vec::new();
+        loop {
+            let pins = wanted.borrow_and_update().clone();
+            let (stay, go): (Vec<KeptUp>, _) = kept.into_iter().partition(|link| pins.contains(&link.pin));
+            kept = stay;
+            // One whose key or address has changed is down before it comes up again, so that nobody hears it the other way round.
+            for link in go {
+                tracing::info!(edge = %link.pin.name, "no link is wanted any more");
+                link.end().await;
+            }
+            for pin in pins {
+                if !kept.iter().any(|link| link.pin == pin) {
+                    kept.push(self.start_keeping_up(pin));
+                }
+            }
+            tokio::select! {
+                () = self.0.stop.cancelled() => break,
+                changed = wanted.changed() => if changed.is_err() { break },
+            }
+        }
+        for link in kept {
+            link.end().await;
+        }
+    }
+
+    fn start_keeping_up(&self, pin: EdgePin) -> KeptUp {
+        let stop = self.0.stop.child_token();
+        let task = tokio::spawn(self.clone().keep_up(pin.clone(), stop.clone()));
+        KeptUp { pin, stop, task }
+    }
+
+    async fn keep_up(self, pin: EdgePin, stop: CancellationToken) {
         let mut backoff = BACKOFF_MIN;
         loop {
             let begun = Instant::now();
-            let ended = tokio::select! {
-                () = self.0.stop.cancelled() => return,
-                ended = self.connect(&pin) => ended,
-            };
+            let ended = self.connect(&pin, &stop).await;
+            if stop.is_cancelled() {
+                return;
+            }
             if begun.elapsed() > GOOD_AFTER {
                 backoff = BACKOFF_MIN;
             }
             let wait = jittered(backoff);
             tracing::warn!(edge = %pin.name, cause = %ended, again_in_ms = wait.as_millis(), "no link");
             tokio::select! {
-                () = self.0.stop.cancelled() => return,
+                () = stop.cancelled() => return,
                 () = tokio::time::sleep(wait) => {}
             }
             backoff = (backoff * 2).min(BACKOFF_MAX);
@@ -211,10 +250,14 @@ impl Edges {
     }
 
     /// One link from dialling to its end. Gives the reason for the end.
-    async fn connect(&self, pin: &EdgePin) -> String {
+    async fn connect(&self, pin: &EdgePin, stop: &CancellationToken) -> String {
         let Some(pinned) = pin.fingerprint() else { return "its pinned key is malformed".to_owned() };
-        match self.0.dialer.dial(&pin.address, &self.0.key, pinned, link::ALPN).await {
-            Ok(stream) => match self.serve(stream, pin).await {
+        let dialled = tokio::select! {
+            () = stop.cancelled() => return String::new(),
+            dialled = self.0.dialer.dial(&pin.address, &self.0.key, pinned, link::ALPN) => dialled,
+        };
+        match dialled {
+            Ok(stream) => match self.serve(stream, pin, stop).await {
                 Ok(()) => "closed".to_owned(),
                 Err(fault) => fault.to_string(),
             },
@@ -222,14 +265,22 @@ impl Edges {
         }
     }
 
-    async fn serve(&self, stream: LinkStream, pin: &EdgePin) -> Result<(), LinkFault> {
+    async fn serve(
+        &self,
+        stream: LinkStream,
+        pin: &EdgePin,
+        stop: &CancellationToken,
+    ) -> Result<(), LinkFault> {
         let LinkStream { reader, writer, transport, remote, .. } = stream;
         let (frames, queue) = link_session::frame_queue();
         let mut writing = tokio::spawn(link_session::write_frames(writer, queue));
         let mut reader = FrameReader::new(reader);
         let ours = Hello::ours(None);
         frames.send(Frame::Hello(ours.clone()));
-        let theirs = reader.expect_hello(&ours).await?;
+        let theirs = tokio::select! {
+            () = stop.cancelled() => return Ok(()),
+            theirs = reader.expect_hello(&ours) => theirs?,
+        };
         let runs_errands = theirs.capabilities.iter().any(|ability| ability == link::TLS_REPORTS);
         let mut changes = self.0.snapshots.changes();
         frames.send(Frame::Snapshot(Box::new(
@@ -250,6 +301,7 @@ impl Edges {
         let ended = tokio::select! {
             ended = link_session::unharmed(session.run(&mut reader, &mut changes)) => ended,
             written = &mut writing => written.unwrap_or(Ok(())),
+            () = stop.cancelled() => Ok(()),
         };
         self.links().remove(&pin.name);
         live.close();
@@ -274,6 +326,20 @@ fn send_what_is_here(live: &Live, id: ItemId, content: &Content) -> Option<u64> 
     None
 }
 
+/// A link that is kept up.
+struct KeptUp {
+    pin: EdgePin,
+    stop: CancellationToken,
+    task: tokio::task::JoinHandle<()>,
+}
+
+impl KeptUp {
+    async fn end(self) {
+        self.stop.cancel();
+        let _ = self.task.await;
+    }
+}
+
 /// A wait between half and whole, so that many homes do not dial in step.
 fn jittered(wait: Duration) -> Duration {
     let half = wait / 2;
@@ -292,7 +358,7 @@ impl Session<'_> {
     async fn run(
         &mut self,
         reader: &mut FrameReader<Box<dyn AsyncRead + Send + Unpin>>,
-        changes: &mut tokio::sync::watch::Receiver<u64>,
+        changes: &mut watch::Receiver<u64>,
     ) -> Result<(), LinkFault> {
         let mut silence = Silence::default();
         loop {

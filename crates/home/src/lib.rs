@@ -19,6 +19,7 @@ mod own_host;
 mod quarantine;
 mod reaping;
 mod remembered;
+pub mod replace;
 mod reports;
 mod return_path;
 mod reused;
@@ -47,7 +48,7 @@ use daemon::descriptors;
 use daemon::files;
 use daemon::problem::Problem;
 use daemon::process::{self, Signals, Wanted};
-use daemon::request::{QuarantineRequest, QueueRequest, Request};
+use daemon::request::{QuarantineRequest, QueueRequest, Reloaded, Request};
 use daemon::system;
 use daemon::trace::Trace;
 use directory::Directory;
@@ -134,7 +135,7 @@ pub async fn run(config_path: &Path) -> Result<(), Problem> {
     loop {
         tokio::select! {
             wanted = signals.next() => match wanted {
-                Wanted::Reload => home.reload(),
+                Wanted::Reload => process::tell_reloaded(home.reload()),
                 Wanted::Stop => return home.end(links, dispatching).await,
             },
             // A Home that takes mail from its users and sends none would be worse than none.
@@ -461,35 +462,40 @@ impl Home {
         Ok(tokio::spawn(outbound::run(parts, self.stop.clone())))
     }
 
-    /// Reads the configuration and the certificate again. What needs a restart is said.
-    fn reload(&self) {
-        let config = match load(&self.config_path) {
-            Ok(config) => config,
-            Err(problem) => return tracing::error!(%problem, "not reloaded: the old configuration stays"),
-        };
-        if let Err(problem) = self.keys.adopt(&config.domains, self.clock.now()) {
-            return tracing::error!(%problem, "not reloaded: the old configuration stays");
-        }
-        match self.identity.reload(&config.tls.files(&self.config.data)) {
-            Ok(()) => tracing::info!("certificate reloaded"),
-            Err(error) => tracing::error!(%error, "not reloaded: the old certificate stays"),
-        }
-        let fixed = |config: &HomeConfig| {
-            let HomeConfig { data, listen, limits, queue, sending, filters, edges, .. } = config.clone();
-            let others = (config.deliver.clone(), config.foreign_edge.clone(), config.smarthost.clone());
-            let foreign = (config.hostname.clone(), others);
-            let limits = config::Limits { message: self.config.limits.message, ..limits };
-            let warm_up = (sending.warm_up, sending.warm_up_growth);
-            (data, listen, limits, queue, warm_up, filters, edges, foreign)
-        };
-        if fixed(&config) != fixed(&self.config) {
-            tracing::warn!(
-                "changes of hostname, data, listen, limits, queue, warm_up, filters, deliver, foreign_edge, smarthost and edges take effect after a restart"
-            );
-        }
+    /// Reads the configuration and the certificate again, and says what needs a restart.
+    ///
+    /// # Errors
+    /// When one of them can't be used: what was in force stays.
+    fn reload(&self) -> Result<Reloaded, Problem> {
+        let config = load(&self.config_path)?;
+        self.keys.adopt(&config.domains, self.clock.now())?;
+        self.identity
+            .reload(&config.tls.files(&self.config.data))
+            .map_err(|error| Problem::setup(error, "correct [tls] certificate and key in home.toml"))?;
         self.signer.adopt(&config.policy(), self.clock.now());
         self.directory.adopt(config.policy());
-        tracing::info!("configuration reloaded; Edge is told");
+        self.edges.adopt(config.edges.clone());
+        Ok(Reloaded { after_restart: self.fixed_that_differs(&config) })
+    }
+
+    /// What of this configuration is read only when Home starts, and is not what it started with.
+    fn fixed_that_differs(&self, config: &HomeConfig) -> Vec<String> {
+        let ours = &self.config;
+        let limits = config::Limits { message: ours.limits.message, ..config.limits.clone() };
+        let warm_up = |config: &HomeConfig| (config.sending.warm_up, config.sending.warm_up_growth);
+        let differs = [
+            ("hostname", ours.hostname != config.hostname),
+            ("data", ours.data != config.data),
+            ("[listen]", ours.listen != config.listen),
+            ("[limits]", ours.limits != limits),
+            ("[queue]", ours.queue != config.queue),
+            ("[sending] warm_up", warm_up(ours) != warm_up(config)),
+            ("[filters]", ours.filters != config.filters),
+            ("[deliver]", ours.deliver != config.deliver),
+            ("[foreign_edge]", ours.foreign_edge != config.foreign_edge),
+            ("[smarthost]", ours.smarthost != config.smarthost),
+        ];
+        differs.into_iter().filter(|(_, differs)| *differs).map(|(name, _)| name.to_owned()).collect()
     }
 
     /// Lets sessions end, then everything else; tells how the dispatcher ended.
@@ -567,6 +573,9 @@ impl Handler for Home {
     async fn handle(&self, request: Request) -> Result<Value, Refusal> {
         match request {
             Request::Status => Ok(self.status()),
+            Request::Reload => tokio::task::block_in_place(|| self.reload())
+                .map(|reloaded| json!(reloaded))
+                .map_err(Problem::into_parts),
             Request::Queue(request) => {
                 self.of_the_queue(request).await.map_err(|error| queue_refusal(&error))
             }

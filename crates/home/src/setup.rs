@@ -6,11 +6,14 @@ use std::time::Duration;
 
 use daemon::clock::{Clock as _, SystemClock};
 use daemon::config::{self, Checked as _};
+use daemon::control;
+use daemon::edited::Edited;
 use daemon::files;
 use daemon::json_file;
 use daemon::new_role::NewRole;
 use daemon::problem::Problem;
 use daemon::process;
+use daemon::request::Request;
 use daemon::system;
 use link::fingerprint::to_hex;
 use link::{Accepts, Frame, PairingCode, PairingRequest, PairingResult, Proof, ServedDomains};
@@ -162,41 +165,54 @@ fn first(domains: &[Domain]) -> &str {
     domains.first().map_or("example.org", Domain::as_str)
 }
 
-/// Pairs with one more edge and adds it to the configuration.
+/// Pairs with one more edge and adds it to the configuration; a running Home is told.
 ///
 /// # Errors
 /// When the configuration or the code can't be read, the edge can't be reached or refuses, or a file can't be written.
 pub fn pair(config_path: &Path, code: &str, user: Option<&str>) -> Result<(), Problem> {
     let config: HomeConfig = config::load(config_path)?;
+    let name = |hostname: &str| Ok(Some(hostname.to_owned()));
+    let paired = pair_once_more(config_path, &config, (code, user), name)?;
+    let told = process::block_on(control::ask(&config.data, &Request::Reload))??.is_some();
+    let now = if told { "Home links to it now." } else { "Start Home to use it." };
+    println!("Paired with the edge {}.{} {now}", paired.hostname, withheld_text(paired.served.as_ref()));
+    Ok(())
+}
+
+/// An edge that the configuration has now.
+pub(crate) struct PairedOnceMore {
+    /// Its name.
+    pub hostname: String,
+    /// What it says of this home's domains, if it says anything.
+    pub served: Option<ServedDomains>,
+}
+
+/// Pairs with one more edge and writes it into the configuration. `goes` is told its name, and says which edge is taken out of
+/// the configuration for it, or why it must not be.
+///
+/// # Errors
+/// As [`pair`], and what `goes` says. The configuration stays as it was then.
+pub(crate) fn pair_once_more(
+    config_path: &Path,
+    config: &HomeConfig,
+    (code, user): (&str, Option<&str>),
+    goes: impl FnOnce(&str) -> Result<Option<String>, Problem>,
+) -> Result<PairedOnceMore, Problem> {
     let code = parse_code(code)?;
-    let text = files::read_text(config_path, "")?;
+    let mut file = Edited::open::<HomeConfig>(config_path)?;
     let role = NewRole::again(config_path, &config.data, user)?;
     // A configuration that was written by hand or imported has no keys yet; one with edges has lost them.
     let secrets = role.as_owner(|| {
         if config.edges.is_empty() { Secrets::ensure(&config.data) } else { Secrets::load(&config.data) }
     })?;
     let (hostname, served) = pair_until_interrupted(&code, &secrets.link_key, &config.domains)?;
-    let text = if config.edges.iter().any(|pin| pin.name == hostname) {
-        without_edge(&text, &hostname)
-    } else {
-        text
-    };
-    let text = format!("{}\n\n{}", text.trim_end(), edge_text(&hostname, &code));
-    role.finish(&text)?;
-    println!("Paired with the edge {hostname}.{} Restart Home to use it.", withheld_text(served.as_ref()));
-    Ok(())
-}
-
-/// The configuration without the section of an edge that is paired anew.
-fn without_edge(text: &str, hostname: &str) -> String {
-    let name = format!("name = {}", config::quoted(hostname));
-    let mut sections = text.split("[[edge]]");
-    let mut kept = sections.next().unwrap_or_default().to_owned();
-    for section in sections.filter(|section| !section.contains(&name)) {
-        kept.push_str("[[edge]]");
-        kept.push_str(section);
+    if let Some(old) = goes(&hostname)? {
+        file.remove_tables("edge", "name", &old);
     }
-    kept
+    let key = to_hex(&code.fingerprint);
+    file.add_table("edge", &[("name", &hostname), ("address", &code.address), ("key", &key)]);
+    role.finish(&file.text())?;
+    Ok(PairedOnceMore { hostname, served })
 }
 
 fn parse_code(text: &str) -> Result<PairingCode, Problem> {

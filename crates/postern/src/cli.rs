@@ -6,6 +6,7 @@ mod firewall;
 mod homes;
 mod papers;
 mod people;
+mod settings;
 mod tls_report;
 
 use std::path::{Path, PathBuf};
@@ -98,6 +99,22 @@ enum Command {
         #[arg(long)]
         once: bool,
     },
+    /// Let users send to the world, or not
+    Outbound {
+        /// On or off
+        wanted: settings::Outbound,
+        #[command(flatten)]
+        common: Common,
+    },
+    /// Have the running role read its configuration and certificate again
+    Reload {
+        /// The configuration file of the role (default: that of the role that is set up on this host)
+        #[arg(long)]
+        config: Option<PathBuf>,
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
     /// What the daemon is doing
     Status {
         /// The configuration file of the role (default: that of the role that is set up on this host)
@@ -139,6 +156,10 @@ enum EdgeCommand {
     /// The homes that are paired, and which of them serves which domain
     #[command(subcommand)]
     Homes(homes::HomesCommand),
+    /// At home: let a new edge take the place of one
+    Replace(home::replace::ReplaceArguments),
+    /// At home: forget an edge
+    Remove(home::replace::RemoveArguments),
     /// Run in the foreground
     Run {
         /// The configuration file
@@ -304,6 +325,8 @@ pub(crate) fn run(cli: Cli) -> Result<(), Problem> {
         Command::Edge(EdgeCommand::Setup(arguments)) => edge::setup::setup(&arguments, SystemClock.now()),
         Command::Edge(EdgeCommand::Pair(arguments)) => edge::setup::pair(&arguments, SystemClock.now()),
         Command::Edge(EdgeCommand::Homes(command)) => homes::run(command),
+        Command::Edge(EdgeCommand::Replace(arguments)) => home::replace::replace(&arguments),
+        Command::Edge(EdgeCommand::Remove(arguments)) => home::replace::remove(&arguments),
         Command::Edge(EdgeCommand::Run { config }) => {
             process::start_logging();
             process::settle(&config::load::<EdgeConfig>(&config)?.data)?;
@@ -337,6 +360,8 @@ pub(crate) fn run(cli: Cli) -> Result<(), Problem> {
         Command::Completions { shell } => papers::completions(Cli::command(), shell),
         Command::ManPages { dir } => papers::man_pages(Cli::command(), &dir),
         Command::Demo { once } => crate::demo::run(once),
+        Command::Outbound { wanted, common } => settings::outbound(wanted, &common.config, common.json),
+        Command::Reload { config, json } => reload(config, json),
         Command::Status { config, json } => status(config, json),
         Command::Trace { what, config, json } => print_trace(&what, config, json),
     }
@@ -418,6 +443,15 @@ fn configuration_here() -> Result<PathBuf, Problem> {
             "set one up with 'postern home setup' or 'postern edge setup', or name its file with --config",
         )
     })
+}
+
+fn reload(config: Option<PathBuf>, json: bool) -> Result<(), Problem> {
+    let path = config.map_or_else(configuration_here, Ok)?;
+    let data = data_of(Some(path.clone()))?;
+    match config::role_of(&path)? {
+        link::Role::Edge => settings::reload::<EdgeConfig>(&path, &data, json),
+        link::Role::Home => settings::reload::<HomeConfig>(&path, &data, json),
+    }
 }
 
 fn status(config: Option<PathBuf>, json: bool) -> Result<(), Problem> {

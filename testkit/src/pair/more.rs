@@ -58,7 +58,7 @@ impl MoreHome {
 }
 
 impl Pair {
-    /// Sets up one more edge, pairs the home with it, and starts the home anew.
+    /// Sets up one more edge and pairs the running home with it.
     ///
     /// # Panics
     /// When something does not work as it should for an operator.
@@ -71,7 +71,6 @@ impl Pair {
     ) -> MoreEdge {
         let (edge, code) = self.prepare_edge(hostname, config, name_server, place);
         self.home.command_ok(&["home", "pair", &code], "");
-        self.home.restart();
         self.wait_for_edge(hostname);
         edge
     }

@@ -1,0 +1,89 @@
+//! `postern outbound` and `postern reload`: what is changed while a role runs.
+
+use std::path::Path;
+
+use clap::ValueEnum;
+use daemon::config::Checked;
+use daemon::control;
+use daemon::edited::Edited;
+use daemon::print;
+use daemon::problem::Problem;
+use daemon::process;
+use daemon::request::{Reloaded, Request};
+use home::config::HomeConfig;
+use serde_json::{Value, json};
+
+/// Whether users may send to the world.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(super) enum Outbound {
+    /// They may
+    On,
+    /// What they send abroad is refused
+    Off,
+}
+
+impl Outbound {
+    const fn word(self) -> &'static str {
+        match self {
+            Self::On => "on",
+            Self::Off => "off",
+        }
+    }
+}
+
+/// Writes the switch into the configuration and has a running Home heed it.
+pub(super) fn outbound(wanted: Outbound, config_path: &Path, json: bool) -> Result<(), Problem> {
+    let mut file = Edited::open::<HomeConfig>(config_path)?;
+    file.set("outbound", wanted.word());
+    let config: HomeConfig = file.write()?;
+    let reloaded = ask_to_reload(&config.data)?;
+    if json {
+        print::value(&json!({ "outbound": wanted.word(), "in_force": reloaded.is_some() }), true);
+        return Ok(());
+    }
+    let when = if reloaded.is_some() { "from now on" } else { "from Home's next start on" };
+    let what = match wanted {
+        Outbound::On => "users may send to the world",
+        Outbound::Off => "what users send to the world is refused",
+    };
+    print::text(&format!("Written into {}: {when} {what}.", config_path.display()));
+    if wanted == Outbound::On {
+        print::text(
+            "If Edge's host has the rules of 'postern firewall edge', load them again: they let no mail out yet.",
+        );
+    }
+    Ok(())
+}
+
+/// Has the running role whose data this is read its configuration again.
+pub(super) fn reload<C: Checked>(config_path: &Path, data: &Path, json: bool) -> Result<(), Problem> {
+    // What can't be used is said here, where somebody reads it.
+    daemon::config::load::<C>(config_path)?;
+    let reloaded = ask_to_reload(data)?.ok_or_else(|| {
+        Problem::failed("the role does not run", "it reads its configuration when it starts")
+    })?;
+    if json {
+        print::value(&json!(reloaded), true);
+        return Ok(());
+    }
+    print::text("Configuration and certificate were read again.");
+    if !reloaded.after_restart.is_empty() {
+        print::text(&format!("After a restart only: {}.", reloaded.after_restart.join(", ")));
+    }
+    Ok(())
+}
+
+/// `None` when the role does not run.
+fn ask_to_reload(data: &Path) -> Result<Option<Reloaded>, Problem> {
+    let answer = process::block_on(control::ask(data, &Request::Reload))??;
+    answer.map(read).transpose()
+}
+
+fn read(answer: Value) -> Result<Reloaded, Problem> {
+    serde_json::from_value(answer).map_err(|error| {
+        Problem::failed(
+            format!("the daemon's answer can't be read: {error}"),
+            "restart it: it is of another version",
+        )
+    })
+}
