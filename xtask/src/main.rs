@@ -22,7 +22,7 @@ use tidy::Task;
 
 const HELP: &str = "\
 cargo xtask ci                 packages, format, lints, tidy, deny, docs, unit tests, fuzzing, demo, journeys, world, chaos, a short bench
-cargo xtask nightly            the same with ten minutes of chaos instead of two
+cargo xtask nightly            the same with ten minutes of chaos instead of two, and packages for arm64
 cargo xtask packages           installs the Debian packages that the tests need, or says which are missing
 cargo xtask fmt                formats the code
 cargo xtask lint               format and clippy, warnings are errors
@@ -36,7 +36,7 @@ cargo xtask journeys [FILTER]  the program in both roles against other mail prog
 cargo xtask world [NAME...]    stories of Postern among other people's hosts, in network namespaces; --list names them
 cargo xtask chaos [--minutes N] [WORD]
                                numbered mail both ways while everything fails, 2 minutes; only what has WORD in its name
-cargo xtask package [--debian] [--images] [--debug]
+cargo xtask package [--debian] [--images] [--arm64] [--debug]
                                what operators install, into target/package: Debian package, archive, images; --debian for that alone
 cargo xtask bench [--quick] [--rounds N] [--against PROGRAM] [FIGURE...]
                                measures the program against a Postfix pair; all figures: bench/RESULTS.md";
@@ -54,8 +54,14 @@ fn main() -> ExitCode {
     let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
     let mut plan = Plan::default();
     let done = match words[..] {
-        ["ci"] => ci(&mut plan, &fuzz::Options::same_each_time(), CHAOS_MINUTES),
-        ["nightly"] => ci(&mut plan, &fuzz::Options::default(), NIGHTLY_CHAOS_MINUTES),
+        ["ci"] => {
+            let packing = package::Options::for_tests();
+            ci(&mut plan, &fuzz::Options::same_each_time(), &packing, CHAOS_MINUTES)
+        }
+        ["nightly"] => {
+            let packing = package::Options::for_nightly();
+            ci(&mut plan, &fuzz::Options::default(), &packing, NIGHTLY_CHAOS_MINUTES)
+        }
         ["packages"] => packages(&mut plan),
         ["fmt"] => plan.cargo("format", &["fmt", "--all"]),
         ["lint"] => lint(&mut plan),
@@ -90,8 +96,13 @@ fn main() -> ExitCode {
     }
 }
 
-/// With such a search for bad inputs and so many minutes of chaos.
-fn ci(plan: &mut Plan, fuzzing: &fuzz::Options, minutes: &str) -> Result<(), Failure> {
+/// With such a search for bad inputs, such packages, and so many minutes of chaos.
+fn ci(
+    plan: &mut Plan,
+    fuzzing: &fuzz::Options,
+    packing: &package::Options,
+    minutes: &str,
+) -> Result<(), Failure> {
     packages(plan)?;
     lint(plan)?;
     tidy(plan, Task::Check)?;
@@ -100,7 +111,7 @@ fn ci(plan: &mut Plan, fuzzing: &fuzz::Options, minutes: &str) -> Result<(), Fai
     unit_tests(plan)?;
     fuzz::run(plan, &target(), fuzzing)?;
     build(plan)?;
-    package::run(plan, &target(), &package::Options::for_tests())?;
+    package::run(plan, &target(), packing)?;
     plan.program("demo", &program(), &["demo", "--once"])?;
     journeys::run(plan, None, &absolute(PROGRAM))?;
     plan.program("world", &built(WORLD), &[])?;

@@ -4,11 +4,16 @@
 //! There are two programs: Debian's uses the C library of the system, the other brings all that it needs, and runs on any
 //! Linux and in an empty image.
 
+mod arm64;
+mod hands;
+mod profile;
+
 use std::fmt::Write as _;
 use std::fs;
-use std::path::Path;
-use std::process::Command;
+use std::path::{Path, PathBuf};
 
+use self::hands::{copy, from_here, make_anew, output_in, read, run_in, told, write};
+use self::profile::Profile;
 use crate::step::{Failure, Plan};
 
 /// Where all of it is put, below the target directory.
@@ -22,38 +27,9 @@ const ROLES: [&str; 2] = ["edge", "home"];
 /// The packages' version is the program's, and how often it was packed.
 const REVISION: &str = "1";
 
-/// An architecture, as each of those who have to know it calls it.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Architecture {
-    debian: &'static str,
-    rust: &'static str,
-}
-
-const AMD64: Architecture = Architecture { debian: "amd64", rust: "x86_64-unknown-linux-gnu" };
-
-/// The programs that are packed.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Profile {
-    Release,
-    /// What the tests have built anyway: for trying out how it is packed.
-    Debug,
-}
-
-impl Profile {
-    const fn directory(self) -> &'static str {
-        match self {
-            Self::Release => "release",
-            Self::Debug => "debug",
-        }
-    }
-
-    const fn flags(self) -> &'static [&'static str] {
-        match self {
-            Self::Release => &["--release"],
-            Self::Debug => &[],
-        }
-    }
-}
+/// Architectures, as Debian calls them.
+const AMD64: &str = "amd64";
+const ARM64: &str = "arm64";
 
 /// What the command line asks for.
 pub(crate) struct Options {
@@ -61,22 +37,30 @@ pub(crate) struct Options {
     only_debian: bool,
     /// Also images for containers, which need buildah.
     images: bool,
+    /// Also Debian's package for arm64.
+    arm64: bool,
     profile: Profile,
 }
 
 impl Options {
     /// All of it, of the program that the tests have built.
     pub(crate) const fn for_tests() -> Self {
-        Self { only_debian: false, images: true, profile: Profile::Debug }
+        Self { only_debian: false, images: true, arm64: false, profile: Profile::Debug }
     }
 
-    /// Reads `[--debian] [--images] [--debug]`; `None` when it is something else.
+    /// The same for every architecture, which takes long.
+    pub(crate) const fn for_nightly() -> Self {
+        Self { arm64: true, ..Self::for_tests() }
+    }
+
+    /// Reads `[--debian] [--images] [--arm64] [--debug]`; `None` when it is something else.
     pub(crate) fn parse(words: &[&str]) -> Option<Self> {
-        let mut options = Self { only_debian: false, images: false, profile: Profile::Release };
+        let mut options = Self { only_debian: false, images: false, arm64: false, profile: Profile::Release };
         for word in words {
             match *word {
                 "--debian" => options.only_debian = true,
                 "--images" => options.images = true,
+                "--arm64" => options.arm64 = true,
                 "--debug" => options.profile = Profile::Debug,
                 _ => return None,
             }
@@ -104,7 +88,16 @@ pub(crate) fn run(plan: &mut Plan, target: &str, options: &Options) -> Result<()
         }
     }
     plan.cargo("build, for Debian", &[&["build"], options.profile.flags(), &BINS].concat())?;
-    plan.step("Debian package", || debian(&folder, &built, AMD64))?;
+    plan.step("Debian package", || debian(&folder, [&built, &built], AMD64, options.profile))?;
+    if options.arm64 {
+        let target = std::path::absolute(target).map_err(|error| told("a path", &error))?;
+        let mut crossed = PathBuf::new();
+        plan.step("build, for arm64", || {
+            arm64::build(&target, options.profile).map(|program| crossed = program)
+        })?;
+        plan.step("arm64, started once", || arm64::start_once(&target, &crossed))?;
+        plan.step("Debian package, arm64", || debian(&folder, [&crossed, &built], ARM64, options.profile))?;
+    }
     plan.step("checksums", || checksums(&folder))
 }
 
@@ -119,13 +112,21 @@ fn strip(program: &Path) -> Result<(), Failure> {
     run_in(Path::new("."), "strip", &[&program.display().to_string()])
 }
 
-fn debian(folder: &Path, program: &Path, architecture: Architecture) -> Result<(), Failure> {
-    let tree = folder.join(format!("debian-{}", architecture.debian));
+/// `here` is the same program for this machine: it writes its papers.
+fn debian(
+    folder: &Path,
+    [program, here]: [&Path; 2],
+    architecture: &str,
+    profile: Profile,
+) -> Result<(), Failure> {
+    let tree = folder.join(format!("debian-{architecture}"));
     make_anew(&tree)?;
     run_in(&tree, "cp", &["--recursive", &from_here("packaging/debian"), "."])?;
     copy(program, &tree.join("postern"))?;
-    strip(&tree.join("postern"))?;
-    papers(program, &tree)?;
+    if architecture == AMD64 {
+        strip(&tree.join("postern"))?;
+    }
+    papers(here, &tree)?;
     run_in(&tree, "cp", &["--recursive", &from_here("docs/fail2ban"), "."])?;
     for role in ROLES {
         let name = format!("postern-{role}");
@@ -136,10 +137,10 @@ fn debian(folder: &Path, program: &Path, architecture: Architecture) -> Result<(
     let text = read(&copyright)?.replace("@MIT@", indented(&licence).trim_end());
     write(&copyright, &text)?;
     write(&tree.join("debian/changelog"), &changelog())?;
-    let arguments =
-        ["--build=binary", "--no-sign", "--no-check-builddeps", "--host-arch", architecture.debian];
-    run_in(&tree, "dpkg-buildpackage", &arguments)?;
-    let package = folder.join(format!("postern_{}-{REVISION}_{}.deb", version(), architecture.debian));
+    let arguments = ["--build=binary", "--no-sign", "--no-check-builddeps", "--host-arch", architecture];
+    let packing = format!("POSTERN_PACKING={}", profile.packing());
+    run_in(&tree, "env", &[&[packing.as_str(), "dpkg-buildpackage"], &arguments[..]].concat())?;
+    let package = folder.join(format!("postern_{}-{REVISION}_{}.deb", version(), architecture));
     run_in(folder, "lintian", &["--fail-on", "error", &package.display().to_string()])?;
     fs::remove_dir_all(&tree).map_err(|error| told("debian", &error))
 }
@@ -182,8 +183,8 @@ fn indented(text: &str) -> String {
 }
 
 /// The program alone, with units, papers and licences.
-fn archive(folder: &Path, program: &Path, architecture: Architecture) -> Result<(), Failure> {
-    let name = format!("postern-{}-linux-{}", version(), architecture.debian);
+fn archive(folder: &Path, program: &Path, architecture: &str) -> Result<(), Failure> {
+    let name = format!("postern-{}-linux-{}", version(), architecture);
     let tree = folder.join(&name);
     make_anew(&tree)?;
     copy(program, &tree.join("postern"))?;
@@ -203,7 +204,7 @@ fn archive(folder: &Path, program: &Path, architecture: Architecture) -> Result<
 }
 
 /// The image of a role, from nothing: the program, and a path where it looks for its configuration that leads into the volume.
-fn image(folder: &Path, program: &Path, role: &str, architecture: Architecture) -> Result<(), Failure> {
+fn image(folder: &Path, program: &Path, role: &str, architecture: &str) -> Result<(), Failure> {
     let tree = folder.join("image");
     make_anew(&tree.join("data"))?;
     make_anew(&tree.join("etc"))?;
@@ -212,8 +213,7 @@ fn image(folder: &Path, program: &Path, role: &str, architecture: Architecture) 
     copy(program, &tree.join("postern"))?;
     let file = from_here(&format!("packaging/oci/Containerfile.{role}"));
     let name = format!("localhost/postern-{role}:{}", version());
-    let archive =
-        format!("docker-archive:postern-{role}-{}-image-{}.tar:{name}", version(), architecture.debian);
+    let archive = format!("docker-archive:postern-{role}-{}-image-{}.tar:{name}", version(), architecture);
     // A health check is more than OCI's own format can say. What is built on the way goes with the tree.
     let store = ["--root", "image/store", "--runroot", "image/run", "--storage-driver", "vfs"];
     let build =
@@ -251,46 +251,4 @@ fn checksums(folder: &Path) -> Result<(), Failure> {
 
 fn version() -> &'static str {
     env!("CARGO_PKG_VERSION")
-}
-
-/// A path of the workspace.
-fn from_here(path: &str) -> String {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(path).display().to_string()
-}
-
-fn told(what: &str, error: &std::io::Error) -> Failure {
-    Failure::new(format!("{what}: {error}"))
-}
-
-fn make_anew(path: &Path) -> Result<(), Failure> {
-    let _ = fs::remove_dir_all(path);
-    fs::create_dir_all(path).map_err(|error| told(&path.display().to_string(), &error))
-}
-
-fn copy(from: &Path, to: &Path) -> Result<(), Failure> {
-    fs::copy(from, to).map(drop).map_err(|error| told(&from.display().to_string(), &error))
-}
-
-fn read(path: &Path) -> Result<String, Failure> {
-    fs::read_to_string(path).map_err(|error| told(&path.display().to_string(), &error))
-}
-
-fn write(path: &Path, text: &str) -> Result<(), Failure> {
-    fs::write(path, text).map_err(|error| told(&path.display().to_string(), &error))
-}
-
-fn run_in(folder: &Path, program: &str, arguments: &[&str]) -> Result<(), Failure> {
-    output_in(folder, program, arguments).map(drop)
-}
-
-/// What it prints. What it says when it fails is part of the failure.
-fn output_in(folder: &Path, program: &str, arguments: &[&str]) -> Result<String, Failure> {
-    let line = format!("{program} {}", arguments.join(" "));
-    let output = Command::new(program).args(arguments).current_dir(folder).output();
-    let output = output.map_err(|error| told(&line, &error))?;
-    let text = |octets: &[u8]| String::from_utf8_lossy(octets).into_owned();
-    if output.status.success() {
-        return Ok(text(&output.stdout));
-    }
-    Err(Failure::new(format!("{line}: {}\n{}{}", output.status, text(&output.stdout), text(&output.stderr))))
 }

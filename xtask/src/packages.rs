@@ -56,6 +56,7 @@ const PACKAGES: &[(&str, &str)] = &[
     ("debhelper", "packs the program for Debian"),
     ("dpkg-dev", "the same"),
     ("lintian", "what Debian says of that package"),
+    ("qemu-user-static", "runs the program for arm64"),
     ("mmdebstrap", "fresh Debians, on which the package is installed"),
     ("systemd-container", "boots them"),
     ("buildah", "makes images for containers"),
