@@ -41,7 +41,7 @@ pub fn home(facts: &HomeFacts) -> Vec<Finding> {
         domain::judge(&mut sheet, one, facts);
     }
     for one in &facts.edges {
-        port::judge(&mut sheet, one, facts.host.clock.now);
+        port::judge(&mut sheet, one, &facts.host);
         link::judge(&mut sheet, one);
     }
     home::judge(&mut sheet, facts);

@@ -56,7 +56,6 @@ use link::TraceStep;
 use lists::Lists;
 use net::dns::{Dns, Questions};
 use net::link_key::LinkKey;
-use net::link_session::LinkFault;
 use net::link_transport::{LinkListener, LinkStream, LinkTransportError};
 use net::smtp_server::Port;
 use net::tls::{ServerIdentity, TlsAcceptor};
@@ -424,9 +423,11 @@ async fn serve_link(edge: &Edge, stream: LinkStream, context: LinkContext) {
     let ended = if stream.alpn == link::ALPN_PAIRING {
         edge.pairing.serve(stream).await
     } else if let Some(home) = edge.homes.by_key(&key) {
-        let ended = session::serve(stream, Arc::clone(&home), context).await;
-        let cause = ended.as_ref().err().map_or_else(|| "closed here".to_owned(), LinkFault::to_string);
-        tracing::info!(home = %home.name, %cause, "link down");
+        let ended = session::serve(stream, home, context).await;
+        // Before the hello it was no link, and nothing went down: Home looks so whether the other transport would do.
+        if let Err(fault) = ended {
+            tracing::debug!(%fault, "a link ended before it was one");
+        }
         return;
     } else {
         edge.strangers.turned_away(&key, Instant::now());

@@ -87,7 +87,7 @@ impl Checkup {
         let knows = HomeKnows { round_trip, ..from_daemon(parts, host).await };
         let world = RealWorld::new(&[], None, None)?;
         let (mut facts, health, filters) = tokio::join!(
-            look::home(&world, knows, begun + HOME_PATIENCE),
+            Box::pin(look::home(&world, knows, begun + HOME_PATIENCE)),
             parts.edges.health(request.probe.as_deref()),
             filters(&parts.config),
         );
@@ -156,7 +156,7 @@ pub async fn examine_alone(
     let knows = from_configuration(config, &keys, host);
     let world = RealWorld::new(&[], None, None)?;
     let (mut facts, filters) =
-        tokio::join!(look::home(&world, knows, Instant::now() + HOME_PATIENCE), filters(config));
+        tokio::join!(Box::pin(look::home(&world, knows, Instant::now() + HOME_PATIENCE)), filters(config));
     facts.filters = filters;
     Ok(Examination::of(at, judge::home(&facts)))
 }

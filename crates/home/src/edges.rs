@@ -24,7 +24,7 @@ use tokio_util::sync::CancellationToken;
 use self::errands::Errands;
 pub(crate) use self::errands::NoEdge;
 pub(crate) use self::health::EdgeHealth;
-use self::health::{Breaks, Examiner};
+use self::health::{Breaks, Examiner, Up};
 pub(crate) use self::served::withheld_words;
 use super::arrive::{Arrivals, LinkArrivals};
 use super::seen_at::SeenAt;
@@ -32,7 +32,7 @@ use super::snapshot::SnapshotSource;
 use crate::config::EdgePin;
 use content::Content;
 use daemon::system;
-use doctor::facts::{LinkSeen, Served};
+use doctor::facts::LinkSeen;
 use net::link_session::live::Live;
 use net::link_session::{self, FrameReader, FrameSender, LinkFault, PING_AFTER, Silence};
 
@@ -211,7 +211,7 @@ impl Edges {
 
     async fn health_of(&self, pin: &EdgePin, probe: Option<String>) -> EdgeHealth {
         let name = pin.name.clone();
-        let Some((mut link, remote, served)) = self.link_seen(&name) else {
+        let Some(Up { seen: mut link, remote, served }) = self.link_seen(&name) else {
             let down = || format!("it is down; the log says why ({})", pin.address);
             return EdgeHealth { name, link: Err(down()), half: Err(down()), served: None };
         };
@@ -231,7 +231,7 @@ impl Edges {
     }
 
     /// A link that is up, where it leads, and what was said on it of our domains.
-    fn link_seen(&self, edge: &str) -> Option<(LinkSeen, SocketAddr, Option<Vec<(String, Served)>>)> {
+    fn link_seen(&self, edge: &str) -> Option<Up> {
         let now = Instant::now();
         let links = self.links();
         let link = links.get(edge)?;
@@ -243,7 +243,7 @@ impl Edges {
             other: Ok(()),
             asked_at: self.0.arrivals.clock.now(),
         };
-        Some((seen, link.remote, link.served.as_ref().map(health::served)))
+        Some(Up { seen, remote: link.remote, served: link.served.as_ref().map(health::served) })
     }
 
     /// The way to an edge that looks at itself when asked.

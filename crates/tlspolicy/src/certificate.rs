@@ -39,21 +39,21 @@ pub fn validity(certificate: &[u8]) -> Option<(u64, u64)> {
 
 /// `YYMMDDHHMMSSZ` up to 2049, `YYYYMMDDHHMMSSZ` from then on.
 fn time(octets: &[u8]) -> Option<u64> {
-    let (digits, century) = match octets.first()? {
-        &UTC_TIME => (content(octets, UTC_TIME)?.0, None),
-        &GENERALIZED_TIME => (content(octets, GENERALIZED_TIME)?.0, Some(())),
+    let (digits, digits_of_year) = match *octets.first()? {
+        UTC_TIME => (content(octets, UTC_TIME)?.0, 2),
+        GENERALIZED_TIME => (content(octets, GENERALIZED_TIME)?.0, 4),
         _ => return None,
     };
     let text = std::str::from_utf8(digits).ok()?.strip_suffix('Z')?;
-    let (year, rest) = text.split_at_checked(if century.is_some() { 4 } else { 2 })?;
+    let (year, rest) = text.split_at_checked(digits_of_year)?;
     if rest.len() != 10 || !text.bytes().all(|digit| digit.is_ascii_digit()) {
         return None;
     }
     let year: u64 = year.parse().ok()?;
-    let year = match century {
-        Some(()) => year,
-        None if year >= 50 => 1900 + year,
-        None => 2000 + year,
+    let year = match (digits_of_year, year) {
+        (2, 50..) => 1900 + year,
+        (2, _) => 2000 + year,
+        _ => year,
     };
     let part = |at: usize| rest.get(at..at + 2)?.parse::<u64>().ok();
     let days = days_since_1970(year, part(0)?, part(2)?)?;

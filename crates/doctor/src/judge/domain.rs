@@ -4,6 +4,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use mail::UnixTime;
 use mailauth::spf::SpfResult;
+use net::dns::Validation;
 use tlspolicy::mta_sts::{Mode, Policy};
 
 use crate::check::Check;
@@ -24,13 +25,28 @@ pub(super) fn judge(sheet: &mut Sheet, domain: &DomainFacts, facts: &HomeFacts) 
     dmarc(sheet, domain, facts);
     mta_sts(sheet, domain, facts);
     tls_rpt(sheet, domain);
-    if let Some(signed) = sheet.known(Check::Dnssec, &domain.signed) {
-        let bad = format!("{} is not signed", domain.name);
-        sheet.judge(Check::Dnssec, *signed, format!("{} is signed", domain.name), (Verdict::Notice, bad));
-    }
+    signed(sheet, domain, facts);
     reached(sheet, Check::Postmaster, (domain, "postmaster"), (&domain.postmaster, Verdict::Fault));
     reached(sheet, Check::Abuse, (domain, "abuse"), (&domain.abuse, Verdict::Notice));
     served(sheet, domain, facts);
+}
+
+fn signed(sheet: &mut Sheet, domain: &DomainFacts, facts: &HomeFacts) {
+    let name = &domain.name;
+    let stripped = matches!(facts.host.resolver.validation, Ok(Validation::Stripped));
+    match &domain.signed {
+        Ok(true) => sheet.fine(Check::Dnssec, format!("{name} is signed")),
+        Ok(false) => sheet.add(Check::Dnssec, Verdict::Notice, format!("{name} is not signed")),
+        Err(why) if !stripped => {
+            sheet.add(Check::Dnssec, Verdict::Unknown, format!("could not be told: {why}"))
+        }
+        Err(_) => {
+            let what = format!(
+                "whether {name} is signed is not seen by these name servers, which pass no signatures on"
+            );
+            sheet.advise(Check::Dnssec, (Verdict::Notice, what), "a local unbound on this host sees it");
+        }
+    }
 }
 
 /// What only sending needs is no fault while users may not send, or where somebody else sends.
@@ -115,7 +131,7 @@ fn dkim(sheet: &mut Sheet, domain: &DomainFacts, key: &DkimKey, facts: &HomeFact
     if let Some(published) = sheet.known(Check::DkimPublished, &key.published) {
         let verdict = if key.signs { if_it_sends(facts) } else { Verdict::Notice };
         if *published {
-            sheet.fine(Check::DkimPublished, name.clone());
+            sheet.fine(Check::DkimPublished, name);
         } else {
             let what = format!("{name} is not there, or is another key");
             sheet.advise(

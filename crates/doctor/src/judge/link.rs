@@ -64,15 +64,17 @@ fn halves(sheet: &mut Sheet, edge: &EdgeSeen) {
     }
     let ours = Hello::ours(None).software;
     let bad = format!("here {ours}, at {name} {}", told.software);
-    sheet.judge(Check::Versions, told.software == ours, ours.clone(), (Verdict::Warning, bad));
+    sheet.judge(Check::Versions, told.software == ours, ours, (Verdict::Warning, bad));
     let Ok(link) = &edge.link else {
         return sheet.add(Check::ClockHalves, Verdict::Unknown, "could not be told: the link is gone");
     };
     let skew = told.now.as_secs().abs_diff(link.asked_at.as_secs());
-    let verdict = match skew {
-        0..=SKEW_WARNING_SECS => Verdict::Fine,
-        ..=SKEW_FAULT_SECS => Verdict::Warning,
-        _ => Verdict::Fault,
+    let verdict = if skew <= SKEW_WARNING_SECS {
+        Verdict::Fine
+    } else if skew <= SKEW_FAULT_SECS {
+        Verdict::Warning
+    } else {
+        Verdict::Fault
     };
     sheet.add(Check::ClockHalves, verdict, format!("{} apart", ago(skew)));
 }

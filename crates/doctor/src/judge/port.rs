@@ -1,11 +1,12 @@
 //! The edge's port 25 as Home, a stranger to it there, sees it.
 
 use mail::UnixTime;
+use net::dns::Validation;
 use net::probe::Reply;
 
 use super::words::{ago, per_cent};
 use crate::check::Check;
-use crate::facts::{Certificate, EdgeSeen, Fact, MailPort};
+use crate::facts::{Certificate, EdgeSeen, Fact, HostFacts, MailPort, Resolver};
 use crate::finding::{Sheet, Verdict};
 
 /// Less of its life, in per cent, and nobody has renewed a certificate: three quarters of the way are where renewing begins.
@@ -25,7 +26,8 @@ const BEHIND_THE_PORT: [Check; 8] = [
     Check::Backscatter,
 ];
 
-pub(super) fn judge(sheet: &mut Sheet, edge: &EdgeSeen, now: UnixTime) {
+pub(super) fn judge(sheet: &mut Sheet, edge: &EdgeSeen, host: &HostFacts) {
+    let now = host.clock.now;
     address(sheet, edge);
     match &edge.port_25 {
         Ok(port) if port.greeting.code == 220 => {
@@ -52,7 +54,7 @@ pub(super) fn judge(sheet: &mut Sheet, edge: &EdgeSeen, now: UnixTime) {
             }
         }
     }
-    dane(sheet, edge);
+    dane(sheet, edge, &host.resolver);
 }
 
 fn address(sheet: &mut Sheet, edge: &EdgeSeen) {
@@ -145,30 +147,60 @@ fn refused(sheet: &mut Sheet, check: Check, reply: &Fact<Reply>, what: &str) {
     }
 }
 
-fn dane(sheet: &mut Sheet, edge: &EdgeSeen) {
-    let Some((records, secure)) = sheet.known(Check::Dane, &edge.tlsa) else { return };
+fn dane(sheet: &mut Sheet, edge: &EdgeSeen, resolver: &Resolver) {
+    let name = &edge.name;
+    let (records, secure) = match &edge.tlsa {
+        Ok((records, secure)) => (records, *secure),
+        Err(why) if !matches!(resolver.validation, Ok(Validation::Stripped)) => {
+            return sheet.add(Check::Dane, Verdict::Unknown, format!("could not be told: {why}"));
+        }
+        // That there are no records takes a signature to be sure of.
+        Err(_) => {
+            let what = (
+                Verdict::Notice,
+                format!(
+                    "no TLSA records of {name} are seen by these name servers, which pass no signatures on"
+                ),
+            );
+            return sheet.advise(Check::Dane, what, "a local unbound on this host sees more");
+        }
+    };
     if records.is_empty() {
-        return sheet.fine(Check::Dane, format!("{} has no TLSA records, which is no fault", edge.name));
-    }
-    if !secure {
-        let what = format!("{} has TLSA records that no signature vouches for: nobody heeds them", edge.name);
-        return sheet.advise(
-            Check::Dane,
-            (Verdict::Notice, what),
-            "turn DNSSEC on for the zone of the edge's name, or remove them",
-        );
+        return sheet.fine(Check::Dane, format!("{name} has no TLSA records, which is no fault"));
     }
     let shown = edge.port_25.as_ref().map_err(Clone::clone).and_then(|port| port.certificate.clone());
-    match shown {
-        Ok(shown) => {
-            let matches = records.iter().any(|record| shown.chain.iter().any(|one| record.matches(one)));
-            let bad = (Verdict::Fault, format!("no TLSA record of {} matches its certificate", edge.name));
-            sheet.judge(Check::Dane, matches, format!("a TLSA record of {} matches", edge.name), bad);
+    let matches = match shown {
+        Ok(shown) => records.iter().any(|record| shown.chain.iter().any(|one| record.matches(one))),
+        Err(why) => {
+            let what = format!("could not be told: the certificate of {name} was not seen: {why}");
+            return sheet.add(Check::Dane, Verdict::Unknown, what);
         }
-        Err(why) => sheet.add(
+    };
+    match (matches, secure) {
+        (true, true) => sheet.fine(Check::Dane, format!("a TLSA record of {name} matches")),
+        (true, false) => {
+            let what = (
+                Verdict::Notice,
+                format!(
+                    "a TLSA record of {name} matches, and no signature was seen: without one nobody heeds it"
+                ),
+            );
+            sheet.advise(
+                Check::Dane,
+                what,
+                "turn DNSSEC on for the zone of the edge's name, or remove the record",
+            );
+        }
+        (false, true) => sheet.add(
             Check::Dane,
-            Verdict::Unknown,
-            format!("could not be told: its certificate was not seen: {why}"),
+            Verdict::Fault,
+            format!("no TLSA record of {name} matches its certificate"),
         ),
+        (false, false) => {
+            let what = format!(
+                "no TLSA record of {name} matches its certificate; whether they are signed, and so heeded, was not seen"
+            );
+            sheet.add(Check::Dane, Verdict::Warning, what);
+        }
     }
 }

@@ -50,7 +50,7 @@ pub(super) async fn host(world: &impl World, knows: &HostKnows, deadline: Instan
         until(deadline, synchronised()),
         until(deadline, world.root_signed()),
     );
-    let not_root = "the rules of this host are shown to root alone: run 'postern doctor' as root".to_owned();
+    let not_root = "the rules of a host are shown to its root alone".to_owned();
     HostFacts {
         resolver,
         clock: Clock { now: knows.now, synchronised, root_signed },

@@ -23,6 +23,8 @@ use crate::facts::{Certificate, Fact, MailPort};
 /// Name servers, sockets, public roots.
 pub struct RealWorld {
     dns: Dns,
+    /// Believes what it is told, for name servers that pass no signatures on.
+    plain: Dns,
     questions: Questions,
     servers: Vec<SocketAddr>,
     roots: Arc<RootCertStore>,
@@ -37,10 +39,11 @@ impl RealWorld {
     /// # Errors
     /// When the system names no servers, or a file can't be read.
     pub fn new(servers: &[SocketAddr], anchors: Option<&Path>, more_roots: Option<&Path>) -> Fact<Self> {
-        let questions = Dns::new(servers).map_err(|error| error.to_string())?.questions();
+        let plain = Dns::new(servers).map_err(|error| error.to_string())?;
+        let questions = plain.questions();
         let dns = Dns::validating(servers, anchors).map_err(|error| error.to_string())?;
         let roots = public_roots(more_roots).map_err(|error| error.to_string())?;
-        Ok(Self { dns, questions, servers: servers.to_vec(), roots, mail_port: 25, policy_port: 443 })
+        Ok(Self { dns, plain, questions, servers: servers.to_vec(), roots, mail_port: 25, policy_port: 443 })
     }
 
     /// The same where others' ports are not the usual ones, for tests.
@@ -51,7 +54,7 @@ impl RealWorld {
 
     /// Where a host is: IPv4 first, since IPv6 is missing more often than it works.
     async fn places(&self, host: &str, port: u16) -> Fact<Vec<SocketAddr>> {
-        let found = self.dns.addresses(host).await.map_err(|error| error.to_string())?;
+        let found = self.plain.addresses(host).await.map_err(|error| error.to_string())?;
         let mut all: Vec<IpAddr> = found.value;
         all.sort_by_key(IpAddr::is_ipv6);
         if all.is_empty() {
@@ -77,7 +80,11 @@ impl World for RealWorld {
     }
 
     async fn tlsa(&self, host: &str) -> Fact<(Vec<Tlsa>, bool)> {
-        let found = self.dns.tlsa(host, 25).await.map_err(|error| error.to_string())?;
+        let found = match self.dns.tlsa(host, 25).await {
+            Ok(found) => found,
+            // Whether they are signed is not known then; what they say is.
+            Err(_) => self.plain.tlsa(host, 25).await.map_err(|error| error.to_string())?,
+        };
         Ok((found.value, found.secure))
     }
 
@@ -130,7 +137,7 @@ impl World for RealWorld {
         let connector = verifying_connector(Arc::clone(&self.roots)).map_err(|error| error.to_string())?;
         let answer = get(&connector, &request).await.map_err(|error| error.to_string())?;
         match answer.status {
-            200 => Ok(answer.body.to_vec()),
+            200 => Ok(answer.body),
             status => Err(format!("{host} answered {status}")),
         }
     }

@@ -2,6 +2,7 @@
 //! what the edges say of themselves.
 
 use std::collections::VecDeque;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -49,6 +50,16 @@ pub(crate) struct EdgeHealth {
     pub(crate) half: Fact<Told>,
     /// What it serves of our domains.
     pub(crate) served: Option<Vec<(String, Served)>>,
+}
+
+/// A link that is up.
+pub(super) struct Up {
+    /// How it is.
+    pub(super) seen: LinkSeen,
+    /// Where it leads.
+    pub(super) remote: SocketAddr,
+    /// What was said on it of our domains.
+    pub(super) served: Option<Vec<(String, Served)>>,
 }
 
 /// The way to an edge that looks at itself when asked.

@@ -28,7 +28,7 @@ impl Reply {
     #[must_use]
     pub fn offers(&self, keyword: &str) -> bool {
         let first = |line: &String| line.split(' ').next().unwrap_or_default().eq_ignore_ascii_case(keyword);
-        self.lines.iter().any(|line| first(line))
+        self.lines.iter().any(first)
     }
 }
 

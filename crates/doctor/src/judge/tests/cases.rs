@@ -246,7 +246,15 @@ fn dns() -> Vec<Case> {
         }),
         home(Check::Dnssec, Notice, "the domain is not signed", |f| domain(f).signed = Ok(false)),
         home(Check::Dane, Fault, "a TLSA record does not match", |f| tlsa(f, true)),
-        home(Check::Dane, Notice, "a TLSA record is not signed", |f| tlsa(f, false)),
+        home(Check::Dane, Warning, "a TLSA record does not match, and who knows whether it is signed", |f| {
+            tlsa(f, false)
+        }),
+        home(Check::Dane, Notice, "the name servers pass no signatures on", |f| {
+            f.host.resolver.validation = Ok(Validation::Stripped);
+            f.edges[0].tlsa = no();
+        }),
+        home(Check::Dane, Unknown, "there is no answer for TLSA", |f| f.edges[0].tlsa = no()),
+        home(Check::Dnssec, Unknown, "there is no answer on signatures", |f| domain(f).signed = no()),
         home(Check::Postmaster, Fault, "postmaster reaches nobody", |f| domain(f).postmaster = Ok(false)),
         home(Check::Abuse, Notice, "abuse reaches nobody", |f| domain(f).abuse = Ok(false)),
         home(Check::DomainServed, Fault, "another home serves the domain", |f| {
