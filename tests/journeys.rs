@@ -12,6 +12,7 @@ mod changes;
 mod crashes;
 mod defaults;
 mod dialogues;
+mod doctor;
 mod filters;
 mod firewall;
 mod foreign_edge;

@@ -24,6 +24,8 @@ pub enum Request {
     TlsReport(TlsReportRequest),
     /// About the homes that are paired. Edge.
     Homes(HomesRequest),
+    /// To look whether all is well.
+    Doctor(DoctorRequest),
 }
 
 /// What came of [`Request::Reload`].
@@ -172,6 +174,16 @@ pub enum HomesRequest {
     },
 }
 
+/// `postern doctor`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct DoctorRequest {
+    /// A host whose port 25 is tried from Edge.
+    pub probe: Option<String>,
+    /// Whether our rules are loaded on this host, where the command could look: the daemon may not.
+    pub firewall: Option<bool>,
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -192,6 +204,7 @@ mod tests {
             Request::People(add),
             Request::Dkim(DkimRequest::Status),
             Request::TlsReport(TlsReportRequest::Show { domain: "b.example".to_owned() }),
+            Request::Doctor(DoctorRequest { probe: Some("a.example".to_owned()), firewall: None }),
             Request::Homes(HomesRequest::Remove { home: "0101".to_owned() }),
         ];
         for request in all {

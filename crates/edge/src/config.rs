@@ -50,6 +50,9 @@ pub struct EdgeConfig {
     /// Lists of addresses in DNS.
     #[serde(default, rename = "list")]
     pub lists: Vec<ListConfig>,
+    /// What `postern doctor` asks.
+    #[serde(default)]
+    pub doctor: DoctorConfig,
     /// Homes that are other programs.
     #[serde(default, rename = "foreign_home")]
     pub foreign_homes: Vec<ForeignHomeConfig>,
@@ -71,6 +74,7 @@ impl EdgeConfig {
             score: ScoreConfig::default(),
             policy: PolicyConfig::default(),
             lists: Vec::new(),
+            doctor: DoctorConfig::default(),
             foreign_homes: Vec::new(),
         }
     }
@@ -305,6 +309,36 @@ impl ListConfig {
     }
 }
 
+/// `[doctor]`
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct DoctorConfig {
+    /// Blocklists on which Edge looks for its own addresses. Default: four that are public. At most 20.
+    pub lists: Vec<String>,
+    /// A host that takes mail, whose port 25 is tried to see whether port 25 is open outward. Default: none; then mail that was
+    /// delivered lately proves it.
+    pub probe: Option<String>,
+}
+
+impl Default for DoctorConfig {
+    fn default() -> Self {
+        let lists = ["zen.spamhaus.org", "bl.spamcop.net", "psbl.surriel.com", "dnsbl.dronebl.org"];
+        Self { lists: lists.map(str::to_owned).to_vec(), probe: None }
+    }
+}
+
+impl DoctorConfig {
+    fn check(&self) -> Result<(), String> {
+        if self.lists.len() > LISTS_MAX {
+            return Err(format!("[doctor] lists has to be at most {LISTS_MAX} zones"));
+        }
+        for name in self.lists.iter().chain(&self.probe) {
+            mail::Domain::parse(name).map_err(|error| format!("[doctor] '{name}': {error}"))?;
+        }
+        Ok(())
+    }
+}
+
 /// Points in tenths, so that sums are exact.
 pub fn tenths(points: f64) -> i32 {
     #[allow(clippy::cast_possible_truncation, reason = "bounded when the file is read")]
@@ -394,6 +428,7 @@ impl Checked for EdgeConfig {
         if !(1..=1000).contains(&self.outbound.connections_per_provider) {
             return Err("[outbound] connections_per_provider has to be 1 to 1000".to_owned());
         }
+        self.doctor.check()?;
         foreign_home::check(&self.foreign_homes, self.limits.body_memory)?;
         self.check_scores()
     }
@@ -423,6 +458,19 @@ mod tests {
         let error = error_of("hostname = \"mx.example.org\"\n[listen]\nsmtp = [\"0.0.0.0\"]\n");
         assert!(error.contains("postern.toml:3:"), "{error}");
         assert!(error.contains("an address and a port"), "{error}");
+    }
+
+    #[test]
+    fn the_doctors_lists_are_zones_and_no_more_than_their_limit() {
+        let edge = |lists: &str| format!("hostname = \"mx.example.org\"\n[doctor]\nlists = [{lists}]\n");
+        let read = |lists: &str| {
+            parse::<EdgeConfig>(Path::new("edge.toml"), &edge(lists)).map(|config| config.doctor.lists.len())
+        };
+        assert_eq!(read("").unwrap(), 0, "who wants none is asked for none");
+        assert_eq!(read(&"\"bl.example\", ".repeat(20)).unwrap(), 20);
+        let error = error_of(&edge(&"\"bl.example\", ".repeat(21)));
+        assert!(error.contains("[doctor] lists has to be at most 20"), "{error}");
+        assert!(error_of(&edge("\"no zone\"")).contains("[doctor] 'no zone'"));
     }
 
     #[test]

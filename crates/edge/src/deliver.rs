@@ -16,6 +16,7 @@ use spool::SpoolError;
 use tlspolicy::report::Results;
 use tokio::sync::{mpsc, oneshot};
 
+use super::examine::Noticed;
 use super::feed::Feed;
 use super::greylist::Greylist;
 use super::homes::{Home, Homes};
@@ -30,6 +31,7 @@ pub(crate) struct Deliveries {
     lanes: Arc<Lanes>,
     trace: Trace,
     greylist: Arc<Greylist>,
+    noticed: Arc<Noticed>,
     clock: Arc<dyn Clock>,
     state: Mutex<State>,
 }
@@ -55,10 +57,10 @@ impl Deliveries {
         homes: Arc<Homes>,
         lanes: Arc<Lanes>,
         trace: Trace,
-        greylist: Arc<Greylist>,
+        (greylist, noticed): (Arc<Greylist>, Arc<Noticed>),
         clock: Arc<dyn Clock>,
     ) -> Arc<Self> {
-        Arc::new(Self { homes, lanes, trace, greylist, clock, state: Mutex::default() })
+        Arc::new(Self { homes, lanes, trace, greylist, noticed, clock, state: Mutex::default() })
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -235,6 +237,9 @@ impl Deliveries {
         let told = Outcomes { attempt: id, outcomes: shortened(outcomes), tls };
         if let Err(error) = journal(home, &told).await {
             tracing::error!(attempt = %id, %error, "an outcome could not be made durable; it is told all the same");
+        }
+        if told.outcomes.iter().any(|outcome| matches!(outcome, Outcome::Delivered(_))) {
+            self.noticed.delivered(self.clock.now());
         }
         let codes = codes_of(&told.outcomes);
         {

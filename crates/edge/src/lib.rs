@@ -8,6 +8,7 @@ mod door;
 mod draft;
 mod drain;
 mod errands;
+mod examine;
 mod feed;
 mod foreign;
 mod greylist;
@@ -44,6 +45,7 @@ use daemon::trace::Trace;
 use deliver::Deliveries;
 use door::Door;
 use errands::Errands;
+use examine::{Examiner, Noticed};
 use foreign::ForeignHomes;
 use greylist::Greylist;
 use handoff::HandOffs;
@@ -52,9 +54,8 @@ use judge::Judges;
 use lane::Lanes;
 use link::TraceStep;
 use lists::Lists;
-use net::dns::Dns;
+use net::dns::{Dns, Questions};
 use net::link_key::LinkKey;
-use net::link_session::LinkFault;
 use net::link_transport::{LinkListener, LinkStream, LinkTransportError};
 use net::smtp_server::Port;
 use net::tls::{ServerIdentity, TlsAcceptor};
@@ -72,6 +73,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use visitor::Visitors;
 
+pub use examine::examine_alone;
 pub use homes::anybody_sends;
 
 /// How often the greylist is written. What is lost in a crash costs strangers a second wait.
@@ -86,6 +88,8 @@ struct Edge {
     reception: Arc<Reception>,
     deliveries: Arc<Deliveries>,
     errands: Arc<Errands>,
+    examiner: Arc<Examiner>,
+    noticed: Arc<Noticed>,
     map: Arc<Map>,
     pairing: Pairing,
     strangers: Strangers,
@@ -185,20 +189,23 @@ fn build(
         Problem::setup(error, "name the servers in [dns] servers of edge.toml, or mend /etc/resolv.conf")
     })?;
     let questions = dns.questions();
-    let errands = Errands::new(dns.clone(), route::public_roots(&config)?, config.outbound.ipv6);
+    let noticed = Arc::<Noticed>::default();
+    let examiner =
+        Examiner::new(config.clone(), Arc::clone(&homes), Arc::clone(&noticed), Arc::clone(&clock));
+    let roots = route::public_roots(&config)?;
+    let errands = Errands::new(dns.clone(), roots, config.outbound.ipv6, Arc::clone(&examiner));
     let map = Arc::new(Map::new(&config, dns, Some(&config.data), Arc::clone(&clock))?);
     let router = router(&config, Arc::clone(&map), Arc::clone(&homes))?;
     let lanes = Lanes::new(router, config.outbound.connections_per_domain);
     let greylist = Arc::new(Greylist::open(&config.data)?);
-    let deliveries =
-        Deliveries::new(Arc::clone(&homes), lanes, trace.clone(), Arc::clone(&greylist), Arc::clone(&clock));
-    let visitors = Visitors {
-        questions,
-        lists: Lists::new(&config.lists),
-        table: Arc::new(Table::new(&config.score)),
-        hostname: config.hostname.to_ascii_lowercase(),
-        clock: Arc::clone(&clock),
-    };
+    let deliveries = Deliveries::new(
+        Arc::clone(&homes),
+        lanes,
+        trace.clone(),
+        (Arc::clone(&greylist), Arc::clone(&noticed)),
+        Arc::clone(&clock),
+    );
+    let visitors = visitors(&config, questions, &clock);
     let reception = Reception {
         homes: Arc::clone(&homes),
         foreign: Arc::clone(&foreign),
@@ -227,11 +234,23 @@ fn build(
         reception: Arc::new(reception),
         deliveries,
         errands,
+        examiner,
+        noticed,
         map,
         identity,
         clock,
     };
     Ok((Arc::new(edge), trace))
+}
+
+fn visitors(config: &EdgeConfig, questions: Questions, clock: &Arc<dyn Clock>) -> Visitors {
+    Visitors {
+        questions,
+        lists: Lists::new(&config.lists),
+        table: Arc::new(Table::new(&config.score)),
+        hostname: config.hostname.to_ascii_lowercase(),
+        clock: Arc::clone(clock),
+    }
 }
 
 /// Memory for messages to paired homes and to those that are other programs. The latter is held until such a home has
@@ -356,6 +375,10 @@ impl Handler for Edge {
             Request::Homes(request) => {
                 tokio::task::block_in_place(|| self.homes.carry_out(&request, self.clock.now()))
             }
+            Request::Doctor(request) => match self.examiner.report(&request).await {
+                Ok(report) => Ok(report.to_json()),
+                Err(what) => Err((what, "see [dns] and [tls] in edge.toml".to_owned())),
+            },
             _ => Err((
                 "Edge has none of what is asked for".to_owned(),
                 "ask Home, with --config home.toml".to_owned(),
@@ -370,6 +393,7 @@ async fn accept_smtp(edge: Arc<Edge>, listener: TcpListener, acceptor: TlsAccept
             () = edge.stop.cancelled() => return,
             accepted = net::listen::accept(&listener) => accepted,
         };
+        edge.noticed.came(peer.ip(), edge.clock.now());
         let admission = match edge.reception.admit(peer.ip()) {
             Ok(admission) => admission,
             Err(reply) => {
@@ -417,9 +441,11 @@ async fn serve_link(edge: &Edge, stream: LinkStream, context: LinkContext) {
     let ended = if stream.alpn == link::ALPN_PAIRING {
         edge.pairing.serve(stream).await
     } else if let Some(home) = edge.homes.by_key(&key) {
-        let ended = session::serve(stream, Arc::clone(&home), context).await;
-        let cause = ended.as_ref().err().map_or_else(|| "closed here".to_owned(), LinkFault::to_string);
-        tracing::info!(home = %home.name, %cause, "link down");
+        let ended = session::serve(stream, home, context).await;
+        // Before the hello it was no link, and nothing went down: Home looks so whether the other transport would do.
+        if let Err(fault) = ended {
+            tracing::debug!(%fault, "a link ended before it was one");
+        }
         return;
     } else {
         edge.strangers.turned_away(&key, Instant::now());

@@ -36,7 +36,10 @@ pub(crate) struct LinkContext {
     pub stop: CancellationToken,
 }
 
-/// Serves a link until it ends.
+/// Serves a link until it ends, which is said.
+///
+/// # Errors
+/// When it ended before both sides had said hello.
 pub(crate) async fn serve(
     mut stream: LinkStream,
     home: Arc<Home>,
@@ -92,7 +95,9 @@ pub(crate) async fn serve(
         context.deliveries.link_lost(&home);
     }
     tasks.shutdown().await;
-    ended
+    let cause = ended.as_ref().err().map_or_else(|| "closed here".to_owned(), LinkFault::to_string);
+    tracing::info!(home = %home.name, %cause, "link down");
+    Ok(())
 }
 
 fn knows(theirs: &Hello, ability: &str) -> bool {

@@ -7,6 +7,7 @@ mod smarthost;
 
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
+use std::time::Duration;
 
 use daemon::config::{Checked, Octets, Seconds, TlsConfig};
 use directory::{Policy, ReturnPathPolicy, SendingLimits, TlsReportsPolicy};
@@ -113,6 +114,26 @@ impl HomeConfig {
                 organization: reports.organization.clone(),
                 contact: reports.contact.clone(),
             },
+        }
+    }
+
+    /// What the dispatcher goes by.
+    pub(crate) fn sending_settings(&self) -> outbound::Settings {
+        let (queue, sending) = (&self.queue, &self.sending);
+        let time = |seconds: Seconds| Duration::from_secs(seconds.0);
+        outbound::Settings {
+            retry: queue.retry.iter().copied().map(time).collect(),
+            expire: time(queue.expire),
+            warn_after: time(queue.warn_after),
+            edge_gone: time(queue.edge_gone),
+            attempts: queue.attempts,
+            per_domain: queue.per_domain,
+            warm_up: outbound::WarmUpSettings {
+                first_day: sending.warm_up,
+                growth: sending.warm_up_growth,
+                file: self.data.join("warm_up.json"),
+            },
+            pause: outbound::PAUSE,
         }
     }
 

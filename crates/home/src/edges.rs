@@ -1,9 +1,11 @@
 //! The edges of this home: one link to each, kept up, dialled out.
 
 mod errands;
+mod health;
 mod served;
 
 use std::collections::HashMap;
+use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -21,6 +23,8 @@ use tokio_util::sync::CancellationToken;
 
 use self::errands::Errands;
 pub(crate) use self::errands::NoEdge;
+pub(crate) use self::health::EdgeHealth;
+use self::health::{Breaks, Examiner, Up};
 pub(crate) use self::served::withheld_words;
 use super::arrive::{Arrivals, LinkArrivals};
 use super::seen_at::SeenAt;
@@ -28,6 +32,7 @@ use super::snapshot::SnapshotSource;
 use crate::config::EdgePin;
 use content::Content;
 use daemon::system;
+use doctor::facts::LinkSeen;
 use net::link_session::live::Live;
 use net::link_session::{self, FrameReader, FrameSender, LinkFault, PING_AFTER, Silence};
 
@@ -49,6 +54,7 @@ struct Inner {
     dialer: Dialer,
     links: Mutex<HashMap<String, Link>>,
     seen_at: SeenAt,
+    breaks: Mutex<HashMap<String, Breaks>>,
     events: mpsc::Sender<CarrierEvent>,
     arrivals: Arc<Arrivals>,
     snapshots: SnapshotSource,
@@ -58,11 +64,15 @@ struct Inner {
 struct Link {
     live: Arc<Live>,
     transport: Transport,
+    remote: SocketAddr,
+    since: Instant,
     snapshot_kept: u64,
     /// What the edge says of our domains; `None` until it does, and from an older one.
     served: Option<ServedDomains>,
     /// None with an edge that runs none.
     errands: Option<Arc<Errands>>,
+    /// Whether it looks at itself when asked.
+    examines: bool,
 }
 
 impl Edges {
@@ -76,9 +86,9 @@ impl Edges {
         stop: CancellationToken,
     ) -> (Self, mpsc::Receiver<CarrierEvent>) {
         let (events, receiver) = mpsc::channel(CARRIER_EVENTS_MAX);
-        let (links, seen_at) = (Mutex::default(), SeenAt::default());
+        let (links, breaks, seen_at) = (Mutex::default(), Mutex::default(), SeenAt::default());
         let pins = watch::Sender::new(pins);
-        let inner = Inner { pins, key, dialer, links, seen_at, events, arrivals, snapshots, stop };
+        let inner = Inner { pins, key, dialer, links, seen_at, breaks, events, arrivals, snapshots, stop };
         (Self(Arc::new(inner)), receiver)
     }
 
@@ -185,6 +195,84 @@ impl Edges {
         all.collect()
     }
 
+    fn note_break(&self, edge: &str) {
+        let mut breaks = self.0.breaks.lock().unwrap_or_else(PoisonError::into_inner);
+        breaks.entry(edge.to_owned()).or_default().note(Instant::now());
+    }
+
+    /// How all edges are, asked at one time. A host to try from there may be named.
+    pub(crate) async fn health(&self, probe: Option<&str>) -> Vec<EdgeHealth> {
+        let pins = self.pins();
+        let asked = pins.into_iter().map(|pin| {
+            let (edges, probe) = (self.clone(), probe.map(str::to_owned));
+            tokio::spawn(async move { edges.health_of(&pin, probe).await })
+        });
+        let asked: Vec<_> = asked.collect();
+        let mut all = Vec::new();
+        for one in asked {
+            all.extend(one.await);
+        }
+        all
+    }
+
+    async fn health_of(&self, pin: &EdgePin, probe: Option<String>) -> EdgeHealth {
+        let name = pin.name.clone();
+        let Some(Up { seen: mut link, remote, served }) = self.link_seen(&name) else {
+            let down = || format!("it is down; the log says why ({})", pin.address);
+            return EdgeHealth { name, link: Err(down()), half: Err(down()), served: None };
+        };
+        let quic = link.transport == Transport::Quic.as_str();
+        let other = if quic { Transport::Tcp } else { Transport::Quic };
+        let half = async {
+            let examiner = self.examiner(&name).ok_or("its version can't look at itself: update it")?;
+            examiner.examine(self.0.arrivals.clock.new_item_id(), probe).await
+        };
+        let (half, other) = tokio::join!(half, async {
+            let pinned = pin.fingerprint().ok_or("its pinned key is malformed")?;
+            // Nothing is said on it, so that it does not take the place of the link.
+            self.0.dialer.dial_by(other, remote, &self.0.key, pinned, link::ALPN).await.map(drop)
+        });
+        link.other = other;
+        EdgeHealth { name, link: Ok(link), half, served }
+    }
+
+    /// A link that is up, where it leads, and what was said on it of our domains.
+    fn link_seen(&self, edge: &str) -> Option<Up> {
+        let now = Instant::now();
+        let links = self.links();
+        let link = links.get(edge)?;
+        let breaks = self.0.breaks.lock().unwrap_or_else(PoisonError::into_inner);
+        let seen = LinkSeen {
+            transport: link.transport.as_str(),
+            up_secs: now.duration_since(link.since).as_secs(),
+            breaks: breaks.get(edge).map_or(0, |breaks| breaks.lately(now)),
+            other: Ok(()),
+            asked_at: self.0.arrivals.clock.now(),
+        };
+        Some(Up { seen, remote: link.remote, served: link.served.as_ref().map(health::served) })
+    }
+
+    /// The way to an edge that looks at itself when asked.
+    fn examiner(&self, edge: &str) -> Option<Examiner> {
+        let links = self.links();
+        let link = links.get(edge).filter(|link| link.examines)?;
+        Some(Examiner { frames: link.live.frames.clone(), errands: Arc::clone(link.errands.as_ref()?) })
+    }
+
+    /// Tells all edges that understand it what this half found, as names.
+    pub(crate) async fn tell_findings(&self, found: &[(String, String)]) {
+        for pin in self.pins() {
+            if let Some(examiner) = self.examiner(&pin.name) {
+                examiner.tell(self.0.arrivals.clock.new_item_id(), found.to_vec()).await;
+            }
+        }
+    }
+
+    /// The edges that are wanted now.
+    fn pins(&self) -> Vec<EdgePin> {
+        self.0.pins.borrow().clone()
+    }
+
     /// Links to these edges from now on, and to no others.
     pub(crate) fn adopt(&self, pins: Vec<EdgePin>) {
         self.0.pins.send_if_modified(|wanted| {
@@ -281,14 +369,24 @@ impl Edges {
             () = stop.cancelled() => return Ok(()),
             theirs = reader.expect_hello(&ours) => theirs?,
         };
-        let runs_errands = theirs.capabilities.iter().any(|ability| ability == link::TLS_REPORTS);
+        let can = |name: &str| theirs.capabilities.iter().any(|ability| ability == name);
+        let (runs_errands, examines) = (can(link::TLS_REPORTS), can(link::DOCTOR));
         let mut changes = self.0.snapshots.changes();
         frames.send(Frame::Snapshot(Box::new(
             self.0.snapshots.snapshot(&pin.key, self.0.arrivals.clock.now()),
         )));
         let live = Live::new(frames.clone());
         let errands = runs_errands.then(Arc::default);
-        let link = Link { live: Arc::clone(&live), transport, snapshot_kept: 0, served: None, errands };
+        let link = Link {
+            live: Arc::clone(&live),
+            transport,
+            remote,
+            since: Instant::now(),
+            snapshot_kept: 0,
+            served: None,
+            errands,
+            examines,
+        };
         self.links().insert(pin.name.clone(), link);
         tracing::info!(edge = %pin.name, %remote, transport = transport.as_str(), "link up");
         let _ = self.0.events.send(CarrierEvent::Up(CarrierName::edge(&pin.name))).await;
@@ -304,6 +402,7 @@ impl Edges {
             () = stop.cancelled() => Ok(()),
         };
         self.links().remove(&pin.name);
+        self.note_break(&pin.name);
         live.close();
         let _ = self.0.events.send(CarrierEvent::Down(CarrierName::edge(&pin.name))).await;
         writing.abort();

@@ -3,11 +3,13 @@
 pub mod accounts;
 mod arrive;
 mod carriers;
+mod checkup;
 pub mod config;
 mod databases;
 pub mod dkim;
 mod edges;
 mod filters;
+mod fixed;
 mod foreign_edge;
 mod forward;
 mod house;
@@ -39,10 +41,11 @@ use std::time::Duration;
 
 use arrive::{Arrivals, Repeats, Unsealers, WAITING_OCTETS_MAX};
 use carriers::OwnCarriers;
+use checkup::{Checkup, CheckupParts};
 use config::HomeConfig;
 use content::Budget;
 use daemon::clock::{Clock, SystemClock};
-use daemon::config::{Octets, Seconds};
+use daemon::config::Octets;
 use daemon::control::{self, Handler, Refusal};
 use daemon::descriptors;
 use daemon::files;
@@ -82,6 +85,8 @@ use tokio::task::{JoinError, JoinHandle};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+pub use checkup::examine_alone;
+
 /// Everything that is shared while Home runs.
 struct Home {
     config: HomeConfig,
@@ -100,6 +105,7 @@ struct Home {
     filters: Option<Arc<Filters>>,
     trainer: Option<Trainer>,
     tls_reports: TlsReports,
+    checkup: Checkup,
     trace: Trace,
     clock: Arc<dyn Clock>,
     identity: ServerIdentity,
@@ -127,6 +133,7 @@ pub async fn run(config_path: &Path) -> Result<(), Problem> {
     let links = tokio::spawn(home.edges.clone().run());
     tokio::spawn(home.tls_reports.clone().run(home.stop.clone()));
     home.start_reaping();
+    tokio::spawn(home.checkup.clone().daily(home.examined(), home.stop.clone()));
     tokio::spawn(control::serve(socket, Arc::clone(&home), home.stop.clone()));
     trace.event(None, TraceStep::Started, "home");
     tracing::info!(accounts = home.directory.accounts().len(), edges = home.config.edges.len(), "home runs");
@@ -174,8 +181,7 @@ fn open(
     (dialer, trace): (Dialer, &Trace),
 ) -> Result<Opened, Problem> {
     let (stop, clock) = (CancellationToken::new(), SystemClock::shared());
-    let now = clock.now();
-    let directory = databases::open_directory(&config)?;
+    let (now, directory) = (clock.now(), databases::open_directory(&config)?);
     let store = accounts::open_store(&config, &directory, now)?;
     let keeper = open_keeper(&config, &directory, &store, &clock)?;
     let quarantine = Quarantine::open(&config.data)?;
@@ -218,6 +224,7 @@ fn open(
         ports: Ports::new(&config.limits),
         tls_reports: open_tls_reports(&config, &directory, &queue, (&edges, &keys, trace), &clock)?,
         identity: certificate(&config)?,
+        checkup: Checkup::open(&config.data),
         config,
         directory,
         logins,
@@ -280,25 +287,6 @@ fn load(path: &Path) -> Result<HomeConfig, Problem> {
 /// Arrivals and submissions share the memory for bodies half and half.
 fn half(of: Octets) -> Budget {
     Budget::of_octets(of.0 / 2)
-}
-
-fn sending_settings(config: &HomeConfig) -> outbound::Settings {
-    let (queue, sending) = (&config.queue, &config.sending);
-    let time = |seconds: Seconds| Duration::from_secs(seconds.0);
-    outbound::Settings {
-        retry: queue.retry.iter().copied().map(time).collect(),
-        expire: time(queue.expire),
-        warn_after: time(queue.warn_after),
-        edge_gone: time(queue.edge_gone),
-        attempts: queue.attempts,
-        per_domain: queue.per_domain,
-        warm_up: outbound::WarmUpSettings {
-            first_day: sending.warm_up,
-            growth: sending.warm_up_growth,
-            file: config.data.join("warm_up.json"),
-        },
-        pause: outbound::PAUSE,
-    }
 }
 
 /// The edges, as reports need them.
@@ -405,6 +393,20 @@ impl Home {
         tokio::spawn(reaping::run(reap, self.stop.clone()));
     }
 
+    /// What the doctor looks at.
+    fn examined(&self) -> CheckupParts {
+        CheckupParts {
+            config: self.config.clone(),
+            directory: self.directory.clone(),
+            queue: self.queue.clone(),
+            edges: self.edges.clone(),
+            keys: self.keys.clone(),
+            quarantine: self.quarantine.clone(),
+            store: Arc::clone(self.keeper.store()),
+            clock: Arc::clone(&self.clock),
+        }
+    }
+
     fn carriers(&self) -> Result<OwnCarriers, Problem> {
         let open = |config| {
             Smarthost::open(config, self.config.hostname(), self.edges.events(), Arc::clone(&self.clock))
@@ -457,7 +459,7 @@ impl Home {
             sign: Box::new(move |path| signer.sign(path, clock.now())),
             count_tls: Box::new(move |domain, results| tls_reports.count(domain, results)),
             trace: trace.clone(),
-            settings: sending_settings(&self.config),
+            settings: self.config.sending_settings(),
         };
         Ok(tokio::spawn(outbound::run(parts, self.stop.clone())))
     }
@@ -475,27 +477,7 @@ impl Home {
         self.signer.adopt(&config.policy(), self.clock.now());
         self.directory.adopt(config.policy());
         self.edges.adopt(config.edges.clone());
-        Ok(Reloaded { after_restart: self.fixed_that_differs(&config) })
-    }
-
-    /// What of this configuration is read only when Home starts, and is not what it started with.
-    fn fixed_that_differs(&self, config: &HomeConfig) -> Vec<String> {
-        let ours = &self.config;
-        let limits = config::Limits { message: ours.limits.message, ..config.limits.clone() };
-        let warm_up = |config: &HomeConfig| (config.sending.warm_up, config.sending.warm_up_growth);
-        let differs = [
-            ("hostname", ours.hostname != config.hostname),
-            ("data", ours.data != config.data),
-            ("[listen]", ours.listen != config.listen),
-            ("[limits]", ours.limits != limits),
-            ("[queue]", ours.queue != config.queue),
-            ("[sending] warm_up", warm_up(ours) != warm_up(config)),
-            ("[filters]", ours.filters != config.filters),
-            ("[deliver]", ours.deliver != config.deliver),
-            ("[foreign_edge]", ours.foreign_edge != config.foreign_edge),
-            ("[smarthost]", ours.smarthost != config.smarthost),
-        ];
-        differs.into_iter().filter(|(_, differs)| *differs).map(|(name, _)| name.to_owned()).collect()
+        Ok(Reloaded { after_restart: fixed::that_differs(&self.config, &config) })
     }
 
     /// Lets sessions end, then everything else; tells how the dispatcher ended.
@@ -565,6 +547,7 @@ impl Home {
             "deliver": self.config.deliver.as_ref().map(|deliver| deliver.lmtp.to_string()),
             "smarthost": self.config.smarthost.as_ref().map(|smarthost| &smarthost.address),
             "foreign_edge": self.config.foreign_edge.as_ref().map(|edge| &edge.listen),
+            "doctor": self.checkup.as_json(),
         })
     }
 }
@@ -587,6 +570,10 @@ impl Handler for Home {
             Request::People(request) => tokio::task::block_in_place(|| {
                 accounts::carry_out(&self.directory, &**self.keeper.store(), &request, self.clock.now())
             }),
+            Request::Doctor(request) => match self.checkup.run(&self.examined(), &request).await {
+                Ok(report) => Ok(report.to_json()),
+                Err(what) => Err((what, "see /etc/resolv.conf".to_owned())),
+            },
             Request::Homes(_) => Err((
                 "Home has none of what is asked for".to_owned(),
                 "ask Edge, with --config edge.toml".to_owned(),

@@ -3,7 +3,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::errand::TLS_REPORTS;
+use crate::errand::{DOCTOR, TLS_REPORTS};
 use crate::served::SERVED_DOMAINS;
 
 /// The version of the frames that this build speaks.
@@ -74,7 +74,7 @@ impl Hello {
             version_max: VERSION,
             software: concat!("postern ", env!("CARGO_PKG_VERSION")).to_owned(),
             hostname,
-            capabilities: [TLS_REPORTS, SERVED_DOMAINS, UNHEARD, SEEN_AT].map(str::to_owned).to_vec(),
+            capabilities: [TLS_REPORTS, SERVED_DOMAINS, UNHEARD, SEEN_AT, DOCTOR].map(str::to_owned).to_vec(),
         }
     }
 

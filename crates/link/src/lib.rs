@@ -22,7 +22,7 @@ mod window;
 
 pub use attempt::{Attempt, AttemptState, Outcomes};
 pub use code::{CodeError, PairingCode, PairingRequest, PairingResult, Proof, key_fingerprint};
-pub use errand::{Errand, ErrandResult, REPORT_OCTETS_MAX, TLS_REPORTS};
+pub use errand::{DOCTOR, Errand, ErrandResult, Examined, ExaminedFinding, REPORT_OCTETS_MAX, TLS_REPORTS};
 pub use frame::{
     Accepts, Answer, BODY_FRAME_MAX, CONTROL_FRAME_MAX, Decoder, Frame, FrameError, Open, OpenSealed,
     RECIPIENTS_OCTETS_MAX, SNAPSHOT_FRAME_MAX, recipient_octets,

@@ -5,6 +5,7 @@ mod look_up;
 mod name;
 mod parts;
 mod questions;
+mod signed;
 mod step;
 mod words;
 
@@ -30,6 +31,7 @@ use parts::Parts;
 
 pub use look_up::{Alias, Validation};
 pub use questions::Questions;
+pub use signed::{RootSigned, root_signed};
 
 /// Most MX hosts that are looked at; more is no service but an attack.
 const HOSTS_MAX: usize = 20;

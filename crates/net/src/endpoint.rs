@@ -62,6 +62,14 @@ impl fmt::Display for Endpoint {
 }
 
 impl Endpoint {
+    /// Whether somebody takes connections there.
+    ///
+    /// # Errors
+    /// The system's error, after [`CONNECT_PATIENCE`] at the latest.
+    pub async fn answers(&self) -> io::Result<()> {
+        self.connect().await.map(drop)
+    }
+
     pub(crate) async fn connect(&self) -> io::Result<Box<dyn Duplex>> {
         let connecting = async {
             match self {

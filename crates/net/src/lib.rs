@@ -23,6 +23,7 @@ pub mod mta_tls;
 pub mod patience;
 pub mod places;
 pub mod port_places;
+pub mod probe;
 pub mod smtp_client;
 pub mod smtp_server;
 pub mod tls;

@@ -2,6 +2,7 @@
 
 mod dkim;
 mod dns;
+mod doctor;
 mod firewall;
 mod homes;
 mod papers;
@@ -71,6 +72,8 @@ enum Command {
     TlsReport(tls_report::TlsReportCommand),
     /// Every DNS record that the domains need, and whether it is there
     Dns(dns::DnsArguments),
+    /// Whether both halves are fit: to receive, to send, and hidden
+    Doctor(doctor::DoctorArguments),
     /// The rules for a role's host: what may come in and go out
     #[command(subcommand)]
     Firewall(firewall::FirewallCommand),
@@ -355,6 +358,7 @@ pub(crate) fn run(cli: Cli) -> Result<(), Problem> {
         Command::Dkim(command) => dkim::run(command),
         Command::TlsReport(command) => tls_report::run(command),
         Command::Dns(arguments) => dns::run(&arguments),
+        Command::Doctor(arguments) => doctor::run(&arguments, configuration_here),
         Command::Firewall(command) => firewall::run(command),
         Command::ImportPostfix { dir, out } => import_postfix(&dir, &out),
         Command::Completions { shell } => papers::completions(Cli::command(), shell),

@@ -8,6 +8,7 @@ use daemon::files;
 use daemon::json_file;
 use daemon::problem::Problem;
 use daemon::trace::Unsent;
+use doctor::{Check, Verdict};
 use link::Snapshot;
 use mail::{Domain, UnixTime};
 use net::link_session::live::Live;
@@ -44,6 +45,9 @@ pub struct KnownHome {
     pub seal_to: SealTo,
 }
 
+/// What a home's half found: names of checks and verdicts, and when it said so.
+type Told = (UnixTime, Vec<(Check, Verdict)>);
+
 /// One paired home.
 pub struct Home {
     /// First 16 hexadecimal digits of its key's fingerprint: its name in logs and commands.
@@ -61,6 +65,8 @@ pub struct Home {
     pub unsent: Unsent,
     /// Messages that may come again.
     pub unheard: Unheard,
+    /// What its half found, by name, and when it said so; in memory only.
+    found: Mutex<Option<Told>>,
     /// Told when a message was sealed or a trace event was added.
     pub stirred: Notify,
 }
@@ -94,6 +100,7 @@ impl Home {
             outcomes,
             unsent: Unsent::default(),
             unheard: Unheard::default(),
+            found: Mutex::new(None),
             stirred: Notify::new(),
         })
     }
@@ -182,6 +189,16 @@ impl Home {
         drop(current);
         live.close();
         was_current
+    }
+
+    /// It tells what its half found.
+    pub fn hear(&self, now: UnixTime, found: Vec<(Check, Verdict)>) {
+        *self.found.lock().unwrap_or_else(PoisonError::into_inner) = Some((now, found));
+    }
+
+    /// What its half found, if it has told since Edge started.
+    pub fn told(&self) -> Option<Told> {
+        self.found.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Adds a trace event for Home.

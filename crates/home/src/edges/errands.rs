@@ -37,7 +37,12 @@ impl Errands {
     }
 
     /// Runs one under this id. A link that is lost, or an edge that is silent, is a failure of the errand.
-    async fn run(self: Arc<Self>, frames: &FrameSender, id: ItemId, errand: Errand) -> ErrandResult {
+    pub(super) async fn run(
+        self: Arc<Self>,
+        frames: &FrameSender,
+        id: ItemId,
+        errand: Errand,
+    ) -> ErrandResult {
         let (sender, receiver) = oneshot::channel();
         self.waiting().insert(id, sender);
         frames.send(Frame::Errand(id, Box::new(errand)));

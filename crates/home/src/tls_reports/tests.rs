@@ -41,6 +41,7 @@ impl FakeEdge {
                 self.posts.fetch_add(1, Ordering::Relaxed);
                 self.posted.map_or_else(|cause| failed(&cause), |()| ErrandResult::Posted)
             }
+            Errand::Examine { .. } | Errand::Hear(_) => failed(&"reports have nothing to do with that"),
         }
     }
 

@@ -96,6 +96,14 @@ pub(crate) fn guard(load: u64, seconds: u64) -> Result<(), Problem> {
     std::fs::remove_file(&taken).map_err(|error| files::write_problem(&taken, &error))
 }
 
+/// Whether rules of ours are loaded on this host.
+///
+/// # Errors
+/// When nft can't be run, or not by this user.
+pub(crate) fn is_loaded() -> Result<bool, Problem> {
+    table_now().map(|table| !table.is_empty())
+}
+
 /// The table as it is, with what its sets hold; empty when it is not there.
 fn table_now() -> Result<String, Problem> {
     match nft(&["list", "table", "inet", "postern"], "") {

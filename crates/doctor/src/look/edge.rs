@@ -1,0 +1,114 @@
+//! Edge's facts.
+
+use std::net::{IpAddr, SocketAddr};
+
+use mail::UnixTime;
+use mailauth::spf::{Query, Spf, SpfResult, check_helo};
+use tokio::time::Instant;
+
+use super::deadline::{all, until};
+use super::host::{HostKnows, host, own_addresses};
+use super::names;
+use super::world::World;
+use crate::facts::{EdgeFacts, Fact, HomeSeen, PortOutward};
+use crate::judge::is_inner;
+
+/// What Edge has to say for its facts.
+#[derive(Debug, Clone)]
+pub struct EdgeKnows {
+    /// Of the machine.
+    pub host: HostKnows,
+    /// Whether its daemon runs.
+    pub runs: Fact<()>,
+    /// Its name.
+    pub hostname: String,
+    /// Whether a home sends through it.
+    pub sends: bool,
+    /// Whether it may send over IPv6.
+    pub sends_ipv6: bool,
+    /// Zones of blocklists.
+    pub lists: Vec<String>,
+    /// A host whose port 25 is to be tried.
+    pub probe: Option<String>,
+    /// When mail was delivered last.
+    pub delivered: Option<UnixTime>,
+    /// When somebody from outside connected to port 25 last.
+    pub strangers: Option<UnixTime>,
+    /// Where it listens: a word for each port, and where to connect to on this host.
+    pub ports: Vec<(String, SocketAddr)>,
+    /// The homes that are paired.
+    pub homes: Vec<HomeSeen>,
+    /// Octets that sealed mail may take for one home.
+    pub spool_octets_max: u64,
+}
+
+/// Gathers Edge's facts until then.
+pub async fn edge(world: &impl World, knows: EdgeKnows, deadline: Instant) -> EdgeFacts {
+    let routes = own_addresses();
+    let in_dns = until(deadline, names::addresses(world, &knows.hostname));
+    let named = async {
+        let in_dns = in_dns.await;
+        let seen = seen_outside(&routes, in_dns.as_deref().unwrap_or_default());
+        let (names, spf, lists) = tokio::join!(
+            all(seen.iter().map(|ip| names::names_of(world, *ip, deadline))),
+            all(seen.iter().map(|ip| ehlo_spf(world, *ip, &knows, deadline))),
+            all(pairs(&seen, &knows.lists).map(|(ip, zone)| names::on_list(world, zone, ip, deadline))),
+        );
+        (in_dns, names, spf, lists)
+    };
+    let (host, (in_dns, names, ehlo_spf, lists), port_outward, ports) = tokio::join!(
+        host(world, &knows.host, deadline),
+        named,
+        port_outward(world, &knows, deadline),
+        all(knows.ports.iter().map(|(name, place)| async move {
+            (name.clone(), until(deadline, world.connects(*place)).await)
+        })),
+    );
+    EdgeFacts {
+        host,
+        runs: knows.runs,
+        hostname: knows.hostname,
+        sends: knows.sends,
+        sends_ipv6: knows.sends_ipv6,
+        routes,
+        in_dns,
+        names,
+        ehlo_spf,
+        lists,
+        port_outward,
+        strangers: knows.strangers,
+        ports,
+        homes: knows.homes,
+        spool_octets_max: knows.spool_octets_max,
+    }
+}
+
+/// The addresses that the world sees: the host's own, and behind a provider's NAT those of its name.
+fn seen_outside(routes: &[IpAddr], in_dns: &[IpAddr]) -> Vec<IpAddr> {
+    let own: Vec<IpAddr> = routes.iter().copied().filter(|ip| !is_inner(*ip)).collect();
+    if own.is_empty() { in_dns.iter().copied().filter(|ip| !is_inner(*ip)).collect() } else { own }
+}
+
+fn pairs<'a>(addresses: &'a [IpAddr], zones: &'a [String]) -> impl Iterator<Item = (IpAddr, &'a str)> {
+    addresses.iter().flat_map(|ip| zones.iter().map(|zone| (*ip, zone.as_str())))
+}
+
+async fn ehlo_spf(
+    world: &impl World,
+    ip: IpAddr,
+    knows: &EdgeKnows,
+    deadline: Instant,
+) -> (IpAddr, SpfResult) {
+    let name = &knows.hostname;
+    let query = Query { ip, helo: name, mail_from: "", receiver: name, now: knows.host.now.as_secs() };
+    let checked = tokio::time::timeout_at(deadline, check_helo(world, &query)).await;
+    (ip, checked.unwrap_or_else(|_| Spf::unanswered(&query)).result)
+}
+
+async fn port_outward(world: &impl World, knows: &EdgeKnows, deadline: Instant) -> PortOutward {
+    match (&knows.probe, knows.delivered) {
+        (Some(host), _) => PortOutward::Tried(host.clone(), until(deadline, world.greets(host)).await),
+        (None, Some(at)) => PortOutward::Proven(at),
+        (None, None) => PortOutward::Untried,
+    }
+}

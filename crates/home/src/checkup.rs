@@ -1,0 +1,162 @@
+//! Home's half of the doctor: what Home knows of itself, asked for by the operator and once a day by itself.
+//!
+//! Of each run the outcome is kept in `doctor.json` in the data directory, for `status` and to see what became worse; the edges
+//! hear names and verdicts of Home's own findings, and no word of theirs.
+
+mod facts;
+mod parts;
+
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use daemon::clock::{Clock as _, SystemClock};
+use daemon::json_file;
+use daemon::request::DoctorRequest;
+use doctor::facts::{Fact, RoundTrip};
+use doctor::look::{HOME_PATIENCE, HomeKnows, HostKnows, RealWorld};
+use doctor::report::LastRun;
+use doctor::{Examination, judge, look, told};
+use serde_json::Value;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use self::facts::{filters, from_configuration, from_daemon};
+pub(crate) use self::parts::CheckupParts;
+use crate::config::HomeConfig;
+use crate::dkim::DomainRecords;
+use crate::edges::EdgeHealth;
+
+/// When Home looks the first time: links are up by then, and a filter or a resolver that starts beside it, too.
+const FIRST: Duration = Duration::from_secs(5 * 60);
+/// How often it looks by itself.
+const EVERY: Duration = Duration::from_secs(24 * 3600);
+/// Homes that were started together do not ask the lists together: each waits up to so much longer.
+const SPREAD: Duration = Duration::from_secs(20 * 60);
+
+/// Home's doctor. Cloning shares it.
+#[derive(Clone)]
+pub(crate) struct Checkup(Arc<CheckupState>);
+
+struct CheckupState {
+    /// What is kept of the last run.
+    file: PathBuf,
+    last: Mutex<Option<LastRun>>,
+    round_trip: Mutex<Option<RoundTrip>>,
+    /// Each run opens connections: one at a time.
+    running: tokio::sync::Mutex<()>,
+}
+
+impl Checkup {
+    /// With what the last run of an earlier start found. A file that can't be read is as good as none: the next run writes it.
+    pub(crate) fn open(data: &Path) -> Self {
+        let file = data.join("doctor.json");
+        let last = json_file::read::<LastRun>(&file).unwrap_or_else(|problem| {
+            tracing::warn!(%problem, "what the doctor found last can't be read");
+            None
+        });
+        let (last, round_trip, running) = (Mutex::new(last), Mutex::default(), tokio::sync::Mutex::default());
+        Self(Arc::new(CheckupState { file, last, round_trip, running }))
+    }
+
+    /// Keeps what came of a message that was sent round, for the runs that follow.
+    #[allow(dead_code, reason = "whoever sends one gives it here")]
+    pub(crate) fn sent_round(&self, trip: RoundTrip) {
+        *self.0.round_trip.lock().unwrap_or_else(PoisonError::into_inner) = Some(trip);
+    }
+
+    /// Looks, remembers, and tells the edges.
+    ///
+    /// # Errors
+    /// When DNS or TLS can't be set up on this host.
+    pub(crate) async fn run(&self, parts: &CheckupParts, request: &DoctorRequest) -> Fact<Examination> {
+        let _one = self.0.running.lock().await;
+        let report = self.look(parts, request).await?;
+        self.remember(&report);
+        let (edges, names) = (parts.edges.clone(), told::names(&report.findings));
+        // The operator does not wait for that.
+        tokio::spawn(async move { edges.tell_findings(&names).await });
+        Ok(report)
+    }
+
+    async fn look(&self, parts: &CheckupParts, request: &DoctorRequest) -> Fact<Examination> {
+        let at = parts.clock.now();
+        let host = HostKnows { now: at, firewall: request.firewall, ..HostKnows::here(&parts.config.data) };
+        let begun = Instant::now();
+        let round_trip = self.0.round_trip.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let knows = HomeKnows { round_trip, ..from_daemon(parts, host).await };
+        let world = RealWorld::new(&[], None, None)?;
+        let (mut facts, health, filters) = tokio::join!(
+            Box::pin(look::home(&world, knows, begun + HOME_PATIENCE)),
+            parts.edges.health(request.probe.as_deref()),
+            filters(&parts.config),
+        );
+        facts.filters = filters;
+        for EdgeHealth { name, link, half, served } in health {
+            if let Some(edge) = facts.edges.iter_mut().find(|edge| edge.name == name) {
+                (edge.link, edge.half, edge.served) = (link, half, served);
+            }
+        }
+        Ok(Examination::of(at, judge::home(&facts)))
+    }
+
+    fn remember(&self, report: &Examination) {
+        let now = LastRun::from(report);
+        let before = self.0.last.lock().unwrap_or_else(PoisonError::into_inner).replace(now.clone());
+        for (half, check) in now.worse_than(before.as_ref()) {
+            let found = report.findings.iter().find(|one| (one.half, one.check) == (half, check));
+            let (what, advice) = found.map_or(("", ""), |one| (one.what.as_str(), one.advice.as_str()));
+            tracing::warn!(%check, half = half.as_str(), what, what_to_do = advice, "the doctor found a fault that was not there before");
+        }
+        let path = &self.0.file;
+        let kept = tokio::task::block_in_place(|| json_file::replace(path, &now));
+        if let Err(error) = kept {
+            tracing::warn!(path = %path.display(), %error, "what the doctor found can't be kept");
+        }
+    }
+
+    /// For `status`; nothing before the first run.
+    pub(crate) fn as_json(&self) -> Option<Value> {
+        self.0.last.lock().unwrap_or_else(PoisonError::into_inner).as_ref().map(LastRun::to_json)
+    }
+
+    /// Looks some minutes after the start and then daily, until `stop`.
+    pub(crate) async fn daily(self, parts: CheckupParts, stop: CancellationToken) {
+        let (mut wait, request) = (FIRST, DoctorRequest::default());
+        loop {
+            let spread = u64::try_from(SPREAD.as_millis()).unwrap_or(u64::MAX);
+            let jitter = Duration::from_millis(parts.clock.random_u64() % spread);
+            tokio::select! {
+                () = stop.cancelled() => return,
+                () = tokio::time::sleep(wait + jitter) => {}
+            }
+            wait = EVERY;
+            let ran = tokio::select! {
+                () = stop.cancelled() => return,
+                ran = self.run(&parts, &request) => ran,
+            };
+            if let Err(why) = ran {
+                tracing::warn!(why, "the doctor could not look today");
+            }
+        }
+    }
+}
+
+/// Of a Home whose daemon does not run: what can be seen without it.
+///
+/// # Errors
+/// When DNS or TLS can't be set up on this host.
+pub async fn examine_alone(
+    config: &HomeConfig,
+    keys: Vec<DomainRecords>,
+    request: &DoctorRequest,
+) -> Fact<Examination> {
+    let at = SystemClock.now();
+    let host = HostKnows { firewall: request.firewall, is_daemon: false, ..HostKnows::here(&config.data) };
+    let knows = from_configuration(config, &keys, host);
+    let world = RealWorld::new(&[], None, None)?;
+    let (mut facts, filters) =
+        tokio::join!(Box::pin(look::home(&world, knows, Instant::now() + HOME_PATIENCE)), filters(config));
+    facts.filters = filters;
+    Ok(Examination::of(at, judge::home(&facts)))
+}

@@ -1,0 +1,33 @@
+//! What the doctor asks of a Home that runs.
+
+use std::sync::Arc;
+
+use daemon::clock::Clock;
+use directory::Directory;
+use outbound::queue::Queue;
+use store::Mailboxes;
+
+use crate::config::HomeConfig;
+use crate::dkim::DomainKeys;
+use crate::edges::Edges;
+use crate::quarantine::Quarantine;
+
+/// What the doctor asks of this home.
+pub(crate) struct CheckupParts {
+    /// The configuration.
+    pub(crate) config: HomeConfig,
+    /// The people.
+    pub(crate) directory: Directory,
+    /// The outbound queue.
+    pub(crate) queue: Queue,
+    /// The edges.
+    pub(crate) edges: Edges,
+    /// The keys that sign.
+    pub(crate) keys: DomainKeys,
+    /// The quarantine.
+    pub(crate) quarantine: Quarantine,
+    /// The mailboxes.
+    pub(crate) store: Arc<dyn Mailboxes>,
+    /// The clock.
+    pub(crate) clock: Arc<dyn Clock>,
+}
