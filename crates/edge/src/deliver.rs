@@ -16,6 +16,7 @@ use spool::SpoolError;
 use tlspolicy::report::Results;
 use tokio::sync::{mpsc, oneshot};
 
+use super::echo::Echo;
 use super::examine::Noticed;
 use super::feed::Feed;
 use super::greylist::Greylist;
@@ -29,6 +30,7 @@ const ATTEMPTS_MAX: usize = 2000;
 pub(crate) struct Deliveries {
     homes: Arc<Homes>,
     lanes: Arc<Lanes>,
+    echo: Arc<Echo>,
     trace: Trace,
     greylist: Arc<Greylist>,
     noticed: Arc<Noticed>,
@@ -52,15 +54,15 @@ struct Running {
 }
 
 impl Deliveries {
-    /// Deliveries through `lanes`.
+    /// Deliveries through `lanes`, and to the test address.
     pub(crate) fn new(
         homes: Arc<Homes>,
-        lanes: Arc<Lanes>,
+        (lanes, echo): (Arc<Lanes>, Arc<Echo>),
         trace: Trace,
         (greylist, noticed): (Arc<Greylist>, Arc<Noticed>),
         clock: Arc<dyn Clock>,
     ) -> Arc<Self> {
-        Arc::new(Self { homes, lanes, trace, greylist, noticed, clock, state: Mutex::default() })
+        Arc::new(Self { homes, lanes, echo, trace, greylist, noticed, clock, state: Mutex::default() })
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -83,7 +85,13 @@ impl Deliveries {
         let done = Box::new(move |ended| {
             tokio::spawn(async move { deliveries.conclude(&home, &order, ended).await });
         });
-        self.lanes.add(Job { attempt, feed, done });
+        let to_us = self.echo.is_asked(&attempt);
+        let job = Job { attempt, feed, done };
+        if to_us {
+            tokio::spawn(Arc::clone(&self.echo).answer(job));
+        } else {
+            self.lanes.add(job);
+        }
     }
 
     /// Whoever a user writes to may answer. Notifications make nobody known.
@@ -94,11 +102,12 @@ impl Deliveries {
         }
     }
 
-    /// Only for its own domains, and only when sending is on: what a home is, its key says; what it may say,
-    /// its snapshot.
+    /// Only for its own domains, and only when sending is on, or to the test address: what a home is, its key says; what it may
+    /// say, its snapshot.
     fn may_send(&self, home: &Arc<Home>, attempt: &Attempt) -> Result<(), Outcome> {
         let denied = |cause: &str| Err(Outcome::failed(EnhancedCode(5, 7, 1), cause));
-        if !home.kept().is_some_and(|kept| kept.snapshot.outbound) {
+        let is_on = home.kept().is_some_and(|kept| kept.snapshot.outbound);
+        if !is_on && !self.echo.is_asked(attempt) {
             return denied("sending is off for this home");
         }
         let sender = attempt.envelope.reverse_path.address();
@@ -238,7 +247,8 @@ impl Deliveries {
         if let Err(error) = journal(home, &told).await {
             tracing::error!(attempt = %id, %error, "an outcome could not be made durable; it is told all the same");
         }
-        if told.outcomes.iter().any(|outcome| matches!(outcome, Outcome::Delivered(_))) {
+        let left = told.outcomes.iter().any(|outcome| matches!(outcome, Outcome::Delivered(_)));
+        if left && !self.echo.is_asked(attempt) {
             self.noticed.delivered(self.clock.now());
         }
         let codes = codes_of(&told.outcomes);

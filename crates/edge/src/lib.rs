@@ -7,6 +7,7 @@ mod deliver;
 mod door;
 mod draft;
 mod drain;
+mod echo;
 mod errands;
 mod examine;
 mod feed;
@@ -44,6 +45,7 @@ use daemon::request::{Reloaded, Request};
 use daemon::trace::Trace;
 use deliver::Deliveries;
 use door::Door;
+use echo::Echo;
 use errands::Errands;
 use examine::{Examiner, Noticed};
 use foreign::ForeignHomes;
@@ -194,13 +196,15 @@ fn build(
         Examiner::new(config.clone(), Arc::clone(&homes), Arc::clone(&noticed), Arc::clone(&clock));
     let roots = route::public_roots(&config)?;
     let errands = Errands::new(dns.clone(), roots, config.outbound.ipv6, Arc::clone(&examiner));
+    let own_names = dns.clone();
     let map = Arc::new(Map::new(&config, dns, Some(&config.data), Arc::clone(&clock))?);
     let router = router(&config, Arc::clone(&map), Arc::clone(&homes))?;
     let lanes = Lanes::new(router, config.outbound.connections_per_domain);
     let greylist = Arc::new(Greylist::open(&config.data)?);
+    let echo = Echo::new(&config.hostname, own_names, Arc::clone(&lanes), trace.clone(), Arc::clone(&clock));
     let deliveries = Deliveries::new(
         Arc::clone(&homes),
-        lanes,
+        (lanes, Arc::new(echo)),
         trace.clone(),
         (Arc::clone(&greylist), Arc::clone(&noticed)),
         Arc::clone(&clock),

@@ -2,7 +2,7 @@
 
 use content::Content;
 use link::{Attempt, AttemptState};
-use mail::ItemId;
+use mail::{Domain, ItemId};
 use outbound::{CarrierEvent, CarrierKind, CarrierName, Carriers};
 
 use crate::edges::Edges;
@@ -27,6 +27,13 @@ impl OwnCarriers {
 impl Carriers for OwnCarriers {
     fn up(&self) -> Vec<CarrierName> {
         self.smarthost.as_ref().map_or_else(|| self.edges.up(), |smarthost| vec![smarthost.name().clone()])
+    }
+
+    fn up_for(&self, domain: &Domain) -> Vec<CarrierName> {
+        // An edge's test address is at its name.
+        let own: Vec<CarrierName> =
+            self.edges.up().into_iter().filter(|edge| edge.as_str() == domain.as_str()).collect();
+        if own.is_empty() { self.up() } else { own }
     }
 
     fn start(&self, carrier: &CarrierName, attempt: Attempt, content: Content) -> bool {

@@ -4,7 +4,7 @@ mod name;
 
 use content::Content;
 use link::{Attempt, AttemptState, Outcomes};
-use mail::ItemId;
+use mail::{Domain, ItemId};
 
 pub use name::{CarrierKind, CarrierName};
 
@@ -13,6 +13,12 @@ pub use name::{CarrierKind, CarrierName};
 pub trait Carriers: Send + Sync + 'static {
     /// Those who are there, the preferred one first.
     fn up(&self) -> Vec<CarrierName>;
+
+    /// Those who are there and can take mail to this domain, the preferred one first: where the domain is a carrier's own name,
+    /// nobody but that one knows who is there.
+    fn up_for(&self, _domain: &Domain) -> Vec<CarrierName> {
+        self.up()
+    }
 
     /// Orders an attempt. `false`: it is not there, nothing has left.
     fn start(&self, carrier: &CarrierName, attempt: Attempt, content: Content) -> bool;

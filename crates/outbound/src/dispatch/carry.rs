@@ -231,7 +231,7 @@ impl<C: Carriers, H: House, R: Reporter> Round<C, H, R> {
         let mut again = None;
         loop {
             let wanted = self.domains_to_try();
-            let edge = self.edge();
+            let edge = self.edge(&wanted);
             if self.state.running.is_empty() {
                 match (wanted.is_empty(), &edge) {
                     (true, _) => return Ok(Abroad::Tried),
@@ -326,8 +326,12 @@ impl<C: Carriers, H: House, R: Reporter> Round<C, H, R> {
         self.shared.settings.backoff(self.state.attempts_max(), self.shared.clock.random_u64())
     }
 
-    fn edge(&self) -> Option<CarrierName> {
-        let up = self.shared.health().order(self.shared.carriers.up(), self.shared.clock.now());
+    fn edge(&self, wanted: &[(Domain, Vec<usize>)]) -> Option<CarrierName> {
+        let up = match wanted {
+            [(domain, _)] => self.shared.carriers.up_for(domain),
+            _ => self.shared.carriers.up(),
+        };
+        let up = self.shared.health().order(up, self.shared.clock.now());
         up.into_iter().find(|edge| !self.deaf.contains(edge))
     }
 
