@@ -1,12 +1,16 @@
 //! DNS: which hosts take mail for a domain (RFC 5321 section 5.1, RFC 7505), where they are, and which
 //! certificates they have (RFC 7672). With DNSSEC, whether an answer can be believed.
 
+mod data;
 mod look_up;
 mod name;
 mod parts;
 mod questions;
+mod server;
 mod step;
+pub mod update;
 mod words;
+mod zone;
 
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
@@ -28,8 +32,11 @@ use tlspolicy::tlsa::Tlsa;
 
 use parts::Parts;
 
+pub use data::{Data, DataKind, NoSuchData};
 pub use look_up::{Alias, Validation};
 pub use questions::Questions;
+pub use server::{ServerError, ZoneServer};
+pub use zone::Zone;
 
 /// Most MX hosts that are looked at; more is no service but an attack.
 const HOSTS_MAX: usize = 20;
