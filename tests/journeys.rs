@@ -11,6 +11,7 @@ mod bad_input;
 mod crashes;
 mod defaults;
 mod dialogues;
+mod dns_records;
 mod filters;
 mod firewall;
 mod foreign_edge;

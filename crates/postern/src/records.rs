@@ -4,6 +4,7 @@
 pub(crate) mod ask;
 pub(crate) mod authority;
 pub(crate) mod hook;
+mod kind;
 mod line;
 pub(crate) mod plan;
 mod purpose;
@@ -13,67 +14,16 @@ use std::collections::BTreeSet;
 use home::config::{HomeConfig, Switch};
 use home::dkim::{DomainRecords, Published, Stage};
 use mail::{Domain, UnixTime};
-use net::dns::DataKind;
 use serde::Serialize;
 
+pub(crate) use kind::{Kind, TTL_SECS};
 pub(crate) use purpose::{Need, Purpose};
-
-/// For how long others may keep a record, in seconds.
-pub(crate) const TTL_SECS: u32 = 3600;
 
 /// Services of mail programs that Home does not offer: a target of "." says so (RFC 6186 section 3.4, RFC 8314 section
 /// 5.1). A program that knows this asks nobody for them, and nobody else can offer them in the domain's name.
 const NOT_OFFERED: [&str; 4] = ["_imap", "_submission", "_pop3", "_pop3s"];
 /// Those that it offers, and their ports.
 const OFFERED: [(&str, u16); 2] = [("_imaps", 993), ("_submissions", 465)];
-
-/// The type of a record.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "UPPERCASE")]
-pub(crate) enum Kind {
-    /// A host's address, IPv4 or IPv6. Home does not know which: the value is empty.
-    A,
-    /// A host that takes mail for the domain.
-    Mx,
-    /// Text.
-    Txt,
-    /// The name of an address.
-    Ptr,
-    /// A host that offers a service.
-    Srv,
-    /// A certificate.
-    Tlsa,
-    /// Who may issue certificates.
-    Caa,
-}
-
-impl Kind {
-    /// The same for who asks.
-    pub(crate) const fn data(self) -> DataKind {
-        match self {
-            Self::A => DataKind::A,
-            Self::Mx => DataKind::Mx,
-            Self::Txt => DataKind::Txt,
-            Self::Ptr => DataKind::Ptr,
-            Self::Srv => DataKind::Srv,
-            Self::Tlsa => DataKind::Tlsa,
-            Self::Caa => DataKind::Caa,
-        }
-    }
-
-    /// Its name in zone files.
-    pub(crate) const fn as_str(self) -> &'static str {
-        match self {
-            Self::A => "A",
-            Self::Mx => "MX",
-            Self::Txt => "TXT",
-            Self::Ptr => "PTR",
-            Self::Srv => "SRV",
-            Self::Tlsa => "TLSA",
-            Self::Caa => "CAA",
-        }
-    }
-}
 
 /// A DNS record that the operator is to publish or remove.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -178,12 +128,15 @@ fn of_edge(edge: &str, config: &HomeConfig, told: &Told) -> Vec<Wanted> {
         Wanted::new(edge, Kind::Txt, "v=spf1 a -all", Purpose::EdgeSpf),
     ];
     let certificates = told.certificates.iter().filter(|(of, _)| of == edge);
-    all.extend(certificates.map(|(_, record)| {
-        Wanted::new(format!("_25._tcp.{edge}"), Kind::Tlsa, record, Purpose::Tlsa)
-    }));
-    all.extend(told.authorities.iter().map(|authority| {
-        Wanted::new(edge, Kind::Caa, format!("0 issue \"{authority}\""), Purpose::Caa)
-    }));
+    all.extend(
+        certificates
+            .map(|(_, record)| Wanted::new(format!("_25._tcp.{edge}"), Kind::Tlsa, record, Purpose::Tlsa)),
+    );
+    all.extend(
+        told.authorities
+            .iter()
+            .map(|authority| Wanted::new(edge, Kind::Caa, format!("0 issue \"{authority}\""), Purpose::Caa)),
+    );
     all
 }
 

@@ -87,8 +87,7 @@ impl Data {
             }
             RData::TLSA(tlsa) => {
                 let hex: String = tlsa.cert_data.iter().map(|octet| format!("{octet:02x}")).collect();
-                let fields: [u8; 3] =
-                    [tlsa.cert_usage.into(), tlsa.selector.into(), tlsa.matching.into()];
+                let fields: [u8; 3] = [tlsa.cert_usage.into(), tlsa.selector.into(), tlsa.matching.into()];
                 format!("{} {} {} {hex}", fields[0], fields[1], fields[2])
             }
             RData::CAA(caa) => {
@@ -146,8 +145,10 @@ fn without_root(authority: &str) -> Option<Name> {
 }
 
 fn octets(hex: &str) -> Option<Vec<u8>> {
-    let digits: Vec<u8> =
-        hex.chars().map(|c| c.to_digit(16).and_then(|digit| u8::try_from(digit).ok())).collect::<Option<_>>()?;
+    let digits: Vec<u8> = hex
+        .chars()
+        .map(|c| c.to_digit(16).and_then(|digit| u8::try_from(digit).ok()))
+        .collect::<Option<_>>()?;
     let pairs = digits.chunks(2).map(|pair| match pair {
         [high, low] => Some(high << 4 | low),
         _ => None,

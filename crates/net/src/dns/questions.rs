@@ -60,8 +60,7 @@ impl Questions {
         };
         let answer = answer.map_err(|error| meaning(&error))?;
         let records = answer.answers().iter().filter(|record| record.record_type() == kind.wire());
-        let records: Vec<Data> =
-            records.take(RECORDS_MAX).map(|record| Data(record.data.clone())).collect();
+        let records: Vec<Data> = records.take(RECORDS_MAX).map(|record| Data(record.data.clone())).collect();
         if records.is_empty() { Err(LookupError::NoRecords) } else { Ok(records) }
     }
 }

@@ -162,8 +162,7 @@ impl Resolver for ZoneServer {
     async fn lookup(&self, name: &str, kind: RecordType) -> Answer {
         match self.records(name, wire_type(kind)).await? {
             Some(records) => {
-                let records: Vec<Record> =
-                    records.iter().filter_map(|data| translate(data, kind)).collect();
+                let records: Vec<Record> = records.iter().filter_map(|data| translate(data, kind)).collect();
                 if records.is_empty() { Err(LookupError::NoRecords) } else { Ok(records.into()) }
             }
             None => self.beyond.lookup(name, kind).await,

@@ -98,12 +98,16 @@ fn algorithm_of(word: &str) -> Result<TsigAlgorithm, &'static str> {
 
 fn secret_of(word: &str) -> Result<Vec<u8>, &'static str> {
     let secret = STANDARD.decode(word).map_err(|_| "its secret is not base64")?;
-    if SECRET_OCTETS.contains(&secret.len()) { Ok(secret) } else { Err("its secret has not 16 to 1024 octets") }
+    if SECRET_OCTETS.contains(&secret.len()) {
+        Ok(secret)
+    } else {
+        Err("its secret has not 16 to 1024 octets")
+    }
 }
 
-/// One step of a change.
+/// A record that comes or goes.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Step {
+pub enum Edit {
     /// Adds a record, which others may keep for so many seconds.
     Add(u32, Data),
     /// Removes a record, exactly as it was seen.
@@ -120,7 +124,7 @@ pub struct RecordSet {
     /// All that were there when the change was made up. Where there are others now, nothing is changed.
     pub seen: Vec<Data>,
     /// What is to be done.
-    pub steps: Vec<Step>,
+    pub edits: Vec<Edit>,
 }
 
 /// Why a zone was not changed. It is as it was, but for [`UpdateError::Silent`] and [`UpdateError::Unsigned`]: there it is
@@ -145,8 +149,8 @@ pub enum UpdateError {
     /// It says that it was done, and the signature is not that of the key.
     #[error("the answer of {0} is not signed with the key")]
     Unsigned(SocketAddr),
-    /// The server does not know the key.
-    #[error("the server does not know the key")]
+    /// The server does not know the key; Knot 3.2 says the same of one that it knows and that may not do this.
+    #[error("the server does not know the key, or does not let it change this zone")]
     BadKey,
     /// The server's secret is another.
     #[error("the server has another secret for the key")]
@@ -201,7 +205,7 @@ fn message(zone: &str, sets: &[RecordSet]) -> Result<Message, UpdateError> {
     for set in sets {
         let name = to_wire(&set.name)?;
         message.add_answers(seen(&name, set));
-        message.add_authorities(set.steps.iter().map(|step| step_record(&name, step)));
+        message.add_authorities(set.edits.iter().map(|edit| edit_record(&name, edit)));
     }
     Ok(message)
 }
@@ -222,10 +226,10 @@ fn seen(name: &Name, set: &RecordSet) -> Vec<Record> {
 }
 
 /// RFC 2136 sections 2.5.1 and 2.5.4.
-fn step_record(name: &Name, step: &Step) -> Record {
-    match step {
-        Step::Add(ttl, data) => Record::from_rdata(name.clone(), *ttl, data.0.clone()),
-        Step::Remove(data) => {
+fn edit_record(name: &Name, edit: &Edit) -> Record {
+    match edit {
+        Edit::Add(ttl, data) => Record::from_rdata(name.clone(), *ttl, data.0.clone()),
+        Edit::Remove(data) => {
             let mut record = Record::from_rdata(name.clone(), 0, data.0.clone());
             record.dns_class = DNSClass::NONE;
             record
@@ -314,7 +318,7 @@ mod tests {
             name: "example.org".to_owned(),
             kind: DataKind::Txt,
             seen: vec![data("old")],
-            steps: vec![Step::Remove(data("old")), Step::Add(60, data("new"))],
+            edits: vec![Edit::Remove(data("old")), Edit::Add(60, data("new"))],
         }
     }
 
@@ -324,7 +328,13 @@ mod tests {
         answer.metadata.response_code = code;
         if let Some(UpdateKey(signer)) = key {
             let mac = asked.signature().map(|signed| signed.data.mac.clone()).unwrap_or_default();
-            let context = hickory_resolver::proto::rr::TSigResponseContext::new(asked.id, NOW, signer.clone(), mac, None);
+            let context = hickory_resolver::proto::rr::TSigResponseContext::new(
+                asked.id,
+                NOW,
+                signer.clone(),
+                mac,
+                None,
+            );
             let signature = context.sign(&answer.to_vec().unwrap()).unwrap();
             answer.set_signature(signature);
         }

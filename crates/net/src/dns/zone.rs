@@ -2,10 +2,11 @@
 
 use std::net::IpAddr;
 
+use hickory_resolver::TokioResolver;
 use hickory_resolver::net::{DnsError as Said, NetError};
 use hickory_resolver::proto::rr::{Name, RData, RecordType};
 
-use super::{Dns, DnsError, name};
+use super::name;
 
 /// Name servers of a zone that are asked; more is no service.
 const SERVERS_MAX: usize = 8;
@@ -21,70 +22,40 @@ pub struct Zone {
     pub servers: Vec<(String, Vec<IpAddr>)>,
 }
 
-impl Dns {
-    /// The zone that a name lies in, as the name servers that are asked see it.
-    ///
-    /// # Errors
-    /// [`DnsError`] when they do not tell.
-    pub async fn zone_of(&self, host: &str) -> Result<Zone, DnsError> {
-        let failed = |cause: String| DnsError { name: host.to_owned(), cause };
-        let asked = name::to_wire(host).ok_or_else(|| failed("it is no name".to_owned()))?;
-        let (zone, primary) = self.start_of(asked).await.map_err(failed)?;
-        let name = name::to_text(&zone).to_ascii_lowercase();
-        let found = self.look_up(&name, RecordType::NS).await?;
-        let mut servers: Vec<String> = found
-            .records
-            .iter()
-            .filter_map(|data| match data {
-                RData::NS(server) => Some(name::to_text(&server.0).to_ascii_lowercase()),
-                _ => None,
-            })
-            .collect();
-        servers.sort();
-        servers.truncate(SERVERS_MAX);
-        Ok(Zone { name, primary, servers: self.all_located(servers).await })
-    }
+/// The names of a zone's servers, of its NS records.
+pub(super) fn servers(records: &[RData]) -> Vec<String> {
+    let mut servers: Vec<String> = records
+        .iter()
+        .filter_map(|data| match data {
+            RData::NS(server) => Some(name::to_text(&server.0).to_ascii_lowercase()),
+            _ => None,
+        })
+        .collect();
+    servers.sort();
+    servers.truncate(SERVERS_MAX);
+    servers
+}
 
-    /// Hosts and their addresses, asked for at one time.
-    async fn all_located(&self, hosts: Vec<String>) -> Vec<(String, Vec<IpAddr>)> {
-        let asked: Vec<_> = hosts
-            .into_iter()
-            .map(|host| {
-                let dns = self.clone();
-                tokio::spawn(async move {
-                    let addresses = dns.addresses(&host).await.map(|found| found.value).unwrap_or_default();
-                    (host, addresses)
-                })
-            })
-            .collect();
-        let mut all = Vec::with_capacity(asked.len());
-        for located in asked {
-            all.extend(located.await);
-        }
-        all
-    }
-
-    /// The SOA record above a name: where it begins and its first name.
-    async fn start_of(&self, mut asked: Name) -> Result<(Name, String), String> {
-        loop {
-            let (owner, soa) = match self.resolver.lookup(asked.clone(), RecordType::SOA).await {
-                Ok(answer) => answer.answers().iter().find_map(start).unzip(),
-                Err(NetError::Dns(Said::NoRecordsFound(nothing))) => {
-                    let soa = nothing.soa.map(|soa| (soa.name.clone(), soa.data.mname.clone()));
-                    soa.unzip()
-                }
-                Err(error) => return Err(super::words::of(&error)),
-            };
-            match (owner, soa) {
-                // An alias leads elsewhere; the zone is where the name itself lies.
-                (Some(owner), Some(primary)) if owner.zone_of(&asked) && !owner.is_root() => {
-                    return Ok((owner, name::to_text(&primary).to_ascii_lowercase()));
-                }
-                _ if asked.num_labels() <= 1 => {
-                    return Err("the name servers know no zone that it lies in".to_owned());
-                }
-                _ => asked = asked.base_name(),
+/// The SOA record above a name: where its zone begins, and the zone's primary server.
+pub(super) async fn start_of(resolver: &TokioResolver, mut asked: Name) -> Result<(Name, String), String> {
+    loop {
+        let (owner, soa) = match resolver.lookup(asked.clone(), RecordType::SOA).await {
+            Ok(answer) => answer.answers().iter().find_map(start).unzip(),
+            Err(NetError::Dns(Said::NoRecordsFound(nothing))) => {
+                let soa = nothing.soa.map(|soa| (soa.name.clone(), soa.data.mname.clone()));
+                soa.unzip()
             }
+            Err(error) => return Err(super::words::of(&error)),
+        };
+        match (owner, soa) {
+            // An alias leads elsewhere; the zone is where the name itself lies.
+            (Some(owner), Some(primary)) if owner.zone_of(&asked) && !owner.is_root() => {
+                return Ok((owner, name::to_text(&primary).to_ascii_lowercase()));
+            }
+            _ if asked.num_labels() <= 1 => {
+                return Err("the name servers know no zone that it lies in".to_owned());
+            }
+            _ => asked = asked.base_name(),
         }
     }
 }

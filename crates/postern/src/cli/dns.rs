@@ -1,6 +1,7 @@
 //! `postern dns`: the records that the domains need, whether they are there, and how they get there.
 
 mod apply;
+mod show;
 mod told;
 mod watch;
 
@@ -8,19 +9,16 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::time::Duration;
 
-use clap::ValueEnum;
-use daemon::print;
 use daemon::problem::Problem;
 use daemon::process;
 use home::config::HomeConfig;
 use mail::Domain;
 use net::dns::Dns;
-use serde_json::json;
 
 use super::{HOME_CONFIG, at_home};
-use crate::records::ask::Found;
 use crate::records::authority::{Checked, check};
-use crate::records::{self, Need, Purpose, Wanted};
+use crate::records::{self, Wanted};
+use show::{Format, print_checked, print_wanted};
 
 /// Arguments of `postern dns`.
 #[derive(Debug, clap::Args)]
@@ -50,16 +48,6 @@ pub(super) struct DnsArguments {
     config: std::path::PathBuf,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum Format {
-    /// A table
-    Table,
-    /// Lines for a zone file
-    Zone,
-    /// JSON
-    Json,
-}
-
 /// Carries out `postern dns`. Only the keys are Home's own to read; all else is done by who typed it, since a key file or
 /// a hook need not be the service's.
 pub(super) fn run(arguments: &DnsArguments) -> Result<(), Problem> {
@@ -68,7 +56,7 @@ pub(super) fn run(arguments: &DnsArguments) -> Result<(), Problem> {
         Ok::<_, Problem>(told)
     })??;
     let wanted = all_of(&arguments.config, &arguments.domain, &wanted)?;
-    process::block_on(show(wanted, arguments))?
+    process::block_on(carry_out(wanted, arguments))?
 }
 
 /// Waits until all that mail needs is in DNS, and tells what changes: what `postern home setup` ends with.
@@ -97,7 +85,7 @@ fn all_of(config: &Path, domains: &[Domain], told: &records::Told) -> Result<Vec
     })
 }
 
-async fn show(wanted: Vec<Wanted>, arguments: &DnsArguments) -> Result<(), Problem> {
+async fn carry_out(wanted: Vec<Wanted>, arguments: &DnsArguments) -> Result<(), Problem> {
     let format = if arguments.json { Format::Json } else { arguments.format };
     let dns = dns(&arguments.resolver)?;
     if arguments.apply.is_asked_for() {
@@ -128,7 +116,8 @@ fn verdict(checked: &Checked, format: Format) -> Result<(), Problem> {
     if format == Format::Json {
         return Err(Problem::told());
     }
-    let what = format!("{faults} of {} records are missing, wrong or can't be asked for", checked.found.len());
+    let what =
+        format!("{faults} of {} records are missing, wrong or can't be asked for", checked.found.len());
     Err(Problem::failed(
         what,
         "write the lines after 'should be' into the zone, then wait for them with 'postern dns --watch'",
@@ -149,59 +138,4 @@ pub(super) async fn unpublished(
 
 fn dns(resolver: &[SocketAddr]) -> Result<Dns, Problem> {
     Dns::new(resolver).map_err(|error| Problem::setup(error, "name a server with --resolver ADDR:PORT"))
-}
-
-fn print_wanted(wanted: &[Wanted], format: Format) {
-    match format {
-        Format::Json => print::value(&json!(wanted), true),
-        Format::Zone => wanted.iter().for_each(|record| print::text(&record.zone())),
-        Format::Table => wanted.iter().for_each(|record| print::text(&row(record, ""))),
-    }
-}
-
-/// What was found, with what is to be said of the name servers; to a script on the other channel, if at all.
-fn print_checked(checked: &Checked, format: Format) {
-    match format {
-        Format::Json => print::value(&json!(checked.found), true),
-        Format::Zone => checked.found.iter().for_each(|found| {
-            print::text(&format!("{} ; {}", found.wanted.zone(), found.word()));
-        }),
-        Format::Table => checked.found.iter().for_each(|found| print::text(&found_row(found))),
-    }
-    for note in &checked.notes {
-        eprintln!("postern: {note}");
-    }
-}
-
-/// A record, and under one that is not as it is to be the line to change.
-fn found_row(found: &Found) -> String {
-    let mut row = row(&found.wanted, found.word());
-    if found.should_be.is_some() || found.is_fault() {
-        let there = found.found.iter().map(|line| format!("\n          there is: {line}"));
-        row.extend(there);
-    }
-    if let Some(line) = &found.should_be {
-        row += &format!("\n          should be: {line}");
-    }
-    row
-}
-
-fn row(record: &Wanted, state: &str) -> String {
-    let kind = match record.purpose {
-        Purpose::EdgeAddress | Purpose::MtaStsHost => "A/AAAA",
-        _ => record.kind.as_str(),
-    };
-    let value = match record.purpose {
-        Purpose::EdgeAddress => "the edge's address",
-        Purpose::ProgramsUnnamed => "the host of Home",
-        Purpose::MtaStsHost => "the host of the policy",
-        _ => &record.value,
-    };
-    let need = match record.need {
-        Need::Required => "",
-        Need::Optional => " (optional)",
-        Need::Later => " (later)",
-    };
-    let (name, action, why) = (&record.name, record.action(), record.why);
-    format!("{state:<8}  {name}  {kind}  {value}\n          {action}{need}: {why}")
 }

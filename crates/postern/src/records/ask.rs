@@ -19,11 +19,8 @@ const SHOWN_MAX: usize = 10;
 /// Who is asked: a resolver, or a server of the zone.
 pub(crate) trait Source: Resolver {
     /// The records of a kind, as they stand in the zone.
-    fn data(
-        &self,
-        name: &str,
-        kind: DataKind,
-    ) -> impl Future<Output = Result<Vec<Data>, LookupError>> + Send;
+    fn data(&self, name: &str, kind: DataKind)
+    -> impl Future<Output = Result<Vec<Data>, LookupError>> + Send;
 }
 
 impl Source for Questions {
@@ -154,7 +151,10 @@ fn should_be(wanted: &Wanted, state: State, found: &[String]) -> String {
 fn with_hosts_of(existing: &str, ours: &str) -> Option<String> {
     let rest = existing.strip_prefix("v=spf1").filter(|rest| rest.is_empty() || rest.starts_with(' '))?;
     let hosts = ours.split(' ').filter(|term| term.starts_with("a:"));
-    let hosts: String = hosts.filter(|term| !rest.split(' ').any(|other| other == *term)).map(|term| format!(" {term}")).collect();
+    let hosts: String = hosts
+        .filter(|term| !rest.split(' ').any(|other| other == *term))
+        .map(|term| format!(" {term}"))
+        .collect();
     (!hosts.is_empty()).then(|| format!("v=spf1{hosts}{rest}"))
 }
 

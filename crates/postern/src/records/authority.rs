@@ -10,7 +10,7 @@ use net::dns::{Dns, Questions, Zone, ZoneServer};
 use tokio::sync::Semaphore;
 use tokio::time::{Instant, timeout_at};
 
-use super::ask::{Found, Source, State, ask};
+use super::ask::{Found, Source, ask};
 use super::{Purpose, Wanted};
 
 /// Where name servers answer.
@@ -165,7 +165,10 @@ async fn reach(zone: &Zone, questions: &Questions, until: Instant) -> (Servers, 
             let server = ZoneServer::new(SocketAddr::new(ip, PORT), &zone.name, questions.clone())?;
             Some(tokio::spawn(async move {
                 let said = timeout_at(until, server.has_its_zone()).await;
-                let said = said.map_or_else(|_| Err("it does not answer".to_owned()), |said| said.map_err(|e| e.to_string()));
+                let said = said.map_or_else(
+                    |_| Err("it does not answer".to_owned()),
+                    |said| said.map_err(|e| e.to_string()),
+                );
                 (format!("{name} ({ip})"), server, said)
             }))
         })
@@ -174,7 +177,9 @@ async fn reach(zone: &Zone, questions: &Questions, until: Instant) -> (Servers, 
     for server in asked {
         match server.await {
             Ok((name, server, Ok(()))) => servers.0.push((name, server)),
-            Ok((name, _, Err(cause))) => notes.push(format!("{name}, a name server of {}: {cause}", zone.name)),
+            Ok((name, _, Err(cause))) => {
+                notes.push(format!("{name}, a name server of {}: {cause}", zone.name))
+            }
             Err(_) => {}
         }
     }
@@ -190,7 +195,7 @@ async fn of_all(questions: &Questions, servers: &[(String, ZoneServer)], record:
     for (name, server) in servers {
         said.push((name.clone(), ask_sorted(server, record.clone()).await));
     }
-    agreed(record, said)
+    agreed(record, &said)
 }
 
 /// The order of the records in an answer says nothing.
@@ -201,7 +206,7 @@ async fn ask_sorted(source: &impl Source, record: Wanted) -> Found {
 }
 
 /// What servers say together: where they differ, the worst of it, and who says what.
-fn agreed(record: Wanted, said: Vec<(String, Found)>) -> Found {
+fn agreed(record: Wanted, said: &[(String, Found)]) -> Found {
     let Some((_, worst)) = said.iter().max_by_key(|(_, found)| found.state).cloned() else {
         return Found::unknown(record, "no name server was asked");
     };
@@ -209,7 +214,8 @@ fn agreed(record: Wanted, said: Vec<(String, Found)>) -> Found {
         return worst;
     }
     let told = said.iter().map(|(name, found)| {
-        let there = if found.found.is_empty() { String::new() } else { format!(": {}", found.found.join(", ")) };
+        let there =
+            if found.found.is_empty() { String::new() } else { format!(": {}", found.found.join(", ")) };
         format!("{name} says {}{there}", found.state.as_str())
     });
     Found { found: told.collect(), ..worst }
@@ -218,6 +224,7 @@ fn agreed(record: Wanted, said: Vec<(String, Found)>) -> Found {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::records::ask::State;
     use crate::records::{Kind, Told, wanted};
     use home::config::HomeConfig;
 
@@ -253,12 +260,12 @@ mod tests {
         };
         let of = |name: &str, found| (name.to_owned(), found);
         let good = said(State::Good, &["10 mx.test"]);
-        let same = agreed(record.clone(), vec![of("ns1", good.clone()), of("ns2", good.clone())]);
+        let same = agreed(record.clone(), &[of("ns1", good.clone()), of("ns2", good.clone())]);
         assert_eq!(same, good);
         let missing = said(State::Missing, &[]);
-        let found = agreed(record.clone(), vec![of("ns1", good), of("ns2", missing)]);
+        let found = agreed(record.clone(), &[of("ns1", good), of("ns2", missing)]);
         assert_eq!(found.state, State::Missing);
         assert_eq!(found.found, ["ns1 says good: 10 mx.test", "ns2 says missing"]);
-        assert_eq!(agreed(record, Vec::new()).state, State::Unknown);
+        assert_eq!(agreed(record, &[]).state, State::Unknown);
     }
 }

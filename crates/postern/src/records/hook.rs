@@ -37,7 +37,7 @@ pub(crate) enum HookError {
 }
 
 #[derive(Deserialize)]
-struct Answer {
+struct Made {
     applied: Vec<usize>,
 }
 
@@ -116,7 +116,7 @@ fn end(child: &Child) {
 }
 
 fn read(octets: &[u8], changes: &[Change]) -> Result<BTreeSet<usize>, HookError> {
-    let answer: Answer = serde_json::from_slice(octets).map_err(|error| {
+    let answer: Made = serde_json::from_slice(octets).map_err(|error| {
         HookError::Nonsense(format!("no JSON of the form {{\"applied\": [1, 2]}} ({error})"))
     })?;
     let count = answer.applied.len();
@@ -132,7 +132,7 @@ fn read(octets: &[u8], changes: &[Change]) -> Result<BTreeSet<usize>, HookError>
 #[cfg(test)]
 mod tests {
     use super::*;
-    use net::dns::update::{RecordSet, Step};
+    use net::dns::update::{Edit, RecordSet};
     use net::dns::{Data, DataKind, Zone};
 
     fn plan() -> Plan {
@@ -141,7 +141,7 @@ mod tests {
             name: "a.test".to_owned(),
             kind: DataKind::Txt,
             seen: vec![data("old \"one\"")],
-            steps: vec![Step::Remove(data("old \"one\"")), Step::Add(3600, data("new"))],
+            edits: vec![Edit::Remove(data("old \"one\"")), Edit::Add(3600, data("new"))],
         };
         let zone = Zone { name: "test".to_owned(), primary: "ns.test".to_owned(), servers: Vec::new() };
         Plan { zone, sets: vec![set], kept: Vec::new() }
@@ -175,7 +175,9 @@ mod tests {
     #[tokio::test]
     async fn a_hook_that_fails_or_answers_nonsense_did_nothing_to_our_knowledge() {
         assert!(matches!(with(r#"echo '{"applied": [1]}'; exit 3"#, LONG).await, Err(HookError::Failed(_))));
-        for answer in ["", "done", "{}", r#"{"applied": [3]}"#, r#"{"applied": [0]}"#, r#"{"applied": [1, 1]}"#, "[1]"] {
+        for answer in
+            ["", "done", "{}", r#"{"applied": [3]}"#, r#"{"applied": [0]}"#, r#"{"applied": [1, 1]}"#, "[1]"]
+        {
             let said = with(&format!("echo '{answer}'"), LONG).await;
             assert!(matches!(said, Err(HookError::Nonsense(_))), "{answer}: {said:?}");
         }

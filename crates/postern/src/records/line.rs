@@ -1,6 +1,6 @@
 //! Records as lines of a zone file (RFC 1035 section 5.1).
 
-use super::{Kind, TTL_SECS};
+use super::kind::{Kind, TTL_SECS};
 
 /// Octets of one string of a TXT record (RFC 1035 section 3.3).
 const STRING_OCTETS_MAX: usize = 255;

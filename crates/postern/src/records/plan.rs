@@ -1,7 +1,7 @@
 //! What is to be changed in a zone: only what is the domain's mail's own. What somebody else put in its place stays, unless
 //! it is said that it may go.
 
-use net::dns::update::{RecordSet, Step};
+use net::dns::update::{Edit, RecordSet};
 use net::dns::{Data, DataKind, Questions, ServerError, Zone, ZoneServer};
 use serde::Serialize;
 
@@ -58,16 +58,16 @@ impl Change {
 impl Plan {
     /// All changes, numbered.
     pub(crate) fn changes(&self) -> Vec<Change> {
-        let steps = self.sets.iter().flat_map(|set| set.steps.iter().map(move |step| (set, step)));
-        let change = |(at, (set, step)): (usize, (&RecordSet, &Step))| {
-            let (action, data) = match step {
-                Step::Add(_, data) => ("add", data),
-                Step::Remove(data) => ("remove", data),
+        let edits = self.sets.iter().flat_map(|set| set.edits.iter().map(move |edit| (set, edit)));
+        let change = |(at, (set, edit)): (usize, (&RecordSet, &Edit))| {
+            let (action, data) = match edit {
+                Edit::Add(_, data) => ("add", data),
+                Edit::Remove(data) => ("remove", data),
             };
             let kind = name_of(set.kind);
             Change { id: at + 1, action, name: set.name.clone(), kind, ttl: TTL_SECS, value: data.text() }
         };
-        steps.enumerate().map(change).collect()
+        edits.enumerate().map(change).collect()
     }
 
     /// Whether a record is among what is changed.
@@ -90,17 +90,19 @@ const fn name_of(kind: DataKind) -> &'static str {
 }
 
 /// Who says what is there.
-pub(crate) enum Reader {
+pub(crate) enum Witness {
     /// The server that is to make the changes.
     Server(ZoneServer),
     /// Whoever knows.
     Resolver(Questions),
 }
 
-impl Reader {
+impl Witness {
     async fn read(&self, name: &str, kind: DataKind) -> Result<Vec<Data>, String> {
         match self {
-            Self::Server(server) => server.held(name, kind).await.map_err(|error: ServerError| error.to_string()),
+            Self::Server(server) => {
+                server.held(name, kind).await.map_err(|error: ServerError| error.to_string())
+            }
             Self::Resolver(questions) => match questions.data(name, kind).await {
                 Ok(data) => Ok(data),
                 Err(error) if error.is_void() => Ok(Vec::new()),
@@ -117,13 +119,13 @@ impl Reader {
 pub(crate) async fn make(
     zone: Zone,
     found: &[Found],
-    reader: &Reader,
+    witness: &Witness,
     foreign: Foreign,
 ) -> Result<Plan, String> {
     let mut plan = Plan { zone, sets: Vec::new(), kept: Vec::new() };
     for group in groups(found) {
         let Some(first) = group.first().map(|found| &found.wanted) else { continue };
-        let seen = reader.read(&first.name, first.kind.data()).await?;
+        let seen = witness.read(&first.name, first.kind.data()).await?;
         match decide(&group, seen, foreign) {
             Some(Ok(set)) => plan.sets.push(set),
             Some(Err(kept)) => plan.kept.push(kept),
@@ -174,12 +176,13 @@ fn decide(group: &[&Found], seen: Vec<Data>, foreign: Foreign) -> Option<Result<
             there.join(", ")
         )));
     }
-    let removed = others.into_iter().map(|data| Step::Remove(data.clone()));
+    let removed = others.into_iter().map(|data| Edit::Remove(data.clone()));
     let is_there = |value: &str| seen.iter().any(|data| same(first.purpose, &data.text(), value));
     let added = ours.iter().filter(|value| !is_there(value));
-    let added = added.filter_map(|value| Data::parse(kind.data(), value).ok()).map(|data| Step::Add(TTL_SECS, data));
-    let steps: Vec<Step> = removed.chain(added).collect();
-    (!steps.is_empty()).then_some(Ok(RecordSet { name, kind: kind.data(), seen, steps }))
+    let added =
+        added.filter_map(|value| Data::parse(kind.data(), value).ok()).map(|data| Edit::Add(TTL_SECS, data));
+    let edits: Vec<Edit> = removed.chain(added).collect();
+    (!edits.is_empty()).then_some(Ok(RecordSet { name, kind: kind.data(), seen, edits }))
 }
 
 /// Whether a record that is there can't be beside ours.
@@ -214,7 +217,12 @@ mod tests {
     use home::dkim::Stage;
 
     fn found(purpose: Purpose, kind: Kind, value: &str, state: State) -> Found {
-        Found { wanted: Wanted::new("a.test", kind, value, purpose), state, found: Vec::new(), should_be: None }
+        Found {
+            wanted: Wanted::new("a.test", kind, value, purpose),
+            state,
+            found: Vec::new(),
+            should_be: None,
+        }
     }
 
     /// What is decided of one record where these are there.
@@ -248,7 +256,10 @@ mod tests {
     #[test]
     fn somebody_elses_policy_and_hosts_stay_unless_they_are_to_be_replaced() {
         let cases = [
-            (found(Purpose::Spf, Kind::Txt, "v=spf1 a:mx.test -all", State::Wrong), "v=spf1 include:b.test ~all"),
+            (
+                found(Purpose::Spf, Kind::Txt, "v=spf1 a:mx.test -all", State::Wrong),
+                "v=spf1 include:b.test ~all",
+            ),
             (found(Purpose::Dmarc, Kind::Txt, "v=DMARC1; p=quarantine", State::Wrong), "v=DMARC1; p=none"),
             (found(Purpose::Mx, Kind::Mx, "10 mx.test", State::Wrong), "5 mail.b.test"),
             (found(Purpose::Tlsa, Kind::Tlsa, "3 1 1 00", State::Wrong), "3 1 1 01"),

@@ -68,9 +68,13 @@ impl Purpose {
             Self::EdgeAddress => "without an address nobody reaches the host that the MX record names",
             Self::Ptr => "most receivers refuse mail from an address whose name does not lead back to it",
             Self::Spf => "it says which hosts send for the domain, so that others can be told from them",
-            Self::EdgeSpf => "it covers the name that the edge greets with, and reports, which have no sender",
+            Self::EdgeSpf => {
+                "it covers the name that the edge greets with, and reports, which have no sender"
+            }
             Self::Dkim => "receivers check the signature of what users send with this key",
-            Self::Dmarc => "large providers want one, and it says what becomes of mail that only claims to be yours",
+            Self::Dmarc => {
+                "large providers want one, and it says what becomes of mail that only claims to be yours"
+            }
             Self::TlsReports => "others report here when they could not reach the edge with TLS",
             Self::MtaSts | Self::MtaStsHost => {
                 "it tells senders to insist on TLS, but the edge does not serve the policy that it points to"
@@ -85,7 +89,9 @@ impl Purpose {
                 "mail programs would find Home here, but the record names the house in public DNS: give the name \
                  with --mail-host where that is no secret"
             }
-            Self::NotOffered => "mail programs do not try a service that is not there, and find it nowhere else",
+            Self::NotOffered => {
+                "mail programs do not try a service that is not there, and find it nowhere else"
+            }
         }
     }
 }

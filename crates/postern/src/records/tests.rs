@@ -1,3 +1,5 @@
+//! Which records a home needs, and how they are written.
+
 use super::*;
 
 fn config(more: &str) -> HomeConfig {
@@ -102,9 +104,7 @@ fn no_record_names_the_house_by_itself() {
 
 #[test]
 fn the_name_of_an_address_is_required_of_who_sends() {
-    for (config, need) in
-        [(config(""), Need::Optional), (config("outbound = \"on\"\n"), Need::Required)]
-    {
+    for (config, need) in [(config(""), Need::Optional), (config("outbound = \"on\"\n"), Need::Required)] {
         let all = wanted(&config, &[], &Told::default());
         let names = all.iter().filter(|record| record.purpose == Purpose::Ptr);
         assert_eq!(names.map(|record| record.need).collect::<Vec<_>>(), [need; 2]);
@@ -146,5 +146,8 @@ fn an_edge_that_is_called_as_its_domain_has_one_policy() {
     );
     let all = wanted(&toml::from_str(&config).unwrap(), &[], &Told::default());
     let policies = all.iter().filter(|record| record.value.starts_with("v=spf1"));
-    assert_eq!(policies.map(|record| record.value.as_str()).collect::<Vec<_>>(), ["v=spf1 a:example.org -all"]);
+    assert_eq!(
+        policies.map(|record| record.value.as_str()).collect::<Vec<_>>(),
+        ["v=spf1 a:example.org -all"]
+    );
 }

@@ -16,12 +16,12 @@ use net::dns::update::{self, KEY_FILE_OCTETS_MAX, UpdateKey};
 use net::dns::{Dns, Zone, ZoneServer};
 use serde_json::json;
 
-use super::{Format, found_row};
+use super::show::{Format, found_row};
 use crate::records::Wanted;
 use crate::records::ask::{Found, State};
 use crate::records::authority;
 use crate::records::hook;
-use crate::records::plan::{self, Foreign, Plan, Reader};
+use crate::records::plan::{self, Foreign, Plan, Witness};
 
 /// Where a zone's primary server answers.
 const PORT: u16 = 53;
@@ -80,7 +80,8 @@ impl ApplyArguments {
 
 /// Reads a key; its secret stands on no command line.
 fn key_of(path: &Path) -> Result<UpdateKey, Problem> {
-    let advice = "make one with 'tsig-keygen -a hmac-sha256 NAME' (BIND) or 'keymgr -t NAME hmac-sha256' (Knot)";
+    let advice =
+        "make one with 'tsig-keygen -a hmac-sha256 NAME' (BIND) or 'keymgr -t NAME hmac-sha256' (Knot)";
     let mut text = String::new();
     std::fs::File::open(path)
         .and_then(|file| file.take(KEY_FILE_OCTETS_MAX).read_to_string(&mut text))
@@ -126,7 +127,10 @@ pub(super) async fn apply(
 }
 
 fn no_zone(cause: String) -> Problem {
-    Problem::failed(cause, "see that the domain is registered and has name servers, or name a resolver with --resolver")
+    Problem::failed(
+        cause,
+        "see that the domain is registered and has name servers, or name a resolver with --resolver",
+    )
 }
 
 /// Where a zone's changes go.
@@ -151,11 +155,11 @@ async fn plan(
     foreign: Foreign,
 ) -> Result<Plan, Problem> {
     let name = zone.name.clone();
-    let reader = match server.and_then(|server| ZoneServer::new(server, &name, dns.questions())) {
-        Some(server) => Reader::Server(server),
-        None => Reader::Resolver(dns.questions()),
+    let witness = match server.and_then(|server| ZoneServer::new(server, &name, dns.questions())) {
+        Some(server) => Witness::Server(server),
+        None => Witness::Resolver(dns.questions()),
     };
-    plan::make(zone, found, &reader, foreign).await.map_err(|cause| {
+    plan::make(zone, found, &witness, foreign).await.map_err(|cause| {
         let who = server.map_or_else(|| "DNS".to_owned(), |server| server.to_string());
         Problem::failed(
             format!("{who} does not say what the zone {name} holds: {cause}"),
@@ -260,7 +264,7 @@ fn conclude(plans: &[Plan], seen: &[Found], format: Format) -> Result<(), Proble
     }
     if !kept.is_empty() {
         return Err(Problem::failed(
-            format!("{} records of somebody else were kept", kept.len()),
+            format!("what somebody else published was kept, in {} place(s)", kept.len()),
             "read them above; with --replace ours take their place",
         ));
     }

@@ -73,7 +73,8 @@ fn edge_and_file(argument: &str, edges: &[String]) -> Result<(String, PathBuf), 
 
 /// What the record for a certificate's key says.
 fn record_of(file: &Path) -> Result<String, Problem> {
-    let advice = "copy the edge's certificate here: the file that edge.toml names in [tls], or edge.crt in its data";
+    let advice =
+        "copy the edge's certificate here: the file that edge.toml names in [tls], or edge.crt in its data";
     let certificate = net::tls::first_certificate(file).map_err(|error| Problem::setup(error, advice))?;
     let tlsa = Tlsa::of_own_key(&certificate)
         .ok_or_else(|| Problem::setup(format!("{} is no certificate", file.display()), advice))?;

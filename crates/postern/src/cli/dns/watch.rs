@@ -7,7 +7,7 @@ use daemon::problem::Problem;
 use serde_json::json;
 use tokio::time::{Instant, sleep};
 
-use super::{Format, found_row, print_checked};
+use super::show::{Format, found_row, print_checked};
 use crate::records::authority::Checked;
 
 /// The first pause between two looks; each is twice as long as the one before.
@@ -119,8 +119,13 @@ async fn until_there(
 /// All at first, then what is other than it was.
 fn tell(checked: &Checked, earlier: Option<&Checked>, format: Format) {
     let Some(earlier) = earlier else { return print_checked(checked, format) };
-    let changed: Vec<_> =
-        checked.found.iter().zip(&earlier.found).filter(|(now, then)| now != then).map(|(now, _)| now).collect();
+    let changed: Vec<_> = checked
+        .found
+        .iter()
+        .zip(&earlier.found)
+        .filter(|(now, then)| now != then)
+        .map(|(now, _)| now)
+        .collect();
     match format {
         Format::Json if !changed.is_empty() => print::value(&json!(changed), true),
         Format::Json => {}

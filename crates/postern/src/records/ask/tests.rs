@@ -1,3 +1,5 @@
+//! What is said of records that are there, are not, or are other than wanted.
+
 use std::collections::HashMap;
 
 use mailauth::dns::Answer;
@@ -82,10 +84,7 @@ fn a_key_is_there_alone_or_it_is_wrong() {
         assert_eq!(state(&Zone::default(), wanted(stage)), State::Missing);
         assert_eq!(state(&Zone::default().text(name, "?"), wanted(stage)), State::Unknown);
         assert_eq!(state(&Zone::default().text(name, &other), wanted(stage)), State::Wrong);
-        assert_eq!(
-            state(&Zone::default().text(name, KEY).text(name, &other), wanted(stage)),
-            State::Wrong
-        );
+        assert_eq!(state(&Zone::default().text(name, KEY).text(name, &other), wanted(stage)), State::Wrong);
     }
     assert_eq!(state(&there, wanted(Stage::Remove)), State::Remove);
     assert_eq!(state(&Zone::default(), wanted(Stage::Remove)), State::Good);
@@ -178,7 +177,8 @@ fn what_may_be_left_out_is_a_notice_and_no_fault_but_for_a_certificate_that_is_n
         let found = found(&zone, service(other));
         assert_eq!((found.state, found.word()), (State::Wrong, "notice"));
     }
-    let reports = Wanted::new("_smtp._tls.test", Kind::Txt, "v=TLSRPTv1; rua=mailto:a@test", Purpose::TlsReports);
+    let reports =
+        Wanted::new("_smtp._tls.test", Kind::Txt, "v=TLSRPTv1; rua=mailto:a@test", Purpose::TlsReports);
     let zone = Zone::default().text("_smtp._tls.test", "v=TLSRPTv1; rua=https://r.example/");
     assert_eq!(state(&zone, reports), State::Good);
 }

@@ -25,23 +25,33 @@ pub(super) fn of_update(error: &UpdateError, zone: &str, server: SocketAddr, key
             );
         }
         UpdateError::BadKey => {
-            format!("put the key \"{key}\" of this file into the configuration of {server}, and reload it")
+            format!(
+                "put the key \"{key}\" of this file into the configuration of {server}, let it change the zone \
+                 ({}), and reload it",
+                permission(key)
+            )
         }
         UpdateError::BadSignature => {
             format!("copy the file of the key \"{key}\" from {server} again: its secret is another")
         }
         UpdateError::BadTime => "set this clock: 'timedatectl set-ntp true'; else the server's".to_owned(),
-        UpdateError::Refused => format!(
-            "let the key change the zone: BIND 'update-policy {{ grant {key} zonesub ANY; }};', Knot an acl with \
-             'key: {key}' and 'action: update'"
-        ),
+        UpdateError::Refused => format!("let the key change the zone ({}), and reload it", permission(key)),
         UpdateError::NotZone => {
-            format!("{server} has no zone {zone} that it lets this key change: name its primary with --server ADDR:PORT")
+            format!(
+                "{server} has no zone {zone} that it lets this key change: name its primary with --server ADDR:PORT"
+            )
         }
         UpdateError::Changed => "run it again: it looks anew".to_owned(),
         UpdateError::Other(_) => format!("see the log of {server}"),
     };
     Problem::failed(what, advice)
+}
+
+/// What stands in the configuration of a server that lets a key change a zone.
+fn permission(key: &str) -> String {
+    format!(
+        "BIND: 'update-policy {{ grant {key} zonesub ANY; }};'; Knot: an acl with 'key: {key}' and 'action: update'"
+    )
 }
 
 /// Of a hook.
@@ -51,7 +61,9 @@ pub(super) fn of_hook(error: &HookError, zone: &str, program: &[OsString]) -> Pr
         HookError::Start(_) => "name a program that can be run, with its path: --hook /usr/local/bin/NAME",
         HookError::Failed(_) => "mend what it complains of and run it again",
         HookError::Late(_) => "see what it waits for, or give it more time with --hook-timeout SECONDS",
-        HookError::Nonsense(_) => "it has to print {\"applied\": [1, 2]}, the ids of the changes: docs/src/dns.md",
+        HookError::Nonsense(_) => {
+            "it has to print {\"applied\": [1, 2]}, the ids of the changes: docs/src/dns.md"
+        }
     };
     let advice = format!("{advice}; 'postern dns --check' says what the zone has");
     Problem::failed(format!("the hook {name} for {zone} {error}"), advice)
