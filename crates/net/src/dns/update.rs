@@ -39,24 +39,29 @@ impl fmt::Debug for UpdateKey {
 }
 
 impl UpdateKey {
-    /// Reads a key in the form of BIND's configuration, as `tsig-keygen` and `keymgr -t` write it:
-    /// `key "name" { algorithm hmac-sha256; secret "base64"; };`. Comments and empty lines are passed over.
+    /// Reads a key in the form of BIND's configuration, as `tsig-keygen` writes it:
+    /// `key "name" { algorithm hmac-sha256; secret "base64"; };`; or in that of Knot's, as `keymgr -t` does: `key:`, then
+    /// `- id: name`, `algorithm: hmac-sha256`, `secret: base64`. Comments and empty lines are passed over.
     ///
     /// # Errors
     /// What is wrong with it, in words; the secret is in none of them.
     pub fn parse(text: &str) -> Result<Self, &'static str> {
         let words = words_of(text);
         let mut words = words.iter().map(String::as_str);
-        if words.next() != Some("key") {
-            return Err("it does not begin with: key \"NAME\" {");
-        }
-        let key_name = words.next().and_then(name::to_wire).ok_or("the key has no name")?;
+        let named = match words.next() {
+            Some("key") => words.next(),
+            Some("key:") if words.next() == Some("-") && words.next() == Some("id:") => words.next(),
+            _ => return Err("it does not begin with: key \"NAME\" {"),
+        };
+        let key_name = named.and_then(name::to_wire).ok_or("the key has no name")?;
         let (mut algorithm, mut secret) = (None, None);
         while let Some(word) = words.next() {
             match word {
-                "algorithm" => algorithm = Some(algorithm_of(words.next().unwrap_or_default())?),
-                "secret" => secret = Some(secret_of(words.next().unwrap_or_default())?),
-                "key" => return Err("it holds more than one key"),
+                "algorithm" | "algorithm:" => {
+                    algorithm = Some(algorithm_of(words.next().unwrap_or_default())?)
+                }
+                "secret" | "secret:" => secret = Some(secret_of(words.next().unwrap_or_default())?),
+                "key" | "id:" => return Err("it holds more than one key"),
                 _ => {}
             }
         }
@@ -285,6 +290,9 @@ mod tests {
         assert_eq!(key.0.algorithm(), &TsigAlgorithm::HmacSha256);
         let other = KEY.replace("sha256", "SHA512").replace('"', "");
         assert_eq!(UpdateKey::parse(&other).map(|key| key.name()), Ok("postern.example".to_owned()));
+        let knots = "# hmac-sha256:k:x=\nkey:\n  - id: postern.example\n    algorithm: hmac-sha256\n    secret: c2VjcmV0IG9mIDE2IG9jdGV0cyBvciBtb3JlIS8vLys=\n";
+        let knots = UpdateKey::parse(knots).unwrap();
+        assert_eq!((knots.name(), knots.0.key()), (key.name(), key.0.key()));
         assert_eq!(format!("{key:?}"), "UpdateKey(postern.example)");
     }
 

@@ -35,7 +35,7 @@ pub(super) struct ApplyArguments {
     /// Write what is missing into the zones, with --tsig-key or --hook; what others published stays
     #[arg(long)]
     apply: bool,
-    /// The key for DNS UPDATE (RFC 2136), in BIND's form, as tsig-keygen and 'keymgr -t' write it
+    /// The key for DNS UPDATE (RFC 2136), as BIND's tsig-keygen or Knot's 'keymgr -t' writes it
     #[arg(long, value_name = "FILE", requires = "apply", conflicts_with = "hook")]
     tsig_key: Option<PathBuf>,
     /// The server to be asked for the change (default: the zone's primary, of its SOA record)
