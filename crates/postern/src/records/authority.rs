@@ -131,6 +131,9 @@ async fn zones(dns: &Dns, wanted: &[Wanted], until: Instant) -> Vec<(String, Res
     let mut names: Vec<String> = wanted.iter().filter(at_apex).map(|record| record.name.clone()).collect();
     // Where no MX record is wanted, as without an edge, the policy's name is below the domain's.
     names.extend(wanted.iter().filter_map(|record| Some(record.name.strip_prefix("_dmarc.")?.to_owned())));
+    // Of a domain whose next keys alone are looked for.
+    let of_keys = wanted.iter().filter_map(|record| Some(record.name.split_once("._domainkey.")?.1.to_owned()));
+    names.extend(of_keys);
     names.sort();
     names.dedup();
     let places = Arc::new(Semaphore::new(AT_ONE_TIME));
