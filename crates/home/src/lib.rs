@@ -7,6 +7,7 @@ pub mod config;
 mod databases;
 pub mod dkim;
 mod edges;
+mod encoded;
 mod filters;
 mod foreign_edge;
 mod forward;
@@ -29,6 +30,7 @@ mod service;
 pub mod setup;
 mod smarthost;
 mod snapshot;
+mod subject;
 mod submit;
 mod tls_reports;
 
@@ -106,6 +108,11 @@ struct Home {
     stop: CancellationToken,
 }
 
+fn open_trace(config: &HomeConfig) -> Result<Trace, Problem> {
+    let trace = Trace::open_to_keep(&config.data.join("trace"), link::Role::Home, config.trace.keep())?;
+    Ok(if config.trace.subjects == config::Switch::On { trace.telling_subjects() } else { trace })
+}
+
 /// Runs Home until it is told to stop.
 ///
 /// # Errors
@@ -117,7 +124,7 @@ pub async fn run(config_path: &Path) -> Result<(), Problem> {
     let secrets = Secrets::load(&config.data)?;
     let mut signals = Signals::new()?;
     let control::Listening { socket, lock: _lock } = control::listen(&config.data).await?;
-    let trace = Trace::open(&config.data.join("trace"), link::Role::Home)?;
+    let trace = open_trace(&config)?;
     let Opened { home, foreign_edge, commands, events } =
         open(config_path, config, secrets, (dialer, &trace))?;
     home.serve_imap()?;
@@ -475,16 +482,17 @@ impl Home {
             Err(error) => tracing::error!(%error, "not reloaded: the old certificate stays"),
         }
         let fixed = |config: &HomeConfig| {
-            let HomeConfig { data, listen, limits, queue, sending, filters, edges, .. } = config.clone();
+            let HomeConfig { data, listen, limits, queue, sending, filters, edges, trace, .. } =
+                config.clone();
             let others = (config.deliver.clone(), config.foreign_edge.clone(), config.smarthost.clone());
             let foreign = (config.hostname.clone(), others);
             let limits = config::Limits { message: self.config.limits.message, ..limits };
             let warm_up = (sending.warm_up, sending.warm_up_growth);
-            (data, listen, limits, queue, warm_up, filters, edges, foreign)
+            (data, listen, limits, queue, warm_up, filters, edges, (foreign, trace))
         };
         if fixed(&config) != fixed(&self.config) {
             tracing::warn!(
-                "changes of hostname, data, listen, limits, queue, warm_up, filters, deliver, foreign_edge, smarthost and edges take effect after a restart"
+                "changes of hostname, data, listen, limits, queue, warm_up, trace, filters, deliver, foreign_edge, smarthost and edges take effect after a restart"
             );
         }
         self.signer.adopt(&config.policy(), self.clock.now());

@@ -6,6 +6,7 @@ mod firewall;
 mod homes;
 mod people;
 mod tls_report;
+mod trace;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -19,7 +20,6 @@ use daemon::print;
 use daemon::problem::Problem;
 use daemon::process;
 use daemon::request::{QuarantineRequest, QueueRequest, Request};
-use daemon::trace;
 use edge::config::EdgeConfig;
 use home::config::HomeConfig;
 use mail::ItemId;
@@ -95,17 +95,8 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
-    /// The story of a message: its id, an address, or any word of an event
-    Trace {
-        /// What to look for
-        what: String,
-        /// The configuration file of the role (default: that of the role that is set up on this host)
-        #[arg(long)]
-        config: Option<PathBuf>,
-        /// Print JSON
-        #[arg(long)]
-        json: bool,
-    },
+    /// The story of a message: its id, an address, a word of its subject or of an event; or of the last ones
+    Trace(trace::TraceArguments),
 }
 
 #[derive(Debug, Subcommand)]
@@ -324,7 +315,7 @@ pub(crate) fn run(cli: Cli) -> Result<(), Problem> {
         Command::ImportPostfix { dir, out } => import_postfix(&dir, &out),
         Command::Demo { once } => crate::demo::run(once),
         Command::Status { config, json } => status(config, json),
-        Command::Trace { what, config, json } => print_trace(&what, config, json),
+        Command::Trace(arguments) => trace::run(&arguments),
     }
 }
 
@@ -410,18 +401,5 @@ fn status(config: Option<PathBuf>, json: bool) -> Result<(), Problem> {
     let data = data_of(config)?;
     let value: Value = process::block_on(control::demand(&data, &Request::Status))??;
     print::value(&value, json);
-    Ok(())
-}
-
-fn print_trace(what: &str, config: Option<PathBuf>, json: bool) -> Result<(), Problem> {
-    let data = data_of(config)?;
-    let events = trace::story(trace::read(&data.join("trace"))?, what);
-    if events.is_empty() {
-        let advice = "give an item id, an address, or another word of what happened; old events are dropped";
-        return Err(Problem::failed(format!("nothing is known of '{what}'"), advice));
-    }
-    for event in &events {
-        print::event(event, json);
-    }
     Ok(())
 }

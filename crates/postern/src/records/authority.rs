@@ -132,7 +132,8 @@ async fn zones(dns: &Dns, wanted: &[Wanted], until: Instant) -> Vec<(String, Res
     // Where no MX record is wanted, as without an edge, the policy's name is below the domain's.
     names.extend(wanted.iter().filter_map(|record| Some(record.name.strip_prefix("_dmarc.")?.to_owned())));
     // Of a domain whose next keys alone are looked for.
-    let of_keys = wanted.iter().filter_map(|record| Some(record.name.split_once("._domainkey.")?.1.to_owned()));
+    let of_keys =
+        wanted.iter().filter_map(|record| Some(record.name.split_once("._domainkey.")?.1.to_owned()));
     names.extend(of_keys);
     names.sort();
     names.dedup();
