@@ -46,6 +46,7 @@ mod suites;
 mod tls_policy;
 mod tls_reports;
 mod unheard;
+mod watching;
 mod wrong_situations;
 
 use std::sync::{Mutex, MutexGuard, PoisonError};

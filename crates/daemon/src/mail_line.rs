@@ -5,8 +5,9 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use link::Passed;
 use mail::{Envelope, ItemId, UnixTime};
-use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
 
 /// The target of the lines: `RUST_LOG=info,mail=off` leaves them out.
 pub const TARGET: &str = "mail";
@@ -65,24 +66,23 @@ impl<'a> MailLine<'a> {
 /// Messages that passed since the daemon began.
 #[derive(Debug, Default)]
 pub struct Tally {
+    begun: UnixTime,
     taken: [AtomicU64; 2],
     not_taken: [AtomicU64; 2],
     last: [AtomicU64; 2],
 }
 
-/// Messages that passed, one way.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Passed {
-    /// Taken over by who was to have them.
-    pub taken: u64,
-    /// Put off or refused.
-    pub not_taken: u64,
-    /// When the last one was taken.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub last: Option<UnixTime>,
-}
-
 impl Tally {
+    pub(crate) fn new(begun: UnixTime) -> Self {
+        Self { begun, ..Self::default() }
+    }
+
+    /// Since when it counts: the daemon's beginning.
+    #[must_use]
+    pub const fn begun(&self) -> UnixTime {
+        self.begun
+    }
+
     fn count(&self, line: &MailLine<'_>, now: UnixTime) {
         let way = line.way as usize;
         let counted = if (200..300).contains(&line.code) {
@@ -107,6 +107,22 @@ impl Tally {
         let last = Some(of(&self.last)).filter(|at| *at > 0).map(UnixTime);
         Passed { taken: of(&self.taken), not_taken: of(&self.not_taken), last }
     }
+
+    /// The same, as `status` shows it.
+    #[must_use]
+    pub fn shown(&self, way: Way) -> Value {
+        shown(&self.passed(way))
+    }
+}
+
+/// Messages that passed one way, as `status` shows them.
+#[must_use]
+pub fn shown(passed: &Passed) -> Value {
+    json!({
+        "taken": passed.taken,
+        "not_taken": passed.not_taken,
+        "last": passed.last.map(UnixTime::rfc3339),
+    })
 }
 
 /// Counts a message and writes its line. Where the level is off nothing is made of it.
@@ -188,7 +204,7 @@ mod tests {
     /// Programs that read logs go by these names.
     #[test]
     fn a_line_has_these_fields_and_its_target_and_can_be_left_out() {
-        let read: serde_json::Value = serde_json::from_str(&logged("info")).unwrap();
+        let read: Value = serde_json::from_str(&logged("info")).unwrap();
         assert_eq!((&read["target"], &read["level"]), (&"mail".into(), &"INFO".into()));
         let fields: Vec<&String> = read["fields"].as_object().unwrap().keys().collect();
         let mut expected =

@@ -113,7 +113,7 @@ impl Trace {
 
     fn unwritten(role: Role) -> (Self, Receiver<Event>) {
         let (lines, events) = channel();
-        let (waiting, tally) = (Arc::default(), Arc::default());
+        let (waiting, tally) = (Arc::default(), Arc::new(Tally::new(system::now())));
         (Self { role, lines, waiting, tally, tells_subjects: false }, events)
     }
 

@@ -37,6 +37,7 @@ use daemon::clock::{Clock, SystemClock};
 use daemon::control::{self, Handler, Refusal};
 use daemon::descriptors;
 use daemon::files;
+use daemon::mail_line::Way;
 use daemon::problem::Problem;
 use daemon::process::{self, Signals, Wanted};
 use daemon::request::Request;
@@ -50,7 +51,7 @@ use handoff::HandOffs;
 use homes::{Away, Homes, Watch};
 use judge::Judges;
 use lane::Lanes;
-use link::TraceStep;
+use link::{EdgeStatus, TraceStep};
 use lists::Lists;
 use net::dns::Dns;
 use net::link_key::LinkKey;
@@ -309,11 +310,31 @@ impl Edge {
         }
     }
 
+    /// How it is doing, for a home: nothing of others.
+    fn status_for(&self, home: &homes::Home) -> EdgeStatus {
+        let tally = self.reception.trace.tally();
+        let number = |count: usize| u64::try_from(count).unwrap_or(u64::MAX);
+        EdgeStatus {
+            software: link::Hello::ours(None).software,
+            begun: tally.begun(),
+            sessions: number(self.sessions.len()),
+            sessions_max: number(self.config.limits.sessions),
+            incoming: tally.passed(Way::In),
+            outgoing: tally.passed(Way::Out),
+            sealed: number(home.sealed.count()),
+            sealed_octets: home.sealed.item_octets(),
+        }
+    }
+
     fn status(&self) -> Value {
         let now = self.clock.now();
+        let tally = self.reception.trace.tally();
         let mut status = json!({
             "role": "edge",
+            "software": link::Hello::ours(None).software,
+            "begun": tally.begun().rfc3339(),
             "hostname": self.config.hostname,
+            "mail": { "in": tally.shown(Way::In), "out": tally.shown(Way::Out) },
             "sessions": self.sessions.len(),
             "sessions_max": self.config.limits.sessions,
             "smtp": self.reception.door.count().shown(),
@@ -375,6 +396,10 @@ async fn accept_links(edge: Arc<Edge>, mut listener: LinkListener) {
         homes: Arc::clone(&edge.homes),
         deliveries: Arc::clone(&edge.deliveries),
         errands: Arc::clone(&edge.errands),
+        status: {
+            let edge = Arc::clone(&edge);
+            Arc::new(move |home| edge.status_for(home))
+        },
         clock: Arc::clone(&edge.clock),
         stop: edge.stop.clone(),
     };

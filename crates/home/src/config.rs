@@ -4,6 +4,7 @@ mod deliver;
 mod filter;
 mod foreign_edge;
 mod smarthost;
+mod switch;
 mod trace;
 
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -19,6 +20,7 @@ pub use directory::{DateZone, OnLeak};
 pub use filter::{Direction, FilterConfig, Kind as FilterKind, OnFailure, TIMEOUT_MAX as FILTER_TIMEOUT_MAX};
 pub use foreign_edge::ForeignEdgeConfig;
 pub use smarthost::{SmarthostConfig, TlsStart};
+pub use switch::Switch;
 pub use trace::TraceConfig;
 
 /// Everything that Home reads from its file. Users and aliases are not here: `postern user`, `postern alias`.
@@ -140,17 +142,6 @@ fn default_data() -> PathBuf {
 
 fn default_separators() -> String {
     "+".to_owned()
-}
-
-/// A switch: `"on"` or `"off"`.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Switch {
-    /// It is not done.
-    #[default]
-    Off,
-    /// It is done.
-    On,
 }
 
 /// `[listen]`

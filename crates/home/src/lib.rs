@@ -18,6 +18,7 @@ mod mailboxes;
 mod outgoing_header;
 mod own_host;
 mod quarantine;
+mod queue_command;
 mod reaping;
 mod remembered;
 mod reports;
@@ -30,6 +31,7 @@ mod service;
 pub mod setup;
 mod smarthost;
 mod snapshot;
+mod status;
 mod subject;
 mod submit;
 mod tls_reports;
@@ -47,9 +49,10 @@ use daemon::config::{Octets, Seconds};
 use daemon::control::{self, Handler, Refusal};
 use daemon::descriptors;
 use daemon::files;
+use daemon::mail_line::Way;
 use daemon::problem::Problem;
 use daemon::process::{self, Signals, Wanted};
-use daemon::request::{QuarantineRequest, QueueRequest, Request};
+use daemon::request::{QuarantineRequest, Request};
 use daemon::system;
 use daemon::trace::Trace;
 use directory::Directory;
@@ -66,7 +69,7 @@ use listeners::Ports;
 use net::link_transport::Dialer;
 use net::tls::ServerIdentity;
 use outbound::CarrierEvent;
-use outbound::queue::{self, Queue, QueueError};
+use outbound::queue::{self, Queue};
 use quarantine::Quarantine;
 use reports::{Notices, SenderReports};
 use return_path::Signer;
@@ -108,11 +111,6 @@ struct Home {
     stop: CancellationToken,
 }
 
-fn open_trace(config: &HomeConfig) -> Result<Trace, Problem> {
-    let trace = Trace::open_to_keep(&config.data.join("trace"), link::Role::Home, config.trace.keep())?;
-    Ok(if config.trace.subjects == config::Switch::On { trace.telling_subjects() } else { trace })
-}
-
 /// Runs Home until it is told to stop.
 ///
 /// # Errors
@@ -124,7 +122,7 @@ pub async fn run(config_path: &Path) -> Result<(), Problem> {
     let secrets = Secrets::load(&config.data)?;
     let mut signals = Signals::new()?;
     let control::Listening { socket, lock: _lock } = control::listen(&config.data).await?;
-    let trace = open_trace(&config)?;
+    let trace = config.trace.open(&config.data)?;
     let Opened { home, foreign_edge, commands, events } =
         open(config_path, config, secrets, (dialer, &trace))?;
     home.serve_imap()?;
@@ -533,29 +531,16 @@ impl Home {
         self.quarantine.carry_out(&parts, request).await
     }
 
-    async fn of_the_queue(&self, request: QueueRequest) -> Result<Value, QueueError> {
-        Ok(match request {
-            QueueRequest::List => json!(self.queue.list().await),
-            QueueRequest::Show(item) => json!(self.queue.show(item).await?),
-            QueueRequest::Retry(which) => json!({ "tried": self.queue.retry(which).await? }),
-            QueueRequest::Hold(item) => {
-                self.queue.hold(item, true).await?;
-                json!({ "held": item })
-            }
-            QueueRequest::Release(item) => {
-                self.queue.hold(item, false).await?;
-                json!({ "released": item })
-            }
-            QueueRequest::Remove(item) => {
-                self.queue.remove(item).await?;
-                json!({})
-            }
-        })
-    }
-
-    fn status(&self) -> Value {
-        json!({
+    async fn status(&self) -> Value {
+        let (of_edges, quarantine) = tokio::join!(self.edges.edge_statuses(), self.quarantine.count());
+        let tally = self.trace.tally();
+        let status = json!({
             "role": "home",
+            "software": link::Hello::ours(None).software,
+            "begun": tally.begun().rfc3339(),
+            "mail": { "in": tally.shown(Way::In), "out": tally.shown(Way::Out) },
+            "quarantine": quarantine,
+            "outbound": self.directory.policy().sends,
             "domains": self.config.domains,
             "accounts": self.directory.accounts().len(),
             "sessions": self.sessions.len(),
@@ -563,21 +548,20 @@ impl Home {
             "logins": self.logins.as_json(),
             "queue": self.queue.count(),
             "filters": self.config.filters.iter().map(config::FilterConfig::name).collect::<Vec<_>>(),
-            "edges": self.edges.status(),
+            "edges": status::with_numbers(self.edges.status(), &of_edges),
             "deliver": self.config.deliver.as_ref().map(|deliver| deliver.lmtp.to_string()),
             "smarthost": self.config.smarthost.as_ref().map(|smarthost| &smarthost.address),
             "foreign_edge": self.config.foreign_edge.as_ref().map(|edge| &edge.listen),
-        })
+        });
+        status::with_problems(status)
     }
 }
 
 impl Handler for Home {
     async fn handle(&self, request: Request) -> Result<Value, Refusal> {
         match request {
-            Request::Status => Ok(self.status()),
-            Request::Queue(request) => {
-                self.of_the_queue(request).await.map_err(|error| queue_refusal(&error))
-            }
+            Request::Status => Ok(self.status().await),
+            Request::Queue(request) => queue_command::carry_out(&self.queue, request).await,
             Request::Quarantine(request) => self.of_the_quarantine(&request).await,
             Request::TlsReport(request) => self.tls_reports.carry_out(&request).await,
             Request::Dkim(request) => tokio::task::block_in_place(|| {
@@ -592,8 +576,4 @@ impl Handler for Home {
             )),
         }
     }
-}
-
-fn queue_refusal(error: &QueueError) -> Refusal {
-    (error.to_string(), "see 'postern queue list'".to_owned())
 }

@@ -1,12 +1,15 @@
-//! Errands: what Home has Edge do in the world for a report, since Home's own address must not be seen there.
+//! Errands: what Home has Edge do: in the world for a report, since Home's own address must not be seen there; or to say how it is
+//! doing.
 //!
-//! Sent only to an edge that names [`TLS_REPORTS`] in its hello. Nothing of an errand rests anywhere: one that got
+//! Sent only to an edge that names [`TLS_REPORTS`] in its hello, [`Errand::Status`] to one that names [`STATUS`](crate::STATUS). Nothing of an errand rests anywhere: one that got
 //! lost with its link is begun again by Home.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use mail::Domain;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+use crate::edge_status::EdgeStatus;
 
 /// The ability to run errands for reports on TLS.
 pub const TLS_REPORTS: &str = "tls-reports";
@@ -27,6 +30,8 @@ pub enum Errand {
         #[serde(serialize_with = "to_base64", deserialize_with = "from_base64")]
         report: Vec<u8>,
     },
+    /// To say how the edge is doing.
+    Status,
 }
 
 /// What came of an errand.
@@ -37,6 +42,8 @@ pub enum ErrandResult {
     Reporting(Vec<String>),
     /// The server took the report.
     Posted,
+    /// How the edge is doing.
+    Status(Box<EdgeStatus>),
     /// The errand failed for now, for this reason.
     Failed(String),
 }

@@ -5,6 +5,8 @@ mod dns;
 mod firewall;
 mod homes;
 mod people;
+mod roles;
+mod status;
 mod tls_report;
 mod trace;
 
@@ -25,10 +27,8 @@ use home::config::HomeConfig;
 use mail::ItemId;
 use serde_json::Value;
 
+use self::roles::{EDGE_CONFIG, HOME_CONFIG};
 use crate::check;
-
-const EDGE_CONFIG: &str = "/etc/postern/edge.toml";
-const HOME_CONFIG: &str = "/etc/postern/home.toml";
 
 /// Mail for people who want their mail at home and their home out of sight.
 #[derive(Debug, Parser)]
@@ -86,7 +86,7 @@ enum Command {
         #[arg(long)]
         once: bool,
     },
-    /// What the daemon is doing
+    /// What the daemon is doing, at home also what its edges are doing
     Status {
         /// The configuration file of the role (default: that of the role that is set up on this host)
         #[arg(long)]
@@ -314,7 +314,7 @@ pub(crate) fn run(cli: Cli) -> Result<(), Problem> {
         Command::Firewall(command) => firewall::run(command),
         Command::ImportPostfix { dir, out } => import_postfix(&dir, &out),
         Command::Demo { once } => crate::demo::run(once),
-        Command::Status { config, json } => status(config, json),
+        Command::Status { config, json } => status::run(config, json),
         Command::Trace(arguments) => trace::run(&arguments),
     }
 }
@@ -374,32 +374,5 @@ fn queue(command: QueueCommand) -> Result<(), Problem> {
         QueueCommand::Remove { id, common } => (QueueRequest::Remove(item(&id, "queue")?), common),
     };
     print::value(&ask_home(&Request::Queue(request), &common)?, common.json);
-    Ok(())
-}
-
-/// The data of the role whose file this is; of the role that is set up on this host when none is named.
-fn data_of(config: Option<PathBuf>) -> Result<PathBuf, Problem> {
-    let path = config.map_or_else(configuration_here, Ok)?;
-    match config::role_of(&path)? {
-        link::Role::Edge => config::load::<EdgeConfig>(&path).map(|config| config.data),
-        link::Role::Home => config::load::<HomeConfig>(&path).map(|config| config.data),
-    }
-}
-
-/// Home's, where both roles are.
-fn configuration_here() -> Result<PathBuf, Problem> {
-    let here = [HOME_CONFIG, EDGE_CONFIG].map(PathBuf::from).into_iter().find(|path| path.exists());
-    here.ok_or_else(|| {
-        Problem::setup(
-            format!("no role is set up on this host: there is no {HOME_CONFIG} and no {EDGE_CONFIG}"),
-            "set one up with 'postern home setup' or 'postern edge setup', or name its file with --config",
-        )
-    })
-}
-
-fn status(config: Option<PathBuf>, json: bool) -> Result<(), Problem> {
-    let data = data_of(config)?;
-    let value: Value = process::block_on(control::demand(&data, &Request::Status))??;
-    print::value(&value, json);
     Ok(())
 }

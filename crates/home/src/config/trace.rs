@@ -1,10 +1,13 @@
 //! `[trace]`: what is kept of what happened to messages.
 
+use std::path::Path;
+
 use daemon::config::Octets;
-use daemon::trace::Keep;
+use daemon::problem::Problem;
+use daemon::trace::{Keep, Trace};
 use serde::Deserialize;
 
-use super::Switch;
+use super::switch::Switch;
 
 /// `[trace]`
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
@@ -26,9 +29,14 @@ impl Default for TraceConfig {
 }
 
 impl TraceConfig {
-    /// How much is kept.
-    pub(crate) const fn keep(&self) -> Keep {
-        Keep { days: self.days, octets: self.octets.0 }
+    /// Opens the trace of a home with its data here.
+    ///
+    /// # Errors
+    /// Those of [`Trace::open_to_keep`].
+    pub(crate) fn open(&self, data: &Path) -> Result<Trace, Problem> {
+        let keep = Keep { days: self.days, octets: self.octets.0 };
+        let trace = Trace::open_to_keep(&data.join("trace"), link::Role::Home, keep)?;
+        Ok(if self.subjects == Switch::On { trace.telling_subjects() } else { trace })
     }
 
     pub(super) fn check(&self) -> Result<(), String> {

@@ -121,7 +121,9 @@ impl TlsReports {
                 Ok(report_uris(&records).iter().map(ToString::to_string).collect())
             }
             ErrandResult::Failed(cause) => Err(Stuck::Failed(cause)),
-            ErrandResult::Posted => Err(Stuck::Failed("Edge did something else".to_owned())),
+            ErrandResult::Posted | ErrandResult::Status(_) => {
+                Err(Stuck::Failed("Edge did something else".to_owned()))
+            }
         }
     }
 
@@ -141,7 +143,9 @@ impl TlsReports {
                 match (self.0.parts.run_errand)(Errand::PostReport { uri, report }).await? {
                     ErrandResult::Posted => Ok(()),
                     ErrandResult::Failed(cause) => Err(Stuck::Failed(cause)),
-                    ErrandResult::Reporting(_) => Err(Stuck::Failed("Edge did something else".to_owned())),
+                    ErrandResult::Reporting(_) | ErrandResult::Status(_) => {
+                        Err(Stuck::Failed("Edge did something else".to_owned()))
+                    }
                 }
             }
             // Can't be: each target was parsed before it was kept.

@@ -9,7 +9,7 @@ use daemon::process;
 use daemon::trace::{Follow, LAST_MAX, Question, STORY_EVENTS_MAX, find};
 use mail::ItemId;
 
-use super::data_of;
+use super::roles::data_of;
 
 /// How often a follower looks.
 const LOOK_EVERY: Duration = Duration::from_millis(250);
