@@ -12,6 +12,7 @@ mod changes;
 mod crashes;
 mod defaults;
 mod dialogues;
+mod dns_records;
 mod doctor;
 mod filters;
 mod firewall;
@@ -49,6 +50,7 @@ mod suites;
 mod tls_policy;
 mod tls_reports;
 mod unheard;
+mod watching;
 mod wrong_situations;
 
 use std::sync::{Mutex, MutexGuard, PoisonError};

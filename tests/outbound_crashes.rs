@@ -87,11 +87,7 @@ fn arrived(dir: &Path) -> BTreeMap<usize, usize> {
 
 /// Attempts of which Edge, asked after its death, had no record, as Home's trace tells.
 fn forgotten(pair: &Pair) -> usize {
-    let count = |name: &str| {
-        let text = std::fs::read_to_string(pair.home.data().join("trace").join(name)).unwrap_or_default();
-        text.matches(r#""step":"forgotten""#).count()
-    };
-    count("current.jsonl") + count("previous.jsonl")
+    testkit::pair::trace_text(pair.home.data()).matches(r#""step":"forgotten""#).count()
 }
 
 /// A pair with a relay on its link, and a host that takes everything and counts.

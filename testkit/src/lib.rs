@@ -33,6 +33,7 @@ pub mod page;
 pub mod pair;
 pub mod ports;
 pub mod postfix;
+pub mod primary;
 pub mod process;
 pub mod random;
 pub mod remote_mta;

@@ -519,6 +519,18 @@ pub fn as_user() -> &'static [&'static str] {
     if rustix::process::geteuid().is_root() { &["--user", "root"] } else { &[] }
 }
 
+/// The lines of the trace of a role whose data this is, oldest first, as far as they can be read.
+#[must_use]
+pub fn trace_text(data: &Path) -> String {
+    let dir = data.join("trace");
+    let entries = std::fs::read_dir(&dir).into_iter().flatten().flatten();
+    let mut names: Vec<String> = entries.filter_map(|entry| entry.file_name().into_string().ok()).collect();
+    // Numbers come before words: the file that is written is the last.
+    names.sort();
+    let read = |name: &String| std::fs::read_to_string(dir.join(name)).unwrap_or_default();
+    names.iter().map(read).collect()
+}
+
 /// The pairing code in what `postern edge setup` or `postern edge pair` printed.
 ///
 /// # Panics

@@ -364,9 +364,7 @@ impl World {
 
     /// The events of Home's trace, as far as they can be read.
     pub(crate) fn trace_of_home(&self) -> Vec<serde_json::Value> {
-        let dir = self.pair.home.data().join("trace");
-        let read = |name| std::fs::read_to_string(dir.join(name)).unwrap_or_default();
-        let text = ["previous.jsonl", "current.jsonl"].map(read).concat();
+        let text = testkit::pair::trace_text(self.pair.home.data());
         // A full disk cuts lines off.
         text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect()
     }

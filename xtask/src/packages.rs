@@ -23,6 +23,8 @@ const PACKAGES: &[(&str, &str)] = &[
     ("python3-nacl", "Ed25519 for it"),
     ("knot", "an authoritative name server with signed zones"),
     ("knot-dnsutils", "kdig, to see what it says"),
+    ("bind9", "another one, which takes changes of its zones"),
+    ("bind9-dnsutils", "nsupdate, which the example of a hook calls"),
     ("libpython3.11-testsuite", "real and broken messages: the test data of Python's email package"),
     ("openssl", "certificates for the other MTA"),
     ("iproute2", "network namespaces"),

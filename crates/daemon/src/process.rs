@@ -9,6 +9,8 @@ use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tracing_subscriber::EnvFilter;
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::util::SubscriberInitExt as _;
 
 use crate::owner::Owner;
 use crate::problem::{self, Problem};
@@ -18,13 +20,17 @@ use crate::{data_dir, descriptors};
 /// How long sessions have to end after SIGTERM.
 pub const DRAIN_MAX: Duration = Duration::from_secs(10);
 
-/// Logs go to standard error: lines for a terminal, the same without colour for a file or the journal.
-/// `RUST_LOG` chooses what is logged; by default nothing that names Home's address at Edge, which is why
+/// Logs go to standard error: lines for a terminal, the same without colour for a file. Where systemd has its journal there,
+/// the journal gets the fields of each line beside its text. `RUST_LOG` chooses what is logged; by default nothing that names Home's address at Edge, which is why
 /// quinn-udp, whose warnings do, is off.
 pub fn start_logging() {
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| {
         EnvFilter::new("info,quinn=warn,quinn_proto=warn,quinn_udp=off,rustls=warn,hickory=warn")
     });
+    if let Some(journal) = journal() {
+        let _ = tracing_subscriber::registry().with(filter).with(journal).try_init();
+        return;
+    }
     let colour = std::io::stderr().is_terminal();
     // Fails when logging was started before, which is no fault.
     let _ = tracing_subscriber::fmt()
@@ -35,6 +41,24 @@ pub fn start_logging() {
         // A log that can't be written, on a full disk say, is no reason to stop: the complaint about it would panic.
         .log_internal_errors(false)
         .try_init();
+}
+
+/// systemd's journal, if it is what standard error leads to. Fields have their own names there in capitals, without a prefix:
+/// `journalctl ITEM=…`.
+fn journal() -> Option<tracing_journald::Layer> {
+    let named = std::env::var("JOURNAL_STREAM").ok()?;
+    let about = rustix::fs::fstat(std::io::stderr()).ok()?;
+    if !is_stream(&named, (about.st_dev, about.st_ino)) {
+        return None;
+    }
+    tracing_journald::layer().ok().map(|layer| layer.with_field_prefix(None))
+}
+
+/// Whether `JOURNAL_STREAM` names the file with this device and inode (systemd.exec(5)): a program that was started by a
+/// service, and whose errors go elsewhere, has the variable as well.
+fn is_stream(named: &str, (device, inode): (u64, u64)) -> bool {
+    let numbers = named.split_once(':').map(|(device, inode)| (device.parse(), inode.parse()));
+    numbers == Some((Ok(device), Ok(inode)))
 }
 
 /// What tells the allocator to give freed memory back at once. It is read before `main`, so only from here.
@@ -206,4 +230,19 @@ pub async fn drain(sessions: &tokio_util::task::TaskTracker, stop: &Cancellation
 /// Whether this machine speaks IPv6 at all.
 pub fn has_ipv6() -> bool {
     std::net::UdpSocket::bind((std::net::Ipv6Addr::UNSPECIFIED, 0)).is_ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_journal_is_there_when_standard_error_is_its_stream_and_not_when_only_the_variable_is() {
+        assert!(is_stream("8:35", (8, 35)));
+        for (named, file) in
+            [("8:35", (8, 36)), ("8:35", (9, 35)), ("8", (8, 0)), ("", (0, 0)), ("a:b", (0, 0))]
+        {
+            assert!(!is_stream(named, file), "{named}");
+        }
+    }
 }

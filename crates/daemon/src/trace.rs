@@ -1,13 +1,16 @@
 //! The trace: typed events of what happened to each item, in a bounded journal of lines.
 //!
 //! Events are handed to a writer thread, which appends what has piled up in one write; a trace is no promise
-//! to a peer, so nothing waits for the disk. Two files of 32 MiB each bound it. Edge also keeps
+//! to a peer, so nothing waits for the disk. Age and octets of its files bound it. Edge also keeps
 //! the events that Home has not confirmed yet, and sends them when a link is up.
 
+mod journal;
+mod story;
+
 use std::collections::VecDeque;
-use std::fs::{File, OpenOptions};
-use std::io::{self, BufRead as _, BufReader, Write as _};
-use std::path::{Path, PathBuf};
+use std::io;
+use std::ops::ControlFlow;
+use std::path::Path;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -16,11 +19,14 @@ use std::time::Duration;
 use link::{Event, Role, TraceStep};
 use mail::ItemId;
 
+use crate::mail_line::{self, MailLine, Tally};
 use crate::problem::Problem;
 use crate::system;
+use journal::Journal;
 
-/// Octets of one of the two files.
-const FILE_OCTETS_MAX: u64 = 32 << 20;
+pub use journal::Keep;
+pub use story::{Follow, LAST_MAX, Question, STORY_EVENTS_MAX, Story, find};
+
 /// Events that Edge keeps for a home that is away; the oldest go first.
 const UNSENT_MAX: usize = 50_000;
 /// Events in one frame.
@@ -45,6 +51,8 @@ pub struct Trace {
     // Bounded by WAITING_OCTETS_MAX: a disk that takes nothing costs lines of the trace, and no memory.
     lines: Sender<Event>,
     waiting: Arc<Backlog>,
+    tally: Arc<Tally>,
+    tells_subjects: bool,
 }
 
 /// What waits for the writer.
@@ -76,14 +84,26 @@ const fn octets_of(event: &Event) -> u64 {
 }
 
 impl Trace {
-    /// Opens the journal in `dir` and starts its writer.
+    /// Opens the journal in `dir` and starts its writer; as much is kept as the role keeps where nothing else is said.
     ///
     /// # Errors
     /// When the directory can't be made, or the writer's thread can't be started.
     pub fn open(dir: &Path, role: Role) -> Result<Self, Problem> {
+        let keep = match role {
+            Role::Home => Keep::HOME,
+            Role::Edge => Keep::EDGE,
+        };
+        Self::open_to_keep(dir, role, keep)
+    }
+
+    /// As [`Self::open`]; as much is kept as is said.
+    ///
+    /// # Errors
+    /// As [`Self::open`].
+    pub fn open_to_keep(dir: &Path, role: Role, keep: Keep) -> Result<Self, Problem> {
         crate::files::make_private_dir(dir)?;
         let (trace, events) = Self::unwritten(role);
-        let writer = Writer::new(dir.to_owned(), Arc::clone(&trace.waiting));
+        let writer = Writer::new(Journal::new(dir.to_owned(), keep), Arc::clone(&trace.waiting));
         let thread = std::thread::Builder::new().name("trace-writer".to_owned());
         thread
             .spawn(move || writer.run(&events))
@@ -93,7 +113,31 @@ impl Trace {
 
     fn unwritten(role: Role) -> (Self, Receiver<Event>) {
         let (lines, events) = channel();
-        (Self { role, lines, waiting: Arc::default() }, events)
+        let (waiting, tally) = (Arc::default(), Arc::new(Tally::new(system::now())));
+        (Self { role, lines, waiting, tally, tells_subjects: false }, events)
+    }
+
+    /// The same trace, whose role tells the subjects of messages in it.
+    #[must_use]
+    pub fn telling_subjects(self) -> Self {
+        Self { tells_subjects: true, ..self }
+    }
+
+    /// Whether subjects are to be in it.
+    #[must_use]
+    pub const fn tells_subjects(&self) -> bool {
+        self.tells_subjects
+    }
+
+    /// Writes the log's line for a message that has passed, and counts it.
+    pub fn passed(&self, line: &MailLine<'_>) {
+        mail_line::tell(&self.tally, line, system::now());
+    }
+
+    /// How many messages have passed.
+    #[must_use]
+    pub fn tally(&self) -> &Tally {
+        &self.tally
     }
 
     /// Makes an event of now and writes it.
@@ -122,17 +166,15 @@ impl Trace {
 }
 
 struct Writer {
-    dir: PathBuf,
-    file: Option<File>,
-    octets: u64,
+    journal: Journal,
     /// Lines that could not be written, since the last that could.
     lost: usize,
     waiting: Arc<Backlog>,
 }
 
 impl Writer {
-    const fn new(dir: PathBuf, waiting: Arc<Backlog>) -> Self {
-        Self { dir, file: None, octets: 0, lost: 0, waiting }
+    const fn new(journal: Journal, waiting: Arc<Backlog>) -> Self {
+        Self { journal, lost: 0, waiting }
     }
 
     fn run(mut self, events: &Receiver<Event>) {
@@ -151,7 +193,7 @@ impl Writer {
                 }
             }
             is_busy = lines.len() > one;
-            let written = self.append(&lines);
+            let written = self.journal.append(&lines, system::now().0 / 1000);
             if written.is_ok() {
                 self.lost += self.waiting.lost.swap(0, Ordering::Relaxed);
             }
@@ -168,14 +210,14 @@ impl Writer {
 
     /// Says once that the trace can't be written, and once that it can be again.
     fn complain(&mut self, written: &io::Result<()>, lines: usize) {
-        let dir = self.dir.display();
+        let dir = self.journal.dir().display().to_string();
         match written {
             Err(error) => {
                 if self.lost == 0 {
                     tracing::warn!(%error, %dir, "the trace can't be written; mail goes on without it");
                 }
                 self.lost += lines;
-                self.file = None;
+                self.journal.close();
             }
             Ok(()) if self.lost > 0 => {
                 tracing::warn!(lines = self.lost, %dir, "the trace is written again; these lines are missing");
@@ -184,67 +226,21 @@ impl Writer {
             Ok(()) => {}
         }
     }
-
-    fn append(&mut self, lines: &[u8]) -> io::Result<()> {
-        if self.octets > FILE_OCTETS_MAX {
-            self.file = None;
-            std::fs::rename(self.dir.join(CURRENT), self.dir.join(PREVIOUS))?;
-        }
-        let file = match &mut self.file {
-            Some(file) => file,
-            None => {
-                use std::os::unix::fs::OpenOptionsExt as _;
-                let path = self.dir.join(CURRENT);
-                let file = OpenOptions::new().append(true).create(true).mode(0o600).open(path)?;
-                self.octets = file.metadata()?.len();
-                self.file.insert(file)
-            }
-        };
-        file.write_all(lines)?;
-        self.octets += lines.len() as u64;
-        Ok(())
-    }
 }
 
-const CURRENT: &str = "current.jsonl";
-const PREVIOUS: &str = "previous.jsonl";
-
-/// Every event of the journal in `dir`, oldest first, as far as its lines are whole.
+/// Every event of the journal in `dir`, oldest first, as far as its lines are whole. For a journal that is known to be small.
 ///
 /// # Errors
-/// When a file of it can't be opened. That there is none is no error.
+/// When a file of it can't be read. That there is none is no error.
 pub fn read(dir: &Path) -> Result<Vec<Event>, Problem> {
     let mut events = Vec::new();
-    for name in [PREVIOUS, CURRENT] {
-        let path = dir.join(name);
-        let file = match File::open(&path) {
-            Ok(file) => file,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
-            Err(error) => {
-                let what = format!("can't read {}: {error}", path.display());
-                return Err(Problem::setup(what, "run as the user that owns it"));
-            }
-        };
-        let lines = BufReader::new(file).split(b'\n').map_while(Result::ok);
-        events.extend(lines.filter_map(|line| serde_json::from_slice::<Event>(&line).ok()));
+    for path in journal::paths(dir)? {
+        journal::each(&path, |event| {
+            events.push(event);
+            ControlFlow::Continue(())
+        })?;
     }
     Ok(events)
-}
-
-/// The story of what `what` names: an item id or its beginning, an address, a message-id, any word of an
-/// event. Every event of every item that has such an event, both halves joined, in the order of time.
-pub fn story(mut events: Vec<Event>, what: &str) -> Vec<Event> {
-    let what = what.trim_matches(['<', '>']).to_lowercase();
-    let names = |event: &Event| {
-        event.item.is_some_and(|item| item.to_string().starts_with(&what))
-            || event.detail.to_lowercase().contains(&what)
-    };
-    let items: std::collections::HashSet<ItemId> =
-        events.iter().filter(|event| names(event)).filter_map(|event| event.item).collect();
-    events.retain(|event| event.item.map_or_else(|| names(event), |item| items.contains(&item)));
-    events.sort_by_key(|event| (event.at, event.role == Role::Home));
-    events.dedup();
-    events
 }
 
 /// Events for one home, until it confirms them.
@@ -334,27 +330,11 @@ mod tests {
         trace.write(event(1, 1, "x", ""));
         assert_eq!((waiting.try_iter().count(), trace.waiting.lost.load(Ordering::Relaxed)), (16, 1));
         let dir = tempfile::tempdir().unwrap();
-        let mut writer = Writer::new(dir.path().to_owned(), Arc::clone(&trace.waiting));
+        let writer = Writer::new(Journal::new(dir.path().to_owned(), Keep::HOME), Arc::clone(&trace.waiting));
         writer.push_line(&mut Vec::new(), &a_sixteenth);
         trace.write(a_sixteenth);
         trace.write(event(1, 1, "x", ""));
         assert_eq!((waiting.try_iter().count(), trace.waiting.lost.load(Ordering::Relaxed)), (1, 2));
-        writer.append(b"").unwrap();
-    }
-
-    #[test]
-    fn a_story_joins_all_events_of_the_items_that_a_word_names() {
-        let events = vec![
-            event(4, 1, "delivered", "to bob@example.org"),
-            event(1, 1, "accepted", "from 192.0.2.1"),
-            event(2, 2, "delivered", "to eve@example.org"),
-        ];
-        let steps = |what: &str| -> Vec<String> {
-            story(events.clone(), what).into_iter().map(|event| event.step).collect()
-        };
-        assert_eq!(steps("<BOB@example.org>"), ["accepted", "delivered"]);
-        assert_eq!(steps(&ItemId::from_bytes([2; 16]).to_string()[..10]), ["delivered"]);
-        assert!(steps("nobody").is_empty());
     }
 
     #[test]

@@ -13,7 +13,7 @@ pub const FINDINGS_MAX: usize = 256;
 
 /// What Edge's half said.
 #[derive(Debug, Clone)]
-pub struct Told {
+pub struct OtherHalf {
     /// Its program and version.
     pub software: String,
     /// Its clock.
@@ -38,7 +38,7 @@ pub fn to_link(findings: &[Finding], software: &str, now: UnixTime) -> link::Exa
 
 /// Edge's findings as they came.
 #[must_use]
-pub fn from_link(examined: &link::Examined) -> Told {
+pub fn from_link(examined: &link::Examined) -> OtherHalf {
     let (mut findings, mut unknown_checks) = (Vec::new(), 0);
     for one in examined.findings.iter().take(FINDINGS_MAX) {
         match (Check::named(&one.check), Verdict::named(&one.verdict)) {
@@ -48,7 +48,7 @@ pub fn from_link(examined: &link::Examined) -> Told {
             _ => unknown_checks += 1,
         }
     }
-    Told { software: printable(&examined.software), now: examined.now, findings, unknown_checks }
+    OtherHalf { software: printable(&examined.software), now: examined.now, findings, unknown_checks }
 }
 
 /// Home's own findings as they go to Edge: names and verdicts.

@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 use daemon::clock::Clock;
+use daemon::mail_line::{MailLine, Way};
 use daemon::trace::Trace;
 use link::{Attempt, AttemptState, Frame, Outcomes, ReceiveWindow, TraceStep};
 use mail::{EnhancedCode, ItemId, Outcome, Reply, Why};
@@ -252,6 +253,7 @@ impl Deliveries {
             self.noticed.delivered(self.clock.now());
         }
         let codes = codes_of(&told.outcomes);
+        self.passed(attempt, &told.outcomes);
         {
             let mut state = self.state();
             state.unsettled.insert(id, told.clone());
@@ -262,6 +264,32 @@ impl Deliveries {
         }
         let detail = format!("to {} {about}: {codes}", attempt.domain);
         home.tell(self.trace.event(Some(attempt.item), TraceStep::Attempted, detail));
+    }
+}
+
+impl Deliveries {
+    /// Writes the log's line: the worst of what became of the recipients.
+    fn passed(&self, attempt: &Attempt, outcomes: &[Outcome]) {
+        let rank = |outcome: &&Outcome| match outcome {
+            Outcome::Delivered(_) => 0,
+            Outcome::Deferred(_) => 1,
+            Outcome::Failed(_) => 2,
+        };
+        let worst = outcomes.iter().max_by_key(rank);
+        let (step, without_reply) = match worst {
+            Some(Outcome::Delivered(_)) => (TraceStep::Delivered, 250),
+            Some(Outcome::Failed(_)) => (TraceStep::Failed, 0),
+            _ => (TraceStep::Deferred, 0),
+        };
+        let reply = worst.and_then(|outcome| outcome.why().reply.as_ref());
+        self.trace.passed(&MailLine {
+            item: Some(attempt.item),
+            to: attempt.domain.as_str(),
+            octets: attempt.octets,
+            verdict: step.word(),
+            code: reply.map_or(without_reply, |reply| reply.code),
+            ..MailLine::of(Way::Out, &attempt.envelope)
+        });
     }
 }
 

@@ -88,6 +88,7 @@ impl Errands {
 
     async fn in_the_world(&self, errand: Errand) -> Result<ErrandResult, String> {
         match errand {
+            Errand::Status => Err("how Edge is doing is said without an errand".to_owned()),
             Errand::FindReporting(domain) => self.find_reporting(&domain).await.map(ErrandResult::Reporting),
             Errand::PostReport { uri, report } => match ReportUri::parse(&uri) {
                 Some(ReportUri::Https(uri)) => self.post(&uri, &report).await.map(|()| ErrandResult::Posted),

@@ -13,6 +13,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
+use daemon::mail_line::{MailLine, Way};
 use daemon::trace::Trace;
 use link::{Away, BODY_FRAME_MAX, Frame, Open, TraceStep};
 use mail::{ItemId, Reply, Verdict};
@@ -374,6 +375,14 @@ impl HandOff {
         );
         let event = self.shared.trace.event(Some(self.open.item), step, detail);
         self.home.tell(event);
+        self.shared.trace.passed(&MailLine {
+            item: Some(self.open.item),
+            octets: self.octets,
+            verdict: step.word(),
+            code: reply.code,
+            peer: client.map_or(&"-" as &dyn std::fmt::Display, |client| &client.ip),
+            ..MailLine::of(Way::In, envelope)
+        });
     }
 }
 

@@ -39,6 +39,7 @@ use daemon::clock::{Clock, SystemClock};
 use daemon::control::{self, Handler, Refusal};
 use daemon::descriptors;
 use daemon::files;
+use daemon::mail_line::Way;
 use daemon::problem::Problem;
 use daemon::process::{self, Signals, Wanted};
 use daemon::request::{Reloaded, Request};
@@ -54,7 +55,7 @@ use handoff::HandOffs;
 use homes::{Away, Homes, Watch};
 use judge::Judges;
 use lane::Lanes;
-use link::TraceStep;
+use link::{EdgeStatus, TraceStep};
 use lists::Lists;
 use net::dns::{Dns, Questions};
 use net::link_key::LinkKey;
@@ -221,11 +222,7 @@ fn build(
         greet_pause: Duration::from_secs(config.door.greet_pause.0),
         clock: Arc::clone(&clock),
     };
-    let certificate = config.tls.files(&config.data);
-    if config.tls.is_self_made() {
-        net::tls::ensure_self_signed(&certificate, &config.hostname).map_err(certificate_problem)?;
-    }
-    let identity = ServerIdentity::load(&certificate).map_err(certificate_problem)?;
+    let identity = identity(&config)?;
     let edge = Edge {
         pairing: Pairing::new(&config.data, &config.hostname, key, Arc::clone(&homes), Arc::clone(&clock)),
         strangers: Strangers::default(),
@@ -245,6 +242,15 @@ fn build(
         clock,
     };
     Ok((Arc::new(edge), trace))
+}
+
+/// The certificate of the operator, or one made for this host.
+fn identity(config: &EdgeConfig) -> Result<ServerIdentity, Problem> {
+    let certificate = config.tls.files(&config.data);
+    if config.tls.is_self_made() {
+        net::tls::ensure_self_signed(&certificate, &config.hostname).map_err(certificate_problem)?;
+    }
+    ServerIdentity::load(&certificate).map_err(certificate_problem)
 }
 
 fn visitors(config: &EdgeConfig, questions: Questions, clock: &Arc<dyn Clock>) -> Visitors {
@@ -347,11 +353,31 @@ impl Edge {
         differs.into_iter().filter(|(_, differs)| *differs).map(|(name, _)| name.to_owned()).collect()
     }
 
+    /// How it is doing, for a home: nothing of others.
+    fn status_for(&self, home: &homes::Home) -> EdgeStatus {
+        let tally = self.reception.trace.tally();
+        let number = |count: usize| u64::try_from(count).unwrap_or(u64::MAX);
+        EdgeStatus {
+            software: link::Hello::ours(None).software,
+            begun: tally.begun(),
+            sessions: number(self.sessions.len()),
+            sessions_max: number(self.config.limits.sessions),
+            incoming: tally.passed(Way::In),
+            outgoing: tally.passed(Way::Out),
+            sealed: number(home.sealed.count()),
+            sealed_octets: home.sealed.item_octets(),
+        }
+    }
+
     fn status(&self) -> Value {
         let now = self.clock.now();
+        let tally = self.reception.trace.tally();
         let mut status = json!({
             "role": "edge",
+            "software": link::Hello::ours(None).software,
+            "begun": tally.begun().rfc3339(),
             "hostname": self.config.hostname,
+            "mail": { "in": tally.shown(Way::In), "out": tally.shown(Way::Out) },
             "sessions": self.sessions.len(),
             "sessions_max": self.config.limits.sessions,
             "smtp": self.reception.door.count().shown(),
@@ -421,6 +447,10 @@ async fn accept_links(edge: Arc<Edge>, mut listener: LinkListener) {
         homes: Arc::clone(&edge.homes),
         deliveries: Arc::clone(&edge.deliveries),
         errands: Arc::clone(&edge.errands),
+        status: {
+            let edge = Arc::clone(&edge);
+            Arc::new(move |home| edge.status_for(home))
+        },
         clock: Arc::clone(&edge.clock),
         stop: edge.stop.clone(),
     };

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use daemon::clock::Clock;
+use daemon::mail_line::{MailLine, Way};
 use daemon::trace::Trace;
 use link::notification::{self, Form, Known, NO_SUCH_RECIPIENT, Sender};
 use link::{Open, TraceStep};
@@ -280,8 +281,19 @@ impl Receive {
         let path = self.transaction.reverse_path.as_ref().and_then(ReversePath::address);
         let sender = path.map_or("<>", |address| address.domain().as_str());
         let detail = format!("from {sender} by {} ({}): {}", client.ip, client.helo, score::explain(signs));
-        tracing::info!(step = %step.word(), client = %client.ip, %sender, signs = %score::explain(signs), "a client was held off");
         self.shared.trace.event(None, step, detail);
+        let code = if step == TraceStep::Greylisted { 451 } else { 554 };
+        self.shared.trace.passed(&MailLine {
+            way: Way::In,
+            item: None,
+            from: sender,
+            to: "-",
+            recipients: 0,
+            octets: 0,
+            verdict: step.word(),
+            code,
+            peer: &client.ip,
+        });
     }
 
     async fn unknown(&mut self) {

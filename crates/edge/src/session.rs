@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use daemon::clock::Clock;
 use link::fingerprint::to_hex;
-use link::{Frame, Hello, SEEN_AT, SERVED_DOMAINS, UNHEARD};
+use link::{EdgeStatus, Errand, ErrandResult, Frame, Hello, SEEN_AT, SERVED_DOMAINS, UNHEARD};
 use mail::UnixTime;
 use net::link_session::live::Live;
 use net::link_session::{self, FrameReader, FrameSender, LinkFault, PING_AFTER, Silence};
@@ -30,6 +30,8 @@ pub(crate) struct LinkContext {
     pub deliveries: Arc<Deliveries>,
     /// Other tasks of homes: questions to DNS, reports to post.
     pub errands: Arc<Errands>,
+    /// How Edge is doing, for a home.
+    pub status: Arc<dyn Fn(&Home) -> EdgeStatus + Send + Sync>,
     /// The clock.
     pub clock: Arc<dyn Clock>,
     /// Ends the link.
@@ -148,6 +150,9 @@ fn take_frame(
         Frame::Abort(attempt) => context.deliveries.abort(home, attempt),
         Frame::Ask(attempt) => context.deliveries.ask(home, attempt, frames),
         Frame::Settled(attempt) => context.deliveries.settled(home, attempt),
+        Frame::Errand(id, errand) if *errand == Errand::Status => {
+            frames.send(Frame::ErrandDone(id, ErrandResult::Status(Box::new((context.status)(home)))));
+        }
         Frame::Errand(id, errand) => context.errands.run(home, id, *errand, frames),
         Frame::TraceKept(sequence) => home.unsent.confirm(sequence),
         _ => return Err(LinkFault::Protocol("a frame that only Edge sends")),

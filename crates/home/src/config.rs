@@ -4,6 +4,8 @@ mod deliver;
 mod filter;
 mod foreign_edge;
 mod smarthost;
+mod switch;
+mod trace;
 
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
@@ -19,6 +21,8 @@ pub use directory::{DateZone, OnLeak};
 pub use filter::{Direction, FilterConfig, Kind as FilterKind, OnFailure, TIMEOUT_MAX as FILTER_TIMEOUT_MAX};
 pub use foreign_edge::ForeignEdgeConfig;
 pub use smarthost::{SmarthostConfig, TlsStart};
+pub use switch::Switch;
+pub use trace::TraceConfig;
 
 /// Everything that Home reads from its file. Users and aliases are not here: `postern user`, `postern alias`.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
@@ -69,6 +73,9 @@ pub struct HomeConfig {
     /// Reports on TLS to the domains that ask for them.
     #[serde(default)]
     pub tls_reports: TlsReportsConfig,
+    /// What is kept of what happened to messages.
+    #[serde(default)]
+    pub trace: TraceConfig,
     /// Content filters, asked in this order.
     #[serde(default, rename = "filter")]
     pub filters: Vec<FilterConfig>,
@@ -156,17 +163,6 @@ fn default_data() -> PathBuf {
 
 fn default_separators() -> String {
     "+".to_owned()
-}
-
-/// A switch: `"on"` or `"off"`.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Switch {
-    /// It is not done.
-    #[default]
-    Off,
-    /// It is done.
-    On,
 }
 
 /// `[listen]`
@@ -369,6 +365,7 @@ impl Checked for HomeConfig {
             return Err(format!("domains: {literal} is an address literal, not a domain"));
         }
         self.limits.check()?;
+        self.trace.check()?;
         if self.queue.retry.is_empty() || self.queue.retry.iter().any(|wait| wait.0 == 0) {
             return Err("[queue] retry needs at least one wait, none of them 0".to_owned());
         }

@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use link::{Attempt, BODY_FRAME_MAX, ErrandResult, Frame, Hello, Outcomes, ServedDomains, WINDOW_OCTETS};
-use mail::ItemId;
+use mail::{ItemId, UnixTime};
 use net::contents;
 use net::link_key::LinkKey;
 use net::link_transport::{Dialer, LinkStream, Transport};
@@ -43,6 +43,9 @@ const BACKOFF_MAX: Duration = Duration::from_secs(60);
 /// A link that was up for so long was a good one: the next wait is short again.
 const GOOD_AFTER: Duration = Duration::from_secs(30);
 
+/// Characters of what an edge calls itself.
+const SOFTWARE_CHARS_MAX: usize = 64;
+
 /// All edges. Cloning shares them.
 #[derive(Clone)]
 pub(crate) struct Edges(Arc<Inner>);
@@ -69,10 +72,18 @@ struct Link {
     snapshot_kept: u64,
     /// What the edge says of our domains; `None` until it does, and from an older one.
     served: Option<ServedDomains>,
-    /// None with an edge that runs none.
+    /// None with an edge that runs none and says nothing.
     errands: Option<Arc<Errands>>,
     /// Whether it looks at itself when asked.
     examines: bool,
+    /// Whether it runs errands for reports.
+    runs_errands: bool,
+    /// Whether it says how it is doing.
+    tells_status: bool,
+    /// What it calls itself.
+    software: String,
+    /// Since when the link is up, for people.
+    up_at: UnixTime,
 }
 
 impl Edges {
@@ -161,7 +172,20 @@ impl Edges {
         let links = self.links();
         let pins = self.0.pins.borrow();
         let up = pins.iter().filter_map(|pin| links.get(&pin.name));
-        up.filter_map(|link| Some((link.live.frames.clone(), Arc::clone(link.errands.as_ref()?)))).next()
+        up.filter(|link| link.runs_errands)
+            .filter_map(|link| Some((link.live.frames.clone(), Arc::clone(link.errands.as_ref()?))))
+            .next()
+    }
+
+    /// The edges that are up and say how they are doing.
+    fn status_tellers(&self) -> Vec<(String, FrameSender, Arc<Errands>)> {
+        let links = self.links();
+        let telling = links.iter().filter(|(_, link)| link.tells_status);
+        telling
+            .filter_map(|(name, link)| {
+                Some((name.clone(), link.live.frames.clone(), Arc::clone(link.errands.as_ref()?)))
+            })
+            .collect()
     }
 
     fn errand_done(&self, edge: &str, id: ItemId, result: ErrandResult) {
@@ -180,6 +204,7 @@ impl Edges {
                 let mut up = json!({
                     "name": pin.name, "address": pin.address, "link": "up",
                     "transport": link.transport.as_str(), "snapshot": link.snapshot_kept,
+                    "since": link.up_at.rfc3339(), "software": link.software,
                 });
                 if let Some(served) = &link.served {
                     let (here, withheld) = served::for_status(served);
@@ -369,14 +394,17 @@ impl Edges {
             () = stop.cancelled() => return Ok(()),
             theirs = reader.expect_hello(&ours) => theirs?,
         };
-        let can = |name: &str| theirs.capabilities.iter().any(|ability| ability == name);
-        let (runs_errands, examines) = (can(link::TLS_REPORTS), can(link::DOCTOR));
+        let able = |wanted: &str| theirs.capabilities.iter().any(|ability| ability == wanted);
+        let (runs_errands, examines, tells_status) =
+            (able(link::TLS_REPORTS), able(link::DOCTOR), able(link::STATUS));
+        let software: String =
+            theirs.software.chars().filter(|c| !c.is_control()).take(SOFTWARE_CHARS_MAX).collect();
         let mut changes = self.0.snapshots.changes();
         frames.send(Frame::Snapshot(Box::new(
             self.0.snapshots.snapshot(&pin.key, self.0.arrivals.clock.now()),
         )));
         let live = Live::new(frames.clone());
-        let errands = runs_errands.then(Arc::default);
+        let errands = (runs_errands || examines || tells_status).then(Arc::default);
         let link = Link {
             live: Arc::clone(&live),
             transport,
@@ -386,6 +414,10 @@ impl Edges {
             served: None,
             errands,
             examines,
+            runs_errands,
+            tells_status,
+            software,
+            up_at: self.0.arrivals.clock.now(),
         };
         self.links().insert(pin.name.clone(), link);
         tracing::info!(edge = %pin.name, %remote, transport = transport.as_str(), "link up");

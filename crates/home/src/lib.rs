@@ -8,6 +8,7 @@ pub mod config;
 mod databases;
 pub mod dkim;
 mod edges;
+mod encoded;
 mod filters;
 mod fixed;
 mod foreign_edge;
@@ -19,6 +20,7 @@ mod mailboxes;
 mod outgoing_header;
 mod own_host;
 mod quarantine;
+mod queue_command;
 mod reaping;
 mod remembered;
 pub mod replace;
@@ -32,6 +34,8 @@ mod service;
 pub mod setup;
 mod smarthost;
 mod snapshot;
+mod status;
+mod subject;
 mod submit;
 mod tls_reports;
 
@@ -49,9 +53,10 @@ use daemon::config::Octets;
 use daemon::control::{self, Handler, Refusal};
 use daemon::descriptors;
 use daemon::files;
+use daemon::mail_line::Way;
 use daemon::problem::Problem;
 use daemon::process::{self, Signals, Wanted};
-use daemon::request::{QuarantineRequest, QueueRequest, Reloaded, Request};
+use daemon::request::{QuarantineRequest, Reloaded, Request};
 use daemon::system;
 use daemon::trace::Trace;
 use directory::Directory;
@@ -68,7 +73,7 @@ use listeners::Ports;
 use net::link_transport::Dialer;
 use net::tls::ServerIdentity;
 use outbound::CarrierEvent;
-use outbound::queue::{self, Queue, QueueError};
+use outbound::queue::{self, Queue};
 use quarantine::Quarantine;
 use reports::{Notices, SenderReports};
 use return_path::Signer;
@@ -124,7 +129,7 @@ pub async fn run(config_path: &Path) -> Result<(), Problem> {
     let secrets = Secrets::load(&config.data)?;
     let mut signals = Signals::new()?;
     let control::Listening { socket, lock: _lock } = control::listen(&config.data).await?;
-    let trace = Trace::open(&config.data.join("trace"), link::Role::Home)?;
+    let trace = config.trace.open(&config.data)?;
     let Opened { home, foreign_edge, commands, events } =
         open(config_path, config, secrets, (dialer, &trace))?;
     home.serve_imap()?;
@@ -402,7 +407,6 @@ impl Home {
             edges: self.edges.clone(),
             keys: self.keys.clone(),
             quarantine: self.quarantine.clone(),
-            store: Arc::clone(self.keeper.store()),
             clock: Arc::clone(&self.clock),
         }
     }
@@ -513,29 +517,16 @@ impl Home {
         self.quarantine.carry_out(&parts, request).await
     }
 
-    async fn of_the_queue(&self, request: QueueRequest) -> Result<Value, QueueError> {
-        Ok(match request {
-            QueueRequest::List => json!(self.queue.list().await),
-            QueueRequest::Show(item) => json!(self.queue.show(item).await?),
-            QueueRequest::Retry(which) => json!({ "tried": self.queue.retry(which).await? }),
-            QueueRequest::Hold(item) => {
-                self.queue.hold(item, true).await?;
-                json!({ "held": item })
-            }
-            QueueRequest::Release(item) => {
-                self.queue.hold(item, false).await?;
-                json!({ "released": item })
-            }
-            QueueRequest::Remove(item) => {
-                self.queue.remove(item).await?;
-                json!({})
-            }
-        })
-    }
-
-    fn status(&self) -> Value {
-        json!({
+    async fn status(&self) -> Value {
+        let (of_edges, quarantine) = tokio::join!(self.edges.edge_statuses(), self.quarantine.count());
+        let tally = self.trace.tally();
+        let status = json!({
             "role": "home",
+            "software": link::Hello::ours(None).software,
+            "begun": tally.begun().rfc3339(),
+            "mail": { "in": tally.shown(Way::In), "out": tally.shown(Way::Out) },
+            "quarantine": quarantine,
+            "outbound": self.directory.policy().sends,
             "domains": self.config.domains,
             "accounts": self.directory.accounts().len(),
             "sessions": self.sessions.len(),
@@ -543,25 +534,24 @@ impl Home {
             "logins": self.logins.as_json(),
             "queue": self.queue.count(),
             "filters": self.config.filters.iter().map(config::FilterConfig::name).collect::<Vec<_>>(),
-            "edges": self.edges.status(),
+            "edges": status::with_numbers(self.edges.status(), &of_edges),
             "deliver": self.config.deliver.as_ref().map(|deliver| deliver.lmtp.to_string()),
             "smarthost": self.config.smarthost.as_ref().map(|smarthost| &smarthost.address),
             "foreign_edge": self.config.foreign_edge.as_ref().map(|edge| &edge.listen),
             "doctor": self.checkup.as_json(),
-        })
+        });
+        status::with_problems(status)
     }
 }
 
 impl Handler for Home {
     async fn handle(&self, request: Request) -> Result<Value, Refusal> {
         match request {
-            Request::Status => Ok(self.status()),
+            Request::Status => Ok(self.status().await),
             Request::Reload => tokio::task::block_in_place(|| self.reload())
                 .map(|reloaded| json!(reloaded))
                 .map_err(Problem::into_parts),
-            Request::Queue(request) => {
-                self.of_the_queue(request).await.map_err(|error| queue_refusal(&error))
-            }
+            Request::Queue(request) => queue_command::carry_out(&self.queue, request).await,
             Request::Quarantine(request) => self.of_the_quarantine(&request).await,
             Request::TlsReport(request) => self.tls_reports.carry_out(&request).await,
             Request::Dkim(request) => tokio::task::block_in_place(|| {
@@ -580,8 +570,4 @@ impl Handler for Home {
             )),
         }
     }
-}
-
-fn queue_refusal(error: &QueueError) -> Refusal {
-    (error.to_string(), "see 'postern queue list'".to_owned())
 }

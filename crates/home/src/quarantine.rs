@@ -52,15 +52,6 @@ impl Quarantine {
         }
     }
 
-    /// How many messages there are.
-    ///
-    /// # Errors
-    /// Why they can't be counted.
-    pub(crate) async fn count(&self, store: &std::sync::Arc<dyn Mailboxes>) -> Result<usize, String> {
-        let counted = self.beside(store, |kept, store| Ok(kept.still_there(store)?.len())).await;
-        counted.map_err(|(what, _)| what)
-    }
-
     /// Those whose message is still there.
     fn list(&self, store: &dyn Mailboxes) -> Result<Value, Refusal> {
         Ok(self.still_there(store)?.iter().map(described).collect())

@@ -1,13 +1,15 @@
 //! Errands: what Home has Edge do in the world for a report, since Home's own address must not be seen there; and what the
 //! two halves tell each other of how they are.
 //!
-//! Sent only to an edge that names [`TLS_REPORTS`], or for the latter [`DOCTOR`], in its hello. Nothing of an errand rests anywhere: one that got
+//! Sent only to an edge that names [`TLS_REPORTS`], or for the latter [`DOCTOR`] or [`STATUS`](crate::STATUS), in its hello. Nothing of an errand rests anywhere: one that got
 //! lost with its link is begun again by Home.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use mail::{Domain, UnixTime};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+use crate::edge_status::EdgeStatus;
 
 /// The ability to run errands for reports on TLS.
 pub const TLS_REPORTS: &str = "tls-reports";
@@ -37,6 +39,8 @@ pub enum Errand {
     },
     /// To hear what Home found of itself: names of checks and verdicts, nothing else. Under [`DOCTOR`] only.
     Hear(Vec<(String, String)>),
+    /// To say how the edge is doing. Under [`STATUS`](crate::STATUS) only.
+    Status,
 }
 
 /// What an edge found of itself.
@@ -75,6 +79,8 @@ pub enum ErrandResult {
     Examined(Examined),
     /// Edge has heard what Home found.
     Heard,
+    /// How the edge is doing.
+    Status(Box<EdgeStatus>),
     /// The errand failed for now, for this reason.
     Failed(String),
 }

@@ -3,6 +3,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::edge_status::STATUS;
 use crate::errand::{DOCTOR, TLS_REPORTS};
 use crate::served::SERVED_DOMAINS;
 
@@ -74,7 +75,9 @@ impl Hello {
             version_max: VERSION,
             software: concat!("postern ", env!("CARGO_PKG_VERSION")).to_owned(),
             hostname,
-            capabilities: [TLS_REPORTS, SERVED_DOMAINS, UNHEARD, SEEN_AT, DOCTOR].map(str::to_owned).to_vec(),
+            capabilities: [TLS_REPORTS, SERVED_DOMAINS, UNHEARD, SEEN_AT, DOCTOR, STATUS]
+                .map(str::to_owned)
+                .to_vec(),
         }
     }
 

@@ -7,6 +7,7 @@
 
 mod attempt;
 mod code;
+mod edge_status;
 mod errand;
 pub mod fingerprint;
 mod frame;
@@ -22,6 +23,7 @@ mod window;
 
 pub use attempt::{Attempt, AttemptState, Outcomes};
 pub use code::{CodeError, PairingCode, PairingRequest, PairingResult, Proof, key_fingerprint};
+pub use edge_status::{EdgeStatus, Passed, STATUS};
 pub use errand::{DOCTOR, Errand, ErrandResult, Examined, ExaminedFinding, REPORT_OCTETS_MAX, TLS_REPORTS};
 pub use frame::{
     Accepts, Answer, BODY_FRAME_MAX, CONTROL_FRAME_MAX, Decoder, Frame, FrameError, Open, OpenSealed,

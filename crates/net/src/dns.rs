@@ -1,13 +1,17 @@
 //! DNS: which hosts take mail for a domain (RFC 5321 section 5.1, RFC 7505), where they are, and which
 //! certificates they have (RFC 7672). With DNSSEC, whether an answer can be believed.
 
+mod data;
 mod look_up;
 mod name;
 mod parts;
 mod questions;
+mod server;
 mod signed;
 mod step;
+pub mod update;
 mod words;
+mod zone;
 
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
@@ -29,9 +33,12 @@ use tlspolicy::tlsa::Tlsa;
 
 use parts::Parts;
 
+pub use data::{Data, DataKind, NoSuchData};
 pub use look_up::{Alias, Validation};
 pub use questions::Questions;
+pub use server::{ServerError, ZoneServer};
 pub use signed::{RootSigned, root_signed};
+pub use zone::Zone;
 
 /// Most MX hosts that are looked at; more is no service but an attack.
 const HOSTS_MAX: usize = 20;
@@ -240,6 +247,36 @@ impl Dns {
         let value = by_turns(first.collect(), second.collect());
         let alias = if v4.records.is_empty() { v6.alias } else { v4.alias };
         Ok((Answered { value, secure }, alias))
+    }
+
+    /// The zone that a name lies in, as the name servers that are asked see it.
+    ///
+    /// # Errors
+    /// [`DnsError`] when they do not tell.
+    pub async fn zone_of(&self, host: &str) -> Result<Zone, DnsError> {
+        let failed = |cause: String| DnsError { name: host.to_owned(), cause };
+        let asked = name::to_wire(host).ok_or_else(|| failed("it is no name".to_owned()))?;
+        let (start, primary) = zone::start_of(&self.resolver, asked).await.map_err(failed)?;
+        let name = name::to_text(&start).to_ascii_lowercase();
+        let found = self.look_up(&name, RecordType::NS).await?;
+        Ok(Zone { name, primary, servers: self.all_located(zone::servers(&found.records)).await })
+    }
+
+    /// Hosts and their addresses, asked for at one time.
+    async fn all_located(&self, hosts: Vec<String>) -> Vec<(String, Vec<IpAddr>)> {
+        let locate = |host: String| {
+            let dns = self.clone();
+            tokio::spawn(async move {
+                let addresses = dns.addresses(&host).await.map(|found| found.value).unwrap_or_default();
+                (host, addresses)
+            })
+        };
+        let asked: Vec<_> = hosts.into_iter().map(locate).collect();
+        let mut all = Vec::with_capacity(asked.len());
+        for located in asked {
+            all.extend(located.await);
+        }
+        all
     }
 
     /// The TLSA records of a host's port (RFC 7672 section 2.2), at most 32.

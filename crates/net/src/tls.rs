@@ -125,6 +125,19 @@ pub(crate) fn load(files: &CertificateFiles) -> Result<CertifiedKey, TlsError> {
         .map_err(|error| content(&files.key, format!("the key does not fit the certificate: {error}")))
 }
 
+/// The first certificate of a PEM file, in DER: a server's own comes first.
+///
+/// # Errors
+/// [`TlsError`] naming the file.
+pub fn first_certificate(path: &Path) -> Result<Vec<u8>, TlsError> {
+    let content = |cause: String| TlsError::Content { path: path.to_owned(), cause };
+    match CertificateDer::pem_slice_iter(&read(path)?).next() {
+        Some(Ok(certificate)) => Ok(certificate.to_vec()),
+        Some(Err(error)) => Err(content(format!("not a PEM certificate: {error}"))),
+        None => Err(content("it holds no PEM certificate".to_owned())),
+    }
+}
+
 fn read(path: &Path) -> Result<Vec<u8>, TlsError> {
     std::fs::read(path).map_err(|cause| TlsError::File { path: path.to_owned(), cause })
 }

@@ -7,8 +7,11 @@ mod firewall;
 mod homes;
 mod papers;
 mod people;
+mod roles;
 mod settings;
+mod status;
 mod tls_report;
+mod trace;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -22,16 +25,13 @@ use daemon::print;
 use daemon::problem::Problem;
 use daemon::process;
 use daemon::request::{QuarantineRequest, QueueRequest, Request};
-use daemon::trace;
 use edge::config::EdgeConfig;
 use home::config::HomeConfig;
 use mail::ItemId;
 use serde_json::Value;
 
+use self::roles::{EDGE_CONFIG, HOME_CONFIG};
 use crate::check;
-
-const EDGE_CONFIG: &str = "/etc/postern/edge.toml";
-const HOME_CONFIG: &str = "/etc/postern/home.toml";
 
 /// Mail for people who want their mail at home and their home out of sight.
 #[derive(Debug, Parser)]
@@ -118,7 +118,7 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
-    /// What the daemon is doing
+    /// What the daemon is doing, at home also what its edges are doing
     Status {
         /// The configuration file of the role (default: that of the role that is set up on this host)
         #[arg(long)]
@@ -127,17 +127,8 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
-    /// The story of a message: its id, an address, or any word of an event
-    Trace {
-        /// What to look for
-        what: String,
-        /// The configuration file of the role (default: that of the role that is set up on this host)
-        #[arg(long)]
-        config: Option<PathBuf>,
-        /// Print JSON
-        #[arg(long)]
-        json: bool,
-    },
+    /// The story of a message: its id, an address, a word of its subject or of an event; or of the last ones
+    Trace(trace::TraceArguments),
 }
 
 #[derive(Debug, Subcommand)]
@@ -358,7 +349,7 @@ pub(crate) fn run(cli: Cli) -> Result<(), Problem> {
         Command::Dkim(command) => dkim::run(command),
         Command::TlsReport(command) => tls_report::run(command),
         Command::Dns(arguments) => dns::run(&arguments),
-        Command::Doctor(arguments) => doctor::run(&arguments, configuration_here),
+        Command::Doctor(arguments) => doctor::run(&arguments, roles::configuration_here),
         Command::Firewall(command) => firewall::run(command),
         Command::ImportPostfix { dir, out } => import_postfix(&dir, &out),
         Command::Completions { shell } => papers::completions(Cli::command(), shell),
@@ -366,8 +357,8 @@ pub(crate) fn run(cli: Cli) -> Result<(), Problem> {
         Command::Demo { once } => crate::demo::run(once),
         Command::Outbound { wanted, common } => settings::outbound(wanted, &common.config, common.json),
         Command::Reload { config, json } => reload(config, json),
-        Command::Status { config, json } => status(config, json),
-        Command::Trace { what, config, json } => print_trace(&what, config, json),
+        Command::Status { config, json } => status::run(config, json),
+        Command::Trace(arguments) => trace::run(&arguments),
     }
 }
 
@@ -429,51 +420,11 @@ fn queue(command: QueueCommand) -> Result<(), Problem> {
     Ok(())
 }
 
-/// The data of the role whose file this is; of the role that is set up on this host when none is named.
-fn data_of(config: Option<PathBuf>) -> Result<PathBuf, Problem> {
-    let path = config.map_or_else(configuration_here, Ok)?;
-    match config::role_of(&path)? {
-        link::Role::Edge => config::load::<EdgeConfig>(&path).map(|config| config.data),
-        link::Role::Home => config::load::<HomeConfig>(&path).map(|config| config.data),
-    }
-}
-
-/// Home's, where both roles are.
-fn configuration_here() -> Result<PathBuf, Problem> {
-    let here = [HOME_CONFIG, EDGE_CONFIG].map(PathBuf::from).into_iter().find(|path| path.exists());
-    here.ok_or_else(|| {
-        Problem::setup(
-            format!("no role is set up on this host: there is no {HOME_CONFIG} and no {EDGE_CONFIG}"),
-            "set one up with 'postern home setup' or 'postern edge setup', or name its file with --config",
-        )
-    })
-}
-
 fn reload(config: Option<PathBuf>, json: bool) -> Result<(), Problem> {
-    let path = config.map_or_else(configuration_here, Ok)?;
-    let data = data_of(Some(path.clone()))?;
+    let path = config.map_or_else(roles::configuration_here, Ok)?;
+    let data = roles::data_of(Some(path.clone()))?;
     match config::role_of(&path)? {
         link::Role::Edge => settings::reload::<EdgeConfig>(&path, &data, json),
         link::Role::Home => settings::reload::<HomeConfig>(&path, &data, json),
     }
-}
-
-fn status(config: Option<PathBuf>, json: bool) -> Result<(), Problem> {
-    let data = data_of(config)?;
-    let value: Value = process::block_on(control::demand(&data, &Request::Status))??;
-    print::value(&value, json);
-    Ok(())
-}
-
-fn print_trace(what: &str, config: Option<PathBuf>, json: bool) -> Result<(), Problem> {
-    let data = data_of(config)?;
-    let events = trace::story(trace::read(&data.join("trace"))?, what);
-    if events.is_empty() {
-        let advice = "give an item id, an address, or another word of what happened; old events are dropped";
-        return Err(Problem::failed(format!("nothing is known of '{what}'"), advice));
-    }
-    for event in &events {
-        print::event(event, json);
-    }
-    Ok(())
 }

@@ -1,54 +1,34 @@
-//! The DNS records that a home's domains need, and what is to become of those they had. Nothing is asked here:
-//! [`ask`] does that.
+//! The DNS records that a home's domains need, why, and what is to become of those they had. Nothing is asked here:
+//! [`ask`] does that, [`authority`] says whom.
 
 pub(crate) mod ask;
+pub(crate) mod authority;
+pub(crate) mod hook;
+mod kind;
+mod line;
+pub(crate) mod plan;
+mod purpose;
 
 use std::collections::BTreeSet;
 
-use home::config::HomeConfig;
+use home::config::{HomeConfig, Switch};
 use home::dkim::{DomainRecords, Published, Stage};
-use mail::UnixTime;
+use mail::{Domain, UnixTime};
 use serde::Serialize;
 
-/// Octets of one string of a TXT record (RFC 1035 section 3.3).
-const STRING_OCTETS_MAX: usize = 255;
-/// For how long others may keep a record, in seconds.
-const TTL_SECS: u32 = 3600;
+pub(crate) use kind::{Kind, TTL_SECS};
+pub(crate) use purpose::{Need, Purpose};
 
-/// The type of a record.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "UPPERCASE")]
-pub(crate) enum Kind {
-    /// A host's address, IPv4 or IPv6. Home does not know which: the value is empty.
-    A,
-    /// A host that takes mail for the domain.
-    Mx,
-    /// Text.
-    Txt,
-}
-
-/// The purpose of a record.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub(crate) enum Purpose {
-    /// The host that takes the domain's mail.
-    Mx,
-    /// The edge's address.
-    EdgeAddress,
-    /// That the edge may send for the domain.
-    Spf,
-    /// That the edge may call itself by its name (RFC 7208 section 2.3).
-    EdgeSpf,
-    /// A DKIM key.
-    Dkim,
-    /// What receivers are to do with mail that nobody vouches for.
-    Dmarc,
-}
+/// Services of mail programs that Home does not offer: a target of "." says so (RFC 6186 section 3.4, RFC 8314 section
+/// 5.1). A program that knows this asks nobody for them, and nobody else can offer them in the domain's name.
+const NOT_OFFERED: [&str; 4] = ["_imap", "_submission", "_pop3", "_pop3s"];
+/// Those that it offers, and their ports.
+const OFFERED: [(&str, u16); 2] = [("_imaps", 993), ("_submissions", 465)];
 
 /// A DNS record that the operator is to publish or remove.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub(crate) struct Wanted {
-    /// Its name, without the last dot.
+    /// Its name, without the last dot. Of a PTR record the host whose addresses have it: they are not known here.
     pub name: String,
     /// The type of the record.
     #[serde(rename = "type")]
@@ -57,6 +37,10 @@ pub(crate) struct Wanted {
     pub value: String,
     /// The purpose of the record.
     pub purpose: Purpose,
+    /// Whether mail needs it.
+    pub need: Need,
+    /// What it is good for, in a sentence.
+    pub why: &'static str,
     /// Of a key: what is to be done with its record.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub stage: Option<Stage>,
@@ -67,7 +51,9 @@ pub(crate) struct Wanted {
 
 impl Wanted {
     fn new(name: impl Into<String>, kind: Kind, value: impl Into<String>, purpose: Purpose) -> Self {
-        Self { name: name.into(), kind, value: value.into(), purpose, stage: None, until: None }
+        let (name, value) = (name.into(), value.into());
+        let (need, why) = (purpose.need(), purpose.why());
+        Self { name, kind, value, purpose, need, why, stage: None, until: None }
     }
 
     /// Whether the record is to be removed from DNS.
@@ -78,50 +64,79 @@ impl Wanted {
     /// The step that the operator has to take, in words.
     pub(crate) fn action(&self) -> String {
         match (self.stage, self.until) {
+            _ if self.need == Need::Later => "not yet".to_owned(),
+            _ if self.kind == Kind::Ptr => "ask the provider of the edge's addresses for it".to_owned(),
             (Some(Stage::Next), _) => "publish, then 'postern dkim rotate'".to_owned(),
             (Some(Stage::Kept), Some(until)) => format!("keep until {until}"),
             (Some(Stage::Remove), _) => "remove".to_owned(),
+            _ if self.need == Need::Optional => "publish if you like".to_owned(),
             _ => "publish".to_owned(),
         }
     }
 
-    /// As lines of a zone file (RFC 1035 section 5). What is to go, and what only the operator knows, is a comment.
+    /// As a line of a zone file (RFC 1035 section 5). What is to go or to wait, and what only the operator knows, is a
+    /// comment.
     pub(crate) fn zone(&self) -> String {
-        let Self { name, value, .. } = self;
-        match self.kind {
+        let Self { name, kind, value, .. } = self;
+        match kind {
+            _ if self.need == Need::Later => format!("; later: {name}. {}: {}", kind.as_str(), self.why),
             Kind::A => format!("; {name}. needs an A or AAAA record with the edge's address"),
-            Kind::Mx => format!("{name}. {TTL_SECS} IN MX {value}."),
-            Kind::Txt if self.is_to_go() => format!("; remove: {name}. TXT"),
-            Kind::Txt => format!("{name}. {TTL_SECS} IN TXT {}", strings(value)),
+            Kind::Ptr => format!("; the provider of each address of {name}. sets its PTR record to {value}."),
+            _ if self.is_to_go() => format!("; remove: {name}. {}", kind.as_str()),
+            _ => line::of(name, *kind, value),
         }
     }
 }
 
-/// A text as the strings of a TXT record. Ours have no quotes and no backslashes.
-fn strings(text: &str) -> String {
-    let parts: Vec<String> = text
-        .as_bytes()
-        .chunks(STRING_OCTETS_MAX)
-        .map(|part| format!("\"{}\"", String::from_utf8_lossy(part)))
-        .collect();
-    parts.join(" ")
+/// What only the operator can tell, and without which some records can't be made.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Told {
+    /// The name under which mail programs reach Home. It stands in public DNS then.
+    pub mail_host: Option<Domain>,
+    /// Who issues the edges' certificates.
+    pub authorities: Vec<Domain>,
+    /// TLSA records of edges' certificates: the edge, and what the record says.
+    pub certificates: Vec<(String, String)>,
 }
 
 /// All records of a home: of its edges first, then domain by domain. Which hosts send for a smarthost only its owner
 /// knows: then no SPF record is made, since one that names the wrong hosts has mail refused.
-pub(crate) fn wanted(config: &HomeConfig, keys: &[DomainRecords]) -> Vec<Wanted> {
+pub(crate) fn wanted(config: &HomeConfig, keys: &[DomainRecords], told: &Told) -> Vec<Wanted> {
     let edges: BTreeSet<&str> = config.edges.iter().map(|pin| pin.name.as_str()).collect();
-    let mut all = Vec::new();
-    for edge in &edges {
-        all.push(Wanted::new(*edge, Kind::A, "", Purpose::EdgeAddress));
-        all.push(Wanted::new(*edge, Kind::Txt, "v=spf1 a -all", Purpose::EdgeSpf));
-    }
     let senders = Some(&edges).filter(|edges| !edges.is_empty() && config.smarthost.is_none());
+    let mut all: Vec<Wanted> = edges.iter().flat_map(|edge| of_edge(edge, config, told)).collect();
+    // An edge that is called as a domain is has that domain's record: two at one name are none (RFC 7208 section 4.5).
+    let has_one = |name: &str| config.domains.iter().any(|domain| domain.as_str().eq_ignore_ascii_case(name));
+    all.retain(|record| record.purpose != Purpose::EdgeSpf || senders.is_none() || !has_one(&record.name));
     for domain in &config.domains {
         let domain = domain.as_str();
         let of_domain = keys.iter().find(|of| of.domain.eq_ignore_ascii_case(domain));
         all.extend(of_one(domain, (&edges, senders), of_domain.map_or(&[], |of| &of.keys)));
+        all.extend(of_programs(domain, told.mail_host.as_ref()));
     }
+    all
+}
+
+/// Of one edge.
+fn of_edge(edge: &str, config: &HomeConfig, told: &Told) -> Vec<Wanted> {
+    // Who only receives is called by no name.
+    let sends = config.outbound == Switch::On && config.smarthost.is_none();
+    let need = if sends { Need::Required } else { Need::Optional };
+    let mut all = vec![
+        Wanted::new(edge, Kind::A, "", Purpose::EdgeAddress),
+        Wanted { need, ..Wanted::new(edge, Kind::Ptr, edge, Purpose::Ptr) },
+        Wanted::new(edge, Kind::Txt, "v=spf1 a -all", Purpose::EdgeSpf),
+    ];
+    let certificates = told.certificates.iter().filter(|(of, _)| of == edge);
+    all.extend(
+        certificates
+            .map(|(_, record)| Wanted::new(format!("_25._tcp.{edge}"), Kind::Tlsa, record, Purpose::Tlsa)),
+    );
+    all.extend(
+        told.authorities
+            .iter()
+            .map(|authority| Wanted::new(edge, Kind::Caa, format!("0 issue \"{authority}\""), Purpose::Caa)),
+    );
     all
 }
 
@@ -141,8 +156,35 @@ fn of_one(
         until: key.until,
         ..Wanted::new(key_name(domain, key), Kind::Txt, &*key.record, Purpose::Dkim)
     });
-    let dmarc = Wanted::new(format!("_dmarc.{domain}"), Kind::Txt, "v=DMARC1; p=quarantine", Purpose::Dmarc);
-    mx.chain(spf).chain(dkim).chain([dmarc]).collect()
+    let below = |label: &str| format!("{label}.{domain}");
+    let rest = [
+        Wanted::new(below("_dmarc"), Kind::Txt, "v=DMARC1; p=quarantine", Purpose::Dmarc),
+        Wanted::new(
+            below("_smtp._tls"),
+            Kind::Txt,
+            format!("v=TLSRPTv1; rua=mailto:postmaster@{domain}"),
+            Purpose::TlsReports,
+        ),
+        Wanted::new(below("_mta-sts"), Kind::Txt, "v=STSv1; id=1", Purpose::MtaSts),
+        Wanted::new(below("mta-sts"), Kind::A, "", Purpose::MtaStsHost),
+    ];
+    mx.chain(spf).chain(dkim).chain(rest).collect()
+}
+
+/// What mail programs look for that set themselves up (RFC 6186, RFC 8314). Where Home is stands there only when its
+/// operator named it: it is the house.
+fn of_programs(domain: &str, host: Option<&Domain>) -> Vec<Wanted> {
+    let offered = OFFERED.iter().map(|(service, port)| {
+        let name = format!("{service}._tcp.{domain}");
+        match host {
+            Some(host) => Wanted::new(name, Kind::Srv, format!("0 1 {port} {host}"), Purpose::Programs),
+            None => Wanted::new(name, Kind::Srv, "", Purpose::ProgramsUnnamed),
+        }
+    });
+    let others = NOT_OFFERED.iter().map(|service| {
+        Wanted::new(format!("{service}._tcp.{domain}"), Kind::Srv, "0 0 0 .", Purpose::NotOffered)
+    });
+    offered.chain(others).collect()
 }
 
 /// The records that are to be there before the domain's next keys sign.
@@ -156,87 +198,4 @@ fn key_name(domain: &str, key: &Published) -> String {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn config() -> HomeConfig {
-        let key = "0".repeat(64);
-        toml::from_str(&format!(
-            "domains = [\"example.org\"]\n\
-             [[edge]]\nname = \"mx2.example.net\"\naddress = \"a:1\"\nkey = \"{key}\"\n\
-             [[edge]]\nname = \"mx.example.org\"\naddress = \"b:1\"\nkey = \"{key}\"\n"
-        ))
-        .unwrap()
-    }
-
-    fn keys() -> Vec<DomainRecords> {
-        let until = Some(UnixTime::from_secs(1_795_500_000));
-        let key = |selector: &str, stage, until, record: &str| Published {
-            selector: selector.to_owned(),
-            stage,
-            until,
-            record: record.to_owned(),
-        };
-        let keys = vec![
-            key("a", Stage::Signing, None, &"x".repeat(STRING_OCTETS_MAX + 1)),
-            key("b", Stage::Next, None, "v=DKIM1; p=B"),
-            key("c", Stage::Kept, until, "v=DKIM1; p=C"),
-            key("d", Stage::Remove, None, "v=DKIM1; p=D"),
-        ];
-        vec![DomainRecords { domain: "example.org".to_owned(), keys }]
-    }
-
-    #[test]
-    fn a_zone_has_every_record_and_comments_on_what_is_to_go() {
-        let zone: Vec<String> = wanted(&config(), &keys()).iter().map(Wanted::zone).collect();
-        let long =
-            format!("a._domainkey.example.org. 3600 IN TXT \"{}\" \"x\"", "x".repeat(STRING_OCTETS_MAX));
-        assert_eq!(
-            zone,
-            [
-                "; mx.example.org. needs an A or AAAA record with the edge's address",
-                "mx.example.org. 3600 IN TXT \"v=spf1 a -all\"",
-                "; mx2.example.net. needs an A or AAAA record with the edge's address",
-                "mx2.example.net. 3600 IN TXT \"v=spf1 a -all\"",
-                "example.org. 3600 IN MX 10 mx.example.org.",
-                "example.org. 3600 IN MX 10 mx2.example.net.",
-                "example.org. 3600 IN TXT \"v=spf1 a:mx.example.org a:mx2.example.net -all\"",
-                long.as_str(),
-                "b._domainkey.example.org. 3600 IN TXT \"v=DKIM1; p=B\"",
-                "c._domainkey.example.org. 3600 IN TXT \"v=DKIM1; p=C\"",
-                "; remove: d._domainkey.example.org. TXT",
-                "_dmarc.example.org. 3600 IN TXT \"v=DMARC1; p=quarantine\"",
-            ]
-        );
-    }
-
-    #[test]
-    fn who_sends_is_only_said_when_it_is_known() {
-        let smarthost = "address = \"relay.example.net:465\"\nuser = \"u\"\npassword_file = \"p\"\n";
-        let alone: HomeConfig = toml::from_str("domains = [\"example.org\"]\n").unwrap();
-        let behind = HomeConfig { smarthost: Some(toml::from_str(smarthost).unwrap()), ..config() };
-        for (config, mx) in [(alone, 0), (behind, 2)] {
-            let all = wanted(&config, &keys());
-            let count = |purpose| all.iter().filter(|record| record.purpose == purpose).count();
-            assert_eq!((count(Purpose::Spf), count(Purpose::Mx), count(Purpose::Dmarc)), (0, mx, 1));
-        }
-    }
-
-    #[test]
-    fn each_stage_of_a_key_says_what_to_do() {
-        let actions: Vec<String> = wanted(&config(), &keys())
-            .iter()
-            .filter(|record| record.purpose == Purpose::Dkim)
-            .map(Wanted::action)
-            .collect();
-        assert_eq!(
-            actions,
-            [
-                "publish",
-                "publish, then 'postern dkim rotate'",
-                "keep until 2026-11-24T06:00:00.000Z",
-                "remove"
-            ]
-        );
-    }
-}
+mod tests;

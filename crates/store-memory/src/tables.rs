@@ -109,6 +109,10 @@ impl QuarantineEntries for MemoryQuarantine {
         Ok(entries)
     }
 
+    fn count(&self) -> Result<u64, StoreError> {
+        Ok(lock(&self.0).len() as u64)
+    }
+
     fn entry(&self, item: ItemId) -> Result<Option<QuarantineEntry>, StoreError> {
         Ok(lock(&self.0).get(&item).cloned())
     }

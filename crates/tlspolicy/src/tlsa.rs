@@ -30,6 +30,14 @@ pub enum Usage {
 }
 
 impl Tlsa {
+    /// The record for a host's own certificate, in DER, by the digest of its key: `3 1 1` (RFC 7671 section 5.1). It holds
+    /// for as long as the key does. `None` when it is no certificate.
+    #[must_use]
+    pub fn of_own_key(certificate: &[u8]) -> Option<Self> {
+        let key = subject_public_key_info(certificate)?;
+        Some(Self { usage: 3, selector: 1, matching: 1, data: Sha256::digest(key).to_vec() })
+    }
+
     /// Whom it speaks of. `None` for a record that SMTP can't use (RFC 7672 section 3.1.3) or that is broken: it
     /// is as if it were not there.
     #[must_use]

@@ -1,5 +1,6 @@
 //! One message on its way to a home that is another program: held in memory, passed on when it was judged.
 
+use daemon::mail_line::{MailLine, Way};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -245,6 +246,14 @@ impl Passage {
             reply.status(),
         );
         self.home.shared.trace.event(Some(self.open.item), step, detail);
+        self.home.shared.trace.passed(&MailLine {
+            item: Some(self.open.item),
+            octets: self.octets,
+            verdict: step.word(),
+            code: reply.code,
+            peer: client.map_or(&"-" as &dyn std::fmt::Display, |client| &client.ip),
+            ..MailLine::of(Way::In, envelope)
+        });
     }
 }
 

@@ -5,6 +5,7 @@ use std::path::Path;
 
 use bytes::Bytes;
 use content::Content;
+use daemon::trace::Trace;
 use mail::{ItemId, UnixTime, header};
 use net::contents;
 use store::{Delivery, FlagList};
@@ -13,6 +14,7 @@ use super::arrival::Arrival;
 use super::head;
 use super::plan::Planned;
 use crate::filters::{self, Judgement, Rewrite};
+use crate::subject;
 
 /// Octets in which a Message-ID is looked for.
 const START_OCTETS: usize = 16 * 1024;
@@ -35,16 +37,21 @@ pub(super) fn delivery(
     }
 }
 
-/// The Message-ID, if it stands at the start of the message; cut to what a line of the trace bears.
-pub(super) async fn message_id(content: &Content) -> String {
+/// What the trace tells a message by: its Message-ID, if that stands at the start of the message, cut to what a line bears; and
+/// its subject where that is to be told.
+pub(super) async fn marks(content: &Content, trace: &Trace) -> String {
     let start = match content.piece(0) {
         Some(piece) => piece,
         None => contents::read(content, 0, START_OCTETS).await.unwrap_or_default(),
     };
     let field = header::find(&start, "Message-ID");
-    field.map_or_else(String::new, |field| {
+    let mut marks: String = field.map_or_else(String::new, |field| {
         field.unfolded().chars().filter(|c| !c.is_control()).take(256).collect()
-    })
+    });
+    if trace.tells_subjects() {
+        marks += &subject::told(&start);
+    }
+    marks
 }
 
 /// The message with the header as the filters want it in place of the one that it came with; a large one is copied into a

@@ -4,6 +4,7 @@ use std::io;
 use std::sync::Arc;
 
 use content::Content;
+use daemon::mail_line::{MailLine, Way};
 use link::TraceStep;
 use mail::received::Readers;
 use mail::{ItemId, Place, Reply};
@@ -26,7 +27,7 @@ use crate::quarantine::Entry;
 /// Takes a message in. One reply per recipient, or one in all to an item that was sealed; a positive one is given when the
 /// message is where it belongs, durably.
 pub(super) async fn take(shared: &Arc<Arrivals>, arrival: Arrival, mut message: Whole) -> Vec<Reply> {
-    let recipients = arrival.open.envelope.recipients.len();
+    let (recipients, octets) = (arrival.open.envelope.recipients.len(), message.content.octets());
     let replies = match judge(shared, &arrival, &mut message).await {
         Ok(judged) => keep(shared, &arrival, judged, message).await,
         Err(Turned::Away(reply)) => {
@@ -36,7 +37,27 @@ pub(super) async fn take(shared: &Arc<Arrivals>, arrival: Arrival, mut message: 
         Err(Turned::Unreadable(error)) => unreadable(&arrival, recipients, &error),
     };
     let replies = replies.into_replies();
+    passed(shared, &arrival, octets, &replies);
     if arrival.sealed { vec![worst(replies)] } else { replies }
+}
+
+/// Writes the log's line.
+fn passed(shared: &Arrivals, arrival: &Arrival, octets: u64, replies: &[Reply]) {
+    let reply = replies.iter().find(|reply| reply.is_positive()).or(replies.first());
+    let code = reply.map_or(0, |reply| reply.code);
+    let verdict = match code {
+        200..=299 => TraceStep::Delivered,
+        500..=599 => TraceStep::Refused,
+        _ => TraceStep::NotTaken,
+    };
+    shared.trace.passed(&MailLine {
+        item: Some(arrival.open.item),
+        octets,
+        verdict: verdict.word(),
+        code,
+        peer: &arrival.edge,
+        ..MailLine::of(Way::In, &arrival.open.envelope)
+    });
 }
 
 /// Why a message is not taken in at all.
@@ -116,9 +137,9 @@ async fn tell_of_refusal(shared: &Arrivals, arrival: &Arrival, content: &Content
     let envelope = &arrival.open.envelope;
     let to: Vec<String> = envelope.recipients.iter().map(|to| format!("<{}>", to.address)).collect();
     let step = if reply.code >= 500 { TraceStep::Refused } else { TraceStep::NotTaken };
-    let id = letter::message_id(content).await;
+    let marks = letter::marks(content, &shared.trace).await;
     let from = head::path(&envelope.reverse_path);
-    let detail = format!("from <{from}> to {}: {reply}, message-id {id}", to.join(", "));
+    let detail = format!("from <{from}> to {}: {reply}, message-id {marks}", to.join(", "));
     shared.trace.event(Some(arrival.open.item), step, detail);
 }
 
@@ -140,7 +161,7 @@ async fn keep(shared: &Arc<Arrivals>, arrival: &Arrival, judged: Judged, message
         arrival,
         judgement: &judgement,
         is_quarantined,
-        message_id: letter::message_id(&message.content).await,
+        marks: letter::marks(&message.content, &shared.trace).await,
         content: &message.content,
     };
     let replies = taking.everybodys(plan).await;
@@ -169,8 +190,8 @@ struct Taking<'a> {
     judgement: &'a Judgement,
     is_quarantined: bool,
     content: &'a Content,
-    /// For the trace; empty when the message has none.
-    message_id: String,
+    /// Message-ID and subject, for the trace.
+    marks: String,
 }
 
 /// What a mailbox server refused for good, for whom, and its words.
@@ -347,7 +368,7 @@ impl Taking<'_> {
             self.arrival.edge,
             self.arrival.verdict.hops,
             self.arrival.verdict.score(),
-            self.message_id,
+            self.marks,
         );
         self.shared.trace.event(Some(open.item), step, detail);
     }

@@ -19,7 +19,7 @@ const SMTP_PORT: u16 = 25;
 pub(super) async fn from_daemon(parts: &CheckupParts, host: HostKnows) -> HomeKnows {
     let now = host.now;
     let queue = parts.queue.list().await;
-    let quarantine = parts.quarantine.count(&parts.store).await;
+    let quarantine = parts.quarantine.count().await;
     let mut knows = from_configuration(&parts.config, &parts.keys.records(now), host);
     let reached = |local: &str, domain: &str| -> Fact<bool> {
         let address = Address::parse(&format!("{local}@{domain}")).map_err(|error| error.to_string())?;
@@ -38,7 +38,9 @@ pub(super) async fn from_daemon(parts: &CheckupParts, host: HostKnows) -> HomeKn
             oldest: queue.iter().filter(|one| !one.held).map(|one| one.submitted).min(),
             held: queue.iter().filter(|one| one.held).count(),
         }),
-        quarantine,
+        quarantine: quarantine
+            .and_then(|count| usize::try_from(count).ok())
+            .ok_or_else(|| "the quarantine can't be read".to_owned()),
         ..knows
     }
 }

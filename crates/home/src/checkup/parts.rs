@@ -5,7 +5,6 @@ use std::sync::Arc;
 use daemon::clock::Clock;
 use directory::Directory;
 use outbound::queue::Queue;
-use store::Mailboxes;
 
 use crate::config::HomeConfig;
 use crate::dkim::DomainKeys;
@@ -26,8 +25,6 @@ pub(crate) struct CheckupParts {
     pub(crate) keys: DomainKeys,
     /// The quarantine.
     pub(crate) quarantine: Quarantine,
-    /// The mailboxes.
-    pub(crate) store: Arc<dyn Mailboxes>,
     /// The clock.
     pub(crate) clock: Arc<dyn Clock>,
 }

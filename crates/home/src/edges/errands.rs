@@ -1,10 +1,10 @@
 //! Errands under way: what Edge is to do in the world for a report, and who waits for its word.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use link::{Errand, ErrandResult, Frame};
+use link::{EdgeStatus, Errand, ErrandResult, Frame};
 use mail::ItemId;
 use net::link_session::FrameSender;
 use tokio::sync::oneshot;
@@ -13,6 +13,9 @@ use super::Edges;
 
 /// How long an edge may take; its own patience is shorter.
 const PATIENCE: Duration = Duration::from_secs(90);
+
+/// How long an edge may take to say how it is doing: a person waits.
+const STATUS_PATIENCE: Duration = Duration::from_secs(2);
 
 /// No edge is up that could run the errand.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -70,6 +73,26 @@ impl Edges {
     pub(crate) async fn run_errand(&self, errand: Errand) -> Result<ErrandResult, NoEdge> {
         let (frames, errands) = self.errand_runner().ok_or(NoEdge)?;
         Ok(errands.run(&frames, self.0.arrivals.clock.new_item_id(), errand).await)
+    }
+
+    /// How the edges are doing that are up and say so, by name.
+    pub(crate) async fn edge_statuses(&self) -> BTreeMap<String, EdgeStatus> {
+        let asked = self.status_tellers().into_iter().map(|(name, frames, errands)| {
+            let id = self.0.arrivals.clock.new_item_id();
+            tokio::spawn(async move {
+                let said = errands.run(&frames, id, Errand::Status);
+                match tokio::time::timeout(STATUS_PATIENCE, said).await {
+                    Ok(ErrandResult::Status(status)) => Some((name, *status)),
+                    _ => None,
+                }
+            })
+        });
+        let asked: Vec<_> = asked.collect();
+        let mut all = BTreeMap::new();
+        for said in asked {
+            all.extend(said.await.ok().flatten());
+        }
+        all
     }
 }
 

@@ -47,6 +47,12 @@ impl Quarantine {
         Ok(Self { table: databases::open_quarantine(data)?, runtime: Handle::current() })
     }
 
+    /// How many messages were put here. Some of them the postmaster may have moved since.
+    pub(crate) async fn count(&self) -> Option<u64> {
+        let table = Arc::clone(&self.table);
+        self.runtime.spawn_blocking(move || table.count().ok()).await.ok().flatten()
+    }
+
     /// Remembers a message that is in its mailbox. One that is known already stays as it is.
     ///
     /// # Errors

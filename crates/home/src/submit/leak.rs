@@ -4,7 +4,6 @@
 //! field tells that nobody knew. It changes nothing but ids of the user's own earlier mail. What people write themselves is theirs: those fields
 //! are not looked at, and a name that is a common word counts only where a host name stands. See ADR 11 and 27.
 
-mod encoded;
 mod names;
 
 use std::net::{IpAddr, Ipv4Addr};
@@ -12,6 +11,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use mail::header::{Field, fields};
 
 use self::names::{Names, has_word};
+use crate::encoded;
 use crate::own_host::OwnHost;
 
 /// Fields that hold the user's own words, or addresses and ids that he means to give; in lower case, a `*` at

@@ -37,6 +37,7 @@ impl FakeEdge {
                 let records = self.reporting.map(|rua| vec![format!("v=TLSRPTv1;rua={rua}")]);
                 records.map_or_else(|cause| failed(&cause), ErrandResult::Reporting)
             }
+            Errand::Status => failed(&"no errand of a report"),
             Errand::PostReport { .. } => {
                 self.posts.fetch_add(1, Ordering::Relaxed);
                 self.posted.map_or_else(|cause| failed(&cause), |()| ErrandResult::Posted)

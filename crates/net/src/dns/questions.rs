@@ -11,12 +11,13 @@ use hickory_resolver::proto::rr::{RData, RecordType as Kind};
 use mailauth::dns::{Answer, LookupError, Record, RecordType, Resolver};
 use tokio::sync::OnceCell;
 
+use super::data::{Data, DataKind};
 use super::name;
 
 /// How long one question may take, tries and aliases included.
 const PATIENCE: Duration = Duration::from_secs(12);
 /// Most records of an answer that are looked at. None that is meant well has as many.
-const RECORDS_MAX: usize = 256;
+pub(super) const RECORDS_MAX: usize = 256;
 
 type UnderWay = Mutex<HashMap<(String, RecordType), Arc<OnceCell<Answer>>>>;
 
@@ -45,6 +46,22 @@ impl Questions {
         let records = answer.answers().iter().filter_map(|record| translate(&record.data, kind));
         let records: Vec<Record> = records.take(RECORDS_MAX).collect();
         if records.is_empty() { Err(LookupError::NoRecords) } else { Ok(records.into()) }
+    }
+
+    /// The records of one kind as they stand in the zone, aliases followed: at least one.
+    ///
+    /// # Errors
+    /// Why there are none.
+    pub async fn data(&self, name: &str, kind: DataKind) -> Result<Vec<Data>, LookupError> {
+        let absolute = name::to_wire(name).ok_or(LookupError::NoSuchName)?;
+        let asked = self.resolver.lookup(absolute, kind.wire());
+        let Ok(answer) = tokio::time::timeout(PATIENCE, asked).await else {
+            return Err(LookupError::Temporary(format!("nothing heard for {} s", PATIENCE.as_secs())));
+        };
+        let answer = answer.map_err(|error| meaning(&error))?;
+        let records = answer.answers().iter().filter(|record| record.record_type() == kind.wire());
+        let records: Vec<Data> = records.take(RECORDS_MAX).map(|record| Data(record.data.clone())).collect();
+        if records.is_empty() { Err(LookupError::NoRecords) } else { Ok(records) }
     }
 }
 
@@ -80,7 +97,7 @@ impl Drop for Waiting<'_> {
     }
 }
 
-fn wire_type(kind: RecordType) -> Kind {
+pub(super) fn wire_type(kind: RecordType) -> Kind {
     match kind {
         RecordType::A => Kind::A,
         RecordType::Aaaa => Kind::AAAA,
@@ -101,7 +118,7 @@ fn meaning(error: &NetError) -> LookupError {
 }
 
 /// A record of the type asked for; aliases on the way are left out.
-fn translate(data: &RData, kind: RecordType) -> Option<Record> {
+pub(super) fn translate(data: &RData, kind: RecordType) -> Option<Record> {
     match (data, kind) {
         (RData::A(a), RecordType::A) => Some(Record::A(a.0)),
         (RData::AAAA(aaaa), RecordType::Aaaa) => Some(Record::Aaaa(aaaa.0)),

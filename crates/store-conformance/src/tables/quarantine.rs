@@ -27,12 +27,14 @@ pub fn an_entry_is_kept_whole_and_as_it_was_first(tables: &Tables) {
         tables.quarantine.insert(entry).unwrap();
         assert_eq!(tables.quarantine.entry(entry.item).unwrap().as_ref(), Some(entry));
     }
+    assert_eq!(tables.quarantine.count().unwrap(), 2);
     tables.quarantine.insert(&QuarantineEntry { uid: 99, ..first.clone() }).unwrap();
     assert_eq!(tables.quarantine.entry(first.item).unwrap(), Some(first.clone()));
     tables.quarantine.remove(first.item).unwrap();
     tables.quarantine.remove(first.item).unwrap();
     assert_eq!(tables.quarantine.entry(first.item).unwrap(), None);
     assert_eq!(tables.quarantine.entries().unwrap(), [other]);
+    assert_eq!(tables.quarantine.count().unwrap(), 1);
 }
 
 pub fn entries_are_listed_by_their_time(tables: &Tables) {

@@ -74,6 +74,14 @@ impl QuarantineEntries for SqliteQuarantine {
         })
     }
 
+    fn count(&self) -> Result<u64, StoreError> {
+        self.0.ask(|database| {
+            let mut select = database.prepare_cached("SELECT count(*) FROM message")?;
+            let count: i64 = select.query_row([], |row| row.get(0))?;
+            Ok(count.unsigned_abs())
+        })
+    }
+
     fn entry(&self, item: ItemId) -> Result<Option<QuarantineEntry>, StoreError> {
         self.0.ask(|database| {
             let mut select = database.prepare_cached(&format!("{SELECT} WHERE item = ?1"))?;

@@ -47,6 +47,12 @@ pub trait QuarantineEntries: Send + Sync {
     /// The disk's errors: see [`StoreError`].
     fn entries(&self) -> Result<Vec<QuarantineEntry>, StoreError>;
 
+    /// How many entries there are.
+    ///
+    /// # Errors
+    /// The disk's errors: see [`StoreError`].
+    fn count(&self) -> Result<u64, StoreError>;
+
     /// The entry of one message; `None` when there is none.
     ///
     /// # Errors

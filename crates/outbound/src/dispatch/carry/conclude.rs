@@ -1,5 +1,6 @@
 //! The end of a round: what the sender is told, and what the item waits for.
 
+use daemon::mail_line::{MailLine, Way};
 use link::TraceStep;
 use mail::UnixTime;
 
@@ -133,7 +134,23 @@ impl<C: Carriers, H: House, R: Reporter> Round<C, H, R> {
             self.state.recipients.iter().filter(|queued| queued.state == RecipientState::Delivered);
         let count = delivered.count();
         self.trace(TraceStep::Settled, format!("{count} of {} delivered", self.state.recipients.len()));
+        self.passed(count);
         Ending::Gone
+    }
+
+    /// Writes the log's line: somebody has it, or nobody.
+    fn passed(&self, delivered: usize) {
+        let (step, code) = if delivered > 0 { (TraceStep::Delivered, 250) } else { (TraceStep::Failed, 0) };
+        let to = self.state.recipients.first();
+        self.shared.trace.passed(&MailLine {
+            item: Some(self.state.item),
+            to: to.map_or("-", |queued| queued.recipient.address.domain().as_str()),
+            recipients: self.state.recipients.len(),
+            octets: self.state.octets,
+            verdict: step.word(),
+            code,
+            ..MailLine::of(Way::Out, &self.state.envelope)
+        });
     }
 
     async fn report(&self) -> Result<Option<Told>, String> {

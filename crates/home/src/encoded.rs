@@ -15,7 +15,7 @@ const LENIENT: GeneralPurpose = GeneralPurpose::new(
 /// The text with its encoded words decoded; `None` when there are none. White space between two of them is no part of the
 /// text (RFC 2047 section 6.2), so a name that is cut in two is whole again. Character sets matter little here: what is looked
 /// for is ASCII, and octets of zero are left out for the sake of those with two octets a character.
-pub(super) fn decoded(text: &str) -> Option<String> {
+pub(crate) fn decoded(text: &str) -> Option<String> {
     let (mut out, mut rest, mut after_word, mut found) = (String::new(), text, false, false);
     while let Some(start) = rest.find("=?") {
         let (before, from) = rest.split_at(start);
