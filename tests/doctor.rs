@@ -1,6 +1,7 @@
 //! `postern doctor` on two hosts that were just set up: what it sees, from either, and what it says when a daemon is down.
 
 use serde_json::Value;
+use testkit::dns::Record;
 use testkit::host::Host;
 
 use crate::alone;
@@ -66,6 +67,28 @@ fn both_halves_are_seen_from_home_and_edge_learns_no_word_of_the_house() {
     for word in ["192.168.", "203.0.113.9", "alice"] {
         assert!(!text.contains(word), "{word} is known at the edge: {told:#}");
     }
+}
+
+/// A user's message, from Home's own way of handing it in to the answer: out over the link, and in by DNS and port 25.
+#[test]
+fn a_message_goes_round_before_sending_is_switched_on_names_nobody_and_is_no_mail_of_anybodys() {
+    let _alone = alone();
+    let records = [("example.org", Record::Mx(10, EDGE_NAME.to_owned()))];
+    let Some(newcomer) = Newcomer::with_records(&records) else { return };
+    let (_edge, _home) = newcomer.set_up();
+    let told = newcomer.home.shell("postern check round-trip", "");
+    let text = String::from_utf8_lossy(&told.stdout).into_owned();
+    assert!(told.status.success(), "{told:?}");
+    assert!(text.contains(&format!("echo@{EDGE_NAME}")) && text.contains("It came back after"), "{text}");
+    assert!(text.contains("dkim=") && text.contains("dmarc="), "{text}");
+    let (_, report) = examined(&newcomer.home, "");
+    for check in ["round-trip", "leak"] {
+        assert_is(&report, "home", check, "fine");
+    }
+    assert!(newcomer.subjects("alice").is_empty(), "it is nobody's mail");
+    let (code, said) =
+        newcomer.edge.shell_fails("postern check round-trip --config /etc/postern/edge.toml", "");
+    assert!(code == 2 && said.contains("not of Home"), "{said}");
 }
 
 #[test]

@@ -27,6 +27,11 @@ pub(crate) struct Newcomer {
 
 impl Newcomer {
     pub(crate) fn new() -> Option<Self> {
+        Self::with_records(&[])
+    }
+
+    /// With more names than the edge's.
+    pub(crate) fn with_records(more: &[(&str, Record)]) -> Option<Self> {
         if !NetworkLab::is_possible() {
             println!("NOT RUN: network namespaces can't be made here (it takes root)");
             return None;
@@ -34,7 +39,8 @@ impl Newcomer {
         let lab = NetworkLab::new();
         let server = "203.0.113.1:53".parse().unwrap();
         let names = within(Some(lab.internet()), || {
-            NameServer::start_at(server, &[(EDGE_NAME, Record::A("203.0.113.2".parse().unwrap()))])
+            let edge = [(EDGE_NAME, Record::A("203.0.113.2".parse().unwrap()))];
+            NameServer::start_at(server, &[&edge, more].concat())
         });
         let (edge, home) = (Host::new(lab.edge(), server.ip()), Host::new(lab.home(), server.ip()));
         Some(Self { edge, home, lab, _names: names })

@@ -12,6 +12,8 @@ pub enum Request {
     Status,
     /// Read configuration and certificate again.
     Reload,
+    /// Send a message to an edge's test address, which sends it back. Home.
+    RoundTrip,
     /// About the outbound queue. Home.
     Queue(QueueRequest),
     /// About the quarantine. Home.

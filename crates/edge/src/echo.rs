@@ -125,6 +125,11 @@ impl Echo {
         loop {
             match feed.next().await {
                 Ok(Some(piece)) => message.extend_from_slice(&piece),
+                // Two programs that answer each other would never end (RFC 3834 section 2).
+                Ok(None) if is_answer(&message) => {
+                    let what = "the test address answers no answers";
+                    return Err(Outcome::failed(EnhancedCode(5, 7, 1), what));
+                }
                 Ok(None) => return Ok((to.clone(), message)),
                 Err(_) => return Err(Outcome::deferred(EnhancedCode(4, 4, 2), "the link was lost")),
             }
@@ -134,6 +139,8 @@ impl Echo {
     async fn send_back(&self, asked: &Attempt, home: &Arc<Home>, to: Address, message: Vec<u8>) {
         let found = self.judged(&to, &message).await;
         let (id, now) = (self.clock.new_item_id(), self.clock.now());
+        let own = format!("{LOCAL_PART}@{}", self.hostname);
+        let own = Address::parse(&own).map_or(ReversePath::Null, ReversePath::Address);
         let text = self.text(&to, &message, &found, (id, now));
         let (sender, pieces) = mpsc::unbounded_channel();
         let octets = text.len() as u64;
@@ -144,7 +151,8 @@ impl Echo {
             item: asked.item,
             domain: to.domain().clone(),
             envelope: Envelope {
-                reverse_path: ReversePath::Null,
+                // Whom a user writes to may answer: the greylist knows this address by now.
+                reverse_path: own,
                 recipients: vec![Recipient::from(to)],
                 body: if eight_bit { BodyType::EightBitMime } else { BodyType::SevenBit },
                 ..asked.envelope.clone()
@@ -223,6 +231,13 @@ impl Echo {
     }
 }
 
+/// Whether a program wrote the message as an answer (RFC 3834 section 5).
+fn is_answer(message: &[u8]) -> bool {
+    let header = message.get(..mail::header::body_offset(message)).unwrap_or_default();
+    let field = mail::header::fields(header).find(|field| field.is("Auto-Submitted"));
+    field.is_some_and(|field| field.unfolded().trim().to_ascii_lowercase().starts_with("auto-replied"))
+}
+
 /// What the mail host answered, without its words, which may name a mailbox; or what kept us from it.
 fn said(outcome: &Outcome) -> String {
     let why = outcome.why();
@@ -249,6 +264,13 @@ fn words(host: &str, found: &Authentication) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_a_program_wrote_as_an_answer_is_not_answered() {
+        assert!(is_answer(b"From: a\r\nAuto-Submitted: Auto-Replied (away)\r\n\r\nx"));
+        assert!(!is_answer(b"From: a\r\nAuto-Submitted: auto-generated\r\n\r\nx"));
+        assert!(!is_answer(b"From: a\r\n\r\nAuto-Submitted: auto-replied\r\n"));
+    }
 
     #[test]
     fn twenty_answers_are_given_in_a_minute_and_no_more() {

@@ -7,14 +7,14 @@ mod facts;
 mod parts;
 
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use daemon::clock::{Clock as _, SystemClock};
 use daemon::json_file;
 use daemon::request::DoctorRequest;
 use doctor::facts::{Fact, RoundTrip};
-use doctor::look::{HOME_PATIENCE, HomeKnows, HostKnows, RealWorld};
+use doctor::look::{HOME_PATIENCE, HostKnows, RealWorld};
 use doctor::report::LastRun;
 use doctor::{Examination, judge, look, told};
 use serde_json::Value;
@@ -26,11 +26,18 @@ pub(crate) use self::parts::CheckupParts;
 use crate::config::HomeConfig;
 use crate::dkim::DomainRecords;
 use crate::edges::EdgeHealth;
+use crate::traveller::Traveller;
 
 /// When Home looks the first time: links are up by then, and a filter or a resolver that starts beside it, too.
 const FIRST: Duration = Duration::from_secs(5 * 60);
 /// How often it looks by itself.
 const EVERY: Duration = Duration::from_secs(24 * 3600);
+/// How long the answer to a message that is sent round may take: a host that does not know Edge may be put off for a minute.
+const TRIP_PATIENCE: Duration = Duration::from_secs(90);
+/// The same for somebody who waits at a terminal: less than a command waits for the daemon.
+const ROUND_PATIENCE: Duration = Duration::from_secs(50);
+/// How long a run waits for it.
+const TRIP_WAIT: Duration = Duration::from_secs(4);
 /// Homes that were started together do not ask the lists together: each waits up to so much longer.
 const SPREAD: Duration = Duration::from_secs(20 * 60);
 
@@ -59,10 +66,31 @@ impl Checkup {
         Self(Arc::new(CheckupState { file, last, round_trip, running }))
     }
 
-    /// Keeps what came of a message that was sent round, for the runs that follow.
-    #[allow(dead_code, reason = "whoever sends one gives it here")]
-    pub(crate) fn sent_round(&self, trip: RoundTrip) {
-        *self.0.round_trip.lock().unwrap_or_else(PoisonError::into_inner) = Some(trip);
+    fn round_trip(&self) -> MutexGuard<'_, Option<RoundTrip>> {
+        self.0.round_trip.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Sends a message round and waits for it, for who wants to see it.
+    ///
+    /// # Errors
+    /// Why none could be sent.
+    pub(crate) async fn round(&self, traveller: &Traveller) -> Result<Value, String> {
+        let travelled = traveller.go(ROUND_PATIENCE).await?;
+        let told = travelled.to_json();
+        *self.round_trip() = Some(travelled.trip);
+        Ok(told)
+    }
+
+    /// Sends a message round. It is waited for a moment; what comes later is for the next run.
+    async fn send_round(&self, parts: &CheckupParts, until: Instant) {
+        let (checkup, traveller) = (self.clone(), parts.traveller.clone());
+        let travelling = tokio::spawn(async move {
+            match traveller.go(TRIP_PATIENCE).await {
+                Ok(travelled) => *checkup.round_trip() = Some(travelled.trip),
+                Err(why) => tracing::info!(why, "no message was sent round"),
+            }
+        });
+        let _ = tokio::time::timeout_at(until, travelling).await;
     }
 
     /// Looks, remembers, and tells the edges.
@@ -83,14 +111,15 @@ impl Checkup {
         let at = parts.clock.now();
         let host = HostKnows { now: at, firewall: request.firewall, ..HostKnows::here(&parts.config.data) };
         let begun = Instant::now();
-        let round_trip = self.0.round_trip.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        let knows = HomeKnows { round_trip, ..from_daemon(parts, host).await };
+        let knows = from_daemon(parts, host).await;
         let world = RealWorld::new(&[], None, None)?;
-        let (mut facts, health, filters) = tokio::join!(
+        let (mut facts, health, filters, ()) = tokio::join!(
             Box::pin(look::home(&world, knows, begun + HOME_PATIENCE)),
             parts.edges.health(request.probe.as_deref()),
             filters(&parts.config),
+            self.send_round(parts, begun + TRIP_WAIT),
         );
+        facts.round_trip.clone_from(&self.round_trip());
         facts.filters = filters;
         for EdgeHealth { name, link, half, served } in health {
             if let Some(edge) = facts.edges.iter_mut().find(|edge| edge.name == name) {

@@ -17,6 +17,7 @@ mod house;
 mod keeper;
 mod listeners;
 mod mailboxes;
+mod opening;
 mod outgoing_header;
 mod own_host;
 mod quarantine;
@@ -27,6 +28,7 @@ pub mod replace;
 mod reports;
 mod return_path;
 mod reused;
+mod round_trips;
 mod seen_at;
 #[cfg(test)]
 mod sending;
@@ -38,26 +40,22 @@ mod status;
 mod subject;
 mod submit;
 mod tls_reports;
+mod traveller;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use arrive::{Arrivals, Repeats, Unsealers, WAITING_OCTETS_MAX};
 use carriers::OwnCarriers;
 use checkup::{Checkup, CheckupParts};
 use config::HomeConfig;
-use content::Budget;
 use daemon::clock::{Clock, SystemClock};
-use daemon::config::Octets;
 use daemon::control::{self, Handler, Refusal};
 use daemon::descriptors;
-use daemon::files;
 use daemon::mail_line::Way;
 use daemon::problem::Problem;
 use daemon::process::{self, Signals, Wanted};
 use daemon::request::{QuarantineRequest, Reloaded, Request};
-use daemon::system;
 use daemon::trace::Trace;
 use directory::Directory;
 use directory::logins::Logins;
@@ -67,7 +65,7 @@ use filters::{Filters, Trainer};
 use foreign_edge::ForeignEdge;
 use forward::{Forwarder, Srs};
 use house::OwnHouse;
-use keeper::{Keeper, Lmtp};
+use keeper::Keeper;
 use link::TraceStep;
 use listeners::Ports;
 use net::link_transport::Dialer;
@@ -80,15 +78,12 @@ use return_path::Signer;
 use serde_json::{Value, json};
 use setup::Secrets;
 use smarthost::Smarthost;
-use snapshot::SnapshotSource;
-use spool::{RealDisk, Spool};
-use store::Mailboxes;
-use submit::Submit;
 use tls_reports::TlsReports;
 use tokio::sync::mpsc::{Receiver, UnboundedReceiver};
 use tokio::task::{JoinError, JoinHandle};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+use traveller::Traveller;
 
 pub use checkup::examine_alone;
 
@@ -104,8 +99,8 @@ struct Home {
     edges: Edges,
     signer: Signer,
     keys: DomainKeys,
-    notices: Notices,
     forwarder: Arc<Forwarder>,
+    traveller: Traveller,
     quarantine: Quarantine,
     filters: Option<Arc<Filters>>,
     trainer: Option<Trainer>,
@@ -188,26 +183,18 @@ fn open(
     let (stop, clock) = (CancellationToken::new(), SystemClock::shared());
     let (now, directory) = (clock.now(), databases::open_directory(&config)?);
     let store = accounts::open_store(&config, &directory, now)?;
-    let keeper = open_keeper(&config, &directory, &store, &clock)?;
+    let keeper = opening::keeper(&config, &directory, &store, &clock)?;
     let quarantine = Quarantine::open(&config.data)?;
     let filters = Filters::new(&config.filters, trace);
     let trainer = Trainer::start(filters::teachable(&config.filters)?, &store, &stop);
     let signer = Signer::open(&config.data, directory.clone(), now)?;
     let keys = DomainKeys::open(&config.data, &config.domains, now)?;
-    let (queue, commands) = Queue::new(open_queue(&config)?);
+    let (queue, commands) = Queue::new(opening::queue(&config)?);
     let srs = Srs::open(&config.data)?;
     let notices = Notices::new(directory.clone(), keeper.clone(), Arc::clone(&clock));
-    let forwarder = forward::Parts {
-        queue: queue.clone(),
-        directory: directory.clone(),
-        keys: keys.clone(),
-        srs: srs.clone(),
-        notices: notices.clone(),
-        trace: trace.clone(),
-        clock: Arc::clone(&clock),
-    };
-    let forwarder = Forwarder::open(&config.data, forwarder)?;
-    let arrivals = arrivals(ArrivalParts {
+    let forwarder =
+        opening::forwarder(&config, (&queue, &keys), &directory, &srs, (&notices, trace, &clock))?;
+    let arrivals = opening::arrivals(opening::ArrivalParts {
         config: &config,
         secrets: &secrets,
         directory: &directory,
@@ -218,18 +205,26 @@ fn open(
         forwarder: &forwarder,
         clock: &clock,
     })?;
-    let snapshots = snapshot_source(&directory, &signer, srs, &secrets);
+    let snapshots = opening::snapshot_source(&directory, &signer, srs, &secrets);
     let logins = Logins::new(directory.clone());
-    let foreign_edge = open_foreign_edge(&config, &arrivals, &snapshots, &logins)?;
-    let (edges, events) =
-        Edges::new(config.edges.clone(), secrets.link_key, dialer, arrivals, snapshots, stop.clone());
+    let foreign_edge = opening::foreign_edge(&config, &arrivals, &snapshots, &logins)?;
+    let (edges, events) = Edges::new(
+        config.edges.clone(),
+        secrets.link_key,
+        dialer,
+        Arc::clone(&arrivals),
+        snapshots,
+        stop.clone(),
+    );
+    let traveller = opening::traveller(&config, &arrivals, (&logins, &queue, &keys), notices, &edges);
     let home = Arc::new(Home {
         config_path: config_path.to_owned(),
         sessions: TaskTracker::new(),
         ports: Ports::new(&config.limits),
-        tls_reports: open_tls_reports(&config, &directory, &queue, (&edges, &keys, trace), &clock)?,
-        identity: certificate(&config)?,
+        tls_reports: opening::tls_reports(&config, &directory, &queue, (&edges, &keys, trace), &clock)?,
+        identity: opening::certificate(&config)?,
         checkup: Checkup::open(&config.data),
+        traveller,
         config,
         directory,
         logins,
@@ -238,7 +233,6 @@ fn open(
         edges,
         signer,
         keys,
-        notices,
         forwarder,
         quarantine,
         filters,
@@ -250,35 +244,6 @@ fn open(
     Ok(Opened { home, foreign_edge, commands, events })
 }
 
-/// What edges are to know of this Home.
-fn snapshot_source(directory: &Directory, signer: &Signer, srs: Srs, secrets: &Secrets) -> SnapshotSource {
-    SnapshotSource {
-        directory: directory.clone(),
-        signer: signer.clone(),
-        srs,
-        hash_secret: secrets.hash_secret,
-        sealing_key: secrets.unseal.public(),
-    }
-}
-
-fn open_tls_reports(
-    config: &HomeConfig,
-    directory: &Directory,
-    queue: &Queue,
-    (edges, keys, trace): (&Edges, &DomainKeys, &Trace),
-    clock: &Arc<dyn Clock>,
-) -> Result<TlsReports, Problem> {
-    let parts = tls_reports::Parts {
-        directory: directory.clone(),
-        queue: queue.clone(),
-        run_errand: errand_runner(edges),
-        keys: keys.clone(),
-        trace: trace.clone(),
-        clock: Arc::clone(clock),
-    };
-    TlsReports::open(&config.data, parts)
-}
-
 /// Submission, IMAP, a foreign edge: each has as many sessions as the configuration says.
 const PORTS: u64 = 3;
 
@@ -287,103 +252,6 @@ fn load(path: &Path) -> Result<HomeConfig, Problem> {
     let mut config: HomeConfig = daemon::config::load(path)?;
     config.limits.sessions = descriptors::sessions_here(config.limits.sessions, PORTS);
     Ok(config)
-}
-
-/// Arrivals and submissions share the memory for bodies half and half.
-fn half(of: Octets) -> Budget {
-    Budget::of_octets(of.0 / 2)
-}
-
-/// The edges, as reports need them.
-fn errand_runner(edges: &Edges) -> tls_reports::RunErrand {
-    let edges = edges.clone();
-    Box::new(move |errand| {
-        let edges = edges.clone();
-        Box::pin(async move { edges.run_errand(errand).await })
-    })
-}
-
-fn open_queue(config: &HomeConfig) -> Result<Spool, Problem> {
-    let options = spool::Options { octets_max: config.limits.queue.0, ..spool::Options::default() };
-    let dir = config.data.join("queue");
-    Spool::open(&dir, options, Arc::new(RealDisk)).map_err(|error| {
-        Problem::setup(format!("the queue {}: {error}", dir.display()), "see the line above")
-    })
-}
-
-fn open_keeper(
-    config: &HomeConfig,
-    directory: &Directory,
-    store: &Arc<dyn Mailboxes>,
-    clock: &Arc<dyn Clock>,
-) -> Result<Keeper, Problem> {
-    let open =
-        |deliver| Lmtp::open(deliver, config.hostname(), &config.data, directory.clone(), Arc::clone(clock));
-    Ok(Keeper::new(Arc::clone(store), config.deliver.as_ref().map(open).transpose()?))
-}
-
-fn open_foreign_edge(
-    config: &HomeConfig,
-    arrivals: &Arc<Arrivals>,
-    snapshots: &SnapshotSource,
-    logins: &Logins,
-) -> Result<Option<Arc<ForeignEdge>>, Problem> {
-    let open = |foreign: &config::ForeignEdgeConfig| {
-        let (arrivals, snapshots) = (Arc::clone(arrivals), snapshots.clone());
-        ForeignEdge::open(foreign, config.hostname(), arrivals, snapshots, logins.clone())
-    };
-    config.foreign_edge.as_ref().map(open).transpose()
-}
-
-/// The parts that [`Arrivals`] are built from.
-struct ArrivalParts<'a> {
-    config: &'a HomeConfig,
-    secrets: &'a Secrets,
-    directory: &'a Directory,
-    keeper: &'a Keeper,
-    trace: &'a Trace,
-    filters: Option<Arc<Filters>>,
-    quarantine: &'a Quarantine,
-    forwarder: &'a Arc<Forwarder>,
-    clock: &'a Arc<dyn Clock>,
-}
-
-fn arrivals(parts: ArrivalParts<'_>) -> Result<Arc<Arrivals>, Problem> {
-    let drafts = parts.config.data.join("drafts");
-    files::make_private_dir(&drafts)?;
-    let unsealers = Unsealers::start().map_err(|error| {
-        Problem::failed(format!("can't start threads: {error}"), "see the system's limits")
-    })?;
-    let limits = &parts.config.limits;
-    Ok(Arc::new(Arrivals {
-        keeper: parts.keeper.clone(),
-        directory: parts.directory.clone(),
-        trace: parts.trace.clone(),
-        filters: parts.filters,
-        quarantine: parts.quarantine.clone(),
-        forwarder: Arc::clone(parts.forwarder),
-        unseal: parts.secrets.unseal.clone(),
-        unsealers,
-        drafts: drafts.into(),
-        memory: half(limits.body_memory),
-        waiting: Budget::of_octets(WAITING_OCTETS_MAX),
-        message_octets_max: limits.message.0,
-        repeats: Repeats::new(system::random()),
-        clock: Arc::clone(parts.clock),
-        runtime: tokio::runtime::Handle::current(),
-    }))
-}
-
-/// The certificate for mail programs: the configured one, or one made for the first domain.
-fn certificate(config: &HomeConfig) -> Result<ServerIdentity, Problem> {
-    let files = config.tls.files(&config.data);
-    let problem = |error| {
-        Problem::setup(error, "correct [tls] certificate and key, or remove both for a self-made certificate")
-    };
-    if config.tls.is_self_made() {
-        net::tls::ensure_self_signed(&files, &config.hostname()).map_err(problem)?;
-    }
-    ServerIdentity::load(&files).map_err(problem)
 }
 
 impl Home {
@@ -406,6 +274,7 @@ impl Home {
             queue: self.queue.clone(),
             edges: self.edges.clone(),
             keys: self.keys.clone(),
+            traveller: self.traveller.clone(),
             quarantine: self.quarantine.clone(),
             clock: Arc::clone(&self.clock),
         }
@@ -427,19 +296,7 @@ impl Home {
         trace: &Trace,
     ) -> Result<JoinHandle<Result<(), Problem>>, Problem> {
         let scratch = self.config.data.join("drafts");
-        self.serve_submission(Submit::new(submit::Parts {
-            directory: self.directory.clone(),
-            logins: self.logins.clone(),
-            queue: self.queue.clone(),
-            hostname: self.config.name_outside(),
-            seen_at: self.edges.seen_at(),
-            keys: self.keys.clone(),
-            trace: trace.clone(),
-            notices: self.notices.clone(),
-            scratch: scratch.clone().into(),
-            memory: half(self.config.limits.body_memory),
-            clock: Arc::clone(&self.clock),
-        }))?;
+        self.serve_submission(Arc::clone(&self.traveller.submit))?;
         let (signer, tls_reports) = (self.signer.clone(), self.tls_reports.clone());
         let clock = Arc::clone(&self.clock);
         let parts = outbound::Parts {
@@ -551,6 +408,9 @@ impl Handler for Home {
             Request::Reload => tokio::task::block_in_place(|| self.reload())
                 .map(|reloaded| json!(reloaded))
                 .map_err(Problem::into_parts),
+            Request::RoundTrip => self.checkup.round(&self.traveller).await.map_err(|why| {
+                (why, "see 'postern status'; a user and an edge that is up are needed".to_owned())
+            }),
             Request::Queue(request) => queue_command::carry_out(&self.queue, request).await,
             Request::Quarantine(request) => self.of_the_quarantine(&request).await,
             Request::TlsReport(request) => self.tls_reports.carry_out(&request).await,

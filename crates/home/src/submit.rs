@@ -25,7 +25,7 @@ use directory::{AccountId, Directory};
 use directory::{Allowance, Exceeded};
 use link::{Event, Role, TraceStep};
 use mail::require_tls;
-use mail::{Client, Envelope, Recipient, Reply, ReversePath};
+use mail::{Client, Envelope, ItemId, Recipient, Reply, ReversePath};
 use net::patience::Patience;
 use net::port_places::Place;
 use net::smtp_server::{Answers, Service};
@@ -37,7 +37,8 @@ use tokio_util::sync::CancellationToken;
 use self::message::Message;
 use super::dkim::DomainKeys;
 use super::outgoing_header::{self, Facts, Rewritten};
-use super::own_host;
+use super::own_host::{self, OwnHost};
+use super::round_trips::ECHO;
 use super::seen_at::SeenAt;
 use crate::reports::Notices;
 
@@ -214,10 +215,10 @@ impl Service for Submission {
         if here && directory.resolve(address).is_none() {
             return Reply::new(550, (5, 1, 1), format!("there is no {address} here"));
         }
-        if !here && !directory.policy().sends {
+        let abroad = self.submit.abroad(address);
+        if !here && abroad > 0 && !directory.policy().sends {
             return sending_is_off();
         }
-        let abroad = directory.abroad(address);
         if abroad > 0
             && let Some(account) = self.account()
         {
@@ -260,7 +261,10 @@ impl Service for Submission {
         match self.transaction.take() {
             // Its password was changed, or the account removed, while the message came in.
             Some(_) if self.account().is_none() => no_longer().into(),
-            Some(transaction) => self.submit.take(transaction).await.unwrap_or_else(|refusal| refusal).into(),
+            Some(transaction) => match self.submit.take(transaction).await {
+                Ok(item) => Reply::new(250, (2, 0, 0), format!("queued as {item}")).into(),
+                Err(refusal) => refusal.into(),
+            },
             None => try_later().into(),
         }
     }
@@ -308,8 +312,28 @@ impl Submit {
         )
     }
 
-    /// Checks the message, makes it fit to leave, and queues it: the reply either way.
-    async fn take(&self, transaction: Transaction) -> Result<Reply, Reply> {
+    /// Sends a message of Home's own as that account's mail program would: what is done with users' mail is done with it.
+    ///
+    /// # Errors
+    /// The reply that refuses it.
+    pub(crate) async fn send_as(
+        &self,
+        account: AccountId,
+        envelope: Envelope,
+        message: Bytes,
+    ) -> Result<ItemId, Reply> {
+        let mut written = Message::new(Arc::clone(&self.scratch), self.memory.clone());
+        written.push(message).await;
+        self.take(Transaction { account, envelope, message: written }).await
+    }
+
+    /// The machine that Home runs on.
+    pub(crate) fn own_host(&self) -> Arc<OwnHost> {
+        self.own_host.at(self.clock.now())
+    }
+
+    /// Checks the message, makes it fit to leave, and queues it: its id.
+    async fn take(&self, transaction: Transaction) -> Result<ItemId, Reply> {
         let Transaction { account, envelope, message } = transaction;
         let message = message.finish()?;
         let facts = Facts {
@@ -320,8 +344,7 @@ impl Submit {
             smtputf8: envelope.smtputf8,
             date_zone: self.directory.policy().date_zone,
         };
-        let abroad =
-            envelope.recipients.iter().map(|recipient| self.directory.abroad(&recipient.address)).sum();
+        let abroad = envelope.recipients.iter().map(|recipient| self.abroad(&recipient.address)).sum();
         let may_send_as = |address: &mail::Address| self.directory.may_send_as(&account, address);
         let is_local = |domain: &mail::Domain| self.directory.is_local_domain(domain);
         self.still_may(&envelope, abroad, may_send_as)?;
@@ -360,11 +383,22 @@ impl Submit {
             step: TraceStep::Queued.word().to_owned(),
             detail,
         });
-        Ok(Reply::new(250, (2, 0, 0), format!("queued as {}", receipt.item())))
+        Ok(receipt.item())
     }
 }
 
 impl Submit {
+    /// To how many addresses abroad mail to this one goes. The test address of an edge of ours is none: what is sent there comes
+    /// back.
+    fn abroad(&self, address: &mail::Address) -> u32 {
+        let policy = self.directory.policy();
+        let is_edge = policy.edges.iter().any(|edge| edge.eq_ignore_ascii_case(address.domain().as_str()));
+        if is_edge && address.local().eq_ignore_ascii_case(ECHO) {
+            return 0;
+        }
+        self.directory.abroad(address)
+    }
+
     /// Whether what was allowed at MAIL and RCPT still is: aliases and the configuration change while a message comes in.
     fn still_may(
         &self,

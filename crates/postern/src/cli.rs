@@ -8,6 +8,7 @@ mod homes;
 mod papers;
 mod people;
 mod roles;
+mod round_trip;
 mod settings;
 mod status;
 mod tls_report;
@@ -139,6 +140,11 @@ enum CheckCommand {
     Message(check::MessageArguments),
     /// Where mail for a domain would go, and with which TLS: MX, DANE, MTA-STS
     Destination(check::DestinationArguments),
+    /// A message out to the edge's test address and back, as a user's mail program would send it
+    RoundTrip {
+        #[command(flatten)]
+        common: Common,
+    },
 }
 
 #[derive(Debug, Subcommand)]
@@ -345,6 +351,7 @@ pub(crate) fn run(cli: Cli) -> Result<(), Problem> {
         Command::Check(CheckCommand::Destination(arguments)) => {
             process::block_on(check::check_destination(&arguments))?
         }
+        Command::Check(CheckCommand::RoundTrip { common }) => round_trip::run(&common.config, common.json),
         Command::Quarantine(command) => quarantine(command),
         Command::Dkim(command) => dkim::run(command),
         Command::TlsReport(command) => tls_report::run(command),

@@ -17,6 +17,7 @@ use crate::filters::Filters;
 use crate::forward::Forwarder;
 use crate::keeper::Keeper;
 use crate::quarantine::Quarantine;
+use crate::round_trips::RoundTrips;
 
 /// The parts of Home that arrivals of all links share.
 pub(crate) struct Arrivals {
@@ -46,6 +47,8 @@ pub(crate) struct Arrivals {
     pub message_octets_max: u64,
     /// What senders may send again, since they may not have heard the 250.
     pub repeats: Repeats,
+    /// Messages of Home's own that are on their way round.
+    pub round_trips: RoundTrips,
     /// The clock.
     pub clock: Arc<dyn Clock>,
     /// Where a message that came over a link is taken in.

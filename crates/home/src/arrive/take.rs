@@ -28,6 +28,15 @@ use crate::quarantine::Entry;
 /// message is where it belongs, durably.
 pub(super) async fn take(shared: &Arc<Arrivals>, arrival: Arrival, mut message: Whole) -> Vec<Reply> {
     let (recipients, octets) = (arrival.open.envelope.recipients.len(), message.content.octets());
+    if shared.round_trips.take_back(&arrival.open.envelope, &message.content).await {
+        let replies = Replies::all(recipients, &taken(arrival.open.item)).into_replies();
+        shared.trace.event(
+            Some(arrival.open.item),
+            TraceStep::Delivered,
+            "the answer to a message sent round",
+        );
+        return if arrival.sealed { vec![worst(replies)] } else { replies };
+    }
     let replies = match judge(shared, &arrival, &mut message).await {
         Ok(judged) => keep(shared, &arrival, judged, message).await,
         Err(Turned::Away(reply)) => {

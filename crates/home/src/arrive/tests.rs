@@ -18,6 +18,7 @@ use crate::filters::Filters;
 use crate::forward::tests::forwarder;
 use crate::keeper::{Keeper, QUARANTINE};
 use crate::quarantine::Quarantine;
+use crate::round_trips::RoundTrips;
 
 struct Fixture {
     _dir: tempfile::TempDir,
@@ -66,6 +67,7 @@ fn fixture_of(memory: Budget, waiting: Budget, filters: Option<Arc<Filters>>) ->
         waiting,
         message_octets_max: 4 << 20,
         repeats: Repeats::new([7; 32]),
+        round_trips: RoundTrips::default(),
         clock: clock.clone(),
         runtime: tokio::runtime::Handle::current(),
     });

@@ -10,6 +10,7 @@ use crate::config::HomeConfig;
 use crate::dkim::DomainKeys;
 use crate::edges::Edges;
 use crate::quarantine::Quarantine;
+use crate::traveller::Traveller;
 
 /// What the doctor asks of this home.
 pub(crate) struct CheckupParts {
@@ -23,6 +24,8 @@ pub(crate) struct CheckupParts {
     pub(crate) edges: Edges,
     /// The keys that sign.
     pub(crate) keys: DomainKeys,
+    /// What a message is sent round with.
+    pub(crate) traveller: Traveller,
     /// The quarantine.
     pub(crate) quarantine: Quarantine,
     /// The clock.

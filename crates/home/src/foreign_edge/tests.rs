@@ -16,6 +16,7 @@ use crate::forward::tests::forwarder;
 use crate::keeper::Keeper;
 use crate::quarantine::Quarantine;
 use crate::return_path::Signer;
+use crate::round_trips::RoundTrips;
 
 const SECRET: &str = "a secret of two hosts";
 const LONG_AGO: UnixTime = UnixTime::from_secs(1_700_000_000);
@@ -56,6 +57,7 @@ fn fixture(more: &str) -> Fixture {
         waiting: Budget::of_octets(1 << 20),
         message_octets_max: 4 << 20,
         repeats: Repeats::new([7; 32]),
+        round_trips: RoundTrips::default(),
         clock: daemon::clock::SystemClock::shared(),
         runtime: tokio::runtime::Handle::current(),
     };
