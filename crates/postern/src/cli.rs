@@ -8,6 +8,7 @@ mod people;
 mod roles;
 mod status;
 mod tls_report;
+mod top;
 mod trace;
 
 use std::path::{Path, PathBuf};
@@ -94,6 +95,12 @@ enum Command {
         /// Print JSON
         #[arg(long)]
         json: bool,
+    },
+    /// The same, live: messages a minute, links, queue, the last events; q ends
+    Top {
+        /// The configuration file of the role (default: that of the role that is set up on this host)
+        #[arg(long)]
+        config: Option<PathBuf>,
     },
     /// The story of a message: its id, an address, a word of its subject or of an event; or of the last ones
     Trace(trace::TraceArguments),
@@ -315,6 +322,7 @@ pub(crate) fn run(cli: Cli) -> Result<(), Problem> {
         Command::ImportPostfix { dir, out } => import_postfix(&dir, &out),
         Command::Demo { once } => crate::demo::run(once),
         Command::Status { config, json } => status::run(config, json),
+        Command::Top { config } => top::run(config),
         Command::Trace(arguments) => trace::run(&arguments),
     }
 }
