@@ -55,6 +55,8 @@ fn both_halves_are_seen(pair: &Pair) {
     assert_eq!(edge["edge"]["mail"]["in"]["taken"], 1, "{status}");
     assert_eq!((&status["mail"]["in"]["taken"], &status["problems"]), (&1.into(), &Value::Array(Vec::new())));
     assert_eq!(edge["software"], status["software"]);
+    let tlsa = edge["edge"]["tlsa"].as_str().unwrap();
+    assert!(tlsa.starts_with("3 1 1 ") && tlsa.len() == 70, "for postern dns --tlsa: {tlsa}");
     let told = pair.home.command_ok(&["status"], "");
     assert!(told.contains("link up (quic)") && told.contains("problems   none"), "{told}");
     assert!(pair.edge.command_ok(&["status"], "").contains("in: 1 taken, 0 not"), "of its own");

@@ -84,6 +84,13 @@ pub(crate) async fn zones_of(dns: &Dns, wanted: &[Wanted]) -> Result<Vec<Zone>, 
     Ok(all)
 }
 
+/// A server of a zone that answers for it, if one does: what it has is what a change begins with, not what a resolver
+/// remembers.
+pub(crate) async fn server_of(dns: &Dns, zone: &Zone) -> Option<ZoneServer> {
+    let (servers, _) = reach(zone, &dns.questions(), Instant::now() + FINDING_PATIENCE).await;
+    servers.0.into_iter().next().map(|(_, server)| server)
+}
+
 /// The servers that have a record's name. The provider of an address has its PTR record: whoever knows is asked.
 fn servers_of<'z>(zones: &'z BTreeMap<String, Servers>, record: &Wanted) -> &'z [(String, ZoneServer)] {
     let is_in = |zone: &str| record.name == zone || record.name.ends_with(&format!(".{zone}"));

@@ -155,10 +155,11 @@ async fn plan(
     foreign: Foreign,
 ) -> Result<Plan, Problem> {
     let name = zone.name.clone();
-    let witness = match server.and_then(|server| ZoneServer::new(server, &name, dns.questions())) {
-        Some(server) => Witness::Server(server),
-        None => Witness::Resolver(dns.questions()),
+    let told = match server {
+        Some(server) => ZoneServer::new(server, &name, dns.questions()),
+        None => authority::server_of(dns, &zone).await,
     };
+    let witness = told.map_or_else(|| Witness::Resolver(dns.questions()), Witness::Server);
     plan::make(zone, found, &witness, foreign).await.map_err(|cause| {
         let who = server.map_or_else(|| "DNS".to_owned(), |server| server.to_string());
         Problem::failed(
