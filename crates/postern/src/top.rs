@@ -1,4 +1,4 @@
-//! `postern top`: what passes now, as a picture. [`Picture`] is what is known, [`draw`] puts it on a screen; both know no
+//! `postern top`: what passes now, as a picture. [`Picture`] is what is known, [`draw()`] puts it on a screen; both know no
 //! terminal and no daemon.
 
 mod draw;
