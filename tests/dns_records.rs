@@ -190,6 +190,8 @@ fn each_server_of_the_zone_is_asked_and_those_that_differ_are_told() {
     ] {
         assert!(said.contains(line), "{line}: {said}");
     }
+    let (_, said) = home.says(&["one.test", "--check", "--resolver-only", "--resolver", "127.0.0.1:53"]);
+    assert!(!said.contains("127.0.0.2") && !said.contains("name server of"), "nobody else is asked: {said}");
     let found = home.dns(&["one.test", "--check", "--json", "--resolver", "127.0.0.1:53"]);
     let found = json(std::str::from_utf8(&found.stdout).unwrap());
     let mx = found.as_array().unwrap().iter().find(|found| found["purpose"] == "mx").unwrap();
