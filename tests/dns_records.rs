@@ -190,6 +190,8 @@ fn each_server_of_the_zone_is_asked_and_those_that_differ_are_told() {
     ] {
         assert!(said.contains(line), "{line}: {said}");
     }
+    let (_, said) = home.says(&["one.test", "--check", "--resolver-only", "--resolver", "127.0.0.1:53"]);
+    assert!(!said.contains("127.0.0.2") && !said.contains("name server of"), "nobody else is asked: {said}");
     let found = home.dns(&["one.test", "--check", "--json", "--resolver", "127.0.0.1:53"]);
     let found = json(std::str::from_utf8(&found.stdout).unwrap());
     let mx = found.as_array().unwrap().iter().find(|found| found["purpose"] == "mx").unwrap();
@@ -271,4 +273,30 @@ fn the_example_of_a_hook_changes_a_zone_and_one_that_is_wrong_changes_nothing() 
     assert_eq!(primary.has("two.test", "MX"), ["10 mx.one.test."]);
     assert_eq!(primary.has("two.test", "TXT"), ["\"v=spf1 a:mx.one.test -all\""]);
     assert!(all_good(&home, "127.0.0.1:53"));
+}
+
+#[test]
+fn what_is_printed_as_a_zone_is_one_to_knot_and_bind_and_all_of_it_is_good_then() {
+    let _alone = alone();
+    let home = Home::new("dns");
+    let told = ["one.test", "--mail-host", "mail.one.test", "--caa", "ca.example"];
+    let (code, printed) = home.says(&[&told[..], &["--format", "zone"]].concat());
+    assert!(code == Some(0) && printed.contains("; senders look here for the host"), "{printed}");
+    for program in [Program::Knot, Program::Bind] {
+        let (names, hosts) = names("127.0.0.1");
+        let records = format!("mx A 192.0.2.1\n{printed}");
+        let zones = [(names.as_str(), hosts.as_str()), ("one.test", records.as_str())];
+        let primary = home.primary(program, "127.0.0.1", &zones);
+        let asked = [&told[..], &["--check", "--json", "--resolver", "127.0.0.1:53"]].concat();
+        let found = home.dns(&asked);
+        assert!(found.status.success(), "{program:?}: {}\n{}", home.says(&asked[..6]).1, primary.log());
+        let found = json(std::str::from_utf8(&found.stdout).unwrap());
+        for record in found.as_array().unwrap() {
+            let wanted = if record["need"] == "later" { "later" } else { "good" };
+            // The provider's zone is not here.
+            assert!(record["state"] == wanted || record["purpose"] == "ptr", "{program:?}: {record}");
+        }
+        let kinds = ["caa", "programs", "tls-reports", "not-offered"];
+        assert!(kinds.iter().all(|kind| found.to_string().contains(kind)), "{found}");
+    }
 }

@@ -55,6 +55,8 @@ fn both_halves_are_seen(pair: &Pair) {
     assert_eq!(edge["edge"]["mail"]["in"]["taken"], 1, "{status}");
     assert_eq!((&status["mail"]["in"]["taken"], &status["problems"]), (&1.into(), &Value::Array(Vec::new())));
     assert_eq!(edge["software"], status["software"]);
+    let tlsa = edge["edge"]["tlsa"].as_str().unwrap();
+    assert!(tlsa.starts_with("3 1 1 ") && tlsa.len() == 70, "for postern dns --tlsa: {tlsa}");
     let told = pair.home.command_ok(&["status"], "");
     assert!(told.contains("link up (quic)") && told.contains("problems   none"), "{told}");
     assert!(pair.edge.command_ok(&["status"], "").contains("in: 1 taken, 0 not"), "of its own");
@@ -92,6 +94,48 @@ fn a_message_is_seen_in_status_trace_and_log_of_both_halves_and_its_subject_at_h
     assert!(!following.log().contains("Apples"), "{}", following.log());
     following.signal(Signal::INT);
     assert_eq!(following.wait(PATIENCE).code(), Some(0));
+}
+
+/// A terminal of 80 by 24: waits for a word on it, presses a key, and prints how the program ended.
+const TERMINAL: &str = r#"
+import fcntl, os, pty, select, struct, sys, termios, time
+words, key, command = sys.argv[1].encode(), sys.argv[2].encode(), sys.argv[3:]
+child, terminal = pty.fork()
+if child == 0:
+    os.environ["TERM"] = "xterm"
+    os.execv(command[0], command)
+fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
+seen, pressed, until = b"", False, time.time() + 50
+while time.time() < until:
+    if select.select([terminal], [], [], 0.1)[0]:
+        try:
+            seen += os.read(terminal, 65536)
+        except OSError:
+            break
+    if words in seen and not pressed:
+        os.write(terminal, key)
+        pressed = True
+status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) if pressed else "the words did not come"
+print(status, seen.endswith(b"\x1b[?25h") or b"\x1b[?1049l" in seen, seen)
+"#;
+
+#[test]
+fn the_picture_ends_at_q_leaves_the_terminal_as_it_was_and_wants_one() {
+    let _alone = alone();
+    let pair = Pair::start();
+    send(&pair, "a picture");
+    for role in [&pair.home, &pair.edge] {
+        for key in ["q", "\u{3}"] {
+            let mut terminal = process::command(None, "python3");
+            terminal.args(["-c", TERMINAL, "Messages", key]);
+            terminal.arg(testkit::binary::postern()).arg("top").arg("--config").arg(role.config());
+            let said = process::run_ok(terminal, b"", PATIENCE);
+            assert!(said.starts_with("0 True"), "{said}");
+        }
+        let output = role.command(&["top"], "");
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(output.status.code() == Some(2) && said.contains("there is no terminal"), "{said}");
+    }
 }
 
 /// A journal that writes what it gets into a file, a field a line. The real one is started by the packages' own tests.

@@ -42,6 +42,8 @@ pub struct MailLine<'a> {
     pub code: u16,
     /// From whom it came or to whom it went: a client's address, a host, an edge.
     pub peer: &'a dyn std::fmt::Display,
+    /// Why, where the verdict does not say it: the signs that were found on a client. Nobody's own words.
+    pub why: Option<&'a dyn std::fmt::Display>,
 }
 
 impl<'a> MailLine<'a> {
@@ -59,6 +61,7 @@ impl<'a> MailLine<'a> {
             verdict: "-",
             code: 0,
             peer: &"-",
+            why: None,
         }
     }
 }
@@ -128,14 +131,14 @@ pub fn shown(passed: &Passed) -> Value {
 /// Counts a message and writes its line. Where the level is off nothing is made of it.
 pub(crate) fn tell(tally: &Tally, line: &MailLine<'_>, now: UnixTime) {
     tally.count(line, now);
-    let MailLine { item, from, to, recipients, octets, verdict, code, peer, .. } = *line;
-    let item = item.as_ref().map(tracing::field::display);
+    let MailLine { item, from, to, recipients, octets, verdict, code, peer, why, .. } = *line;
+    let (item, why) = (item.as_ref().map(tracing::field::display), why.map(tracing::field::display));
     match line.way {
         Way::In => {
-            tracing::info!(target: TARGET, item, from, to, recipients, octets, verdict, code, %peer, "mail in");
+            tracing::info!(target: TARGET, item, from, to, recipients, octets, verdict, code, %peer, why, "mail in");
         }
         Way::Out => {
-            tracing::info!(target: TARGET, item, from, to, recipients, octets, verdict, code, %peer, "mail out");
+            tracing::info!(target: TARGET, item, from, to, recipients, octets, verdict, code, %peer, why, "mail out");
         }
     }
 }
@@ -158,6 +161,7 @@ mod tests {
             verdict: "handed-off",
             code,
             peer: &"192.0.2.1",
+            why: None,
         }
     }
 

@@ -70,6 +70,7 @@ use serde_json::{Value, json};
 use session::LinkContext;
 use smtp::server::{Limits, Mode, Settings};
 use strangers::Strangers;
+use tlspolicy::tlsa::Tlsa;
 use tokio::net::TcpListener;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -366,6 +367,7 @@ impl Edge {
             outgoing: tally.passed(Way::Out),
             sealed: number(home.sealed.count()),
             sealed_octets: home.sealed.item_octets(),
+            tlsa: Tlsa::of_own_key(&self.identity.certificate()).map(|tlsa| tlsa.text()),
         }
     }
 

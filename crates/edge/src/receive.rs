@@ -280,7 +280,8 @@ impl Receive {
     fn tell(&self, step: TraceStep, client: &Client, signs: &[Sign]) {
         let path = self.transaction.reverse_path.as_ref().and_then(ReversePath::address);
         let sender = path.map_or("<>", |address| address.domain().as_str());
-        let detail = format!("from {sender} by {} ({}): {}", client.ip, client.helo, score::explain(signs));
+        let why = score::explain(signs);
+        let detail = format!("from {sender} by {} ({}): {why}", client.ip, client.helo);
         self.shared.trace.event(None, step, detail);
         let code = if step == TraceStep::Greylisted { 451 } else { 554 };
         self.shared.trace.passed(&MailLine {
@@ -293,6 +294,7 @@ impl Receive {
             verdict: step.word(),
             code,
             peer: &client.ip,
+            why: Some(&why),
         });
     }
 

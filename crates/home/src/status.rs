@@ -7,6 +7,9 @@ use link::EdgeStatus;
 
 use serde_json::{Value, json};
 
+/// Octets of a TLSA record as an edge tells it.
+const TLSA_OCTETS_MAX: usize = 160;
+
 /// The edges, each with its own numbers where it tells them.
 pub(crate) fn with_numbers(mut edges: Value, told: &BTreeMap<String, EdgeStatus>) -> Value {
     for edge in edges.as_array_mut().into_iter().flatten() {
@@ -26,6 +29,7 @@ fn shown(status: &EdgeStatus) -> Value {
         "mail": { "in": mail_line::shown(&status.incoming), "out": mail_line::shown(&status.outgoing) },
         "sealed": status.sealed,
         "sealed_octets": status.sealed_octets,
+        "tlsa": status.tlsa.as_ref().filter(|text| text.len() <= TLSA_OCTETS_MAX),
     })
 }
 

@@ -40,6 +40,9 @@ pub struct EdgeStatus {
     pub sealed: u64,
     /// Their octets.
     pub sealed_octets: u64,
+    /// The TLSA record that its certificate needs now: `3 1 1` and digits.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tlsa: Option<String>,
 }
 
 #[cfg(test)]

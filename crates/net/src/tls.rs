@@ -93,6 +93,13 @@ impl ServerIdentity {
         Ok(())
     }
 
+    /// The certificate that sessions are shown which begin now, in DER.
+    #[must_use]
+    pub fn certificate(&self) -> Vec<u8> {
+        let current = self.current.0.read().unwrap_or_else(PoisonError::into_inner);
+        current.cert.first().map(|certificate| certificate.to_vec()).unwrap_or_default()
+    }
+
     /// The acceptor for sessions: TLS 1.2 and 1.3 (RFC 8996 forbids less).
     ///
     /// # Errors

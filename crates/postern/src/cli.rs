@@ -12,6 +12,7 @@ mod round_trip;
 mod settings;
 mod status;
 mod tls_report;
+mod top;
 mod trace;
 
 use std::path::{Path, PathBuf};
@@ -127,6 +128,12 @@ enum Command {
         /// Print JSON
         #[arg(long)]
         json: bool,
+    },
+    /// The same, live: messages a minute, links, queue, the last events; q ends
+    Top {
+        /// The configuration file of the role (default: that of the role that is set up on this host)
+        #[arg(long)]
+        config: Option<PathBuf>,
     },
     /// The story of a message: its id, an address, a word of its subject or of an event; or of the last ones
     Trace(trace::TraceArguments),
@@ -365,6 +372,7 @@ pub(crate) fn run(cli: Cli) -> Result<(), Problem> {
         Command::Outbound { wanted, common } => settings::outbound(wanted, &common.config, common.json),
         Command::Reload { config, json } => reload(config, json),
         Command::Status { config, json } => status::run(config, json),
+        Command::Top { config } => top::run(config),
         Command::Trace(arguments) => trace::run(&arguments),
     }
 }

@@ -6,6 +6,7 @@ mod demo;
 mod firewall;
 mod import;
 mod records;
+mod top;
 
 use std::process::ExitCode;
 

@@ -38,6 +38,13 @@ impl Tlsa {
         Some(Self { usage: 3, selector: 1, matching: 1, data: Sha256::digest(key).to_vec() })
     }
 
+    /// What it says, as zone files have it: three numbers and hexadecimal digits (RFC 6698 section 2.2).
+    #[must_use]
+    pub fn text(&self) -> String {
+        let hex: String = self.data.iter().map(|octet| format!("{octet:02x}")).collect();
+        format!("{} {} {} {hex}", self.usage, self.selector, self.matching)
+    }
+
     /// Whom it speaks of. `None` for a record that SMTP can't use (RFC 7672 section 3.1.3) or that is broken: it
     /// is as if it were not there.
     #[must_use]

@@ -54,6 +54,7 @@ const ONLY: &[(&str, &[&str])] = &[
     ("argon2", &["directory"]),
     ("hickory-resolver", &["net"]),
     ("quinn", &["net"]),
+    ("ratatui", &["postern"]),
     ("rusqlite", &["store-sqlite"]),
     ("rustls", &["net"]),
     ("sd-notify", &["daemon"]),

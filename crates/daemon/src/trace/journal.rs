@@ -99,7 +99,8 @@ impl Journal {
         let name = format!("{:013}.jsonl", now.max(last + 1));
         std::fs::rename(self.dir.join(CURRENT), self.dir.join(name))?;
         for name in surplus(&aside(&self.dir)?, self.keep, now) {
-            std::fs::remove_file(self.dir.join(name))?;
+            // What can't be removed now is tried again at the next turn; lines are not lost for it.
+            let _ = std::fs::remove_file(self.dir.join(name));
         }
         Ok(())
     }

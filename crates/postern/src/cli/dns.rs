@@ -16,7 +16,7 @@ use mail::Domain;
 use net::dns::Dns;
 
 use super::{HOME_CONFIG, at_home};
-use crate::records::authority::{Checked, check};
+use crate::records::authority::{Checked, Whom, check};
 use crate::records::{self, Wanted};
 use show::{Format, print_checked, print_wanted};
 
@@ -43,9 +43,18 @@ pub(super) struct DnsArguments {
     /// Ask this name server instead of the system's
     #[arg(long, value_name = "ADDR:PORT", value_parser = daemon::network::address_and_port)]
     resolver: Vec<SocketAddr>,
+    /// Ask the resolver alone: the zones' own name servers do not see this host's address
+    #[arg(long, conflicts_with = "apply")]
+    resolver_only: bool,
     /// The configuration file of Home
     #[arg(long, default_value = HOME_CONFIG)]
     config: std::path::PathBuf,
+}
+
+impl DnsArguments {
+    const fn whom(&self) -> Whom {
+        if self.resolver_only { Whom::Resolver } else { Whom::Servers }
+    }
 }
 
 /// Carries out `postern dns`. Only the keys are Home's own to read; all else is done by who typed it, since a key file or
@@ -65,7 +74,7 @@ pub(super) fn wait(config: &Path, max: Option<Duration>) -> Result<(), Problem> 
     let wanted = all_of(config, &[], &records::Told::default())?;
     process::block_on(async {
         let dns = dns(&[])?;
-        watch::watch(|| check(&dns, wanted.clone()), max, Format::Table).await
+        watch::watch(|| check(&dns, wanted.clone(), Whom::Servers), max, Format::Table).await
     })?
 }
 
@@ -95,13 +104,14 @@ async fn carry_out(wanted: Vec<Wanted>, arguments: &DnsArguments) -> Result<(), 
         }
     }
     if arguments.watch.is_asked_for() {
-        return watch::watch(|| check(&dns, wanted.clone()), arguments.watch.max(), format).await;
+        return watch::watch(|| check(&dns, wanted.clone(), arguments.whom()), arguments.watch.max(), format)
+            .await;
     }
     if !arguments.check {
         print_wanted(&wanted, format);
         return Ok(());
     }
-    let checked = check(&dns, wanted).await;
+    let checked = check(&dns, wanted, arguments.whom()).await;
     print_checked(&checked, format);
     verdict(&checked, format)
 }
@@ -132,7 +142,7 @@ pub(super) async fn unpublished(
 ) -> Result<Vec<String>, Problem> {
     let of_domain = keys.iter().filter(|of| of.domain.eq_ignore_ascii_case(domain));
     let next = of_domain.flat_map(records::next_keys).collect();
-    let checked = check(&dns(resolver)?, next).await;
+    let checked = check(&dns(resolver)?, next, Whom::Resolver).await;
     Ok(checked.faults().map(|found| format!("{} ({})", found.wanted.name, found.state.as_str())).collect())
 }
 

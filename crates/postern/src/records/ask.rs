@@ -220,8 +220,8 @@ async fn pointer(source: &impl Source, ip: IpAddr, host: &str) -> (State, String
             let good = names.iter().any(|name| name.trim_end_matches('.').eq_ignore_ascii_case(host));
             (if good { State::Good } else { State::Wrong }, names.join(", "))
         }
-        Err(LookupError::Temporary(cause)) => (State::Unknown, format!("is not known: {cause}")),
-        Err(_) => (State::Missing, "is missing".to_owned()),
+        Err(LookupError::Temporary(cause)) => (State::Unknown, format!("(not known: {cause})")),
+        Err(_) => (State::Missing, "(none)".to_owned()),
     }
 }
 

@@ -23,6 +23,15 @@ const ADDRESSES_MAX: usize = 8;
 const PATIENCE: Duration = Duration::from_secs(8);
 const FINDING_PATIENCE: Duration = Duration::from_secs(5);
 
+/// Who is asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Whom {
+    /// Each name server of the zones. They see from which address they are asked: the house's.
+    Servers,
+    /// The resolver alone.
+    Resolver,
+}
+
 /// What was found, and what is to be said of the servers.
 #[derive(Debug)]
 pub(crate) struct Checked {
@@ -44,10 +53,13 @@ impl Checked {
 struct Servers(Vec<(String, ZoneServer)>);
 
 /// Asks for all records: with a name server that is dead the operator waits once, however many there are.
-pub(crate) async fn check(dns: &Dns, wanted: Vec<Wanted>) -> Checked {
+pub(crate) async fn check(dns: &Dns, wanted: Vec<Wanted>, whom: Whom) -> Checked {
     let until = Instant::now() + PATIENCE;
     let questions = dns.questions();
-    let (zones, notes) = find(dns, &questions, &wanted).await;
+    let (zones, notes) = match whom {
+        Whom::Servers => find(dns, &questions, &wanted).await,
+        Whom::Resolver => (BTreeMap::new(), Vec::new()),
+    };
     let zones = Arc::new(zones);
     let places = Arc::new(Semaphore::new(AT_ONE_TIME));
     let asked = wanted.into_iter().map(|record| {
@@ -82,6 +94,13 @@ pub(crate) async fn zones_of(dns: &Dns, wanted: &[Wanted]) -> Result<Vec<Zone>, 
         }
     }
     Ok(all)
+}
+
+/// A server of a zone that answers for it, if one does: what it has is what a change begins with, not what a resolver
+/// remembers.
+pub(crate) async fn server_of(dns: &Dns, zone: &Zone) -> Option<ZoneServer> {
+    let (servers, _) = reach(zone, &dns.questions(), Instant::now() + FINDING_PATIENCE).await;
+    servers.0.into_iter().next().map(|(_, server)| server)
 }
 
 /// The servers that have a record's name. The provider of an address has its PTR record: whoever knows is asked.
@@ -131,10 +150,6 @@ async fn zones(dns: &Dns, wanted: &[Wanted], until: Instant) -> Vec<(String, Res
     let mut names: Vec<String> = wanted.iter().filter(at_apex).map(|record| record.name.clone()).collect();
     // Where no MX record is wanted, as without an edge, the policy's name is below the domain's.
     names.extend(wanted.iter().filter_map(|record| Some(record.name.strip_prefix("_dmarc.")?.to_owned())));
-    // Of a domain whose next keys alone are looked for.
-    let of_keys =
-        wanted.iter().filter_map(|record| Some(record.name.split_once("._domainkey.")?.1.to_owned()));
-    names.extend(of_keys);
     names.sort();
     names.dedup();
     let places = Arc::new(Semaphore::new(AT_ONE_TIME));
@@ -243,7 +258,7 @@ mod tests {
         let wanted = wanted(&config, &[], &Told::default());
         assert!(wanted.len() > AT_ONE_TIME * 2);
         let begun = Instant::now();
-        let checked = check(&dns, wanted.clone()).await;
+        let checked = check(&dns, wanted.clone(), Whom::Servers).await;
         // The clock is simulated.
         assert!(begun.elapsed() <= Duration::from_secs(10), "{:?}", begun.elapsed());
         let asked: Vec<Wanted> = checked.found.iter().map(|found| found.wanted.clone()).collect();

@@ -19,7 +19,7 @@ use serde_json::json;
 use super::show::{Format, found_row};
 use crate::records::Wanted;
 use crate::records::ask::{Found, State};
-use crate::records::authority;
+use crate::records::authority::{self, Whom};
 use crate::records::hook;
 use crate::records::plan::{self, Foreign, Plan, Witness};
 
@@ -97,7 +97,7 @@ pub(super) async fn apply(
     format: Format,
 ) -> Result<(), Problem> {
     let means = arguments.means()?;
-    let checked = authority::check(dns, wanted.clone()).await;
+    let checked = authority::check(dns, wanted.clone(), Whom::Servers).await;
     let foreign = if arguments.replace { Foreign::Replace } else { Foreign::Keep };
     let mut plans = Vec::new();
     let zones = authority::zones_of(dns, &wanted).await.map_err(no_zone)?;
@@ -155,10 +155,11 @@ async fn plan(
     foreign: Foreign,
 ) -> Result<Plan, Problem> {
     let name = zone.name.clone();
-    let witness = match server.and_then(|server| ZoneServer::new(server, &name, dns.questions())) {
-        Some(server) => Witness::Server(server),
-        None => Witness::Resolver(dns.questions()),
+    let told = match server {
+        Some(server) => ZoneServer::new(server, &name, dns.questions()),
+        None => authority::server_of(dns, &zone).await,
     };
+    let witness = told.map_or_else(|| Witness::Resolver(dns.questions()), Witness::Server);
     plan::make(zone, found, &witness, foreign).await.map_err(|cause| {
         let who = server.map_or_else(|| "DNS".to_owned(), |server| server.to_string());
         Problem::failed(
@@ -235,7 +236,7 @@ async fn look(dns: &Dns, wanted: &[Wanted], plans: &[Plan]) -> Vec<Found> {
     let changed: Vec<Wanted> = changed.cloned().collect();
     let mut looks = 0;
     loop {
-        let checked = authority::check(dns, changed.clone()).await;
+        let checked = authority::check(dns, changed.clone(), Whom::Servers).await;
         looks += 1;
         if looks == LOOKS || checked.found.iter().all(|found| found.state == State::Good) {
             return checked.found;

@@ -5,10 +5,13 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use daemon::config;
+use daemon::control;
 use daemon::problem::Problem;
+use daemon::request::Request;
 use home::config::HomeConfig;
 use mail::Domain;
-use net::dns::Dns;
+use net::dns::{Data, DataKind, Dns};
+use serde_json::Value;
 use tlspolicy::tlsa::Tlsa;
 
 use crate::records::Told;
@@ -22,9 +25,9 @@ pub(super) struct ToldArguments {
     /// Who issues the edges' certificates, for CAA records, as its own manual names it: letsencrypt.org
     #[arg(long, value_name = "AUTHORITY")]
     caa: Vec<Domain>,
-    /// The edge's certificate in PEM, for a TLSA record: FILE, or NAME=FILE where there are several edges. The record
-    /// has to be changed before the certificate's key is
-    #[arg(long, value_name = "[NAME=]FILE")]
+    /// TLSA records for the edges' certificates, which the running Home asks them for; or of a certificate in PEM that is
+    /// to be an edge's: --tlsa=FILE, --tlsa=NAME=FILE. The record has to be there before the key is changed
+    #[arg(long, value_name = "[NAME=]FILE", num_args = 0..=1, require_equals = true, default_missing_value = "")]
     tlsa: Vec<String>,
 }
 
@@ -39,11 +42,19 @@ pub(super) async fn look_up(
     if !arguments.tlsa.is_empty() {
         let config: HomeConfig = config::load(path)?;
         let edges: Vec<String> = config.edges.iter().map(|pin| pin.name.clone()).collect();
+        let mut records = Vec::new();
+        for argument in &arguments.tlsa {
+            match argument.as_str() {
+                "" => records.extend(told_by_edges(&config, &edges).await?),
+                argument => {
+                    let (edge, file) = edge_and_file(argument, &edges)?;
+                    records.push((edge, record_of(&file)?));
+                }
+            }
+        }
         let dns = Dns::validating(resolver, None)
             .map_err(|error| Problem::setup(error, "name a server with --resolver ADDR:PORT"))?;
-        for argument in &arguments.tlsa {
-            let (edge, file) = edge_and_file(argument, &edges)?;
-            let record = record_of(&file)?;
+        for (edge, record) in records {
             match is_signed(&dns, &edge).await {
                 Ok(()) => certificates.push((edge, record)),
                 Err(why) => eprintln!("postern: no TLSA record for {edge}: {why}"),
@@ -51,6 +62,32 @@ pub(super) async fn look_up(
         }
     }
     Ok(Told { mail_host, authorities, certificates })
+}
+
+/// What the edges say of their own certificates, over the link; of each edge that can't be asked it is said.
+async fn told_by_edges(config: &HomeConfig, edges: &[String]) -> Result<Vec<(String, String)>, Problem> {
+    let status = control::demand(&config.data, &Request::Status).await?;
+    let (told, silent) = records_in(&status, edges);
+    for edge in silent {
+        eprintln!(
+            "postern: no TLSA record for {edge}: it does not say which certificate it has (no link, or an older version); \
+             copy the certificate here and name it: --tlsa={edge}=FILE"
+        );
+    }
+    Ok(told)
+}
+
+/// The records in an answer of Home, and the edges of which there is none.
+fn records_in(status: &Value, edges: &[String]) -> (Vec<(String, String)>, Vec<String>) {
+    let of = |name: &String| {
+        let mut known = status["edges"].as_array().into_iter().flatten();
+        let edge = known.find(|edge| edge["name"].as_str() == Some(name))?;
+        let record = edge["edge"]["tlsa"].as_str()?;
+        // What it says goes into DNS: only what is such a record does.
+        let data = Data::parse(DataKind::Tlsa, record).ok()?.text();
+        data.starts_with("3 1 1 ").then(|| (name.clone(), data))
+    };
+    (edges.iter().filter_map(of).collect(), edges.iter().filter(|name| of(name).is_none()).cloned().collect())
 }
 
 /// Whose certificate an argument names.
@@ -66,7 +103,7 @@ fn edge_and_file(argument: &str, edges: &[String]) -> Result<(String, PathBuf), 
         (None, [edge]) => Ok((edge.clone(), PathBuf::from(argument))),
         (None, _) => Err(Problem::setup(
             format!("whose certificate is {argument}? This home has {} edges", edges.len()),
-            "say it as --tlsa NAME=FILE",
+            "say it as --tlsa=NAME=FILE",
         )),
     }
 }
@@ -78,8 +115,7 @@ fn record_of(file: &Path) -> Result<String, Problem> {
     let certificate = net::tls::first_certificate(file).map_err(|error| Problem::setup(error, advice))?;
     let tlsa = Tlsa::of_own_key(&certificate)
         .ok_or_else(|| Problem::setup(format!("{} is no certificate", file.display()), advice))?;
-    let hex: String = tlsa.data.iter().map(|octet| format!("{octet:02x}")).collect();
-    Ok(format!("{} {} {} {hex}", tlsa.usage, tlsa.selector, tlsa.matching))
+    Ok(tlsa.text())
 }
 
 /// Whether DNSSEC vouches for the edge's address: senders look at TLSA records only then (RFC 7672 section 2.2).
@@ -109,6 +145,22 @@ mod tests {
     }
 
     #[test]
+    fn an_edge_is_believed_a_record_of_its_own_key_and_nothing_else() {
+        let said = |tlsa: Value| {
+            let status = serde_json::json!({ "edges": [{ "name": "mx.test", "edge": { "tlsa": tlsa } }] });
+            records_in(&status, &["mx.test".to_owned(), "mx2.test".to_owned()])
+        };
+        let (told, silent) = said("3 1 1 00FF".into());
+        assert_eq!(told, [("mx.test".to_owned(), "3 1 1 00ff".to_owned())]);
+        assert_eq!(silent, ["mx2.test"]);
+        for other in
+            [Value::Null, "2 1 1 00".into(), "3 1 1 0".into(), "\" ; rm".into(), "3 1 1 00 00".into()]
+        {
+            assert_eq!(said(other.clone()).1.len(), 2, "{other}");
+        }
+    }
+
+    #[test]
     fn the_record_is_that_of_the_key_in_the_file() {
         let dir = tempfile::tempdir().unwrap();
         let (certificate, key) = (dir.path().join("edge.crt"), dir.path().join("edge.key"));
@@ -116,7 +168,7 @@ mod tests {
         net::tls::ensure_self_signed(&files, "mx.test").unwrap();
         let record = record_of(&certificate).unwrap_or_else(|problem| panic!("{problem}"));
         let der = net::tls::first_certificate(&certificate).unwrap();
-        let data = net::dns::Data::parse(net::dns::DataKind::Tlsa, &record).unwrap();
+        let data = Data::parse(DataKind::Tlsa, &record).unwrap();
         assert_eq!(data.text(), record);
         assert!(record.starts_with("3 1 1 ") && record.len() == 6 + 64, "{record}");
         assert!(Tlsa::of_own_key(&der).unwrap().matches(&der));
