@@ -160,3 +160,32 @@ pub async fn examine_alone(
     facts.filters = filters;
     Ok(Examination::of(at, judge::home(&facts)))
 }
+
+#[cfg(test)]
+mod tests {
+    use doctor::{Check, Finding, Half, Verdict};
+
+    use super::*;
+
+    fn found(verdict: Verdict) -> Examination {
+        let finding = Finding::new(Half::Home, Check::Spf, verdict, "seen");
+        Examination::of(SystemClock.now(), vec![finding])
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn what_was_found_last_is_shown_and_outlives_a_restart() {
+        let dir = tempfile::tempdir().unwrap();
+        let checkup = Checkup::open(dir.path());
+        assert_eq!(checkup.as_json(), None, "nobody has looked yet");
+        checkup.remember(&found(Verdict::Fault));
+        let shown = checkup.as_json().unwrap();
+        assert_eq!((&shown["send"], &shown["faults"][0]), (&"no".into(), &"spf (home)".into()));
+        let again = Checkup::open(dir.path());
+        assert_eq!(again.as_json(), Some(shown));
+        again.remember(&found(Verdict::Fine));
+        assert_eq!(Checkup::open(dir.path()).as_json().unwrap()["faults"], serde_json::json!([]));
+        // A file that nobody can read is no reason not to start.
+        std::fs::write(dir.path().join("doctor.json"), "nonsense").unwrap();
+        assert_eq!(Checkup::open(dir.path()).as_json(), None);
+    }
+}
