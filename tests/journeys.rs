@@ -14,6 +14,7 @@ mod dialogues;
 mod doctor;
 mod filters;
 mod firewall;
+mod first_hour;
 mod foreign_edge;
 mod foreign_home;
 mod former;

@@ -6,6 +6,7 @@ mod doctor;
 mod firewall;
 mod homes;
 mod people;
+mod setup;
 mod tls_report;
 
 use std::path::{Path, PathBuf};
@@ -124,7 +125,7 @@ enum CheckCommand {
 #[derive(Debug, Subcommand)]
 enum EdgeCommand {
     /// Make keys and configuration, and print a pairing code
-    Setup(edge::setup::SetupArguments),
+    Setup(setup::EdgeSetup),
     /// Print a new pairing code
     Pair(edge::setup::PairArguments),
     /// The homes that are paired, and which of them serves which domain
@@ -141,7 +142,7 @@ enum EdgeCommand {
 #[derive(Debug, Subcommand)]
 enum HomeCommand {
     /// Make keys and configuration, and pair with an edge
-    Setup(home::setup::SetupArguments),
+    Setup(setup::HomeSetup),
     /// Pair with one more edge
     Pair {
         /// The pairing code that the edge printed
@@ -292,7 +293,7 @@ fn wants_json() -> bool {
 /// Carries out the command line.
 pub(crate) fn run(cli: Cli) -> Result<(), Problem> {
     match cli.command {
-        Command::Edge(EdgeCommand::Setup(arguments)) => edge::setup::setup(&arguments, SystemClock.now()),
+        Command::Edge(EdgeCommand::Setup(told)) => setup::edge(&told),
         Command::Edge(EdgeCommand::Pair(arguments)) => edge::setup::pair(&arguments, SystemClock.now()),
         Command::Edge(EdgeCommand::Homes(command)) => homes::run(command),
         Command::Edge(EdgeCommand::Run { config }) => {
@@ -300,9 +301,9 @@ pub(crate) fn run(cli: Cli) -> Result<(), Problem> {
             process::settle(&config::load::<EdgeConfig>(&config)?.data)?;
             process::block_on(edge::run(&config))?
         }
-        Command::Home(HomeCommand::Setup(arguments)) => home::setup::setup(&arguments),
+        Command::Home(HomeCommand::Setup(told)) => setup::home(&told),
         Command::Home(HomeCommand::Pair { code, config, user }) => {
-            home::setup::pair(&config, &code, user.as_deref())
+            home::setup::pair(&config, &code, user.as_deref()).map(|done| print::text(&done))
         }
         Command::Home(HomeCommand::Run { config }) => {
             process::start_logging();

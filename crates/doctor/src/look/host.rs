@@ -44,7 +44,8 @@ impl HostKnows {
     }
 }
 
-pub(super) async fn host(world: &impl World, knows: &HostKnows, deadline: Instant) -> HostFacts {
+/// Gathers the facts of a machine until then.
+pub async fn host(world: &impl World, knows: &HostKnows, deadline: Instant) -> HostFacts {
     let (resolver, synchronised, root_signed) = tokio::join!(
         names::resolver(world, deadline),
         until(deadline, synchronised()),

@@ -1,0 +1,94 @@
+//! Set-up as a conversation on two hosts: what it asks at a terminal, what it says of bad input, and that the same again goes on.
+
+use std::process::Output;
+
+use testkit::host::Host;
+use testkit::pair::code_in;
+
+use crate::alone;
+use crate::newcomer::{EDGE_NAME, Newcomer};
+
+/// Types at a terminal: Python's own pseudo-terminal, which sends each answer when its question is there.
+const TYPIST: &str = include_str!("first_hour/typist.py");
+
+fn typed(host: &Host, line: &str, answers: &[(&str, &str)]) -> Output {
+    let script: Vec<String> =
+        answers.iter().map(|(question, answer)| format!("{question}\t{answer}")).collect();
+    std::fs::write(host.path("/root/typist.py"), TYPIST).unwrap();
+    let terminals = "mount -t devpts devpts /dev/pts -o ptmxmode=666";
+    host.shell(&format!("{terminals} && exec python3 /root/typist.py {line}"), &script.join("\n"))
+}
+
+fn said(output: &Output) -> String {
+    format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
+}
+
+#[test]
+fn two_conversations_set_both_roles_up_and_the_same_again_goes_on() {
+    let _alone = alone();
+    let Some(newcomer) = Newcomer::new() else { return };
+    let (edge, home) = (&newcomer.edge, &newcomer.home);
+    let output = typed(edge, "postern edge setup", &[("as MX records will name it", EDGE_NAME)]);
+    let printed = said(&output);
+    assert!(output.status.success(), "{printed}");
+    assert!(printed.contains("The two records that Home needs first:"), "{printed}");
+    assert!(printed.contains("reachable: no, because no daemon runs with this data"), "{printed}");
+    let _running = edge.start("edge", None);
+    let code = code_in(&printed);
+    // A slip of the pen, then the code; a password that is made.
+    let answers = [
+        ("The domain", "example.org"),
+        ("The pairing code", "postern1-abcd"),
+        ("The pairing code", code.as_str()),
+        ("The first user", "alice@example.org"),
+        ("The password", ""),
+    ];
+    let output = typed(home, "postern home setup", &answers);
+    let printed = said(&output);
+    assert!(output.status.success(), "{printed}");
+    for part in [
+        "Paired with the edge mx.example.org",
+        "has the password",
+        "receive (IMAP): server 192.168.77.2, port 993",
+    ] {
+        assert!(printed.contains(part), "{part}: {printed}");
+    }
+    let _running_home = home.start("home", None);
+    newcomer.wait_for_link();
+    // The same again, by a script, goes on and changes nothing.
+    let before = home.shell_ok("sha256sum /etc/postern/home.toml /var/lib/postern/home/sealing-key.txt", "");
+    let again = home.shell_ok(&format!("postern home setup --domain example.org {code}"), "");
+    assert!(again.contains("with which this home is paired already"), "{again}");
+    assert_eq!(
+        home.shell_ok("sha256sum /etc/postern/home.toml /var/lib/postern/home/sealing-key.txt", ""),
+        before
+    );
+    let again = edge.shell_ok("postern edge setup", "");
+    assert!(again.contains("going on with what is missing") && again.contains("A home is paired"), "{again}");
+    assert!(again.contains("reachable: "), "{again}");
+}
+
+#[test]
+fn what_stands_in_the_way_is_said_before_anything_is_written() {
+    let _alone = alone();
+    let Some(newcomer) = Newcomer::new() else { return };
+    let edge = &newcomer.edge;
+    let setup = format!("postern edge setup --hostname {EDGE_NAME}");
+    let nothing_left =
+        || assert_eq!(edge.shell_ok("ls -A /etc/postern /var/lib/postern 2>/dev/null || true", ""), "");
+    let busy = edge.background("exec python3 -c 'import socket,time; s=socket.socket(); s.bind((\"\",25)); s.listen(); print(\"busy\", flush=True); time.sleep(600)'", "busy");
+    let (code, printed) = edge.shell_fails(&setup, "");
+    assert!(
+        code == 2 && printed.contains("can't listen on 0.0.0.0:25") && printed.contains("ss -lptn"),
+        "{printed}"
+    );
+    nothing_left();
+    drop(busy);
+    // A script that leaves the name away is not asked, and told what to type.
+    let (code, printed) = edge.shell_fails("postern edge setup", "");
+    assert!(code == 2 && printed.contains("--hostname is missing"), "{printed}");
+    let (code, printed) = newcomer.home.shell_fails("postern home setup", "");
+    assert!(code == 2 && printed.contains("--domain is missing"), "{printed}");
+    nothing_left();
+    edge.shell_ok(&setup, "");
+}
