@@ -11,6 +11,8 @@ use crate::newcomer::{EDGE_NAME, Newcomer};
 /// Types at a terminal: Python's own pseudo-terminal, which sends each answer when its question is there.
 const TYPIST: &str = include_str!("first_hour/typist.py");
 
+const LIAR: &str = include_str!("first_hour/liar.py");
+
 fn typed(host: &Host, line: &str, answers: &[(&str, &str)]) -> Output {
     let script: Vec<String> =
         answers.iter().map(|(question, answer)| format!("{question}\t{answer}")).collect();
@@ -89,6 +91,59 @@ fn what_stands_in_the_way_is_said_before_anything_is_written() {
     assert!(code == 2 && printed.contains("--hostname is missing"), "{printed}");
     let (code, printed) = newcomer.home.shell_fails("postern home setup", "");
     assert!(code == 2 && printed.contains("--domain is missing"), "{printed}");
+    // A clock that is a year behind, and a resolver that lies.
+    let (code, printed) = edge.shell_fails(&format!("faketime '2025-11-30 12:00:00' {setup}"), "");
+    assert!(code == 2 && printed.contains("the clock says 2025-11-30"), "{printed}");
+    assert!(printed.contains("timedatectl set-ntp true") && printed.contains("--no-check"), "{printed}");
     nothing_left();
-    edge.shell_ok(&setup, "");
+    std::fs::write(edge.path("/root/liar.py"), LIAR).unwrap();
+    let _liar = edge.background("exec python3 /root/liar.py", "lies");
+    let (code, printed) = edge.shell_fails(&format!("{setup} --dns 127.0.0.1:5300"), "");
+    assert!(
+        code == 2 && printed.contains("a name that can't exist was given an address: 203.0.113.99"),
+        "{printed}"
+    );
+    assert!(printed.contains("use another resolver"), "{printed}");
+    nothing_left();
+    // A name without an address is no reason not to begin: it is what the operator publishes next.
+    let printed = edge.shell_ok("postern edge setup --hostname nowhere.example.org", "");
+    assert!(printed.contains("edge-address: nowhere.example.org has no address in DNS"), "{printed}");
+    assert!(printed.contains("reachable: no, because"), "{printed}");
+}
+
+/// Killed after more and more time, in whatever step it is: the same again goes on, with a new code where the edge has seen
+/// the old one.
+#[test]
+fn a_set_up_that_is_killed_at_any_moment_goes_on_when_it_is_typed_again() {
+    let _alone = alone();
+    let Some(newcomer) = Newcomer::new() else { return };
+    let (edge, home) = (&newcomer.edge, &newcomer.home);
+    // Here useradd would be killed with it and leave its lock, which elsewhere it outlives.
+    let user = "useradd --system --user-group --no-create-home --shell /usr/sbin/nologin postern";
+    for host in [edge, home] {
+        host.shell_ok(user, "");
+    }
+    let setup = format!("postern edge setup --hostname {EDGE_NAME} --no-check");
+    for hundredths in 1..40 {
+        if edge.shell(&format!("timeout -s KILL 0.{hundredths:02} {setup}"), "").status.success() {
+            break;
+        }
+    }
+    assert!(edge.shell_ok(&setup, "").contains("Pairing code"));
+    let _edge = edge.start("edge", None);
+    let setup = |code: &str| {
+        format!("postern home setup --domain example.org --account alice@example.org --no-check {code}")
+    };
+    let new_code = || code_in(&edge.shell_ok("postern edge pair", ""));
+    for hundredths in (2..80).step_by(4) {
+        let line = format!("timeout -s KILL 0.{hundredths:02} {}", setup(&new_code()));
+        if home.shell(&line, "").status.success() {
+            break;
+        }
+    }
+    home.shell_ok(&setup(&new_code()), "");
+    let _home = home.start("home", None);
+    newcomer.wait_for_link();
+    let users = home.shell_ok("postern user list --json", "");
+    assert_eq!(users.matches("alice@example.org").count(), 1, "{users}");
 }

@@ -7,6 +7,7 @@ use std::time::Duration;
 use daemon::clock::{Clock as _, SystemClock};
 use daemon::config;
 use daemon::control;
+use daemon::new_role::NewRole;
 use daemon::owner::Owner;
 use daemon::print;
 use daemon::problem::Problem;
@@ -111,7 +112,7 @@ fn converse(told: &EdgeSetup, asks: &mut impl Asks) -> Result<(), Problem> {
     let started = if told.is_usual() && !told.no_start {
         let owner =
             Owner::of(&config.data).map_or_else(|_| "postern".to_owned(), |owner| owner.name().to_owned());
-        Services::here().start("edge", &owner)?
+        Services::here().start("edge", &owner, &config.data)?
     } else {
         Started::NotHere
     };
@@ -188,6 +189,7 @@ fn go_on(told: &EdgeSetup) -> Result<Option<String>, Problem> {
             "for a new pairing code use 'postern edge pair'; to begin anew remove the file first",
         ));
     }
+    NewRole::again(&told.config, &config.data, told.user.as_deref())?.go_on()?;
     print::text(&format!("{} is there already: going on with what is missing.", told.config.display()));
     if edge::paired_on_disk(&config.data.join("homes"))? > 0 {
         print::text("A home is paired: for one more use 'postern edge pair'.");

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use daemon::config;
 use daemon::control;
+use daemon::new_role::NewRole;
 use daemon::owner::{self, Owner};
 use daemon::print;
 use daemon::problem::Problem;
@@ -223,6 +224,7 @@ fn go_on(told: &HomeSetup) -> Result<Option<String>, Problem> {
             "add the domain to domains there; to begin anew remove the file first",
         ));
     }
+    NewRole::again(&told.config, &config.data, told.user.as_deref())?.go_on()?;
     let Some(code) = &told.code else { return Ok(None) };
     Ok(match home::setup::edge_of(&config, code)? {
         Some(edge) => {
@@ -287,7 +289,7 @@ fn start(told: &HomeSetup, config: &HomeConfig) -> Result<Started, Problem> {
     }
     let owner =
         Owner::of(&config.data).map_or_else(|_| "postern".to_owned(), |owner| owner.name().to_owned());
-    Services::here().start("home", &owner)
+    Services::here().start("home", &owner, &config.data)
 }
 
 /// What comes after the files: the link, DNS, the mail program, and whether it works.

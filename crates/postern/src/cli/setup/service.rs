@@ -44,30 +44,37 @@ impl Services<'_> {
         Services { root: Path::new("/"), systemctl: Path::new("systemctl"), program }
     }
 
-    /// Enables and starts a role's service, as this user; one that runs already is started anew, since its
+    /// Enables and starts a role's service, as this user, who has this data; one that runs already is started anew, since its
     /// configuration may have changed.
     ///
     /// # Errors
     /// When systemd refuses, with where to read why. What was set up stays.
-    pub(super) fn start(&self, role: &str, user: &str) -> Result<Started, Problem> {
+    pub(super) fn start(&self, role: &str, user: &str, data: &Path) -> Result<Started, Problem> {
         if !self.root.join(RUNS).is_dir() || !owner::is_root() {
             return Ok(Started::NotHere);
         }
         let unit = format!("postern-{role}.service");
         if !PLACES.iter().any(|place| self.root.join(place).join(&unit).exists()) {
-            self.write(role, &unit, user)?;
+            self.write(role, &unit, (user, data))?;
         }
         self.tell(&["enable", &unit], &unit)?;
         self.tell(&["restart", &unit], &unit)?;
         Ok(Started::Yes)
     }
 
-    fn write(&self, role: &str, unit: &str, user: &str) -> Result<(), Problem> {
+    fn write(&self, role: &str, unit: &str, (user, data): (&str, &Path)) -> Result<(), Problem> {
         let template = if role == "edge" { EDGE_UNIT } else { HOME_UNIT };
         let program = self.program.display();
         let text = template
             .replace("ExecStart=/usr/local/bin/postern", &format!("ExecStart={program}"))
             .replace("User=postern\n", &format!("User={user}\n"));
+        // The rest of the system is read-only to it.
+        let own = format!("ReadWritePaths={}\n\n[Install]", data.display());
+        let text = if data == Path::new("/var/lib/postern").join(role) {
+            text
+        } else {
+            text.replace("\n[Install]", &own)
+        };
         let path = self.root.join("etc/systemd/system").join(unit);
         files::replace(&path, text.as_bytes()).map_err(|error| files::write_problem(&path, &error))?;
         // Private files are the rule for what is written here; a unit is read by everybody.
@@ -123,17 +130,20 @@ mod tests {
         let services =
             Services { root: dir.path(), systemctl: &systemctl, program: PathBuf::from("/opt/postern") };
         assert_eq!(
-            services.start("edge", "mail").unwrap_or_else(|problem| panic!("{problem}")),
+            services
+                .start("edge", "mail", Path::new("/srv/mail"))
+                .unwrap_or_else(|problem| panic!("{problem}")),
             Started::Yes
         );
         let path = dir.path().join("etc/systemd/system/postern-edge.service");
         let unit = std::fs::read_to_string(&path).unwrap();
         assert!(unit.contains("ExecStart=/opt/postern edge run\n") && unit.contains("User=mail\n"), "{unit}");
+        assert!(unit.contains("\nReadWritePaths=/srv/mail\n\n[Install]\n"), "{unit}");
         assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o644);
         let told = || std::fs::read_to_string(dir.path().join("told")).unwrap();
         assert_eq!(told(), "daemon-reload\nenable postern-edge.service\nrestart postern-edge.service\n");
         std::fs::write(&path, "of a package").unwrap();
-        assert!(services.start("edge", "mail").is_ok());
+        assert!(services.start("edge", "mail", Path::new("/srv/mail")).is_ok());
         assert_eq!(std::fs::read_to_string(&path).unwrap(), "of a package");
         assert_eq!(told().matches("daemon-reload").count(), 1);
     }
@@ -147,13 +157,14 @@ mod tests {
         let systemctl = host(dir.path(), "restart");
         let services =
             Services { root: dir.path(), systemctl: &systemctl, program: PathBuf::from("/opt/postern") };
-        let said = services.start("home", "postern").unwrap_err().to_string();
+        let data = Path::new("/var/lib/postern/home");
+        let said = services.start("home", "postern", data).unwrap_err().to_string();
         assert!(said.starts_with("systemctl restart postern-home.service: Job failed."), "{said}");
         assert!(
             said.contains("journalctl -u postern-home.service") && said.contains("goes on here"),
             "{said}"
         );
         std::fs::remove_dir(dir.path().join(RUNS)).unwrap();
-        assert_eq!(services.start("home", "postern").ok(), Some(Started::NotHere));
+        assert_eq!(services.start("home", "postern", data).ok(), Some(Started::NotHere));
     }
 }
