@@ -228,7 +228,9 @@ fn go_on(told: &HomeSetup) -> Result<Option<String>, Problem> {
     let Some(code) = &told.code else { return Ok(None) };
     Ok(match home::setup::edge_of(&config, code)? {
         Some(edge) => {
-            print::text(&format!("The code is of {edge}, with which this home is paired already."));
+            print::text(&format!(
+                "The code is of {edge}, with which this home is paired already; to pair anew: postern home pair CODE"
+            ));
             None
         }
         None => Some(code.clone()),
