@@ -36,19 +36,28 @@ fn two_conversations_set_both_roles_up_and_the_same_again_goes_on() {
     assert!(printed.contains("The two records that Home needs first:"), "{printed}");
     assert!(printed.contains("reachable: no, because no daemon runs with this data"), "{printed}");
     let _running = edge.start("edge", None);
-    let code = code_in(&printed);
-    // A slip of the pen, then the code; a password that is made.
+    let old = code_in(&printed);
+    let code = code_in(&edge.shell_ok("postern edge pair", ""));
+    // Ctrl-C at a question says how to go on, and leaves nothing.
+    let output =
+        typed(home, "postern home setup", &[("The domain", "example.org"), ("The pairing code", "\u{3}")]);
+    let printed = said(&output);
+    assert!(!output.status.success() && printed.contains("it goes on with what is missing"), "{printed}");
+    assert_eq!(home.shell_ok("ls -A /etc/postern /var/lib/postern 2>/dev/null || true", ""), "");
+    // A slip of the pen, a code that another one has replaced, then the right one; a password that is made.
     let answers = [
         ("The domain", "example.org"),
         ("The pairing code", "postern1-abcd"),
-        ("The pairing code", code.as_str()),
+        ("The pairing code", old.as_str()),
         ("The first user", "alice@example.org"),
         ("The password", ""),
+        ("The pairing code", code.as_str()),
     ];
     let output = typed(home, "postern home setup", &answers);
     let printed = said(&output);
     assert!(output.status.success(), "{printed}");
     for part in [
+        "make a new code at the edge",
         "Paired with the edge mx.example.org",
         "has the password",
         "receive (IMAP): server 192.168.77.2, port 993",

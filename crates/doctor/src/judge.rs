@@ -49,7 +49,7 @@ pub fn home(facts: &HomeFacts) -> Vec<Finding> {
         domain::judge(&mut sheet, one, facts);
     }
     for one in &facts.edges {
-        port::judge(&mut sheet, one, &facts.host);
+        port::judge(&mut sheet, one, facts);
         link::judge(&mut sheet, one);
     }
     home::judge(&mut sheet, facts);

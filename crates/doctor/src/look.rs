@@ -18,7 +18,7 @@ mod tests;
 use std::time::Duration;
 
 pub use edge::{EdgeKnows, edge, own_names};
-pub use home::{DomainKnows, EdgePlace, HomeKnows, home};
+pub use home::{DomainKnows, EdgePlace, HomeKnows, NOBODY, home};
 pub use host::{HostKnows, host, own_addresses};
 pub use real::RealWorld;
 pub use world::{MailQuestions, World};

@@ -10,7 +10,7 @@ use doctor::facts::{Fact, HomeSeen};
 use doctor::look::{EDGE_PATIENCE, EdgeKnows, HostKnows, RealWorld};
 use doctor::{Examination, Finding, judge, look, told};
 use link::{Examined, Hello, Snapshot};
-use mail::UnixTime;
+use mail::{Domain, UnixTime};
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
@@ -83,6 +83,9 @@ impl Examiner {
     /// # Errors
     /// As [`Examiner::report`].
     pub(crate) async fn for_home(&self, home: &Home, probe: Option<String>) -> Fact<Examined> {
+        // A home has no host tried that has no name in DNS: nothing of Edge's neighbourhood.
+        let is_name = |host: &String| Domain::parse(host).is_ok_and(|name| !name.is_literal());
+        let probe = probe.filter(is_name);
         let now = self.clock.now();
         let seen = self.homes_seen(now).into_iter().filter(|one| one.name == home.name);
         // What it told itself it knows.

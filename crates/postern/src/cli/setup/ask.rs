@@ -3,7 +3,9 @@
 use std::io::IsTerminal as _;
 
 use daemon::problem::{self, Problem};
-use dialoguer::{Confirm, Input};
+use daemon::process;
+use dialoguer::{Confirm, Input, Password};
+use tokio::signal::unix::{SignalKind, signal};
 
 /// Who answers.
 pub(super) trait Asks {
@@ -80,18 +82,29 @@ impl Asks for Terminal {
     }
 
     fn password(&mut self, question: &str) -> Result<String, Problem> {
+        // Not by the line discipline of the terminal, which would not pass Ctrl-C on once it is heeded.
+        let ask = |question: &str| {
+            let asked = Password::new().with_prompt(question).allow_empty_password(true).interact();
+            asked.map_err(|dialoguer::Error::IO(error)| ended(&error))
+        };
         loop {
-            let typed = rpassword::prompt_password(format!("{question}: ")).map_err(|error| ended(&error))?;
-            if typed.is_empty() {
-                return Ok(typed);
-            }
-            let again = rpassword::prompt_password("Again: ").map_err(|error| ended(&error))?;
-            if typed == again {
+            let typed = ask(question)?;
+            // One that is made needs no second look.
+            if typed.is_empty() || typed == ask("Again")? {
                 return Ok(typed);
             }
             println!("  the two differ");
         }
     }
+}
+
+/// From now on Ctrl-C ends what is asked or waited for with a sentence, and not the program without one.
+///
+/// # Errors
+/// When the system gives no handler for it.
+pub(super) fn heed_interrupts() -> Result<(), Problem> {
+    let heeded = process::block_on(async { signal(SignalKind::interrupt()).map(drop) })?;
+    heeded.map_err(|error| Problem::failed(format!("can't listen to signals: {error}"), ""))
 }
 
 /// Nobody, for what is asked of a script.

@@ -21,7 +21,7 @@ use mail::Domain;
 use mailauth::dns::address_name;
 use tokio::time::Instant;
 
-use super::ask::{Asks, Terminal, missing};
+use super::ask::{Asks, Terminal, heed_interrupts, missing};
 use super::host::{self, PortsOfRole};
 use super::service::{START_PATIENCE, Services, Started};
 
@@ -101,6 +101,7 @@ impl EdgeSetup {
 
 /// Carries out `postern edge setup`.
 pub(in super::super) fn run(told: &EdgeSetup) -> Result<(), Problem> {
+    heed_interrupts()?;
     converse(told, &mut Terminal)
 }
 

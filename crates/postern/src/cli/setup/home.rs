@@ -21,7 +21,7 @@ use mail::{Address, Domain};
 use serde_json::Value;
 use tokio::time::Instant;
 
-use super::ask::{Asks, Terminal, missing};
+use super::ask::{Asks, Terminal, heed_interrupts, missing};
 use super::host::{self, PortsOfRole};
 use super::program;
 use super::service::{START_PATIENCE, Services, Started};
@@ -101,6 +101,7 @@ struct FirstUser {
 
 /// Carries out `postern home setup`.
 pub(in super::super) fn run(told: &HomeSetup) -> Result<(), Problem> {
+    heed_interrupts()?;
     converse(told, &mut Terminal)
 }
 
@@ -312,7 +313,7 @@ fn finish(
         print::text("\nThe DNS records of the domain:");
         dns(&told.config, Stdio::inherit(), "--format=table");
         if asks.is_there() && asks.yes("Wait until they are there? Ctrl-C ends it, and nothing is lost")? {
-            wait_for_records(&told.config);
+            wait_for_records(&told.config)?;
         }
     }
     if let Some(account) = account {
@@ -354,12 +355,27 @@ fn dns(config: &Path, out: Stdio, how: &str) -> bool {
     ran.is_ok_and(|status| status.success())
 }
 
-fn wait_for_records(config: &Path) {
-    while !dns(config, Stdio::null(), "--check") {
-        print::text("not yet; looking again in half a minute");
-        std::thread::sleep(RECORDS_EVERY);
+/// Until all are there, or whoever waits has enough of it: then set-up goes on without.
+fn wait_for_records(config: &Path) -> Result<(), Problem> {
+    let config = config.to_owned();
+    let waiting = async move {
+        loop {
+            let config = config.clone();
+            let there = tokio::task::spawn_blocking(move || dns(&config, Stdio::null(), "--check")).await;
+            if there.unwrap_or(false) {
+                return Ok(());
+            }
+            print::text("not yet; looking again in half a minute");
+            tokio::time::sleep(RECORDS_EVERY).await;
+        }
+    };
+    match process::block_on(host::unless_stopped(waiting))? {
+        Ok(()) => print::text("All records are there."),
+        Err(_) => print::text(
+            "\nNot waited for any longer: 'postern dns --check' says at any time what is missing.",
+        ),
     }
-    print::text("All records are there.");
+    Ok(())
 }
 
 fn say_how_it_is(config: &HomeConfig) -> Result<(), Problem> {
