@@ -79,6 +79,65 @@ fn two_conversations_set_both_roles_up_and_the_same_again_goes_on() {
     assert!(again.contains("reachable: "), "{again}");
 }
 
+/// A service manager as far as set-up sees one: it starts the daemon that the unit names, for as long as the command runs.
+const SERVICE_MANAGER: &str = r#"#!/bin/sh
+echo "$*" >> /root/told
+case "$1 $2" in
+"restart postern-edge.service") setsid postern edge run > /root/edge.log 2>&1 & ;;
+"restart postern-home.service") setsid postern home run > /root/home.log 2>&1 & ;;
+esac
+"#;
+
+fn with_a_service_manager(host: &Host) {
+    host.shell_ok("mkdir -p /run/systemd/system /etc/systemd/system /root/bin", "");
+    std::fs::write(host.path("/root/bin/systemctl"), SERVICE_MANAGER).unwrap();
+    host.shell_ok("chmod 755 /root/bin/systemctl", "");
+}
+
+/// What systemd itself does is tried with the packages; here it is what set-up does with its help.
+#[test]
+fn where_services_are_managed_set_up_starts_them_waits_for_the_link_and_says_how_it_is() {
+    let _alone = alone();
+    let Some(newcomer) = Newcomer::new() else { return };
+    let (edge, home) = (&newcomer.edge, &newcomer.home);
+    for host in [edge, home] {
+        with_a_service_manager(host);
+    }
+    let printed =
+        edge.shell_ok(&format!("PATH=/root/bin:$PATH postern edge setup --hostname {EDGE_NAME}"), "");
+    assert!(!printed.contains("Start it:"), "{printed}");
+    // Nobody from outside has been there yet, and Home is the first to come.
+    assert!(
+        printed.contains("reachable: not known yet, because could not be told: nobody from outside"),
+        "{printed}"
+    );
+    let told = edge.shell_ok("cat /root/told; cat /etc/systemd/system/postern-edge.service", "");
+    assert!(
+        told.starts_with("daemon-reload\nenable postern-edge.service\nrestart postern-edge.service\n"),
+        "{told}"
+    );
+    assert!(told.contains("ExecStart=/opt/postern edge run"), "{told}");
+    let code = code_in(&printed);
+    let _running = edge.start("edge", None);
+    let answers = [("Wait until they are there", "n")];
+    let line = format!(
+        "env PATH=/root/bin:/opt:/usr/sbin:/usr/bin:/sbin:/bin postern home setup --domain example.org \
+         --account alice@example.org {code}"
+    );
+    let output = typed(home, &line, &answers);
+    let printed = said(&output);
+    assert!(output.status.success(), "{printed}");
+    for part in [
+        "The link is up.",
+        "example.org  MX",
+        "port 993, security",
+        "fit to receive: no, because of mx",
+        "fit to send:",
+    ] {
+        assert!(printed.contains(part), "{part}: {printed}");
+    }
+}
+
 #[test]
 fn what_stands_in_the_way_is_said_before_anything_is_written() {
     let _alone = alone();
