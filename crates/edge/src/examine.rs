@@ -134,11 +134,15 @@ pub async fn examine_alone(config: &EdgeConfig, request: &DoctorRequest) -> Fact
 }
 
 async fn looked_at(config: &EdgeConfig, knows: EdgeKnows) -> Fact<Vec<Finding>> {
-    let anchors = config.dns.trust_anchors.as_deref();
-    let world = RealWorld::new(&config.dns.servers, anchors, config.outbound.extra_roots.as_deref())?;
-    let world = world.with_ports(config.outbound.port, config.outbound.mta_sts_port);
-    let facts = Box::pin(look::edge(&world, knows, Instant::now() + EDGE_PATIENCE)).await;
-    Ok(judge::edge(&facts))
+    let config = config.clone();
+    look::apart(move || async move {
+        let anchors = config.dns.trust_anchors.as_deref();
+        let world = RealWorld::new(&config.dns.servers, anchors, config.outbound.extra_roots.as_deref())?;
+        let world = world.with_ports(config.outbound.port, config.outbound.mta_sts_port);
+        let facts = Box::pin(look::edge(&world, knows, Instant::now() + EDGE_PATIENCE)).await;
+        Ok(judge::edge(&facts))
+    })
+    .await
 }
 
 /// What the configuration says.

@@ -13,7 +13,7 @@ use std::time::Duration;
 use daemon::clock::{Clock as _, SystemClock};
 use daemon::json_file;
 use daemon::request::DoctorRequest;
-use doctor::facts::{Fact, RoundTrip};
+use doctor::facts::{Fact, HomeFacts, RoundTrip};
 use doctor::look::{HOME_PATIENCE, HomeKnows, HostKnows, RealWorld};
 use doctor::report::LastRun;
 use doctor::{Examination, judge, look, told};
@@ -82,15 +82,14 @@ impl Checkup {
     async fn look(&self, parts: &CheckupParts, request: &DoctorRequest) -> Fact<Examination> {
         let at = parts.clock.now();
         let host = HostKnows { now: at, firewall: request.firewall, ..HostKnows::here(&parts.config.data) };
-        let begun = Instant::now();
         let round_trip = self.0.round_trip.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let knows = HomeKnows { round_trip, ..from_daemon(parts, host).await };
-        let world = RealWorld::new(&[], None, None)?;
-        let (mut facts, health, filters) = tokio::join!(
-            Box::pin(look::home(&world, knows, begun + HOME_PATIENCE)),
+        let (facts, health, filters) = tokio::join!(
+            looked_at(knows),
             parts.edges.health(request.probe.as_deref()),
             filters(&parts.config),
         );
+        let mut facts = facts?;
         facts.filters = filters;
         for EdgeHealth { name, link, half, served } in health {
             if let Some(edge) = facts.edges.iter_mut().find(|edge| edge.name == name) {
@@ -142,6 +141,14 @@ impl Checkup {
     }
 }
 
+async fn looked_at(knows: HomeKnows) -> Fact<HomeFacts> {
+    look::apart(move || async move {
+        let world = RealWorld::new(&[], None, None)?;
+        Ok(Box::pin(look::home(&world, knows, Instant::now() + HOME_PATIENCE)).await)
+    })
+    .await
+}
+
 /// Of a Home whose daemon does not run: what can be seen without it.
 ///
 /// # Errors
@@ -154,9 +161,8 @@ pub async fn examine_alone(
     let at = SystemClock.now();
     let host = HostKnows { firewall: request.firewall, is_daemon: false, ..HostKnows::here(&config.data) };
     let knows = from_configuration(config, &keys, host);
-    let world = RealWorld::new(&[], None, None)?;
-    let (mut facts, filters) =
-        tokio::join!(Box::pin(look::home(&world, knows, Instant::now() + HOME_PATIENCE)), filters(config));
+    let (facts, filters) = tokio::join!(looked_at(knows), filters(config));
+    let mut facts = facts?;
     facts.filters = filters;
     Ok(Examination::of(at, judge::home(&facts)))
 }
