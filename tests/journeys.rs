@@ -16,6 +16,7 @@ mod dns_records;
 mod doctor;
 mod filters;
 mod firewall;
+mod first_hour;
 mod foreign_edge;
 mod foreign_home;
 mod former;

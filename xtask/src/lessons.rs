@@ -108,7 +108,8 @@ fn no_program_is_started_but_at_the_operators_word() {
         let production = path.components().any(|part| part.as_os_str() == "src");
         // The demo starts the program itself, twice, with arguments of its own; a daemon begins itself again, with
         // the arguments that it has; 'postern firewall --apply' starts nft, which reads addresses and ports that were
-        // parsed before, and asks ip for the networks of this host; 'setup' starts useradd for the user whom root names;
+        // parsed before, and asks ip for the networks of this host; 'setup' starts useradd for the user whom root names, and
+        // systemctl for the service that it has set up;
         // 'postern dns --apply --hook' starts the program that its operator names there, without a shell: what it is to do
         // is JSON on its input, and none of its arguments comes from elsewhere.
         let own = [
@@ -116,6 +117,7 @@ fn no_program_is_started_but_at_the_operators_word() {
             "postern/src/firewall/apply.rs",
             "postern/src/firewall/host.rs",
             "postern/src/records/hook.rs",
+            "postern/src/cli/setup/service.rs",
             "daemon/src/process.rs",
             "daemon/src/owner.rs",
         ];

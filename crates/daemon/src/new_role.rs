@@ -119,6 +119,18 @@ impl NewRole {
         Ok(())
     }
 
+    /// A role whose configuration is written already, by somebody who was stopped before its owner could read it.
+    ///
+    /// # Errors
+    /// When the owner can't be let read it.
+    pub fn go_on(mut self) -> Result<(), Problem> {
+        if let Some(owner) = &self.owner {
+            self.let_read(owner)?;
+        }
+        self.finished = true;
+        Ok(())
+    }
+
     /// The service reads its configuration by its group.
     fn let_read(&self, owner: &Owner) -> Result<(), Problem> {
         let read = || owner.run(|| std::fs::read(&self.config));

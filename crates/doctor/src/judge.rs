@@ -14,10 +14,18 @@ mod words;
 mod tests;
 
 use crate::check::Check;
-use crate::facts::{EdgeFacts, HomeFacts};
+use crate::facts::{EdgeFacts, HomeFacts, HostFacts};
 use crate::finding::{Finding, Half, Sheet, Verdict};
 
 pub use edge::is_inner;
+
+/// The machine alone, before anything is set up on it.
+#[must_use]
+pub fn machine(half: Half, facts: &HostFacts) -> Vec<Finding> {
+    let mut sheet = Sheet::of(half);
+    host::judge(&mut sheet, facts);
+    sheet.into_findings()
+}
 
 /// Edge's half, and what its homes said of theirs.
 #[must_use]
@@ -41,7 +49,7 @@ pub fn home(facts: &HomeFacts) -> Vec<Finding> {
         domain::judge(&mut sheet, one, facts);
     }
     for one in &facts.edges {
-        port::judge(&mut sheet, one, &facts.host);
+        port::judge(&mut sheet, one, facts);
         link::judge(&mut sheet, one);
     }
     home::judge(&mut sheet, facts);

@@ -3,6 +3,7 @@
 //! Everything at one time, and all of it until one moment: whoever asks waits for a number of seconds that is known before,
 //! however many name servers are dead.
 
+mod apart;
 mod deadline;
 mod edge;
 mod home;
@@ -17,9 +18,10 @@ mod tests;
 
 use std::time::Duration;
 
-pub use edge::{EdgeKnows, edge};
-pub use home::{DomainKnows, EdgePlace, HomeKnows, home};
-pub use host::{HostKnows, own_addresses};
+pub use apart::apart;
+pub use edge::{EdgeKnows, edge, own_names};
+pub use home::{DomainKnows, EdgePlace, HomeKnows, NOBODY, home};
+pub use host::{HostKnows, host, own_addresses};
 pub use real::RealWorld;
 pub use world::{MailQuestions, World};
 

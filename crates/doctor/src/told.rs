@@ -11,6 +11,9 @@ use crate::finding::{Finding, Half, Verdict, printable};
 /// Most findings that are taken from the other half.
 pub const FINDINGS_MAX: usize = 256;
 
+/// Most octets of words that go over the link: with every octet of them escaped, and the names beside them, they fit the frame.
+const WORDS_OCTETS_MAX: usize = 20 * 1024;
+
 /// What Edge's half said.
 #[derive(Debug, Clone)]
 pub struct OtherHalf {
@@ -27,11 +30,21 @@ pub struct OtherHalf {
 /// Edge's findings as they go over the link.
 #[must_use]
 pub fn to_link(findings: &[Finding], software: &str, now: UnixTime) -> link::Examined {
-    let told = findings.iter().take(FINDINGS_MAX).map(|one| link::ExaminedFinding {
-        check: one.check.name().to_owned(),
-        verdict: one.verdict.as_str().to_owned(),
-        what: one.what.clone(),
-        advice: one.advice.clone(),
+    // The worst first, so that it is what is fine that goes without words.
+    let mut findings: Vec<&Finding> = findings.iter().take(FINDINGS_MAX).collect();
+    findings.sort_by_key(|one| one.verdict);
+    let mut left = WORDS_OCTETS_MAX;
+    let told = findings.into_iter().map(|one| {
+        let words = one.what.len() + one.advice.len();
+        let fits = words <= left;
+        left -= if fits { words } else { 0 };
+        let word = |text: &str| if fits { text.to_owned() } else { String::new() };
+        link::ExaminedFinding {
+            check: one.check.name().to_owned(),
+            verdict: one.verdict.as_str().to_owned(),
+            what: word(&one.what),
+            advice: word(&one.advice),
+        }
     });
     link::Examined { software: software.to_owned(), now, findings: told.collect() }
 }
@@ -88,6 +101,23 @@ mod tests {
         );
         sent.findings = vec![sent.findings[0].clone(); FINDINGS_MAX + 1];
         assert_eq!(from_link(&sent).findings.len(), FINDINGS_MAX);
+    }
+
+    #[test]
+    fn whatever_an_edge_found_fits_the_frame_and_the_worst_keeps_its_words() {
+        let long = "\"".repeat(600);
+        let one = |verdict| Finding::new(Half::Edge, Check::BlocklistAnswers, verdict, &long).advising(&long);
+        let mut findings = vec![one(Verdict::Fine); FINDINGS_MAX];
+        findings.insert(FINDINGS_MAX - 1, one(Verdict::Fault));
+        let sent = to_link(&findings, "postern 1", UnixTime::from_secs(7));
+        let (first, last) = (sent.findings.first().unwrap(), sent.findings.last().unwrap());
+        assert_eq!((first.verdict.as_str(), first.what.len()), ("fault", 600));
+        assert_eq!((last.what.as_str(), sent.findings.len()), ("", FINDINGS_MAX));
+        let words: usize = sent.findings.iter().map(|one| one.what.len() + one.advice.len()).sum();
+        assert_eq!(words, WORDS_OCTETS_MAX / 1200 * 1200);
+        let id = mail::ItemId::from_bytes([1; 16]);
+        let mut frame = bytes::BytesMut::new();
+        link::Frame::ErrandDone(id, link::ErrandResult::Examined(sent)).encode(&mut frame).unwrap();
     }
 
     /// Promise 4: nothing on Edge tells where Home is. A finding's own words may name the house, so none goes.

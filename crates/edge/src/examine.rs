@@ -10,7 +10,7 @@ use doctor::facts::{Fact, HomeSeen};
 use doctor::look::{EDGE_PATIENCE, EdgeKnows, HostKnows, RealWorld};
 use doctor::{Examination, Finding, judge, look, told};
 use link::{Examined, Hello, Snapshot};
-use mail::UnixTime;
+use mail::{Domain, UnixTime};
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
@@ -83,6 +83,9 @@ impl Examiner {
     /// # Errors
     /// As [`Examiner::report`].
     pub(crate) async fn for_home(&self, home: &Home, probe: Option<String>) -> Fact<Examined> {
+        // A home has no host tried that has no name in DNS: nothing of Edge's neighbourhood.
+        let is_name = |host: &String| Domain::parse(host).is_ok_and(|name| !name.is_literal());
+        let probe = probe.filter(is_name);
         let now = self.clock.now();
         let seen = self.homes_seen(now).into_iter().filter(|one| one.name == home.name);
         // What it told itself it knows.
@@ -131,11 +134,15 @@ pub async fn examine_alone(config: &EdgeConfig, request: &DoctorRequest) -> Fact
 }
 
 async fn looked_at(config: &EdgeConfig, knows: EdgeKnows) -> Fact<Vec<Finding>> {
-    let anchors = config.dns.trust_anchors.as_deref();
-    let world = RealWorld::new(&config.dns.servers, anchors, config.outbound.extra_roots.as_deref())?;
-    let world = world.with_ports(config.outbound.port, config.outbound.mta_sts_port);
-    let facts = Box::pin(look::edge(&world, knows, Instant::now() + EDGE_PATIENCE)).await;
-    Ok(judge::edge(&facts))
+    let config = config.clone();
+    look::apart(move || async move {
+        let anchors = config.dns.trust_anchors.as_deref();
+        let world = RealWorld::new(&config.dns.servers, anchors, config.outbound.extra_roots.as_deref())?;
+        let world = world.with_ports(config.outbound.port, config.outbound.mta_sts_port);
+        let facts = Box::pin(look::edge(&world, knows, Instant::now() + EDGE_PATIENCE)).await;
+        Ok(judge::edge(&facts))
+    })
+    .await
 }
 
 /// What the configuration says.

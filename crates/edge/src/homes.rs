@@ -309,6 +309,20 @@ pub(crate) fn holder_on_disk(dir: &Path, domain: &Domain) -> Option<String> {
     domains.holder(domain).and_then(|key| key.get(..16)).map(str::to_owned)
 }
 
+/// How many homes are paired, as the files of an Edge that may not be running say. `dir` is where it keeps its homes.
+///
+/// # Errors
+/// When they can't be read: then nobody knows.
+pub fn paired_on_disk(dir: &Path) -> Result<usize, Problem> {
+    let Ok(entries) = std::fs::read_dir(dir) else { return Ok(0) };
+    let mut paired = 0;
+    for entry in entries.flatten() {
+        let pin = json_file::read::<Pin>(&entry.path().join("pin.json"))?;
+        paired += usize::from(pin.is_some_and(|pin| pin.removed.is_none()));
+    }
+    Ok(paired)
+}
+
 /// Whether a paired home sends, as the files of an Edge that may not be running say. `dir` is where it keeps its homes.
 ///
 /// # Errors

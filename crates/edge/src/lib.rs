@@ -78,7 +78,7 @@ use tokio_util::task::TaskTracker;
 use visitor::Visitors;
 
 pub use examine::examine_alone;
-pub use homes::anybody_sends;
+pub use homes::{anybody_sends, paired_on_disk};
 
 /// How often the greylist is written. What is lost in a crash costs strangers a second wait.
 const GREYLIST_SAVED_EVERY: Duration = Duration::from_secs(300);

@@ -11,7 +11,6 @@ use daemon::new_role::NewRole;
 use daemon::owner;
 use daemon::print;
 use daemon::problem::Problem;
-use daemon::process;
 use mail::Domain;
 use mail::UnixTime;
 use net::link_key::LinkKey;
@@ -20,33 +19,38 @@ use serde_json::json;
 use super::{homes, pairing};
 use crate::config::EdgeConfig;
 
-/// What `postern edge setup` is told.
-#[derive(Debug, Clone, clap::Args)]
+/// What a new Edge is to be like.
+#[derive(Debug, Clone)]
 pub struct SetupArguments {
-    /// This host's name, as MX records will name it
-    #[arg(long)]
+    /// This host's name, as MX records will name it.
     pub hostname: String,
-    /// The configuration file to write
-    #[arg(long, default_value = "/etc/postern/edge.toml")]
+    /// The configuration file to write.
     pub config: PathBuf,
-    /// Where keys and sealed mail go
-    #[arg(long, default_value = "/var/lib/postern/edge")]
+    /// Where keys and sealed mail go.
     pub data: PathBuf,
-    /// Address for SMTP (default: port 25 on every address)
-    #[arg(long, value_name = "ADDR:PORT", value_parser = daemon::network::address_and_port)]
+    /// Addresses for SMTP; none for port 25 on every address.
     pub smtp: Vec<SocketAddr>,
-    /// Address for the link, UDP and TCP (default: port 443 on every address)
-    #[arg(long, value_name = "ADDR:PORT", value_parser = daemon::network::address_and_port)]
+    /// Addresses for the link, UDP and TCP; none for port 443 on every address.
     pub link: Vec<SocketAddr>,
-    /// Where Home finds the link (default: the host name and the link's port)
-    #[arg(long, value_name = "HOST:PORT")]
+    /// Where Home finds the link; without one the host name and the link's port.
     pub link_address: Option<String>,
-    /// Name server to ask (default: those of the system)
-    #[arg(long, value_name = "ADDR:PORT", value_parser = daemon::network::address_and_port)]
+    /// Name servers to ask; none for those of the system.
     pub dns: Vec<SocketAddr>,
-    /// The user that the daemon runs as; made if he is not there (default for root: postern)
-    #[arg(long, value_name = "NAME")]
+    /// The user that the daemon runs as; made if he is not there.
     pub user: Option<String>,
+}
+
+impl SetupArguments {
+    /// The configuration that they come to.
+    ///
+    /// # Errors
+    /// When they can't be.
+    pub fn parsed(&self) -> Result<EdgeConfig, Problem> {
+        let parsed: EdgeConfig = toml::from_str(&config_text(self))
+            .map_err(|error| Problem::setup(error.message(), "correct the arguments"))?;
+        parsed.check().map_err(|what| Problem::setup(what, "correct the arguments"))?;
+        Ok(parsed)
+    }
 }
 
 fn key_path(data: &Path) -> PathBuf {
@@ -72,23 +76,18 @@ pub fn load_key(data: &Path) -> Result<LinkKey, Problem> {
     })
 }
 
-/// Makes keys and configuration and prints the first pairing code. Nothing is left of it when a step fails.
+/// Makes keys and configuration, and gives the first pairing code. Nothing is left of it when a step fails.
 ///
 /// # Errors
 /// When there is a configuration already, the arguments can't be, or a file can't be written.
-pub fn setup(arguments: &SetupArguments, now: UnixTime) -> Result<(), Problem> {
+pub fn setup(arguments: &SetupArguments, now: UnixTime) -> Result<String, Problem> {
     let role = prepare(arguments)?;
-    let config = role.config().to_owned();
     let code = role.as_owner(|| code_of(role.data(), &arguments.hostname, &[], now))?;
     role.finish(&config_text(arguments))?;
-    println!("Edge {} is set up: {}", arguments.hostname, config.display());
-    println!("Start it:  {}", process::how_to_start("edge", &config));
-    println!();
-    print_code(&code, &[]);
-    Ok(())
+    Ok(code)
 }
 
-/// As [`setup`] without a pairing code, and nothing is printed.
+/// As [`setup`] without a pairing code.
 ///
 /// # Errors
 /// As [`setup`].
@@ -98,10 +97,7 @@ pub fn setup_quietly(arguments: &SetupArguments) -> Result<(), Problem> {
 
 /// Checks the configuration, and makes the data directory with the link key and the address that homes dial.
 fn prepare(arguments: &SetupArguments) -> Result<NewRole, Problem> {
-    let text = config_text(arguments);
-    let parsed: EdgeConfig =
-        toml::from_str(&text).map_err(|error| Problem::setup(error.message(), "correct the arguments"))?;
-    parsed.check().map_err(|what| Problem::setup(what, "correct the arguments"))?;
+    let parsed = arguments.parsed()?;
     let again = "for a new pairing code use 'postern edge pair'; to begin anew remove the file first";
     let role = NewRole::begin(&arguments.config, &arguments.data, arguments.user.as_deref(), again)?;
     let link_port = parsed.listen.link.first().map_or(443, SocketAddr::port);
@@ -160,8 +156,8 @@ pub fn pair(arguments: &PairArguments, now: UnixTime) -> Result<(), Problem> {
     Ok(())
 }
 
-/// As text and, on a terminal, as a QR code.
-fn print_code(code: &str, domains: &[Domain]) {
+/// Prints a pairing code, as text and, on a terminal, as a QR code.
+pub fn print_code(code: &str, domains: &[Domain]) {
     println!("Pairing code, good once and for one hour; an older one is dead now:");
     println!();
     println!("{code}");

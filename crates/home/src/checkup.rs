@@ -13,8 +13,8 @@ use std::time::Duration;
 use daemon::clock::{Clock as _, SystemClock};
 use daemon::json_file;
 use daemon::request::DoctorRequest;
-use doctor::facts::{Fact, RoundTrip};
-use doctor::look::{HOME_PATIENCE, HostKnows, RealWorld};
+use doctor::facts::{Fact, HomeFacts, RoundTrip};
+use doctor::look::{HOME_PATIENCE, HomeKnows, HostKnows, RealWorld};
 use doctor::report::LastRun;
 use doctor::{Examination, judge, look, told};
 use serde_json::Value;
@@ -112,13 +112,13 @@ impl Checkup {
         let host = HostKnows { now: at, firewall: request.firewall, ..HostKnows::here(&parts.config.data) };
         let begun = Instant::now();
         let knows = from_daemon(parts, host).await;
-        let world = RealWorld::new(&[], None, None)?;
-        let (mut facts, health, filters, ()) = tokio::join!(
-            Box::pin(look::home(&world, knows, begun + HOME_PATIENCE)),
+        let (facts, health, filters, ()) = tokio::join!(
+            looked_at(knows),
             parts.edges.health(request.probe.as_deref()),
             filters(&parts.config),
             self.send_round(parts, begun + TRIP_WAIT),
         );
+        let mut facts = facts?;
         facts.round_trip.clone_from(&self.round_trip());
         facts.filters = filters;
         for EdgeHealth { name, link, half, served } in health {
@@ -171,6 +171,14 @@ impl Checkup {
     }
 }
 
+async fn looked_at(knows: HomeKnows) -> Fact<HomeFacts> {
+    look::apart(move || async move {
+        let world = RealWorld::new(&[], None, None)?;
+        Ok(Box::pin(look::home(&world, knows, Instant::now() + HOME_PATIENCE)).await)
+    })
+    .await
+}
+
 /// Of a Home whose daemon does not run: what can be seen without it.
 ///
 /// # Errors
@@ -183,9 +191,37 @@ pub async fn examine_alone(
     let at = SystemClock.now();
     let host = HostKnows { firewall: request.firewall, is_daemon: false, ..HostKnows::here(&config.data) };
     let knows = from_configuration(config, &keys, host);
-    let world = RealWorld::new(&[], None, None)?;
-    let (mut facts, filters) =
-        tokio::join!(Box::pin(look::home(&world, knows, Instant::now() + HOME_PATIENCE)), filters(config));
+    let (facts, filters) = tokio::join!(looked_at(knows), filters(config));
+    let mut facts = facts?;
     facts.filters = filters;
     Ok(Examination::of(at, judge::home(&facts)))
+}
+
+#[cfg(test)]
+mod tests {
+    use doctor::{Check, Finding, Half, Verdict};
+
+    use super::*;
+
+    fn found(verdict: Verdict) -> Examination {
+        let finding = Finding::new(Half::Home, Check::Spf, verdict, "seen");
+        Examination::of(SystemClock.now(), vec![finding])
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn what_was_found_last_is_shown_and_outlives_a_restart() {
+        let dir = tempfile::tempdir().unwrap();
+        let checkup = Checkup::open(dir.path());
+        assert_eq!(checkup.as_json(), None, "nobody has looked yet");
+        checkup.remember(&found(Verdict::Fault));
+        let shown = checkup.as_json().unwrap();
+        assert_eq!((&shown["send"], &shown["faults"][0]), (&"no".into(), &"spf (home)".into()));
+        let again = Checkup::open(dir.path());
+        assert_eq!(again.as_json(), Some(shown));
+        again.remember(&found(Verdict::Fine));
+        assert_eq!(Checkup::open(dir.path()).as_json().unwrap()["faults"], serde_json::json!([]));
+        // A file that nobody can read is no reason not to start.
+        std::fs::write(dir.path().join("doctor.json"), "nonsense").unwrap();
+        assert_eq!(Checkup::open(dir.path()).as_json(), None);
+    }
 }

@@ -30,32 +30,38 @@ use crate::config::HomeConfig;
 /// How long Edge may take to answer a pairing request.
 const ANSWER_PATIENCE: Duration = Duration::from_secs(20);
 
-/// What `postern home setup` is told.
-#[derive(Debug, Clone, clap::Args)]
+/// What a new Home is to be like.
+#[derive(Debug, Clone)]
 pub struct SetupArguments {
-    /// The pairing code that the edge printed; without one the home is for edges of another kind
+    /// The pairing code that the edge printed; without one the home is for edges of another kind.
     pub code: Option<String>,
-    /// A domain whose mail lives here; may be given several times
-    #[arg(long, required = true)]
+    /// The domains whose mail lives here, at least one.
     pub domain: Vec<Domain>,
-    /// The configuration file to write
-    #[arg(long, default_value = "/etc/postern/home.toml")]
+    /// The configuration file to write.
     pub config: PathBuf,
-    /// Where mailboxes, keys and the queue go
-    #[arg(long, default_value = "/var/lib/postern/home")]
+    /// Where mailboxes, keys and the queue go.
     pub data: PathBuf,
-    /// Address for users' outgoing mail, TLS (default: port 465 on every address)
-    #[arg(long, value_name = "ADDR:PORT", value_parser = daemon::network::address_and_port)]
+    /// Addresses for users' outgoing mail, TLS; none for port 465 on every address.
     pub submission: Vec<SocketAddr>,
-    /// Address for users' mailboxes, TLS (default: port 993 on every address)
-    #[arg(long, value_name = "ADDR:PORT", value_parser = daemon::network::address_and_port)]
+    /// Addresses for users' mailboxes, TLS; none for port 993 on every address.
     pub imap: Vec<SocketAddr>,
-    /// Whether users may send to the world: off until the edge's address is fit for it
-    #[arg(long, default_value = "off", value_parser = ["off", "on"])]
+    /// Whether users may send to the world: `"off"` or `"on"`.
     pub outbound: String,
-    /// The user that the daemon runs as; made if he is not there (default for root: postern)
-    #[arg(long, value_name = "NAME")]
+    /// The user that the daemon runs as; made if he is not there.
     pub user: Option<String>,
+}
+
+impl SetupArguments {
+    /// The configuration that they come to, without an edge.
+    ///
+    /// # Errors
+    /// When they can't be.
+    pub fn parsed(&self) -> Result<HomeConfig, Problem> {
+        let parsed: HomeConfig = toml::from_str(&config_text(self))
+            .map_err(|error| Problem::setup(error.message(), "correct the arguments"))?;
+        parsed.check().map_err(|what| Problem::setup(what, "correct the arguments"))?;
+        Ok(parsed)
+    }
 }
 
 /// The secrets of a home.
@@ -106,18 +112,16 @@ impl Secrets {
     }
 }
 
-/// Makes keys, pairs, and writes the configuration. Nothing is left of it when a step fails, and all that can fail
+/// Makes keys, pairs, and writes the configuration; gives what was done, in a sentence. Nothing is left of it when a step fails, and all that can fail
 /// here is tried before the pairing code is spent.
 ///
 /// # Errors
 /// When there is a configuration already, the arguments can't be, the edge can't be reached or refuses, or a file can't be
 /// written.
-pub fn setup(arguments: &SetupArguments) -> Result<(), Problem> {
+pub fn setup(arguments: &SetupArguments) -> Result<String, Problem> {
     let code = arguments.code.as_deref().map(parse_code).transpose()?;
     let text = config_text(arguments);
-    let parsed: HomeConfig =
-        toml::from_str(&text).map_err(|error| Problem::setup(error.message(), "correct the arguments"))?;
-    parsed.check().map_err(|what| Problem::setup(what, "correct the arguments"))?;
+    arguments.parsed()?;
     let again = "to pair with one more edge use 'postern home pair'; to begin anew remove the file first";
     let role = NewRole::begin(&arguments.config, &arguments.data, arguments.user.as_deref(), again)?;
     let config = role.config().to_owned();
@@ -140,11 +144,7 @@ pub fn setup(arguments: &SetupArguments) -> Result<(), Problem> {
         (String::new(), next.to_owned())
     });
     role.finish(&format!("{text}\n{edge}"))?;
-    println!("{done} Configuration: {}", config.display());
-    println!("Add a user:  postern user add you@{} --config {}", first(&arguments.domain), config.display());
-    println!("DNS records: postern dns --config {}", config.display());
-    println!("Start it:    {}", process::how_to_start("home", &config));
-    Ok(())
+    Ok(format!("{done} Configuration: {}", config.display()))
 }
 
 /// Ctrl-C ends it like any failure: what was made goes.
@@ -161,22 +161,17 @@ fn pair_until_interrupted(
     })?
 }
 
-fn first(domains: &[Domain]) -> &str {
-    domains.first().map_or("example.org", Domain::as_str)
-}
-
-/// Pairs with one more edge and adds it to the configuration; a running Home is told.
+/// Pairs with one more edge and adds it to the configuration, and tells a running Home; gives what was done, in a sentence.
 ///
 /// # Errors
 /// When the configuration or the code can't be read, the edge can't be reached or refuses, or a file can't be written.
-pub fn pair(config_path: &Path, code: &str, user: Option<&str>) -> Result<(), Problem> {
+pub fn pair(config_path: &Path, code: &str, user: Option<&str>) -> Result<String, Problem> {
     let config: HomeConfig = config::load(config_path)?;
     let name = |hostname: &str| Ok(Some(hostname.to_owned()));
     let paired = pair_once_more(config_path, &config, (code, user), name)?;
     let told = process::block_on(control::ask(&config.data, &Request::Reload))??.is_some();
     let now = if told { "Home links to it now." } else { "Start Home to use it." };
-    println!("Paired with the edge {}.{} {now}", paired.hostname, withheld_text(paired.served.as_ref()));
-    Ok(())
+    Ok(format!("Paired with the edge {}.{} {now}", paired.hostname, withheld_text(paired.served.as_ref())))
 }
 
 /// An edge that the configuration has now.
@@ -213,6 +208,24 @@ pub(crate) fn pair_once_more(
     file.add_table("edge", &[("name", &hostname), ("address", &code.address), ("key", &key)]);
     role.finish(&file.text())?;
     Ok(PairedOnceMore { hostname, served })
+}
+
+/// The edge among those of the configuration that a pairing code is of.
+///
+/// # Errors
+/// When it is no code.
+pub fn edge_of<'c>(config: &'c HomeConfig, code: &str) -> Result<Option<&'c str>, Problem> {
+    let code = parse_code(code)?;
+    let pin = config.edges.iter().find(|pin| pin.fingerprint() == Some(code.fingerprint));
+    Ok(pin.map(|pin| pin.name.as_str()))
+}
+
+/// Whether a text is a pairing code.
+///
+/// # Errors
+/// When it is none, with what to do.
+pub fn check_code(text: &str) -> Result<(), Problem> {
+    parse_code(text).map(drop)
 }
 
 fn parse_code(text: &str) -> Result<PairingCode, Problem> {

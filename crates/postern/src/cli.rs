@@ -10,6 +10,7 @@ mod people;
 mod roles;
 mod round_trip;
 mod settings;
+mod setup;
 mod status;
 mod tls_report;
 mod top;
@@ -157,7 +158,7 @@ enum CheckCommand {
 #[derive(Debug, Subcommand)]
 enum EdgeCommand {
     /// Make keys and configuration, and print a pairing code
-    Setup(edge::setup::SetupArguments),
+    Setup(setup::EdgeSetup),
     /// Print a new pairing code
     Pair(edge::setup::PairArguments),
     /// The homes that are paired, and which of them serves which domain
@@ -178,7 +179,7 @@ enum EdgeCommand {
 #[derive(Debug, Subcommand)]
 enum HomeCommand {
     /// Make keys and configuration, and pair with an edge
-    Setup(home::setup::SetupArguments),
+    Setup(setup::HomeSetup),
     /// Pair with one more edge
     Pair {
         /// The pairing code that the edge printed
@@ -329,7 +330,7 @@ fn wants_json() -> bool {
 /// Carries out the command line.
 pub(crate) fn run(cli: Cli) -> Result<(), Problem> {
     match cli.command {
-        Command::Edge(EdgeCommand::Setup(arguments)) => edge::setup::setup(&arguments, SystemClock.now()),
+        Command::Edge(EdgeCommand::Setup(told)) => setup::edge(&told),
         Command::Edge(EdgeCommand::Pair(arguments)) => edge::setup::pair(&arguments, SystemClock.now()),
         Command::Edge(EdgeCommand::Homes(command)) => homes::run(command),
         Command::Edge(EdgeCommand::Replace(arguments)) => home::replace::replace(&arguments),
@@ -339,9 +340,9 @@ pub(crate) fn run(cli: Cli) -> Result<(), Problem> {
             process::settle(&config::load::<EdgeConfig>(&config)?.data)?;
             process::block_on(edge::run(&config))?
         }
-        Command::Home(HomeCommand::Setup(arguments)) => home::setup::setup(&arguments),
+        Command::Home(HomeCommand::Setup(told)) => setup::home(&told),
         Command::Home(HomeCommand::Pair { code, config, user }) => {
-            home::setup::pair(&config, &code, user.as_deref())
+            home::setup::pair(&config, &code, user.as_deref()).map(|done| print::text(&done))
         }
         Command::Home(HomeCommand::Run { config }) => {
             process::start_logging();

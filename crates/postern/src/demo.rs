@@ -191,7 +191,7 @@ impl Stage {
         println!("pairing code: {code}");
         self.edge = Some(Role::start("edge", &edge.config, &self.root.join("edge.log"))?);
         self.wait_for("the edge", |stage| stage.status("edge").is_some())?;
-        home_setup::setup(&HomeArguments {
+        let done = home_setup::setup(&HomeArguments {
             code: Some(code),
             domain: vec![mail::Domain::parse(DOMAIN).map_err(|e| Problem::failed(e, ""))?],
             config: self.root.join("home.toml"),
@@ -201,6 +201,7 @@ impl Stage {
             outbound: "on".to_owned(),
             user: own_user(),
         })?;
+        println!("{done}");
         for user in [ALICE, BOB] {
             let (address, password) = (user.to_owned(), self.password.clone());
             let request = PeopleRequest::AddUser { address, password, restore: None };

@@ -52,6 +52,7 @@ const WITHOUT: &[(&str, &[&str], &str)] = &[
 const ONLY: &[(&str, &[&str])] = &[
     ("age", &["seal"]),
     ("argon2", &["directory"]),
+    ("dialoguer", &["postern"]),
     ("hickory-resolver", &["net"]),
     ("quinn", &["net"]),
     ("ratatui", &["postern"]),

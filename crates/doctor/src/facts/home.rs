@@ -41,6 +41,8 @@ pub struct HomeFacts {
     pub filters: Vec<(String, Fact<()>)>,
     /// When the last backup was made, if one is known.
     pub backup: Option<UnixTime>,
+    /// Whether the first domain takes mail for everybody, as an alias `*@domain` does.
+    pub takes_everybody: Fact<bool>,
     /// A message that was sent round.
     pub round_trip: Option<RoundTrip>,
 }

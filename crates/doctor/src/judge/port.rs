@@ -6,7 +6,7 @@ use net::probe::Reply;
 
 use super::words::{ago, per_cent};
 use crate::check::Check;
-use crate::facts::{Certificate, EdgeSeen, Fact, HostFacts, MailPort, Resolver};
+use crate::facts::{Certificate, EdgeSeen, Fact, HomeFacts, MailPort, Resolver};
 use crate::finding::{Sheet, Verdict};
 
 /// Less of its life, in per cent, and nobody has renewed a certificate: three quarters of the way are where renewing begins.
@@ -26,13 +26,13 @@ const BEHIND_THE_PORT: [Check; 8] = [
     Check::Backscatter,
 ];
 
-pub(super) fn judge(sheet: &mut Sheet, edge: &EdgeSeen, host: &HostFacts) {
-    let now = host.clock.now;
+pub(super) fn judge(sheet: &mut Sheet, edge: &EdgeSeen, facts: &HomeFacts) {
+    let host = &facts.host;
     address(sheet, edge);
     match &edge.port_25 {
         Ok(port) if port.greeting.code == 220 => {
             sheet.fine(Check::PortIn, format!("{} answers", edge.name));
-            behind(sheet, edge, port, now);
+            behind(sheet, edge, port, facts);
         }
         Ok(port) => {
             let what = format!("{} answers on port 25, and lets nobody in: {}", edge.name, port.greeting);
@@ -70,8 +70,8 @@ fn address(sheet: &mut Sheet, edge: &EdgeSeen) {
     }
 }
 
-fn behind(sheet: &mut Sheet, edge: &EdgeSeen, port: &MailPort, now: UnixTime) {
-    let name = &edge.name;
+fn behind(sheet: &mut Sheet, edge: &EdgeSeen, port: &MailPort, facts: &HomeFacts) {
+    let (name, now) = (&edge.name, facts.host.clock.now);
     match &port.certificate {
         _ if !port.offers_starttls => {
             sheet.add(Check::StartTls, Verdict::Fault, format!("{name} offers no STARTTLS"))
@@ -94,7 +94,12 @@ fn behind(sheet: &mut Sheet, edge: &EdgeSeen, port: &MailPort, now: UnixTime) {
         }
     }
     refused(sheet, Check::OpenRelay, &port.relay, "mail from a stranger to a stranger");
-    refused(sheet, Check::Backscatter, &port.nobody, "mail for somebody who does not exist");
+    if matches!(facts.takes_everybody, Ok(true)) {
+        // Whatever the name, somebody gets it: nothing is bounced.
+        sheet.fine(Check::Backscatter, "an alias takes mail for everybody, so that nothing is bounced");
+    } else {
+        refused(sheet, Check::Backscatter, &port.nobody, "mail for somebody who does not exist");
+    }
 }
 
 fn certificate(sheet: &mut Sheet, name: &str, shown: &Fact<Certificate>, now: UnixTime) {

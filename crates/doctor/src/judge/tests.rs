@@ -109,6 +109,15 @@ fn who_sends_nothing_yet_is_warned_of_what_sending_will_need() {
 }
 
 #[test]
+fn a_domain_that_takes_everybody_bounces_nothing() {
+    let mut facts = home_that_is_well();
+    facts.edges[0].port_25.as_mut().unwrap().nobody = Ok(well::reply(250));
+    assert_eq!(verdicts(&home(&facts), Check::Backscatter), [Verdict::Fault].into());
+    facts.takes_everybody = Ok(true);
+    assert_eq!(verdicts(&home(&facts), Check::Backscatter), [Verdict::Fine].into());
+}
+
+#[test]
 fn a_list_that_can_not_be_believed_does_not_count() {
     let code = |last| std::net::Ipv4Addr::new(127, 0, 0, last);
     let refusal = std::net::Ipv4Addr::new(127, 255, 255, 254);

@@ -112,3 +112,15 @@ async fn port_outward(world: &impl World, knows: &EdgeKnows, deadline: Instant) 
         (None, None) => PortOutward::Untried,
     }
 }
+
+/// The addresses of this host that the world sees, each with its names that lead back to it.
+pub async fn own_names(world: &impl World, deadline: Instant) -> Vec<(IpAddr, Vec<String>)> {
+    let outside: Vec<IpAddr> = own_addresses().into_iter().filter(|ip| !is_inner(*ip)).collect();
+    let named = all(outside.iter().map(|ip| names::names_of(world, *ip, deadline))).await;
+    let confirmed = named.into_iter().map(|of| {
+        let leads_back = |led: &Fact<Vec<IpAddr>>| led.as_ref().is_ok_and(|all| all.contains(&of.address));
+        let names = of.names.unwrap_or_default();
+        (of.address, names.into_iter().filter(|(_, led)| leads_back(led)).map(|(name, _)| name).collect())
+    });
+    confirmed.collect()
+}

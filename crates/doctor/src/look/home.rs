@@ -18,7 +18,7 @@ use crate::facts::{
 };
 
 /// A name that no account has.
-const NOBODY: &str = "no-such-user-4b1d7e";
+pub const NOBODY: &str = "no-such-user-4b1d7e";
 
 /// What stands in place of an edge's word until somebody has it.
 const NOT_ASKED: &str = "it was not asked";
@@ -54,6 +54,8 @@ pub struct HomeKnows {
     pub filters: Vec<(String, Fact<()>)>,
     /// When the last backup was made.
     pub backup: Option<UnixTime>,
+    /// Whether the first domain takes mail for everybody.
+    pub takes_everybody: Fact<bool>,
     /// A message that was sent round.
     pub round_trip: Option<RoundTrip>,
 }
@@ -116,6 +118,7 @@ pub async fn home(world: &impl World, knows: HomeKnows, deadline: Instant) -> Ho
         quarantine: knows.quarantine,
         filters: knows.filters,
         backup: knows.backup,
+        takes_everybody: knows.takes_everybody,
         round_trip: knows.round_trip,
     }
 }

@@ -41,9 +41,10 @@ impl HostKnows {
     }
 }
 
-pub(super) async fn host(world: &impl World, knows: &HostKnows, deadline: Instant) -> HostFacts {
+/// Gathers the facts of a machine until then.
+pub async fn host(world: &impl World, knows: &HostKnows, deadline: Instant) -> HostFacts {
     let (resolver, root_signed) =
-        tokio::join!(names::resolver(world, deadline), until(deadline, world.root_signed()),);
+        tokio::join!(names::resolver(world, deadline), until(deadline, world.root_signed()));
     let not_root = "the rules of a host are shown to its root alone".to_owned();
     HostFacts {
         resolver,

@@ -113,6 +113,7 @@ fn home_knows(dir: &std::path::Path) -> HomeKnows {
         quarantine: Ok(0),
         filters: Vec::new(),
         backup: None,
+        takes_everybody: Ok(false),
         round_trip: None,
     }
 }

@@ -3,7 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use doctor::facts::{Fact, QueueSeen};
-use doctor::look::{DomainKnows, EdgePlace, HomeKnows, HostKnows};
+use doctor::look::{DomainKnows, EdgePlace, HomeKnows, HostKnows, NOBODY};
 use mail::{Address, UnixTime};
 
 use super::parts::CheckupParts;
@@ -29,6 +29,10 @@ pub(super) async fn from_daemon(parts: &CheckupParts, host: HostKnows) -> HomeKn
         domain.postmaster = reached("postmaster", &domain.name);
         domain.abuse = reached("abuse", &domain.name);
     }
+    let takes_everybody = match parts.config.domains.first() {
+        Some(domain) => reached(NOBODY, domain.as_str()),
+        None => Ok(false),
+    };
     HomeKnows {
         runs: Ok(()),
         accounts: Ok(parts.directory.accounts().len()),
@@ -41,6 +45,7 @@ pub(super) async fn from_daemon(parts: &CheckupParts, host: HostKnows) -> HomeKn
         quarantine: quarantine
             .and_then(|count| usize::try_from(count).ok())
             .ok_or_else(|| "the quarantine can't be read".to_owned()),
+        takes_everybody,
         ..knows
     }
 }
@@ -77,6 +82,7 @@ pub(super) fn from_configuration(config: &HomeConfig, keys: &[DomainRecords], ho
         quarantine: Err(none()),
         filters: Vec::new(),
         backup: None,
+        takes_everybody: Err(none()),
         round_trip: None,
     }
 }

@@ -7,7 +7,6 @@ mod watch;
 
 use std::net::SocketAddr;
 use std::path::Path;
-use std::time::Duration;
 
 use daemon::problem::Problem;
 use daemon::process;
@@ -68,13 +67,18 @@ pub(super) fn run(arguments: &DnsArguments) -> Result<(), Problem> {
     process::block_on(carry_out(wanted, arguments))?
 }
 
-/// Waits until all that mail needs is in DNS, and tells what changes: what `postern home setup` ends with.
-#[expect(dead_code, reason = "the conversation of set-up calls it")]
-pub(super) fn wait(config: &Path, max: Option<Duration>) -> Result<(), Problem> {
+/// Shows the records of a home, as `postern home setup` does.
+pub(super) fn table(config: &Path) -> Result<(), Problem> {
+    print_wanted(&all_of(config, &[], &records::Told::default())?, Format::Table);
+    Ok(())
+}
+
+/// Waits until all that mail needs is in DNS, and tells what changes.
+pub(super) fn wait(config: &Path) -> Result<(), Problem> {
     let wanted = all_of(config, &[], &records::Told::default())?;
     process::block_on(async {
         let dns = dns(&[])?;
-        watch::watch(|| check(&dns, wanted.clone(), Whom::Servers), max, Format::Table).await
+        watch::watch(|| check(&dns, wanted.clone(), Whom::Servers), None, Format::Table).await
     })?
 }
 

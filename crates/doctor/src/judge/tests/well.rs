@@ -183,6 +183,7 @@ pub(super) fn home_that_is_well() -> HomeFacts {
         quarantine: Ok(0),
         filters: vec![("rspamd".to_owned(), Ok(()))],
         backup: Some(days_ago(1)),
+        takes_everybody: Ok(false),
         round_trip: Some(trip),
     }
 }
