@@ -16,7 +16,7 @@ const WORDS_OCTETS_MAX: usize = 20 * 1024;
 
 /// What Edge's half said.
 #[derive(Debug, Clone)]
-pub struct Told {
+pub struct HalfTold {
     /// Its program and version.
     pub software: String,
     /// Its clock.
@@ -51,7 +51,7 @@ pub fn to_link(findings: &[Finding], software: &str, now: UnixTime) -> link::Exa
 
 /// Edge's findings as they came.
 #[must_use]
-pub fn from_link(examined: &link::Examined) -> Told {
+pub fn from_link(examined: &link::Examined) -> HalfTold {
     let (mut findings, mut unknown_checks) = (Vec::new(), 0);
     for one in examined.findings.iter().take(FINDINGS_MAX) {
         match (Check::named(&one.check), Verdict::named(&one.verdict)) {
@@ -61,7 +61,7 @@ pub fn from_link(examined: &link::Examined) -> Told {
             _ => unknown_checks += 1,
         }
     }
-    Told { software: printable(&examined.software), now: examined.now, findings, unknown_checks }
+    HalfTold { software: printable(&examined.software), now: examined.now, findings, unknown_checks }
 }
 
 /// Home's own findings as they go to Edge: names and verdicts.

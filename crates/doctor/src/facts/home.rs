@@ -10,7 +10,7 @@ use super::fact::Fact;
 use super::host::HostFacts;
 use super::port::{Certificate, MailPort};
 use super::round_trip::RoundTrip;
-use crate::told::Told;
+use crate::told::HalfTold;
 
 /// Everything that Home's half is judged by.
 #[derive(Debug, Clone)]
@@ -110,7 +110,7 @@ pub struct EdgeSeen {
     /// The link.
     pub link: Fact<LinkSeen>,
     /// What it said of itself.
-    pub half: Fact<Told>,
+    pub half: Fact<HalfTold>,
     /// What it serves of this home's domains; `None` when it has not said so.
     pub served: Option<Vec<(String, Served)>>,
 }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use doctor::facts::{Fact, LinkSeen, Served};
-use doctor::told::{self, Told};
+use doctor::told::{self, HalfTold};
 use link::{Errand, ErrandResult, ServedDomains};
 use mail::ItemId;
 use net::link_session::FrameSender;
@@ -47,7 +47,7 @@ pub(crate) struct EdgeHealth {
     /// The link.
     pub(crate) link: Fact<LinkSeen>,
     /// What it says of itself.
-    pub(crate) half: Fact<Told>,
+    pub(crate) half: Fact<HalfTold>,
     /// What it serves of our domains.
     pub(crate) served: Option<Vec<(String, Served)>>,
 }
@@ -72,7 +72,7 @@ pub(super) struct Examiner {
 
 impl Examiner {
     /// Has it look at itself.
-    pub(super) async fn examine(self, id: ItemId, probe: Option<String>) -> Fact<Told> {
+    pub(super) async fn examine(self, id: ItemId, probe: Option<String>) -> Fact<HalfTold> {
         let asked = self.errands.run(&self.frames, id, Errand::Examine { probe });
         match tokio::time::timeout(EXAMINATION_PATIENCE, asked).await {
             Ok(ErrandResult::Examined(examined)) => Ok(told::from_link(&examined)),

@@ -15,7 +15,7 @@ use crate::facts::{
     HostFacts, House, LinkSeen, ListSeen, MailPort, Memory, NamesOf, OwnPorts, PortOutward, QueueSeen,
     Resolver, RoundTrip, Served,
 };
-use crate::told::Told;
+use crate::told::HalfTold;
 
 /// Their clocks.
 pub(super) const NOW: UnixTime = UnixTime::from_secs(1_800_000_000);
@@ -128,7 +128,7 @@ fn edge_seen() -> EdgeSeen {
         tlsa: Ok((Vec::new(), true)),
         port_25: Ok(port),
         link: Ok(link),
-        half: Ok(Told { software, now: NOW, findings: Vec::new(), unknown_checks: 0 }),
+        half: Ok(HalfTold { software, now: NOW, findings: Vec::new(), unknown_checks: 0 }),
         served: Some(vec![("example.org".to_owned(), Served::Here)]),
     }
 }
