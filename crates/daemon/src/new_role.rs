@@ -187,11 +187,7 @@ impl NewRole {
         let missing: Vec<&Path> = dir.ancestors().take_while(|place| !place.exists()).collect();
         for place in missing.iter().rev() {
             let mode = if *place == dir { mode } else { OPEN };
-            let made = std::fs::create_dir(place).and_then(|()| {
-                // Set by itself, so that the umask does not count.
-                std::fs::set_permissions(place, Permissions::from_mode(mode))
-            });
-            made.map_err(|error| files::write_problem(place, &error))?;
+            make_as_it_is_to_be(place, mode).map_err(|error| files::write_problem(place, &error))?;
             self.made.push(Made::Directory((*place).to_owned()));
         }
         if mode != PRIVATE {
@@ -249,6 +245,20 @@ impl Drop for NewRole {
     }
 }
 
+/// Makes a directory that has these rights from the moment it is there under its name: who is stopped in between, and types the
+/// same again, would else find one that the service's user does not get into. Set by itself, the umask does not count.
+fn make_as_it_is_to_be(place: &Path, mode: u32) -> std::io::Result<()> {
+    let mut name = OsString::from(".");
+    name.push(place.file_name().unwrap_or_default());
+    name.push(".new");
+    let unready = place.with_file_name(name);
+    // What an earlier try left; one with something in it is not ours.
+    let _ = std::fs::remove_dir(&unready);
+    std::fs::create_dir(&unready)?;
+    std::fs::set_permissions(&unready, Permissions::from_mode(mode))?;
+    std::fs::rename(&unready, place)
+}
+
 fn names_in(dir: &Path) -> BTreeSet<OsString> {
     let entries = std::fs::read_dir(dir).into_iter().flatten().flatten();
     entries.map(|entry| entry.file_name()).collect()
@@ -261,6 +271,23 @@ mod tests {
     /// Whom tests set up for: whoever runs them.
     fn me() -> Option<&'static str> {
         owner::is_root().then_some("root")
+    }
+
+    /// Symptom: a set-up that was killed left /etc/postern closed to the service's user, and each later one said that he can't
+    /// get there. Cause: the directory was made under the umask first and opened afterwards.
+    #[test]
+    fn a_directory_has_its_rights_from_the_moment_it_is_there_and_what_a_killed_run_left_is_no_obstacle() {
+        let dir = tempfile::tempdir().unwrap();
+        let unready = dir.path().join(".postern.new");
+        std::fs::create_dir(&unready).unwrap();
+        let place = dir.path().join("postern");
+        make_as_it_is_to_be(&place, OPEN).unwrap();
+        assert_eq!(std::fs::metadata(&place).unwrap().permissions().mode() & 0o777, OPEN);
+        assert!(!unready.exists());
+        // Something that is there under the name is never taken away.
+        std::fs::write(&unready, "somebody's").unwrap();
+        assert!(make_as_it_is_to_be(&dir.path().join("postern/x"), OPEN).is_ok());
+        assert!(unready.exists());
     }
 
     fn begin(config: &Path, data: &Path, user: Option<&str>) -> Result<NewRole, String> {

@@ -15,7 +15,7 @@ struct LeastRoom {
     unless_octets: u64,
     octets: u64,
 }
-const ROOM_FAULT: LeastRoom = LeastRoom { per_cent: 2, unless_octets: 5 << 30, octets: 256 << 20 };
+const ROOM_FAULT: LeastRoom = LeastRoom { per_cent: 2, unless_octets: 1 << 30, octets: 256 << 20 };
 const ROOM_WARNING: LeastRoom = LeastRoom { per_cent: 10, unless_octets: 20 << 30, octets: 1 << 30 };
 const INODES_FAULT_PER_CENT: u64 = 1;
 const INODES_WARNING_PER_CENT: u64 = 5;

@@ -109,6 +109,23 @@ fn who_sends_nothing_yet_is_warned_of_what_sending_will_need() {
 }
 
 #[test]
+fn a_large_disk_with_little_of_it_left_is_a_warning_and_no_fault() {
+    for (free, octets, verdict) in [
+        (2 << 30, 251 << 30, Verdict::Warning),
+        (1 << 30, 251 << 30, Verdict::Warning),
+        ((1 << 30) - 1, 251 << 30, Verdict::Fault),
+        ((256 << 20) - 1, 1 << 30, Verdict::Fault),
+        (256 << 20, 1 << 30, Verdict::Warning),
+        (20 << 30, 251 << 30, Verdict::Fine),
+    ] {
+        let mut facts = edge_that_is_well();
+        let disk = facts.host.disk.as_mut().unwrap();
+        (disk.free_octets, disk.octets) = (free, octets);
+        assert_eq!(verdicts(&edge(&facts), Check::DiskSpace), [verdict].into(), "{free} of {octets}");
+    }
+}
+
+#[test]
 fn a_domain_that_takes_everybody_bounces_nothing() {
     let mut facts = home_that_is_well();
     facts.edges[0].port_25.as_mut().unwrap().nobody = Ok(well::reply(250));
