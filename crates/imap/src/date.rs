@@ -38,15 +38,30 @@ fn date_time(text: &str) -> Option<UnixTime> {
     let mut date = words.next()?.split('-');
     let days = day(date.next()?, date.next()?, date.next()?)?;
     let mut time = words.next()?.split(':');
-    let mut next = |below: i64| time.next()?.parse::<i64>().ok().filter(|value| (0..below).contains(value));
+    let mut next = |below: i64| number(time.next()?).filter(|value| *value < below);
     let (hours, minutes, seconds) = (next(24)?, next(60)?, next(61)?);
-    let zone = words.next()?;
-    let (sign, digits) = (zone.get(..1)?, zone.get(1..)?);
-    let ahead = digits.get(..2)?.parse::<i64>().ok()? * 60 + digits.get(2..)?.parse::<i64>().ok()?;
-    let ahead = if sign == "-" { -ahead } else { ahead };
+    let ahead = zone(words.next()?)?;
     let all = days * 86_400 + hours * 3600 + minutes * 60 + seconds - ahead * 60;
     (words.next().is_none() && time.next().is_none())
         .then(|| UnixTime::from_secs(u64::try_from(all).unwrap_or(0)))
+}
+
+/// Minutes east of Greenwich: `zone = ("+" / "-") 4DIGIT` (RFC 9051 section 9).
+fn zone(text: &str) -> Option<i64> {
+    let (sign, digits) = (text.get(..1)?, text.get(1..).filter(|digits| digits.len() == 4)?);
+    let (hours, minutes) = (number(digits.get(..2)?)?, number(digits.get(2..)?)?);
+    let ahead = Some(hours * 60 + minutes).filter(|_| minutes < 60)?;
+    match sign {
+        "+" => Some(ahead),
+        "-" => Some(-ahead),
+        _ => None,
+    }
+}
+
+/// Up to four digits and nothing else: no part of a date has more.
+fn number(text: &str) -> Option<i64> {
+    let digits = (1..=4).contains(&text.len()) && text.bytes().all(|octet| octet.is_ascii_digit());
+    text.parse().ok().filter(|_| digits)
 }
 
 /// The day that a `Date` field states, whatever its time zone (RFC 9051 section 6.4.4, SENTON).
@@ -57,9 +72,9 @@ pub(crate) fn sent_day(value: &str) -> Option<Day> {
 }
 
 fn day(day: &str, month: &str, year: &str) -> Option<Day> {
-    let day: i64 = day.parse().ok().filter(|day| (1..=31).contains(day))?;
+    let day = number(day).filter(|day| (1..=31).contains(day))?;
     let month = MONTHS.iter().position(|name| name.eq_ignore_ascii_case(month))?;
-    let year: i64 = year.parse().ok().filter(|year| (0..=9999).contains(year))?;
+    let year = number(year)?;
     // Two digits are from before the year 2000 rules (RFC 5322 section 4.3).
     let year = match year {
         0..=49 => year + 2000,
@@ -132,5 +147,23 @@ mod tests {
         {
             assert_eq!(date_time(bad), None, "{bad}");
         }
+    }
+
+    /// Symptom: a zone of many digits ended the session. Cause: whatever stood behind its first two digits was multiplied as
+    /// minutes. Analysis: each part of a date has so many digits, and a sign is none of them.
+    #[test]
+    fn a_part_of_a_date_has_its_digits_and_no_more() {
+        let at = |zone: &str| date_time(&format!("1-Jan-1996 00:00:00 {zone}"));
+        assert_eq!(at("+0100"), Some(UnixTime::from_secs(820_450_800)));
+        let many = format!("+{}6091156137111977984", "0".repeat(64));
+        for bad in
+            ["/0000", "0000", "+000", "+00000", "+0060", "+ 100", "++100", "+01:0", "+é0", many.as_str()]
+        {
+            assert_eq!(at(bad), None, "{bad}");
+        }
+        for bad in ["+1-Jan-1996", "1-Jan-+996", "1-Jan-01996", "001-Jan-19961"] {
+            assert_eq!(date_time(&format!("{bad} 00:00:00 +0000")), None, "{bad}");
+        }
+        assert_eq!(date_time("1-Jan-1996 +1:00:00 +0000"), None);
     }
 }
