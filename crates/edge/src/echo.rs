@@ -23,7 +23,7 @@ use tlspolicy::report::Results;
 use tokio::sync::mpsc;
 
 use super::feed::Feed;
-use super::homes::Home;
+use super::homes::{Home, Homes};
 use super::lane::{Ended, Job, Lanes};
 
 /// The address is this at the host's name.
@@ -39,6 +39,7 @@ const RESULTS_FIELD: &str = "Postern-Echo-Results";
 /// Answers what is sent to the test address.
 pub(crate) struct Echo {
     hostname: String,
+    homes: Arc<Homes>,
     dns: Dns,
     questions: Questions,
     lanes: Arc<Lanes>,
@@ -70,22 +71,25 @@ impl Echo {
     pub(crate) fn new(
         hostname: &str,
         dns: Dns,
-        lanes: Arc<Lanes>,
+        (homes, lanes): (&Arc<Homes>, &Arc<Lanes>),
         trace: Trace,
-        clock: Arc<dyn Clock>,
+        clock: &Arc<dyn Clock>,
     ) -> Self {
+        let (homes, lanes, clock) = (Arc::clone(homes), Arc::clone(lanes), Arc::clone(clock));
         let questions = dns.questions();
         let pace = Mutex::default();
-        Self { hostname: hostname.to_ascii_lowercase(), dns, questions, lanes, trace, clock, pace }
+        Self { hostname: hostname.to_ascii_lowercase(), homes, dns, questions, lanes, trace, clock, pace }
     }
 
-    /// Whether an attempt is for the test address and for nobody else.
+    /// Whether an attempt is for the test address and for nobody else. Where the host's name is also a home's domain there is none:
+    /// somebody there may be called so, and his mail is his.
     pub(crate) fn is_asked(&self, attempt: &Attempt) -> bool {
         let is_it = |address: &Address| {
             address.local().eq_ignore_ascii_case(LOCAL_PART) && *address.domain() == attempt.domain
         };
         attempt.domain.as_str().eq_ignore_ascii_case(&self.hostname)
             && attempt.envelope.recipients.iter().all(|to| is_it(&to.address))
+            && !self.homes.has(&attempt.domain)
     }
 
     /// Takes the message and sends it back, to whoever the envelope says that it is from.

@@ -203,7 +203,7 @@ fn build(
     let router = router(&config, Arc::clone(&map), Arc::clone(&homes))?;
     let lanes = Lanes::new(router, config.outbound.connections_per_domain);
     let greylist = Arc::new(Greylist::open(&config.data)?);
-    let echo = Echo::new(&config.hostname, own_names, Arc::clone(&lanes), trace.clone(), Arc::clone(&clock));
+    let echo = Echo::new(&config.hostname, own_names, (&homes, &lanes), trace.clone(), &clock);
     let deliveries = Deliveries::new(
         Arc::clone(&homes),
         (lanes, Arc::new(echo)),

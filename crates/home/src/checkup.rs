@@ -13,7 +13,7 @@ use std::time::Duration;
 use daemon::clock::{Clock as _, SystemClock};
 use daemon::json_file;
 use daemon::request::DoctorRequest;
-use doctor::facts::{Fact, HomeFacts, RoundTrip};
+use doctor::facts::{DomainFacts, Fact, HomeFacts, RoundTrip};
 use doctor::look::{HOME_PATIENCE, HomeKnows, HostKnows, RealWorld};
 use doctor::report::LastRun;
 use doctor::{Examination, judge, look, told};
@@ -37,7 +37,7 @@ const TRIP_PATIENCE: Duration = Duration::from_secs(90);
 /// The same for somebody who waits at a terminal: less than a command waits for the daemon.
 const ROUND_PATIENCE: Duration = Duration::from_secs(50);
 /// How long a run waits for it.
-const TRIP_WAIT: Duration = Duration::from_secs(4);
+const TRIP_WAIT: Duration = Duration::from_secs(2);
 /// Homes that were started together do not ask the lists together: each waits up to so much longer.
 const SPREAD: Duration = Duration::from_secs(20 * 60);
 
@@ -110,15 +110,20 @@ impl Checkup {
     async fn look(&self, parts: &CheckupParts, request: &DoctorRequest) -> Fact<Examination> {
         let at = parts.clock.now();
         let host = HostKnows { now: at, firewall: request.firewall, ..HostKnows::here(&parts.config.data) };
-        let begun = Instant::now();
         let knows = from_daemon(parts, host).await;
-        let (facts, health, filters, ()) = tokio::join!(
+        let (facts, health, filters) = tokio::join!(
             looked_at(knows),
             parts.edges.health(request.probe.as_deref()),
             filters(&parts.config),
-            self.send_round(parts, begun + TRIP_WAIT),
         );
         let mut facts = facts?;
+        // Without an MX record no answer can come, and name servers would remember that there was none.
+        let leads_here = |domain: &DomainFacts| {
+            domain.mx.as_ref().is_ok_and(|hosts| hosts.iter().any(|(_, host)| is_edge(&parts.config, host)))
+        };
+        if facts.domains.iter().any(leads_here) {
+            self.send_round(parts, Instant::now() + TRIP_WAIT).await;
+        }
         facts.round_trip.clone_from(&self.round_trip());
         facts.filters = filters;
         for EdgeHealth { name, link, half, served } in health {
@@ -177,6 +182,10 @@ async fn looked_at(knows: HomeKnows) -> Fact<HomeFacts> {
         Ok(Box::pin(look::home(&world, knows, Instant::now() + HOME_PATIENCE)).await)
     })
     .await
+}
+
+fn is_edge(config: &HomeConfig, host: &str) -> bool {
+    config.edges.iter().any(|pin| pin.name.eq_ignore_ascii_case(host.trim_end_matches('.')))
 }
 
 /// Of a Home whose daemon does not run: what can be seen without it.

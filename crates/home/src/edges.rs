@@ -115,6 +115,15 @@ impl Edges {
         names.map(|name| CarrierName::edge(name)).collect()
     }
 
+    /// The first edge that is up and has a test address: those that look at themselves have one. An older one would refuse what is
+    /// sent there.
+    pub(crate) fn with_echo(&self) -> Option<String> {
+        let links = self.links();
+        let pins = self.0.pins.borrow();
+        let mut names = pins.iter().map(|pin| &pin.name);
+        names.find(|name| links.get(*name).is_some_and(|link| link.examines)).cloned()
+    }
+
     /// Where the edges see this home.
     pub(crate) fn seen_at(&self) -> SeenAt {
         self.0.seen_at.clone()

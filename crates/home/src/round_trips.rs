@@ -1,7 +1,7 @@
 //! Messages of Home's own that are on their way round: out to the test address of an edge, and back. An answer comes as all mail
 //! does and is taken out before it would be delivered, so nobody finds it among his mail.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -20,6 +20,8 @@ const ANSWER_OCTETS_MAX: u64 = 256 * 1024;
 const START_OCTETS: usize = 16 * 1024;
 /// Messages that are on their way at one time.
 const WAITING_MAX: usize = 8;
+/// Those whose answer came too late, or never.
+const LATE_MAX: usize = 32;
 
 /// Those that are on their way. Cloning shares them.
 #[derive(Clone, Default)]
@@ -29,7 +31,9 @@ pub(crate) struct RoundTrips(Arc<OnTheWay>);
 struct OnTheWay {
     /// By their token. One leaves when its answer has come or nobody waits for it any more.
     waiting: Mutex<HashMap<String, oneshot::Sender<Vec<u8>>>>,
-    /// How many there are: looked at for each message, and nearly always none.
+    /// Tokens of those that nobody waited for any longer, the latest last: their answers are nobody's mail, however late they come.
+    late: Mutex<VecDeque<String>>,
+    /// How many there are of both: looked at for each message, and nearly always none.
     count: AtomicUsize,
 }
 
@@ -46,15 +50,42 @@ impl RoundTrips {
             return None;
         }
         waiting.insert(token.to_owned(), sender);
-        self.0.count.store(waiting.len(), Ordering::Relaxed);
         drop(waiting);
+        self.count();
         Some(Expected { trips: self.clone(), token: token.to_owned(), answer })
     }
 
-    fn forget(&self, token: &str) -> Option<oneshot::Sender<Vec<u8>>> {
-        let mut waiting = self.waiting();
-        let found = waiting.remove(token);
-        self.0.count.store(waiting.len(), Ordering::Relaxed);
+    fn late(&self) -> MutexGuard<'_, VecDeque<String>> {
+        self.0.late.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn count(&self) {
+        let count = self.waiting().len() + self.late().len();
+        self.0.count.store(count, Ordering::Relaxed);
+    }
+
+    /// Nobody waits for it any longer.
+    fn give_up(&self, token: &str) {
+        if self.waiting().remove(token).is_some() {
+            let mut late = self.late();
+            if late.len() >= LATE_MAX {
+                late.pop_front();
+            }
+            late.push_back(token.to_owned());
+        }
+        self.count();
+    }
+
+    /// Whoever waits for it, if anybody still does; `None` when it is no token of ours.
+    fn found(&self, token: &str) -> Option<Option<oneshot::Sender<Vec<u8>>>> {
+        let waits = self.waiting().remove(token);
+        let found = if waits.is_some() {
+            Some(waits)
+        } else {
+            let mut late = self.late();
+            late.iter().position(|one| one == token).map(|at| late.remove(at)).map(|_| None)
+        };
+        self.count();
         found
     }
 
@@ -68,9 +99,10 @@ impl RoundTrips {
             return false;
         }
         let Ok(start) = contents::read(content, 0, START_OCTETS).await else { return false };
-        let Some(waits) = token_in(&start).and_then(|token| self.forget(&token)) else { return false };
-        let whole = read_whole(content).await;
-        let _ = waits.send(whole);
+        let Some(found) = token_in(&start).and_then(|token| self.found(&token)) else { return false };
+        if let Some(waits) = found {
+            let _ = waits.send(read_whole(content).await);
+        }
         true
     }
 }
@@ -109,7 +141,7 @@ impl Expected {
 
 impl Drop for Expected {
     fn drop(&mut self) {
-        self.trips.forget(&self.token);
+        self.trips.give_up(&self.token);
     }
 }
 
@@ -169,7 +201,23 @@ mod tests {
         let expected: Vec<_> = (0..WAITING_MAX).map(|n| trips.expect(&token(n)).unwrap()).collect();
         assert!(trips.expect(&token(99)).is_none());
         drop(expected);
-        assert!(trips.waiting().is_empty() && trips.0.count.load(Ordering::Relaxed) == 0);
+        assert!(trips.waiting().is_empty());
         assert!(trips.expect(&token(99)).is_some());
+    }
+
+    #[tokio::test]
+    async fn an_answer_that_comes_late_is_nobodys_mail_and_the_last_of_them_are_known() {
+        let trips = RoundTrips::default();
+        let token = |n: usize| format!("{n:032x}");
+        for n in 0..=LATE_MAX {
+            drop(trips.expect(&token(n)).unwrap());
+        }
+        assert_eq!(trips.0.count.load(Ordering::Relaxed), LATE_MAX);
+        let echo = envelope(ReversePath::Address(Address::parse("echo@mx.example.org").unwrap()));
+        let of = |n: usize| answer(&format!("Re: {SUBJECT} {}", token(n)));
+        assert!(!trips.take_back(&echo, &of(0)).await, "one too old");
+        assert!(trips.take_back(&echo, &of(1)).await);
+        assert!(!trips.take_back(&echo, &of(1)).await, "once");
+        assert!(trips.take_back(&echo, &of(LATE_MAX)).await);
     }
 }

@@ -393,7 +393,9 @@ impl Submit {
     fn abroad(&self, address: &mail::Address) -> u32 {
         let policy = self.directory.policy();
         let is_edge = policy.edges.iter().any(|edge| edge.eq_ignore_ascii_case(address.domain().as_str()));
-        if is_edge && address.local().eq_ignore_ascii_case(ECHO) {
+        // An edge that is called as a domain of this home has none: somebody here is called so.
+        let is_here = self.directory.is_local_domain(address.domain());
+        if is_edge && !is_here && address.local().eq_ignore_ascii_case(ECHO) {
             return 0;
         }
         self.directory.abroad(address)

@@ -54,7 +54,7 @@ fn none(sheet: &mut Sheet, facts: &HomeFacts, why: &str) {
         sheet.advise(
             check,
             (verdict, format!("could not be told: {why}")),
-            "send one: see 'postern doctor --help'",
+            "send one: postern check round-trip",
         );
     }
 }

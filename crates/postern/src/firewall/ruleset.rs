@@ -131,7 +131,8 @@ impl Out {
     fn chain(&self) -> String {
         let (policy, rules, rest) = match self {
             Self::All => return String::new(),
-            Self::Only(rules) => ("drop", &rules.0, "\t\tmeta l4proto { icmp, ipv6-icmp } accept\n"),
+            // ICMP for IPv4 and IPv6, by number: a small Debian has no /etc/protocols, and nft then knows no names.
+            Self::Only(rules) => ("drop", &rules.0, "\t\tmeta l4proto { 1, 58 } accept\n"),
             Self::AllBut(rules) => ("accept", &rules.0, ""),
         };
         let end = match self {
