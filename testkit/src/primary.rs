@@ -147,7 +147,10 @@ fn knot(dir: &Path, address: SocketAddr, zones: &[(&str, &str)]) -> String {
             format!("  - id: {name}\n    algorithm: {}\n    secret: {}\n", algorithm(name), secret(at))
         })
         .collect();
-    let zones: String = zones.iter().map(|(name, _)| format!("  - domain: \"{name}\"\n")).collect();
+    let zones: String = zones
+        .iter()
+        .map(|(name, _)| format!("  - domain: \"{name}\"\n    file: \"{name}.zone\"\n"))
+        .collect();
     format!(
         "server:\n  rundir: \"{dir}\"\n  listen: {ip}@{port}\n  udp-workers: 1\n  tcp-workers: 1\n  \
            background-workers: 1\n\

@@ -20,9 +20,10 @@ use crate::{data_dir, descriptors};
 /// How long sessions have to end after SIGTERM.
 pub const DRAIN_MAX: Duration = Duration::from_secs(10);
 
-/// What is logged by default. What the resolver's library warns of, answers that are not signed, is judged and told by those who ask.
-const LOGGED: &str = "info,quinn=warn,quinn_proto=warn,quinn_udp=off,rustls=warn,hickory_proto=error,hickory_net=error,\
-    hickory_resolver=error";
+/// What is logged by default. What the resolver's library calls errors, answers
+/// that are not signed among them, is judged and told by those who ask.
+const LOGGED: &str = "info,quinn=warn,quinn_proto=warn,quinn_udp=off,rustls=warn,hickory_proto=off,hickory_net=off,\
+    hickory_resolver=off";
 
 /// Logs go to standard error: lines for a terminal, the same without colour for a file. Where systemd has its journal there,
 /// the journal gets the fields of each line beside its text. `RUST_LOG` chooses what is logged; by default nothing that names Home's address at Edge, which is why

@@ -177,31 +177,31 @@ checks! {
     PortHomeClosed = "port-25-closed", Home, [Hidden], "nothing listens on port 25 at Home",
         "A mail server at home that the world can reach shows where the house is.",
         "stop the other mail server on this host ('ss -lptn' shows it)";
-    EdgeCertificateName = "edge-certificate-name", Home, [], "the edge's certificate is for its name",
+    EdgeCertificateName = "edge-certificate-name", Both, [], "the edge's certificate is for its name",
         "Senders who check certificates (MTA-STS) want its name there.",
         "give Edge a certificate for its name: [tls] in edge.toml";
-    EdgeCertificateChain = "edge-certificate-chain", Home, [], "a public authority vouches for the edge's certificate",
+    EdgeCertificateChain = "edge-certificate-chain", Both, [], "a public authority vouches for the edge's certificate",
         "Senders encrypt without it as well; MTA-STS needs it.",
         "give Edge a certificate from a public authority: [tls] in edge.toml";
-    EdgeCertificateLife = "edge-certificate-life", Home, [Receive], "the edge's certificate is good now and for some time",
+    EdgeCertificateLife = "edge-certificate-life", Both, [Receive], "the edge's certificate is good now and for some time",
         "Some senders refuse an expired certificate; who heeds MTA-STS always does.",
         "renew the certificate, then 'systemctl reload postern-edge'";
     HomeCertificate = "home-certificate", Home, [], "Home's certificate is good now and for some time",
         "Mail programs warn of an expired certificate, or do not connect.",
         "renew the certificate, then 'systemctl reload postern-home'";
-    StartTls = "starttls", Home, [Receive], "the edge offers STARTTLS and a handshake works",
+    StartTls = "starttls", Both, [Receive], "the edge offers STARTTLS and a handshake works",
         "Without it mail crosses the internet in clear, and some senders send none.",
         "see the log of Edge; something in between may strip STARTTLS";
-    TlsVersions = "tls-versions", Home, [], "nothing below TLS 1.2 is taken",
+    TlsVersions = "tls-versions", Both, [], "nothing below TLS 1.2 is taken",
         "TLS 1.0 and 1.1 are out of use (RFC 8996).",
         "take what ends TLS in front of Edge away, or have it take TLS 1.2 and above only";
-    TlsCiphers = "tls-ciphers", Home, [], "no cipher is taken that can be broken",
+    TlsCiphers = "tls-ciphers", Both, [], "no cipher is taken that can be broken",
         "RC4, 3DES and EXPORT ciphers protect nobody (RFC 9325).",
         "take what ends TLS in front of Edge away, or have it take strong ciphers only";
-    OpenRelay = "open-relay", Home, [Send], "the edge refuses to pass on mail between strangers",
+    OpenRelay = "open-relay", Both, [Send], "the edge refuses to pass on mail between strangers",
         "An open relay is found within hours, and is on every blocklist after a day.",
         "see what answers on port 25 of the edge: it is not Postern, or not as it was set up";
-    Backscatter = "backscatter", Home, [Send], "a recipient who does not exist is refused in the session",
+    Backscatter = "backscatter", Both, [Send], "a recipient who does not exist is refused in the session",
         "Mail that is taken and bounced later goes to people whose address was forged, and their providers block you.",
         "see aliases like *@DOMAIN ('postern alias list'), and whether the edge has this home's recipients ('postern status')";
     LinkUp = "link-up", Both, [Receive, Send], "the link between the halves is up",

@@ -18,6 +18,7 @@ use crate::facts::{EdgeFacts, HomeFacts, HostFacts};
 use crate::finding::{Finding, Half, Sheet, Verdict};
 
 pub use edge::is_inner;
+pub(crate) use port::BEHIND_THE_PORT;
 
 /// The machine alone, before anything is set up on it.
 #[must_use]

@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use crate::answer::{Answered, Fit, Fitness};
 use crate::check::Check;
 use crate::finding::{Finding, Half, Verdict};
+use crate::judge::BEHIND_THE_PORT;
 
 /// What a run found.
 #[derive(Debug, Clone)]
@@ -23,11 +24,11 @@ impl Examination {
     /// A report of these findings.
     #[must_use]
     pub fn of(at: UnixTime, mut findings: Vec<Finding>) -> Self {
-        // Port 25 is open from outside when one of the halves has seen it so, whatever the other could not see.
-        let seen = |one: &Finding| one.check == Check::PortIn && one.verdict == Verdict::Fine;
-        if findings.iter().any(seen) {
-            findings.retain(|one| one.check != Check::PortIn || one.verdict != Verdict::Unknown);
-        }
+        // What one half has seen is known, whatever the other could not see: a house often can't reach port 25 at all.
+        let both: Vec<Check> = BEHIND_THE_PORT.into_iter().chain([Check::PortIn]).collect();
+        let seen: Vec<Check> =
+            both.into_iter().filter(|check| findings.iter().any(|one| is_known(one, *check))).collect();
+        findings.retain(|one| one.verdict != Verdict::Unknown || !seen.contains(&one.check));
         findings.sort_by_key(|one| (one.verdict, one.check, one.half));
         Self { at, findings }
     }
@@ -36,6 +37,15 @@ impl Examination {
     #[must_use]
     pub fn answer(&self, answer: Fitness) -> Answered {
         Answered::of(answer, &self.findings)
+    }
+
+    /// What speaks against doing what this answer is about: what is broken, and what will not last. While nobody sends, what
+    /// only sending needs is no more than a warning.
+    #[must_use]
+    pub fn against(&self, answer: Fitness) -> Vec<&Finding> {
+        let speaks =
+            |one: &&Finding| one.verdict <= Verdict::Warning && one.check.touches().contains(&answer);
+        self.findings.iter().filter(speaks).collect()
     }
 
     /// Whether nothing is broken.
@@ -143,6 +153,11 @@ impl LastRun {
     }
 }
 
+/// Whether a finding says something of this check.
+fn is_known(finding: &Finding, check: Check) -> bool {
+    finding.check == check && finding.verdict != Verdict::Unknown
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -182,6 +197,30 @@ mod tests {
             |other| report(&[(Half::Edge, Check::PortIn, Verdict::Fine), (Half::Home, Check::PortIn, other)]);
         assert_eq!(seen(Verdict::Unknown).answer(Fitness::Receive).fit, Fit::Yes);
         assert_eq!(seen(Verdict::Fault).answer(Fitness::Receive).fit, Fit::No);
+    }
+
+    #[test]
+    fn what_is_only_warned_of_speaks_against_sending_too_and_what_is_not_known_does_not() {
+        let all = [
+            (Half::Edge, Check::Ptr, Verdict::Warning),
+            (Half::Home, Check::Spf, Verdict::Fault),
+            (Half::Home, Check::Mx, Verdict::Fault),
+            (Half::Edge, Check::PortOut, Verdict::Unknown),
+        ];
+        let report = report(&all);
+        let against: Vec<Check> = report.against(Fitness::Send).iter().map(|one| one.check).collect();
+        assert_eq!(against, [Check::Spf, Check::Ptr]);
+    }
+
+    #[test]
+    fn what_one_half_has_seen_behind_the_port_is_known_though_the_other_could_not_look() {
+        let seen = |edge| {
+            let all = [(Half::Edge, Check::StartTls, edge), (Half::Home, Check::StartTls, Verdict::Unknown)];
+            report(&all).answer(Fitness::Receive).fit
+        };
+        assert_eq!(seen(Verdict::Fine), Fit::Yes);
+        assert_eq!(seen(Verdict::Fault), Fit::No);
+        assert_ne!(seen(Verdict::Unknown), Fit::Yes);
     }
 
     #[test]

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use daemon::clock::{Clock, SystemClock};
 use daemon::request::DoctorRequest;
 use doctor::facts::{Fact, HomeSeen};
-use doctor::look::{EDGE_PATIENCE, EdgeKnows, HostKnows, RealWorld};
+use doctor::look::{EDGE_PATIENCE, EdgeKnows, HostKnows, NOBODY, RealWorld};
 use doctor::{Examination, Finding, judge, look, told};
 use link::{Examined, Hello, Snapshot};
 use mail::{Domain, UnixTime};
@@ -108,10 +108,19 @@ impl Examiner {
             strangers,
             delivered,
             sends,
+            own_port: own_port(&self.config, self.a_domain()),
             homes,
             ..knows(&self.config, host, request.probe.clone())
         };
         looked_at(&self.config, knows).await
+    }
+
+    /// A domain that is served here, to ask for somebody who is not there.
+    fn a_domain(&self) -> Option<String> {
+        let homes = self.homes.list();
+        let mut domains =
+            homes.iter().filter_map(|home| Some(home.kept()?.snapshot.domains.first()?.name.to_string()));
+        domains.next()
     }
 
     fn homes_seen(&self, now: UnixTime) -> Vec<HomeSeen> {
@@ -163,9 +172,16 @@ fn knows(config: &EdgeConfig, host: HostKnows, probe: Option<String>) -> EdgeKno
             .chain(links)
             .filter_map(|(name, at)| Some((format!("{name} ({at})"), on_this_host(at)?)))
             .collect(),
+        own_port: None,
         homes: Vec::new(),
         spool_octets_max: config.limits.spool.0,
     }
+}
+
+/// Where a stranger on this host finds the mail port, and whom he asks for who does not exist.
+fn own_port(config: &EdgeConfig, domain: Option<String>) -> Option<(SocketAddr, Option<String>)> {
+    let place = config.listen.smtp.iter().find_map(|at| on_this_host(*at))?;
+    Some((place, domain.map(|domain| format!("{NOBODY}@{domain}"))))
 }
 
 /// Where to connect to for a listener's address; `None` for IPv6 where this host has none.
@@ -187,6 +203,9 @@ fn seen(home: &Home, now: UnixTime) -> HomeSeen {
         linked: home.live().is_some(),
         last_here: home.last_here(now),
         recipients: home.kept().map(|kept| recipients(&kept.snapshot)),
+        takes_everybody: home
+            .kept()
+            .is_some_and(|kept| kept.snapshot.domains.iter().any(|domain| domain.catch_all)),
         sealed: home.sealed.count(),
         oldest,
         sealed_octets: home.sealed.item_octets(),

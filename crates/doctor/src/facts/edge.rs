@@ -7,6 +7,7 @@ use mailauth::spf::SpfResult;
 
 use super::fact::Fact;
 use super::host::HostFacts;
+use super::port::MailPort;
 
 /// Everything that Edge's half is judged by.
 #[derive(Debug, Clone)]
@@ -37,6 +38,8 @@ pub struct EdgeFacts {
     pub strangers: Option<UnixTime>,
     /// Own ports: what each is, and whether it answers on this host.
     pub ports: Vec<(String, Fact<()>)>,
+    /// Its own mail port, as a stranger finds it; `None` where nobody listens, which is told by `runs`.
+    pub own_port: Option<Fact<MailPort>>,
     /// The homes that are paired.
     pub homes: Vec<HomeSeen>,
     /// Octets that sealed mail may take for one home.
@@ -89,6 +92,8 @@ pub struct HomeSeen {
     pub last_here: Option<UnixTime>,
     /// How many recipients its list has; `None` without a list.
     pub recipients: Option<usize>,
+    /// Whether a domain of it takes mail for whatever name.
+    pub takes_everybody: bool,
     /// Messages that wait for it, sealed.
     pub sealed: usize,
     /// When the oldest of them came.

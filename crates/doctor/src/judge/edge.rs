@@ -4,6 +4,7 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use mailauth::spf::SpfResult;
 
+use super::port;
 use super::words::{ago, octets, per_cent};
 use crate::check::Check;
 use crate::facts::{EdgeFacts, HomeSeen, ListSeen, NamesOf, PortOutward};
@@ -37,6 +38,14 @@ pub(super) fn judge(sheet: &mut Sheet, facts: &EdgeFacts) {
                 sheet.add(Check::PortsListen, Verdict::Fault, format!("{port} does not answer here: {why}"))
             }
         }
+    }
+    match &facts.own_port {
+        Some(Ok(port)) if port.greeting.code == 220 => {
+            let everybody = facts.homes.iter().any(|home| home.takes_everybody);
+            port::behind(sheet, &facts.hostname, port, (facts.host.clock.now, &Ok(everybody)));
+        }
+        Some(_) => port::not_reached(sheet, "Edge's own port"),
+        None => {}
     }
     homes(sheet, facts);
 }

@@ -15,7 +15,7 @@ const LIFE_WARNING_PER_CENT: u64 = 15;
 const LIFE_WARNING_SECS: u64 = 3 * 86_400;
 
 /// All that can only be seen there, if it is seen.
-const BEHIND_THE_PORT: [Check; 8] = [
+pub(crate) const BEHIND_THE_PORT: [Check; 8] = [
     Check::StartTls,
     Check::EdgeCertificateName,
     Check::EdgeCertificateChain,
@@ -32,7 +32,7 @@ pub(super) fn judge(sheet: &mut Sheet, edge: &EdgeSeen, facts: &HomeFacts) {
     match &edge.port_25 {
         Ok(port) if port.greeting.code == 220 => {
             sheet.fine(Check::PortIn, format!("{} answers", edge.name));
-            behind(sheet, edge, port, facts);
+            behind(sheet, &edge.name, port, (host.clock.now, &facts.takes_everybody));
         }
         Ok(port) => {
             let what = format!("{} answers on port 25, and lets nobody in: {}", edge.name, port.greeting);
@@ -45,16 +45,17 @@ pub(super) fn judge(sheet: &mut Sheet, edge: &EdgeSeen, facts: &HomeFacts) {
             let advice = "from a host elsewhere try 'nc -v EDGE 25'. If it answers there, it is this house's provider that closes port \
                           25 outward, which harms nothing; else open it: the firewall of the edge's host, and of its provider";
             sheet.advise(Check::PortIn, (verdict, what), advice);
-            for check in BEHIND_THE_PORT {
-                sheet.add(
-                    check,
-                    Verdict::Unknown,
-                    format!("could not be told: port 25 of {} was not reached", edge.name),
-                );
-            }
+            not_reached(sheet, &format!("port 25 of {}", edge.name));
         }
     }
     dane(sheet, edge, &host.resolver);
+}
+
+/// Nothing behind the port is known.
+pub(super) fn not_reached(sheet: &mut Sheet, port: &str) {
+    for check in BEHIND_THE_PORT {
+        sheet.add(check, Verdict::Unknown, format!("could not be told: {port} was not reached"));
+    }
 }
 
 fn address(sheet: &mut Sheet, edge: &EdgeSeen) {
@@ -70,8 +71,13 @@ fn address(sheet: &mut Sheet, edge: &EdgeSeen) {
     }
 }
 
-fn behind(sheet: &mut Sheet, edge: &EdgeSeen, port: &MailPort, facts: &HomeFacts) {
-    let (name, now) = (&edge.name, facts.host.clock.now);
+/// What can only be seen at the port of the host of this name.
+pub(super) fn behind(
+    sheet: &mut Sheet,
+    name: &str,
+    port: &MailPort,
+    (now, takes_everybody): (UnixTime, &Fact<bool>),
+) {
     match &port.certificate {
         _ if !port.offers_starttls => {
             sheet.add(Check::StartTls, Verdict::Fault, format!("{name} offers no STARTTLS"))
@@ -94,7 +100,7 @@ fn behind(sheet: &mut Sheet, edge: &EdgeSeen, port: &MailPort, facts: &HomeFacts
         }
     }
     refused(sheet, Check::OpenRelay, &port.relay, "mail from a stranger to a stranger");
-    if matches!(facts.takes_everybody, Ok(true)) {
+    if matches!(takes_everybody, Ok(true)) {
         // Whatever the name, somebody gets it: nothing is bounced.
         sheet.fine(Check::Backscatter, "an alias takes mail for everybody, so that nothing is bounced");
     } else {

@@ -9,8 +9,8 @@ use tokio::time::Instant;
 use super::deadline::{all, until};
 use super::host::{HostKnows, host, own_addresses};
 use super::names;
-use super::world::World;
-use crate::facts::{EdgeFacts, Fact, HomeSeen, PortOutward};
+use super::world::{MailQuestions, World};
+use crate::facts::{EdgeFacts, Fact, HomeSeen, MailPort, PortOutward};
 use crate::judge::is_inner;
 
 /// What Edge has to say for its facts.
@@ -36,6 +36,8 @@ pub struct EdgeKnows {
     pub strangers: Option<UnixTime>,
     /// Where it listens: a word for each port, and where to connect to on this host.
     pub ports: Vec<(String, SocketAddr)>,
+    /// Where its own mail port is, if it listens; and a recipient who does not exist there.
+    pub own_port: Option<(SocketAddr, Option<String>)>,
     /// The homes that are paired.
     pub homes: Vec<HomeSeen>,
     /// Octets that sealed mail may take for one home.
@@ -56,13 +58,14 @@ pub async fn edge(world: &impl World, knows: EdgeKnows, deadline: Instant) -> Ed
         );
         (in_dns, names, spf, lists)
     };
-    let (host, (in_dns, names, ehlo_spf, lists), port_outward, ports) = tokio::join!(
+    let (host, (in_dns, names, ehlo_spf, lists), port_outward, ports, own_port) = tokio::join!(
         host(world, &knows.host, deadline),
         named,
         port_outward(world, &knows, deadline),
         all(knows.ports.iter().map(|(name, place)| async move {
             (name.clone(), until(deadline, world.connects(*place)).await)
         })),
+        own_port(world, &knows, deadline),
     );
     EdgeFacts {
         host,
@@ -78,9 +81,17 @@ pub async fn edge(world: &impl World, knows: EdgeKnows, deadline: Instant) -> Ed
         port_outward,
         strangers: knows.strangers,
         ports,
+        own_port,
         homes: knows.homes,
         spool_octets_max: knows.spool_octets_max,
     }
+}
+
+/// What a stranger finds at its own mail port. Home looks there, too, unless its provider or its own firewall lets nothing out.
+async fn own_port(world: &impl World, knows: &EdgeKnows, deadline: Instant) -> Option<Fact<MailPort>> {
+    let (place, nobody) = knows.own_port.clone()?;
+    let questions = MailQuestions { name: knows.hostname.clone(), nobody };
+    Some(until(deadline, world.mail_port(place, &questions)).await)
 }
 
 /// The addresses that the world sees: the host's own, and behind a provider's NAT those of its name.

@@ -80,6 +80,7 @@ fn edge_knows(dir: &std::path::Path) -> EdgeKnows {
         delivered: None,
         strangers: None,
         ports: vec![("port 25".to_owned(), ([127, 0, 0, 1], 9).into())],
+        own_port: Some((([127, 0, 0, 1], 9).into(), None)),
         homes: Vec::new(),
         spool_octets_max: 1 << 30,
     }

@@ -136,7 +136,8 @@ impl Out {
             Self::AllBut(rules) => ("accept", &rules.0, ""),
         };
         let end = match self {
-            Self::Only(_) => "\t\tcounter reject comment \"refused\"\n",
+            // As forbidden, and not as a port where nobody listens: the doctor, and whoever else looks, can tell the two apart.
+            Self::Only(_) => "\t\tcounter reject with icmpx type admin-prohibited comment \"refused\"\n",
             Self::All | Self::AllBut(_) => "",
         };
         format!(

@@ -52,6 +52,10 @@ fn port(facts: &mut HomeFacts) -> &mut MailPort {
     facts.edges[0].port_25.as_mut().unwrap()
 }
 
+fn own(facts: &mut EdgeFacts) -> &mut MailPort {
+    facts.own_port.as_mut().unwrap().as_mut().unwrap()
+}
+
 fn link(facts: &mut HomeFacts) -> &mut LinkSeen {
     facts.edges[0].link.as_mut().unwrap()
 }
@@ -63,7 +67,7 @@ fn no<T>() -> Result<T, String> {
 const GIB: u64 = 1 << 30;
 
 pub(super) fn cases() -> Vec<Case> {
-    [machine(), names(), spool(), dns(), keys(), outside(), halves(), inside(), round()]
+    [machine(), names(), spool(), own_port(), dns(), keys(), outside(), halves(), inside(), round()]
         .into_iter()
         .flatten()
         .collect()
@@ -87,7 +91,7 @@ fn machine() -> Vec<Case> {
         edge(Check::ClockPlausible, Fault, "the clock is before this program", |f| {
             f.host.clock.now = UnixTime::from_secs(super::super::host::EARLIEST_SECS - 1);
         })
-        .and(&["clock-halves"]),
+        .and(&["clock-halves", "edge-certificate-life"]),
         home(Check::ClockPlausible, Fault, "the clock is a year ahead of DNS", |f| {
             f.host.clock.root_signed =
                 Ok(RootSigned { from: NOW.as_secs() - 380 * DAY, until: NOW.as_secs() - 365 * DAY });
@@ -335,6 +339,28 @@ fn outside() -> Vec<Case> {
         home(Check::OpenRelay, Fault, "the edge is an open relay", |f| port(f).relay = Ok(reply(250))),
         home(Check::Backscatter, Fault, "everybody is taken for a user", |f| port(f).nobody = Ok(reply(250))),
         home(Check::Backscatter, Unknown, "the question was put off", |f| port(f).nobody = Ok(reply(450))),
+    ]
+}
+
+/// The same as a stranger on Edge's own host finds it.
+fn own_port() -> Vec<Case> {
+    vec![
+        edge(Check::StartTls, Fault, "STARTTLS is not offered", |f| own(f).offers_starttls = false),
+        edge(Check::EdgeCertificateName, Warning, "the certificate is for another name", |f| {
+            own(f).certificate.as_mut().unwrap().names_host = false;
+        }),
+        edge(Check::EdgeCertificateChain, Notice, "nobody vouches for the certificate", |f| {
+            own(f).certificate.as_mut().unwrap().trusted = Err("UnknownIssuer".to_owned());
+        }),
+        edge(Check::EdgeCertificateLife, Fault, "the certificate has expired", |f| {
+            own(f).certificate.as_mut().unwrap().validity = Some((0, NOW.as_secs() - 1));
+        }),
+        edge(Check::TlsVersions, Warning, "TLS 1.0 is taken", |f| own(f).old_versions = Ok(true)),
+        edge(Check::TlsCiphers, Warning, "RC4 is taken", |f| own(f).weak_ciphers = Ok(true)),
+        edge(Check::OpenRelay, Fault, "the edge is an open relay", |f| own(f).relay = Ok(reply(250))),
+        edge(Check::Backscatter, Fault, "everybody is taken for a user", |f| {
+            own(f).nobody = Ok(reply(250));
+        }),
     ]
 }
 

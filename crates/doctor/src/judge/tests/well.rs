@@ -73,6 +73,7 @@ pub(super) fn edge_that_is_well() -> EdgeFacts {
         linked: true,
         last_here: Some(NOW),
         recipients: Some(3),
+        takes_everybody: false,
         sealed: 0,
         oldest: None,
         sealed_octets: 0,
@@ -92,6 +93,7 @@ pub(super) fn edge_that_is_well() -> EdgeFacts {
         port_outward: PortOutward::Tried("mx.example.net".to_owned(), Ok(())),
         strangers: Some(NOW),
         ports: vec![("port 25".to_owned(), Ok(())), ("port 443".to_owned(), Ok(()))],
+        own_port: Some(Ok(mail_port())),
         homes: vec![home],
         spool_octets_max: 10 << 30,
     }
@@ -106,12 +108,8 @@ pub(super) fn certificate() -> Certificate {
     }
 }
 
-pub(super) fn reply(code: u16) -> Reply {
-    Reply { code, lines: vec!["5.7.1 said".to_owned()] }
-}
-
-fn edge_seen() -> EdgeSeen {
-    let port = MailPort {
+pub(super) fn mail_port() -> MailPort {
+    MailPort {
         greeting: reply(220),
         offers_starttls: true,
         certificate: Ok(certificate()),
@@ -119,7 +117,15 @@ fn edge_seen() -> EdgeSeen {
         weak_ciphers: Ok(false),
         relay: Ok(reply(550)),
         nobody: Ok(reply(550)),
-    };
+    }
+}
+
+pub(super) fn reply(code: u16) -> Reply {
+    Reply { code, lines: vec!["5.7.1 said".to_owned()] }
+}
+
+fn edge_seen() -> EdgeSeen {
+    let port = mail_port();
     let link = LinkSeen { transport: "quic", up_secs: 3 * DAY, breaks: 0, other: Ok(()), asked_at: NOW };
     let software = Hello::ours(None).software;
     EdgeSeen {
