@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use serde_json::Value;
 use testkit::dns::NameServer;
-use testkit::pair::{EDGE_NAME, MorePlace};
+use testkit::pair::{EDGE_NAME, MorePlace, as_user};
+use testkit::process::{self, Process};
 use testkit::smtp::SmtpClient;
 use testkit::{Pair, message, until};
 
@@ -27,7 +28,14 @@ fn sending_is_switched_and_the_configuration_read_again_while_home_runs() {
     let json = |words: &[&str]| -> Value {
         serde_json::from_str(&pair.home.command_ok(&[words, &["--json"]].concat(), "")).unwrap()
     };
-    assert_eq!(json(&["outbound", "on"]), serde_json::json!({ "outbound": "on", "in_force": true }));
+    // Nothing of this small internet is fit to send.
+    let output = pair.home.command(&["outbound", "on"], "");
+    assert!(said(&output).contains("sending stays off") && said(&output).contains("--force"), "{output:?}");
+    assert_eq!(read(), before);
+    assert_eq!(
+        json(&["outbound", "on", "--force"]),
+        serde_json::json!({ "outbound": "on", "in_force": true })
+    );
     assert_eq!(
         read(),
         before.replace("outbound = \"off\"", "outbound = \"on\""),
@@ -115,4 +123,51 @@ fn an_edge_that_is_lost_is_replaced_by_one_of_the_same_name() {
     pair.wait_for_edge(EDGE_NAME);
     deliver(new.smtp, "by its heir");
     wait_for(&pair, "by its heir");
+}
+
+#[test]
+fn a_home_moves_with_all_it_has_and_the_old_one_starts_only_when_it_is_called_back() {
+    let _alone = alone();
+    let mut pair = Pair::start();
+    deliver(pair.smtp, "before the move");
+    wait_for(&pair, "before the move");
+    let packed = pair.dir().join("packed.tar").display().to_string();
+    let output = pair.home.command(&["home", "move", "out", &packed], "");
+    assert!(said(&output).contains("Home runs"), "{output:?}");
+    pair.home.terminate(Duration::from_secs(15));
+    let output = pair.home.command(&["home", "move", "out", &packed], "");
+    assert!(output.status.success() && said(&output).contains("does not start here any more"), "{output:?}");
+    let output = pair.home.command(&["home", "run"], "");
+    assert!(!output.status.success() && said(&output).contains("was moved to another machine"), "{output:?}");
+    // On the new machine, which has the addresses of the old one.
+    let place = pair.dir().join("new");
+    std::fs::create_dir(&place).unwrap();
+    let (config, data) =
+        (place.join("home.toml").display().to_string(), place.join("data").display().to_string());
+    let postern = |arguments: &[&str]| {
+        let mut command = process::command(None, testkit::binary::postern());
+        command.args(arguments).args(["--config", &config]);
+        command
+    };
+    let arrive = [&["home", "move", "in", &packed, "--data", &data], as_user()].concat();
+    process::run_ok(postern(&arrive), b"", PATIENCE);
+    let again = process::run(postern(&arrive), b"", PATIENCE);
+    assert!(said(&again).contains("is not empty"), "{again:?}");
+    let mut running = Process::start(postern(&["home", "run"]), &place.join("log"));
+    until("the new one is linked", PATIENCE, || {
+        let status = process::run(postern(&["status", "--json"]), b"", PATIENCE);
+        let status: Value = serde_json::from_slice(&status.stdout).ok()?;
+        (status["edges"][0]["link"] == "up").then_some(())
+    });
+    deliver(pair.smtp, "after the move");
+    wait_for(&pair, "after the move");
+    assert!(pair.account("bob").subjects("INBOX").contains(&"before the move".to_owned()));
+    running.kill();
+    pair.home.command_ok(&["home", "move", "back"], "");
+    pair.home.start();
+    pair.wait_for_link();
+    assert!(
+        !pair.account("bob").subjects("INBOX").contains(&"after the move".to_owned()),
+        "it is the old one"
+    );
 }

@@ -22,7 +22,14 @@ impl Edited {
     /// As [`config::load`].
     pub fn open<C: Checked>(path: &Path) -> Result<Self, Problem> {
         config::load::<C>(path)?;
-        let text = config::read(path, C::ROLE)?;
+        Self::of(path, &config::read(path, C::ROLE)?)
+    }
+
+    /// The text of a file that will be written at this path.
+    ///
+    /// # Errors
+    /// When it is no TOML.
+    pub fn of(path: &Path, text: &str) -> Result<Self, Problem> {
         let document = text.parse().map_err(|error: toml_edit::TomlError| {
             Problem::setup(format!("{}: {}", path.display(), error.message()), "correct the file")
         })?;

@@ -52,6 +52,14 @@ pub fn replace(path: &Path, content: &[u8]) -> io::Result<()> {
     File::open(dir_of(path))?.sync_all()
 }
 
+/// Everything on the file system of this directory is on its disk, whoever wrote it.
+///
+/// # Errors
+/// As the system says.
+pub fn sync_below(dir: &Path) -> io::Result<()> {
+    rustix::fs::syncfs(File::open(dir)?).map_err(io::Error::from)
+}
+
 fn write_draft(path: &Path, draft: &Path, content: &[u8]) -> io::Result<()> {
     let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(draft)?;
     if let Ok(about) = std::fs::metadata(path) {

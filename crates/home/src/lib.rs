@@ -17,6 +17,7 @@ mod house;
 mod keeper;
 mod listeners;
 mod mailboxes;
+pub mod moving;
 mod opening;
 mod outgoing_header;
 mod own_host;
@@ -121,6 +122,7 @@ pub async fn run(config_path: &Path) -> Result<(), Problem> {
     // First of all: its buffers take no memory as long as they lie where nothing lay before.
     let dialer = Dialer::new();
     let config = load(config_path)?;
+    moving::still_here(&config.data)?;
     let secrets = Secrets::load(&config.data)?;
     let mut signals = Signals::new()?;
     let control::Listening { socket, lock: _lock } = control::listen(&config.data).await?;

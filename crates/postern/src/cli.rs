@@ -109,6 +109,9 @@ enum Command {
     Outbound {
         /// On or off
         wanted: settings::Outbound,
+        /// Switch it on though the doctor knows something against it, or can't be asked
+        #[arg(long)]
+        force: bool,
         #[command(flatten)]
         common: Common,
     },
@@ -191,9 +194,26 @@ enum HomeCommand {
         #[arg(long, value_name = "NAME")]
         user: Option<String>,
     },
+    /// Take this home to another machine; old and new never both take mail
+    #[command(subcommand)]
+    Move(MoveCommand),
     /// Run in the foreground
     Run {
         /// The configuration file
+        #[arg(long, default_value = HOME_CONFIG)]
+        config: PathBuf,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+enum MoveCommand {
+    /// On the old machine: pack all of it; from then on it does not start here
+    Out(home::moving::OutArguments),
+    /// On the new machine: unpack it
+    In(home::moving::InArguments),
+    /// On the old machine: it stays after all
+    Back {
+        /// The configuration file of Home
         #[arg(long, default_value = HOME_CONFIG)]
         config: PathBuf,
     },
@@ -344,6 +364,9 @@ pub(crate) fn run(cli: Cli) -> Result<(), Problem> {
         Command::Home(HomeCommand::Pair { code, config, user }) => {
             home::setup::pair(&config, &code, user.as_deref()).map(|done| print::text(&done))
         }
+        Command::Home(HomeCommand::Move(MoveCommand::Out(arguments))) => home::moving::out(&arguments),
+        Command::Home(HomeCommand::Move(MoveCommand::In(arguments))) => home::moving::arrive(&arguments),
+        Command::Home(HomeCommand::Move(MoveCommand::Back { config })) => home::moving::back(&config),
         Command::Home(HomeCommand::Run { config }) => {
             process::start_logging();
             process::settle(&config::load::<HomeConfig>(&config)?.data)?;
@@ -370,7 +393,10 @@ pub(crate) fn run(cli: Cli) -> Result<(), Problem> {
         Command::Completions { shell } => papers::completions(Cli::command(), shell),
         Command::ManPages { dir } => papers::man_pages(Cli::command(), &dir),
         Command::Demo { once } => crate::demo::run(once),
-        Command::Outbound { wanted, common } => settings::outbound(wanted, &common.config, common.json),
+        Command::Outbound { wanted, force, common } => {
+            let care = if force { settings::Care::Force } else { settings::Care::Fit };
+            settings::outbound(wanted, &common.config, (care, common.json))
+        }
         Command::Reload { config, json } => reload(config, json),
         Command::Status { config, json } => status::run(config, json),
         Command::Top { config } => top::run(config),

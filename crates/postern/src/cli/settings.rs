@@ -3,13 +3,14 @@
 use std::path::Path;
 
 use clap::ValueEnum;
-use daemon::config::Checked;
+use daemon::config::{self, Checked};
 use daemon::control;
 use daemon::edited::Edited;
 use daemon::print;
 use daemon::problem::Problem;
 use daemon::process;
-use daemon::request::{Reloaded, Request};
+use daemon::request::{DoctorRequest, Reloaded, Request};
+use doctor::{Examination, Fitness};
 use home::config::HomeConfig;
 use serde_json::{Value, json};
 
@@ -31,9 +32,26 @@ impl Outbound {
     }
 }
 
-/// Writes the switch into the configuration and has a running Home heed it.
-pub(super) fn outbound(wanted: Outbound, config_path: &Path, json: bool) -> Result<(), Problem> {
+/// Whether the doctor is asked before.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Care {
+    /// What speaks against it keeps it off.
+    Fit,
+    /// The operator knows better.
+    Force,
+}
+
+/// Writes the switch into the configuration and has a running Home heed it. On only where the doctor knows nothing against it:
+/// an address that sends before it is fit is soon on lists.
+pub(super) fn outbound(
+    wanted: Outbound,
+    config_path: &Path,
+    (care, json): (Care, bool),
+) -> Result<(), Problem> {
     let mut file = Edited::open::<HomeConfig>(config_path)?;
+    if wanted == Outbound::On && care == Care::Fit {
+        see_that_it_is_fit(&config::load::<HomeConfig>(config_path)?.data)?;
+    }
     file.set("outbound", wanted.word());
     let config: HomeConfig = file.write()?;
     let reloaded = ask_to_reload(&config.data)?;
@@ -55,10 +73,30 @@ pub(super) fn outbound(wanted: Outbound, config_path: &Path, json: bool) -> Resu
     Ok(())
 }
 
+fn see_that_it_is_fit(data: &Path) -> Result<(), Problem> {
+    let request = Request::Doctor(DoctorRequest::default());
+    let answer = process::block_on(control::ask(data, &request))??;
+    let report = answer.as_ref().and_then(Examination::from_json).ok_or_else(|| {
+        Problem::failed(
+            "Home does not run, so nobody can look whether its edge is fit to send",
+            "start it and try again; or, when you know that it is, say --force",
+        )
+    })?;
+    let against = report.against(Fitness::Send);
+    if against.is_empty() {
+        return Ok(());
+    }
+    let lines = against.iter().map(|one| format!("\n  {}: {}", one.check, one.what));
+    Err(Problem::failed(
+        format!("sending stays off, since this speaks against it:{}", lines.collect::<String>()),
+        "'postern doctor' says what to type for each; --force switches it on all the same",
+    ))
+}
+
 /// Has the running role whose data this is read its configuration again.
 pub(super) fn reload<C: Checked>(config_path: &Path, data: &Path, json: bool) -> Result<(), Problem> {
     // What can't be used is said here, where somebody reads it.
-    daemon::config::load::<C>(config_path)?;
+    config::load::<C>(config_path)?;
     let reloaded = ask_to_reload(data)?.ok_or_else(|| {
         Problem::failed("the role does not run", "it reads its configuration when it starts")
     })?;
