@@ -22,6 +22,7 @@ mod foreign_home;
 mod former;
 mod forwarding;
 mod homes;
+mod hour;
 mod idle;
 mod images;
 mod import;

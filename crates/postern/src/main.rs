@@ -1,5 +1,7 @@
 //! Postern: one program, two roles. Edge is the external MTA, Home the home MTA behind it.
 
+#[cfg(test)]
+mod book;
 mod check;
 mod cli;
 mod demo;
