@@ -12,7 +12,8 @@ use daemon::clock::Clock;
 use daemon::trace::Trace;
 use link::{Attempt, ReceiveWindow, TraceStep};
 use mail::{
-    Address, BodyType, EnhancedCode, Envelope, ItemId, Outcome, Recipient, Reply, ReversePath, UnixTime,
+    Address, BodyType, Domain, EnhancedCode, Envelope, ItemId, Outcome, Recipient, Reply, ReversePath,
+    UnixTime,
 };
 use mailauth::message::{Authentication, Header};
 use mailauth::results;
@@ -84,12 +85,8 @@ impl Echo {
     /// Whether an attempt is for the test address and for nobody else. Where the host's name is also a home's domain there is none:
     /// somebody there may be called so, and his mail is his.
     pub(crate) fn is_asked(&self, attempt: &Attempt) -> bool {
-        let is_it = |address: &Address| {
-            address.local().eq_ignore_ascii_case(LOCAL_PART) && *address.domain() == attempt.domain
-        };
-        attempt.domain.as_str().eq_ignore_ascii_case(&self.hostname)
-            && attempt.envelope.recipients.iter().all(|to| is_it(&to.address))
-            && !self.homes.has(&attempt.domain)
+        let Attempt { domain, envelope, .. } = attempt;
+        is_for_echo(&self.hostname, domain, &envelope.recipients) && !self.homes.has(domain)
     }
 
     /// Takes the message and sends it back, to whoever the envelope says that it is from.
@@ -235,6 +232,13 @@ impl Echo {
     }
 }
 
+/// Whether all recipients are the test address of this host.
+fn is_for_echo(hostname: &str, domain: &Domain, recipients: &[Recipient]) -> bool {
+    let is_it =
+        |address: &Address| address.local().eq_ignore_ascii_case(LOCAL_PART) && address.domain() == domain;
+    domain.as_str().eq_ignore_ascii_case(hostname) && recipients.iter().all(|to| is_it(&to.address))
+}
+
 /// Whether a program wrote the message as an answer (RFC 3834 section 5).
 fn is_answer(message: &[u8]) -> bool {
     let header = message.get(..mail::header::body_offset(message)).unwrap_or_default();
@@ -274,6 +278,21 @@ mod tests {
         assert!(is_answer(b"From: a\r\nAuto-Submitted: Auto-Replied (away)\r\n\r\nx"));
         assert!(!is_answer(b"From: a\r\nAuto-Submitted: auto-generated\r\n\r\nx"));
         assert!(!is_answer(b"From: a\r\n\r\nAuto-Submitted: auto-replied\r\n"));
+    }
+
+    #[test]
+    fn the_test_address_is_asked_alone_and_at_this_host() {
+        let to = |local: &str, host: &str| {
+            let address = Address::parse(&format!("{local}@{host}")).unwrap();
+            (address.domain().clone(), Recipient::from(address))
+        };
+        let asked = |local, host, more: &[Recipient]| {
+            let (domain, recipient) = to(local, host);
+            is_for_echo("mx.example.org", &domain, &[&[recipient], more].concat())
+        };
+        assert!(asked("Echo", "MX.example.org", &[]));
+        assert!(!asked("echo", "example.org", &[]) && !asked("ann", "mx.example.org", &[]));
+        assert!(!asked("echo", "mx.example.org", &[to("ann", "mx.example.org").1]));
     }
 
     #[test]
