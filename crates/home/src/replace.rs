@@ -8,7 +8,7 @@ use daemon::control;
 use daemon::edited::Edited;
 use daemon::problem::Problem;
 use daemon::process;
-use daemon::request::Request;
+use daemon::request::{QueueRequest, Request};
 use serde_json::Value;
 
 use super::setup;
@@ -80,7 +80,8 @@ pub fn replace(arguments: &ReplaceArguments) -> Result<(), Problem> {
 /// Forgets an edge.
 ///
 /// # Errors
-/// When there is no such edge, it is away and not said to be lost, or the configuration can't be written.
+/// When there is no such edge, it is away and not said to be lost, it still has something of this home, or the configuration
+/// can't be written.
 pub fn remove(arguments: &RemoveArguments) -> Result<(), Problem> {
     let config = known(&arguments.config, &arguments.old)?;
     if config.edges.len() == 1 && config.foreign_edge.is_none() {
@@ -91,6 +92,7 @@ pub fn remove(arguments: &RemoveArguments) -> Result<(), Problem> {
     }
     if !arguments.lost {
         see_that_it_is_here(&config, &arguments.old)?;
+        see_that_it_has_nothing(&config, &arguments.old)?;
     }
     let mut file = Edited::open::<HomeConfig>(&arguments.config)?;
     file.remove_tables("edge", "name", &arguments.old);
@@ -132,7 +134,59 @@ fn see_that_it_is_here(config: &HomeConfig, edge: &str) -> Result<(), Problem> {
     })
 }
 
+/// Of what an edge has nothing is left behind: neither what it sealed nor what becomes of a message that it sends just now.
+fn see_that_it_has_nothing(config: &HomeConfig, edge: &str) -> Result<(), Problem> {
+    let ask = |request| process::block_on(control::demand(&config.data, &request))?;
+    let (status, queue) = (ask(Request::Status)?, ask(Request::Queue(QueueRequest::List))?);
+    match left_at(&status, &queue, edge) {
+        None => Ok(()),
+        Some(what) => Err(Problem::failed(
+            what,
+            "try again in a minute; 'postern status' and 'postern queue list' show how far it is",
+        )),
+    }
+}
+
+/// What is still on its way there, in words.
+fn left_at(status: &Value, queue: &Value, edge: &str) -> Option<String> {
+    let edges = status["edges"].as_array().into_iter().flatten();
+    let sealed = edges.filter(|one| one["name"] == edge).find_map(|one| one["edge"]["sealed"].as_u64());
+    if let Some(sealed @ 1..) = sealed {
+        return Some(format!("{edge} has messages that it sealed and that are on their way: {sealed}"));
+    }
+    let by_it = |one: &&Value| one["by"].as_array().is_some_and(|by| by.iter().any(|by| *by == edge));
+    match queue.as_array().into_iter().flatten().filter(by_it).count() {
+        0 => None,
+        sends => Some(format!("{edge} is sending messages just now: {sends}")),
+    }
+}
+
 /// A Home that does not run reads it when it starts.
 fn tell_home(config: &HomeConfig) -> Result<(), Problem> {
     process::block_on(control::ask(&config.data, &Request::Reload))?.map(drop)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn an_edge_is_forgotten_when_nothing_is_left_there() {
+        let status = |sealed: u64| {
+            json!({ "edges": [
+                { "name": "other", "edge": { "sealed": 7 } },
+                { "name": "mx", "edge": { "sealed": sealed } },
+                { "name": "silent" },
+            ]})
+        };
+        let queue = json!([{ "by": ["other"] }, { "by": [] }]);
+        assert_eq!(left_at(&status(0), &queue, "mx"), None);
+        assert_eq!(left_at(&status(0), &queue, "silent"), None);
+        assert!(left_at(&status(3), &queue, "mx").unwrap().ends_with("on their way: 3"));
+        assert!(left_at(&status(0), &queue, "other").unwrap().contains("sealed"));
+        let sends = json!([{ "by": ["other", "mx"] }, { "by": ["mx"] }]);
+        assert!(left_at(&status(0), &sends, "mx").unwrap().ends_with("just now: 2"));
+    }
 }

@@ -74,6 +74,8 @@ pub struct QueueEntry {
     pub next_due: mail::UnixTime,
     /// Attempts whose outcome is not known.
     pub running: usize,
+    /// Who makes them.
+    pub by: Vec<String>,
     /// Whether the operator keeps it back.
     pub held: bool,
     /// The last outcome that was no delivery.
@@ -93,6 +95,7 @@ impl QueueEntry {
             submitted: state.submitted,
             next_due: state.next_due,
             running: state.running.len(),
+            by: state.running.iter().map(|running| running.carrier.to_string()).collect(),
             held: state.held,
             last: last.map(|outcome| outcome.why().to_string()).unwrap_or_default(),
         }
