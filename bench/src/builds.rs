@@ -100,7 +100,8 @@ const LATENCY: [Quantity; 2] = [
     Quantity { name: "99 of 100, beyond the disk's own", unit: "ms" },
 ];
 
-const IDLE: [Quantity; 1] = [Quantity { name: "both roles idle", unit: "MiB" }];
+const IDLE: [Quantity; 2] =
+    [Quantity { name: "Edge idle", unit: "MiB" }, Quantity { name: "Home idle", unit: "MiB" }];
 
 /// Runs the load and gives pace and processor times.
 fn paced(postern: &mut PosternPair, messages: u32, run: impl FnOnce(&mut PosternPair) -> Pace) -> Values {
@@ -137,5 +138,5 @@ fn latencies(bench: &Bench) -> Values {
 
 fn idle(bench: &Bench) -> Values {
     let (edge, home) = memory::idle(&bench.postern(None));
-    vec![edge + home]
+    vec![edge, home]
 }
