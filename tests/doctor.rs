@@ -86,6 +86,11 @@ fn a_message_goes_round_before_sending_is_switched_on_names_nobody_and_is_no_mai
         assert_is(&report, "home", check, "fine");
     }
     assert!(newcomer.subjects("alice").is_empty(), "it is nobody's mail");
+    // To the world nothing goes yet, and nowhere goes nothing ever.
+    let (_, said) = newcomer.home.shell_fails("postern check send ann@far.example", "");
+    assert!(said.contains("postern outbound on"), "{said}");
+    let (_, said) = newcomer.home.shell_fails("postern check send ann", "");
+    assert!(said.contains("ann: "), "{said}");
     let (code, said) =
         newcomer.edge.shell_fails("postern check round-trip --config /etc/postern/edge.toml", "");
     assert!(code == 2 && said.contains("not of Home"), "{said}");

@@ -171,7 +171,7 @@ fn zone(records: &str) -> String {
 #[test]
 fn ten_commands_make_two_empty_debians_a_mail_system_behind_firewalls_that_the_doctor_finds_well() {
     let _alone = alone();
-    let Some(world) = World::new() else { return };
+    let Some(mut world) = World::new() else { return };
     let mut operator = Operator { typed: Vec::new(), transcript: String::new() };
     let begun = Instant::now();
     let (edge, home) = (&world.edge, &world.home);
@@ -207,7 +207,10 @@ fn ten_commands_make_two_empty_debians_a_mail_system_behind_firewalls_that_the_d
     world.send("to a friend");
     until("a friend has the answer", PATIENCE, || world.friend_has("to a friend"));
     operator.types(home, "home", "postern doctor --probe mail.far.example");
-    println!("{} commands, {} s", operator.typed.len(), begun.elapsed().as_secs());
+    let seconds = begun.elapsed().as_secs();
+    typed_again(&world);
+    after_a_restart(&mut world);
+    println!("{} commands, {} s", operator.typed.len(), seconds);
     assert!(operator.typed.len() <= COMMANDS_MAX, "{:#?}", operator.typed);
     let page = operator.page();
     for answer in ["fit to receive: yes", "fit to send: yes", "hidden: yes"] {
@@ -221,4 +224,32 @@ fn ten_commands_make_two_empty_debians_a_mail_system_behind_firewalls_that_the_d
         there == page,
         "docs/src/first-hour.md is not as it is: UPDATE_BOOK=1 cargo xtask journeys hour\n{page}"
     );
+}
+
+/// Set-up goes on to where it was: a message round, and one to whom the operator names.
+fn typed_again(world: &World) {
+    let again = world.home.shell_ok(&format!("postern home setup --watch --mail-to {FRIEND} 2>&1"), "");
+    for part in [
+        "All records are there.",
+        "It came back after",
+        "goes to ann@far.example",
+        "Its host took it.",
+        "fit to send: yes",
+    ] {
+        assert!(again.contains(part), "{part}: {again}");
+    }
+    until("a friend has the first message", PATIENCE, || world.friend_has("A first message"));
+}
+
+/// Everything is as it was: the service, and the rules.
+fn after_a_restart(world: &mut World) {
+    world.home.shell_ok("nft delete table inet postern", "");
+    world.home.restart();
+    let rules = world.home.shell_ok("nft list table inet postern", "");
+    assert!(rules.contains("tcp dport 993"), "{rules}");
+    until("the link is up again", PATIENCE, || {
+        let status = world.home.shell("postern status --json", "");
+        let status: serde_json::Value = serde_json::from_slice(&status.stdout).ok()?;
+        (status["edges"][0]["link"] == "up").then_some(())
+    });
 }

@@ -69,6 +69,8 @@ pub struct Guest {
     machine: Process,
     /// The process id of its first process.
     first: u32,
+    /// Where its network is.
+    namespace: String,
     dir: TempDir,
 }
 
@@ -86,24 +88,29 @@ impl Guest {
         process::run_ok(copy, b"", PATIENCE);
         let _ = std::fs::remove_file(root.join("etc/resolv.conf"));
         std::fs::write(root.join("etc/resolv.conf"), format!("nameserver {name_server}\n")).expect("a file");
-        let mut command = process::command(None, "systemd-nspawn");
-        command.env("SYSTEMD_NSPAWN_UNIFIED_HIERARCHY", "1");
-        command.arg("--directory").arg(&root);
-        command.arg(format!("--network-namespace-path=/run/netns/{namespace}"));
-        command.args(["--quiet", "--boot", "--register=no", "--keep-unit", "--console=pipe"]);
-        command.args(["--resolv-conf=off", "--timezone=off", "--link-journal=no"]);
-        let mut machine = Process::start(command, &dir.path().join("console"));
-        let first = until("the guest's first process", PATIENCE, || {
-            assert!(machine.is_running(), "the guest ended:\n{}", machine.log());
-            child_of(machine.id())
-        });
-        let guest = Self { machine, first, dir };
+        let (machine, first) = switched_on(dir.path(), namespace);
+        let guest = Self { machine, first, namespace: namespace.to_owned(), dir };
+        guest.wait();
+        guest
+    }
+
+    /// Switches it off in order and on again.
+    ///
+    /// # Panics
+    /// When it does not go down, or does not come up.
+    pub fn restart(&mut self) {
+        let _ = self.shell("systemctl poweroff", "");
+        until("the guest is down", PATIENCE, || (!self.machine.is_running()).then_some(()));
+        (self.machine, self.first) = switched_on(self.dir.path(), &self.namespace);
+        self.wait();
+    }
+
+    fn wait(&self) {
         until("the guest is up", PATIENCE, || {
-            let said = guest.shell("systemctl is-system-running", "");
+            let said = self.shell("systemctl is-system-running", "");
             // What no container can do does not count.
             ["running\n", "degraded\n"].contains(&&*String::from_utf8_lossy(&said.stdout)).then_some(())
         });
-        guest
     }
 
     /// The path, from outside, of what is at this path inside.
@@ -196,6 +203,24 @@ pub(crate) fn packed(begin: &str, end: &str) -> PathBuf {
     found.unwrap_or_else(|| {
         panic!("no {begin}…{end} in {}: cargo xtask package --images --debug", folder.display())
     })
+}
+
+/// Boots what is in `root` of this directory. Gives it, and its first process.
+fn switched_on(dir: &Path, namespace: &str) -> (Process, u32) {
+    let mut command = process::command(None, "systemd-nspawn");
+    command.env("SYSTEMD_NSPAWN_UNIFIED_HIERARCHY", "1");
+    command.arg("--directory").arg(dir.join("root"));
+    command.arg(format!("--network-namespace-path=/run/netns/{namespace}"));
+    command.args(["--quiet", "--boot", "--register=no", "--keep-unit", "--console=pipe"]);
+    // The network is its own, as a host's is.
+    command.arg("--capability=CAP_NET_ADMIN");
+    command.args(["--resolv-conf=off", "--timezone=off", "--link-journal=no"]);
+    let mut machine = Process::start(command, &dir.join("console"));
+    let first = until("the guest's first process", PATIENCE, || {
+        assert!(machine.is_running(), "the guest ended:\n{}", machine.log());
+        child_of(machine.id())
+    });
+    (machine, first)
 }
 
 fn child_of(id: u32) -> Option<u32> {

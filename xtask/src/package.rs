@@ -24,6 +24,8 @@ const PACKAGED: &str = "/usr/bin/postern";
 /// The whole workspace: for a part of it cargo would build the dependencies again, with fewer features.
 const BINS: [&str; 2] = ["--workspace", "--bins"];
 const ROLES: [&str; 2] = ["edge", "home"];
+/// The unit that loads the rules of `postern firewall` at boot.
+const FIREWALL_UNIT: &str = "docs/systemd/postern-firewall.service";
 /// The packages' version is the program's, and how often it was packed.
 const REVISION: &str = "1";
 
@@ -132,6 +134,7 @@ fn debian(
         let name = format!("postern-{role}");
         write(&tree.join(format!("debian/postern.{name}.service")), &unit(role, PACKAGED)?)?;
     }
+    copy(Path::new(&from_here(FIREWALL_UNIT)), &tree.join("debian/postern.postern-firewall.service"))?;
     let licence = read(Path::new(&from_here("LICENSE-MIT")))?;
     let copyright = tree.join("debian/copyright");
     let text = read(&copyright)?.replace("@MIT@", indented(&licence).trim_end());
@@ -193,6 +196,7 @@ fn archive(folder: &Path, program: &Path, architecture: &str) -> Result<(), Fail
         let name = format!("postern-{role}.service");
         copy(Path::new(&from_here(&format!("docs/systemd/{name}"))), &tree.join(name))?;
     }
+    copy(Path::new(&from_here(FIREWALL_UNIT)), &tree.join("postern-firewall.service"))?;
     for file in ["README.md", "CHANGELOG.md", "LICENSE-MIT", "LICENSE-APACHE", "packaging/oci/compose.yaml"] {
         copy(Path::new(&from_here(file)), &tree.join(file.rsplit('/').next().unwrap_or(file)))?;
     }

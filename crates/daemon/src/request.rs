@@ -14,6 +14,8 @@ pub enum Request {
     Reload,
     /// Send a message to an edge's test address, which sends it back. Home.
     RoundTrip,
+    /// Send a message of the first account's to this address. Home.
+    TestMail(String),
     /// About the outbound queue. Home.
     Queue(QueueRequest),
     /// About the quarantine. Home.

@@ -413,6 +413,9 @@ impl Handler for Home {
             Request::RoundTrip => self.checkup.round(&self.traveller).await.map_err(|why| {
                 (why, "see 'postern status'; a user and an edge that is up are needed".to_owned())
             }),
+            Request::TestMail(to) => self.traveller.send_to(&to).await.map_err(|why| {
+                (why, "see 'postern status', and 'postern outbound on' where sending is off".to_owned())
+            }),
             Request::Queue(request) => queue_command::carry_out(&self.queue, request).await,
             Request::Quarantine(request) => self.of_the_quarantine(&request).await,
             Request::TlsReport(request) => self.tls_reports.carry_out(&request).await,

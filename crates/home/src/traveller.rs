@@ -88,6 +88,20 @@ impl Traveller {
         Ok(Travelled { item, to, milliseconds, trip })
     }
 
+    /// Sends a message of the first account's to an address anywhere, for an operator who reads it there. Gives its id in the
+    /// queue, and whom it is from. What becomes of it is in the trace.
+    ///
+    /// # Errors
+    /// Why it could not be sent.
+    pub(crate) async fn send_to(&self, to: &str) -> Result<Value, String> {
+        let (account, from) =
+            self.directory.accounts().into_iter().next().ok_or("there is no user yet: postern user add")?;
+        let to = Address::parse(to).map_err(|error| format!("{to}: {error}"))?;
+        let message = greeting(&from, &to, &self.clock.now().rfc5322());
+        let item = self.send(account, from.clone(), to, message).await?;
+        Ok(json!({ "item": item, "from": from }))
+    }
+
     async fn send(
         &self,
         account: AccountId,
@@ -123,6 +137,17 @@ fn letter(own: &OwnHost, from: &Address, to: &Address, token: &str) -> Bytes {
          From: <{from}>\r\nTo: <{to}>\r\nSubject: {SUBJECT} {token}\r\nAuto-Submitted: auto-generated\r\n\
          MIME-Version: 1.0\r\nContent-Type: text/plain; charset=us-ascii\r\n\r\n\
          This message goes out through an edge and comes back, to see what the world would see.\r\n"
+    ))
+}
+
+/// A message for who looks how mail from here arrives.
+fn greeting(from: &Address, to: &Address, date: &str) -> Bytes {
+    Bytes::from(format!(
+        "From: <{from}>\r\nTo: <{to}>\r\nDate: {date}\r\nSubject: A first message\r\nAuto-Submitted: auto-generated\r\n\
+         MIME-Version: 1.0\r\nContent-Type: text/plain; charset=us-ascii\r\n\r\n\
+         This message was sent to see whether mail from here arrives, and where: among other mail, or among\r\n\
+         what is suspected. Its header field Authentication-Results, where there is one, says what its receiver\r\n\
+         thought of it.\r\n"
     ))
 }
 

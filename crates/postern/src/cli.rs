@@ -9,9 +9,11 @@ mod papers;
 mod people;
 mod roles;
 mod round_trip;
+mod service;
 mod settings;
 mod setup;
 mod status;
+mod test_mail;
 mod tls_report;
 mod top;
 mod trace;
@@ -153,6 +155,13 @@ enum CheckCommand {
     Destination(check::DestinationArguments),
     /// A message out to the edge's test address and back, as a user's mail program would send it
     RoundTrip {
+        #[command(flatten)]
+        common: Common,
+    },
+    /// A message of the first user's to an address elsewhere that you read: its way, and what became of it
+    Send {
+        /// The address
+        to: String,
         #[command(flatten)]
         common: Common,
     },
@@ -382,6 +391,7 @@ pub(crate) fn run(cli: Cli) -> Result<(), Problem> {
         Command::Check(CheckCommand::Destination(arguments)) => {
             process::block_on(check::check_destination(&arguments))?
         }
+        Command::Check(CheckCommand::Send { to, common }) => test_mail::run(&common.config, &to, common.json),
         Command::Check(CheckCommand::RoundTrip { common }) => round_trip::run(&common.config, common.json),
         Command::Quarantine(command) => quarantine(command),
         Command::Dkim(command) => dkim::run(command),

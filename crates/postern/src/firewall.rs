@@ -5,6 +5,7 @@
 //! mail while nobody sends. Loading it, and taking it back when nobody confirms it, is in [`apply`].
 
 pub(crate) mod apply;
+pub(crate) mod boot;
 pub(crate) mod host;
 mod ruleset;
 pub(crate) mod tunnel;

@@ -14,7 +14,9 @@ use edge::config::EdgeConfig;
 use home::config::HomeConfig;
 use net::endpoint::Endpoint;
 
+use super::service::Services;
 use super::{EDGE_CONFIG, HOME_CONFIG};
+use crate::firewall::boot::{self, AT_BOOT};
 use crate::firewall::tunnel::{Tunnel, not_on_a_wire};
 use crate::firewall::{self, PostfixHome, Sending, Surroundings, Wishes, apply, host};
 
@@ -144,16 +146,53 @@ pub(super) fn run(command: FirewallCommand) -> Result<(), Problem> {
         }
         FirewallCommand::Confirm { json, config: _ } => {
             apply::confirm()?;
+            let stay = stay_after_reboot()?;
             match Output::of(json) {
-                Output::Json => print::value(&serde_json::json!({ "confirmed": true }), true),
-                Output::Text => print::text(
-                    "the rules stay; to have them after a reboot, print them into a file that nft loads at boot",
-                ),
+                Output::Json => {
+                    let at_boot = (stay == Stay::AtBoot).then_some(AT_BOOT);
+                    print::value(&serde_json::json!({ "confirmed": true, "at_boot": at_boot }), true);
+                }
+                Output::Text => print::text(stay.line()),
             }
             Ok(())
         }
         FirewallCommand::Guard { load, seconds } => apply::guard(load, seconds),
     }
+}
+
+/// How long rules stay that were confirmed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Stay {
+    /// A unit loads them.
+    AtBoot,
+    /// They are in the file, and there is no systemd that would load it.
+    InFile,
+    /// They are of a network namespace, which ends with the host.
+    UntilReboot,
+}
+
+impl Stay {
+    const fn line(self) -> &'static str {
+        match self {
+            Self::AtBoot => {
+                "the rules stay, after a reboot as well: postern-firewall.service loads /etc/postern/firewall.nft"
+            }
+            Self::InFile => {
+                "the rules stay; to have them after a reboot, have nft load /etc/postern/firewall.nft at boot"
+            }
+            Self::UntilReboot => {
+                "the rules stay; to have them after a reboot, print them into a file that nft loads at boot"
+            }
+        }
+    }
+}
+
+fn stay_after_reboot() -> Result<Stay, Problem> {
+    if !boot::keep()? {
+        return Ok(Stay::UntilReboot);
+    }
+    let known = Services::here().enable_firewall()?;
+    Ok(if known { Stay::AtBoot } else { Stay::InFile })
 }
 
 impl HomeArguments {
@@ -231,6 +270,7 @@ fn finish(how: &How, ruleset: &str) -> Result<(), Problem> {
         return Ok(());
     }
     apply::load(ruleset, how.seconds)?;
+    boot::note(ruleset)?;
     print::text(&format!(
         "loaded. Now open a NEW session to this host, so that you see that you can, and run there\n\n    postern firewall \
          confirm\n\nIf you don't, the rules from before are back in {} seconds.",

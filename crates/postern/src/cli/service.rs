@@ -13,8 +13,9 @@ const PLACES: [&str; 4] =
     ["etc/systemd/system", "usr/local/lib/systemd/system", "usr/lib/systemd/system", "lib/systemd/system"];
 /// There while systemd runs the host (sd_booted(3)).
 const RUNS: &str = "run/systemd/system";
-const EDGE_UNIT: &str = include_str!("../../../../../docs/systemd/postern-edge.service");
-const HOME_UNIT: &str = include_str!("../../../../../docs/systemd/postern-home.service");
+const EDGE_UNIT: &str = include_str!("../../../../docs/systemd/postern-edge.service");
+const HOME_UNIT: &str = include_str!("../../../../docs/systemd/postern-home.service");
+const FIREWALL_UNIT: &str = include_str!("../../../../docs/systemd/postern-firewall.service");
 /// How long a daemon may take until it answers.
 pub(super) const START_PATIENCE: Duration = Duration::from_secs(20);
 
@@ -54,12 +55,32 @@ impl Services<'_> {
             return Ok(Started::NotHere);
         }
         let unit = format!("postern-{role}.service");
-        if !PLACES.iter().any(|place| self.root.join(place).join(&unit).exists()) {
+        if !self.has(&unit) {
             self.write(role, &unit, (user, data))?;
         }
         self.tell(&["enable", &unit], &unit)?;
         self.tell(&["restart", &unit], &unit)?;
         Ok(Started::Yes)
+    }
+
+    /// Has the rules of `postern firewall` loaded at boot. `false`: systemd does not run here.
+    ///
+    /// # Errors
+    /// When the unit can't be written, or systemd refuses it.
+    pub(super) fn enable_firewall(&self) -> Result<bool, Problem> {
+        const UNIT: &str = "postern-firewall.service";
+        if !self.root.join(RUNS).is_dir() || !owner::is_root() {
+            return Ok(false);
+        }
+        if !self.has(UNIT) {
+            self.put(UNIT, FIREWALL_UNIT)?;
+        }
+        self.tell(&["enable", UNIT], UNIT)?;
+        Ok(true)
+    }
+
+    fn has(&self, unit: &str) -> bool {
+        PLACES.iter().any(|place| self.root.join(place).join(unit).exists())
     }
 
     fn write(&self, role: &str, unit: &str, (user, data): (&str, &Path)) -> Result<(), Problem> {
@@ -75,6 +96,10 @@ impl Services<'_> {
         } else {
             text.replace("\n[Install]", &own)
         };
+        self.put(unit, &text)
+    }
+
+    fn put(&self, unit: &str, text: &str) -> Result<(), Problem> {
         let path = self.root.join("etc/systemd/system").join(unit);
         files::replace(&path, text.as_bytes()).map_err(|error| files::write_problem(&path, &error))?;
         // Private files are the rule for what is written here; a unit is read by everybody.
@@ -142,10 +167,13 @@ mod tests {
         assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o644);
         let told = || std::fs::read_to_string(dir.path().join("told")).unwrap();
         assert_eq!(told(), "daemon-reload\nenable postern-edge.service\nrestart postern-edge.service\n");
+        assert!(services.enable_firewall().unwrap_or_else(|problem| panic!("{problem}")));
+        assert!(dir.path().join("etc/systemd/system/postern-firewall.service").exists());
+        assert!(told().ends_with("daemon-reload\nenable postern-firewall.service\n"));
         std::fs::write(&path, "of a package").unwrap();
         assert!(services.start("edge", "mail", Path::new("/srv/mail")).is_ok());
         assert_eq!(std::fs::read_to_string(&path).unwrap(), "of a package");
-        assert_eq!(told().matches("daemon-reload").count(), 1);
+        assert_eq!(told().matches("daemon-reload").count(), 2);
     }
 
     #[test]
@@ -166,5 +194,6 @@ mod tests {
         );
         std::fs::remove_dir(dir.path().join(RUNS)).unwrap();
         assert_eq!(services.start("home", "postern", data).ok(), Some(Started::NotHere));
+        assert_eq!(services.enable_firewall().ok(), Some(false));
     }
 }

@@ -10,7 +10,6 @@ mod edge;
 mod home;
 mod host;
 mod program;
-mod service;
 
 pub(super) use edge::{EdgeSetup, run as edge};
 pub(super) use home::{HomeSetup, run as home};

@@ -23,7 +23,7 @@ use tokio::time::Instant;
 
 use super::ask::{Asks, Terminal, heed_interrupts, missing};
 use super::host::{self, PortsOfRole};
-use super::service::{START_PATIENCE, Services, Started};
+use crate::cli::service::{START_PATIENCE, Services, Started};
 
 /// Where the service reads it.
 const USUAL: &str = "/etc/postern/edge.toml";

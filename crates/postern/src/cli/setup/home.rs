@@ -14,7 +14,7 @@ use daemon::process;
 use daemon::request::{DoctorRequest, PeopleRequest, Request};
 use doctor::look::own_addresses;
 use doctor::{Examination, Fitness, Half};
-use home::config::HomeConfig;
+use home::config::{HomeConfig, Switch};
 use home::setup::SetupArguments;
 use mail::{Address, Domain};
 use serde_json::Value;
@@ -23,8 +23,8 @@ use tokio::time::Instant;
 use super::ask::{Asks, Terminal, heed_interrupts, missing};
 use super::host::{self, PortsOfRole};
 use super::program;
-use super::service::{START_PATIENCE, Services, Started};
-use crate::cli::{dns, round_trip};
+use crate::cli::service::{START_PATIENCE, Services, Started};
+use crate::cli::{dns, round_trip, test_mail};
 
 /// Where the service reads it.
 const USUAL: &str = "/etc/postern/home.toml";
@@ -63,6 +63,12 @@ pub(in super::super) struct HomeSetup {
     /// The user that the daemon runs as; made if he is not there (default for root: postern)
     #[arg(long, value_name = "NAME")]
     user: Option<String>,
+    /// Wait until the DNS records are there, and send a message round (asked for at a terminal)
+    #[arg(long)]
+    watch: bool,
+    /// An address elsewhere that you read: a message is sent there, and what became of it is shown (asked for at a terminal)
+    #[arg(long, value_name = "ADDRESS")]
+    mail_to: Option<String>,
     /// Do not look at this host
     #[arg(long)]
     no_check: bool,
@@ -290,7 +296,11 @@ fn start(told: &HomeSetup, config: &HomeConfig) -> Result<Started, Problem> {
     }
     let owner =
         Owner::of(&config.data).map_or_else(|_| "postern".to_owned(), |owner| owner.name().to_owned());
-    Services::here().start("home", &owner, &config.data)
+    let started = Services::here().start("home", &owner, &config.data)?;
+    // In a container, or under another service manager, it may run already.
+    let runs =
+        || Ok::<_, Problem>(process::block_on(control::ask(&config.data, &Request::Status))??.is_some());
+    Ok(if started == Started::NotHere && runs()? { Started::Yes } else { started })
 }
 
 /// What comes after the files: the link, DNS, the mail program, and whether it works.
@@ -312,8 +322,9 @@ fn finish(
         dns::table(&told.config)?;
         let wait = "Wait until they are there? Their name servers are asked, which see this host's address. Ctrl-C ends it, \
                     and nothing is lost";
-        if asks.is_there() && asks.yes(wait)? {
-            finish_with_records(&told.config);
+        let records = (told.watch || asks.is_there() && asks.yes(wait)?) && finish_with_records(&told.config);
+        if let Some(to) = mail_to(told, asks, (config, records))? {
+            send_there(&told.config, &to);
         }
     }
     if let Some(account) = account {
@@ -348,16 +359,41 @@ async fn wait_for_link(config: &HomeConfig) -> Result<(), Problem> {
     }
 }
 
-/// Until all are there, or whoever waits has enough of it: then set-up goes on without.
-fn finish_with_records(config: &Path) {
-    match dns::wait(config) {
-        Ok(()) => {
-            print::text("All records are there.");
-            send_one_round(config);
-        }
-        Err(_) => print::text(
-            "\nNot waited for any longer: 'postern dns --check' says at any time what is missing.",
-        ),
+/// Until all are there, or whoever waits has enough of it: then set-up goes on without. Gives whether they are.
+fn finish_with_records(config: &Path) -> bool {
+    let there = dns::wait(config).is_ok();
+    if there {
+        print::text("All records are there.");
+        send_one_round(config);
+    } else {
+        print::text("\nNot waited for any longer: 'postern dns --check' says at any time what is missing.");
+    }
+    there
+}
+
+/// Who gets a message elsewhere: asked where it can arrive.
+fn mail_to(
+    told: &HomeSetup,
+    asks: &mut impl Asks,
+    (config, records): (&HomeConfig, bool),
+) -> Result<Option<String>, Problem> {
+    if told.mail_to.is_some() || !records || config.outbound != Switch::On || !asks.is_there() {
+        return Ok(told.mail_to.clone());
+    }
+    let is_address = |text: &str| match Address::parse(text) {
+        Ok(_) => Ok(()),
+        Err(_) if text.is_empty() => Ok(()),
+        Err(error) => Err(error.to_string()),
+    };
+    let question = "An address elsewhere that you read, to send a message there (empty: none)";
+    Ok(Some(asks.text(question, None, &is_address)?).filter(|to| !to.is_empty()))
+}
+
+/// A message to the world.
+fn send_there(config_path: &Path, to: &str) {
+    print::text("\nA message goes to the world:");
+    if let Err(problem) = test_mail::run(config_path, to, false) {
+        print::text(&problem.to_string());
     }
 }
 
@@ -399,6 +435,8 @@ mod tests {
             submission: Vec::new(),
             imap: Vec::new(),
             outbound: "off".to_owned(),
+            watch: false,
+            mail_to: None,
             user: owner::is_root().then(|| "root".to_owned()),
             no_check: false,
             no_start: false,
