@@ -104,6 +104,22 @@ fn a_host_that_is_named_is_tried_and_without_a_daemon_the_rest_is_seen() {
     // Edge's own port 25 will do.
     let (_, report) = examined(&newcomer.home, &format!("--probe {EDGE_NAME}"));
     assert_is(&report, "edge", "port-25-out", "fine");
+    // Whoever has no key there sees as much.
+    let seen = newcomer.home.shell_ok(&format!("postern check edge {EDGE_NAME}"), "");
+    for port in [
+        "203.0.113.2:25/tcp  greets: 220",
+        "203.0.113.2:443/tcp  takes links",
+        "203.0.113.2:443/udp  takes links",
+    ] {
+        assert!(seen.contains(port), "{port}: {seen}");
+    }
+    newcomer.lab.block_udp();
+    let (code, seen) = newcomer.home.shell_fails(&format!("postern check edge {EDGE_NAME}"), "");
+    assert!(
+        code == 1 && seen.contains("not reached  203.0.113.2:443/udp") && seen.contains("not reach: 1"),
+        "{seen}"
+    );
+    newcomer.lab.unblock_udp();
     drop(home);
     let (code, report) = examined(&newcomer.home, "");
     assert_eq!(code, 1);

@@ -2,9 +2,11 @@
 
 use std::time::Duration;
 
+use testkit::certificates::Authority;
+use testkit::dovecot::Dovecot;
 use testkit::pair::PASSWORD;
 use testkit::smtp::SmtpClient;
-use testkit::{Pair, message, process, until};
+use testkit::{Pair, message, page, process, until};
 
 use crate::alone;
 
@@ -70,6 +72,63 @@ fn mbsync_brings_a_mailbox_home_and_carries_changes_both_ways() {
     assert!(subjects.contains(&"written here".to_owned()), "{subjects:?}");
     let flags = pair.account("bob").script("count('INBOX'); print(ok(imap.search(None, 'SEEN')))");
     assert_eq!(flags.matches(char::is_numeric).count(), 1, "{flags}");
+}
+
+/// The file of the recipe, for hosts of here: where they are, and how their certificates are known.
+#[test]
+fn mail_moves_from_dovecot_by_the_recipe_with_folders_flags_and_dates_and_once() {
+    let _alone = alone();
+    let pair = Pair::start();
+    let authority = Authority::new();
+    let dovecot = Dovecot::start_with_imap(&[("you", "old", None)], authority.issue(&["localhost"]));
+    let letter = |subject: &str| message::simple("a@sender.test", "you@dovecot.lan", subject);
+    dovecot.put("you", "", (1_000_000_000, "S"), &letter("read long ago"));
+    dovecot.put("you", "", (1_500_000_000, ""), &letter("never read"));
+    dovecot.put("you", ".Archive.2019", (1_550_000_000, "FS"), &letter("kept"));
+    let dir = tempfile::tempdir().unwrap();
+    let at = |name: &str| dir.path().join(name);
+    std::fs::write(at("home.pem"), certificate_of(&pair)).unwrap();
+    std::fs::write(at("new-password"), PASSWORD).unwrap();
+    std::fs::write(at("old-password"), "old").unwrap();
+    let here = |address: std::net::SocketAddr| format!("Host {}\nPort {}", address.ip(), address.port());
+    let text = page::recipe("~/.mbsyncrc");
+    let text = text.replace(
+        "Host dovecot.lan",
+        &format!(
+            "{}\nCertificateFile {}",
+            here(dovecot.imap()).replace("127.0.0.1", "localhost"),
+            authority.root().display()
+        ),
+    );
+    let text =
+        text.replace("Host 192.168.1.10", &here(pair.imap)).replace("you@example.org", "bob@example.org");
+    std::fs::write(at("mbsyncrc"), text).unwrap();
+    let mbsync = || {
+        let mut command = process::command(None, "mbsync");
+        command.current_dir(dir.path()).env("HOME", dir.path()).args(["-c", "mbsyncrc", "move"]);
+        process::run_ok(command, b"", Duration::from_secs(60))
+    };
+    let _ = mbsync();
+    let bob = pair.account("bob");
+    let shown = |mailbox: &str| {
+        bob.script(&format!(
+            "count({mailbox:?})\nfor part in ok(imap.fetch('1:*', '(INTERNALDATE FLAGS BODY.PEEK[HEADER.FIELDS (SUBJECT)])')):\n \
+             print(b' '.join(part) if isinstance(part, tuple) else part)"
+        ))
+    };
+    let inbox = shown("INBOX");
+    for part in ["09-Sep-2001", "14-Jul-2017", "read long ago", "never read"] {
+        assert!(inbox.contains(part), "{part}: {inbox}");
+    }
+    assert_eq!(inbox.matches("\\Seen").count(), 1, "{inbox}");
+    let kept = shown("Archive/2019");
+    assert!(kept.contains("12-Feb-2019") && kept.contains("\\Flagged") && kept.contains("kept"), "{kept}");
+    // Until the day of the change it may be typed again.
+    dovecot.put("you", "", (1_600_000_000, ""), &letter("came since"));
+    let _ = mbsync();
+    let mut subjects = bob.subjects("INBOX");
+    subjects.sort();
+    assert_eq!(subjects, ["came since", "never read", "read long ago"]);
 }
 
 fn renamed(path: &std::path::Path, flag: &str) -> String {

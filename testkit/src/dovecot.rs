@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use tempfile::TempDir;
 
+use crate::certificates::Certificate;
 use crate::newer::Release;
 use crate::process::{self, Process};
 use crate::{ports, until};
@@ -24,6 +25,8 @@ pub struct Dovecot {
     release: Option<Release>,
     dir: TempDir,
     lmtp: SocketAddr,
+    /// Where mail programs read, with which certificate.
+    imap: Option<(SocketAddr, Certificate)>,
 }
 
 /// An account: address, password, and how many octets its mailbox may have.
@@ -39,14 +42,27 @@ impl Dovecot {
         Self::start_of(None, users)
     }
 
+    /// As [`Self::start`], with a port at which mail programs read, TLS first.
+    ///
+    /// # Panics
+    /// When it does not start.
+    #[must_use]
+    pub fn start_with_imap(users: &[User<'_>], certificate: Certificate) -> Self {
+        Self::make(None, users, Some((ports::free(), certificate)))
+    }
+
     /// As [`Self::start`], of another Debian.
     ///
     /// # Panics
     /// When it does not start.
     #[must_use]
     pub fn start_of(release: Option<Release>, users: &[User<'_>]) -> Self {
+        Self::make(release, users, None)
+    }
+
+    fn make(release: Option<Release>, users: &[User<'_>], imap: Option<(SocketAddr, Certificate)>) -> Self {
         let dir = crate::leavings::dir("dovecot");
-        let mut dovecot = Self { process: None, release, dir, lmtp: ports::free() };
+        let mut dovecot = Self { process: None, release, dir, lmtp: ports::free(), imap };
         let open = std::os::unix::fs::PermissionsExt::from_mode(0o755);
         std::fs::set_permissions(dovecot.dir.path(), open).expect("permissions");
         std::fs::create_dir(dovecot.path("mail")).expect("a directory");
@@ -104,6 +120,38 @@ impl Dovecot {
         self.lmtp
     }
 
+    /// Where mail programs read.
+    ///
+    /// # Panics
+    /// When it was started without.
+    #[must_use]
+    pub fn imap(&self) -> SocketAddr {
+        self.imap.as_ref().expect("a port for mail programs").0
+    }
+
+    /// Puts a message into a folder of a user, `.` and its name, or `""` for INBOX; it came so many seconds after 1970, and has
+    /// the flags of these letters.
+    ///
+    /// # Panics
+    /// When it can't be written.
+    pub fn put(&self, address: &str, folder: &str, (seconds, flags): (u64, &str), message: &[u8]) {
+        let maildir = self.path("mail").join(address).join("Maildir").join(folder);
+        for part in ["new", "cur", "tmp"] {
+            std::fs::create_dir_all(maildir.join(part)).expect("a directory");
+        }
+        let path = maildir.join("cur").join(format!("{seconds}.1.host:2,{flags}"));
+        std::fs::write(&path, message).expect("a file");
+        let when = std::time::UNIX_EPOCH + Duration::from_secs(seconds);
+        std::fs::File::options()
+            .write(true)
+            .open(&path)
+            .and_then(|file| file.set_modified(when))
+            .expect("its time");
+        let mut owner = process::command(None, "chown");
+        owner.args(["-R", "nobody"]).arg(self.path("mail"));
+        process::run_ok(owner, b"", PATIENCE);
+    }
+
     /// The socket at which it takes mail.
     #[must_use]
     pub fn lmtp_socket(&self) -> PathBuf {
@@ -159,8 +207,12 @@ impl Dovecot {
     /// The configuration that both releases share.
     fn surroundings(&self) -> String {
         let address = if self.release.is_some() { "listen" } else { "address" };
+        let (protocols, reading) = match &self.imap {
+            None => ("lmtp", "ssl = no\n".to_owned()),
+            Some((at, certificate)) => ("imap lmtp", reading(*at, certificate)),
+        };
         format!(
-            "base_dir = {dir}/run\nprotocols = lmtp\nlog_path = {dir}/log\nssl = no\nfirst_valid_uid = 1\n\
+            "base_dir = {dir}/run\nprotocols = {protocols}\nlog_path = {dir}/log\n{reading}first_valid_uid = 1\n\
              first_valid_gid = 1\n\
              service lmtp {{\n  unix_listener {dir}/lmtp {{\n    mode = 0666\n  }}\n\
              \x20 inet_listener lmtp {{\n    {address} = {ip}\n    port = {port}\n  }}\n}}\n\
@@ -170,6 +222,18 @@ impl Dovecot {
             port = self.lmtp.port(),
         )
     }
+}
+
+/// The port at which mail programs read, for releases before 2.4.
+fn reading(at: SocketAddr, certificate: &Certificate) -> String {
+    format!(
+        "ssl = yes\nssl_cert = <{chain}\nssl_key = <{key}\nservice imap-login {{\n  inet_listener imap {{\n    port = 0\n  }}\n\
+         \x20 inet_listener imaps {{\n    address = {ip}\n    port = {port}\n  }}\n}}\n",
+        chain = certificate.chain.display(),
+        key = certificate.key.display(),
+        ip = at.ip(),
+        port = at.port(),
+    )
 }
 
 impl Drop for Dovecot {

@@ -1,6 +1,7 @@
-//! What the page on standard hops tells an operator to write, so that tests run just that.
+//! What pages of the book tell an operator to write, so that tests run just that.
 
 const PAGE: &str = include_str!("../../docs/src/standard-hops.md");
+const RECIPES: &str = include_str!("../../docs/src/recipes.md");
 /// How code is indented there.
 const INDENT: &str = "    ";
 
@@ -11,6 +12,24 @@ const INDENT: &str = "    ";
 #[must_use]
 pub fn text(title: &str) -> String {
     part_of(PAGE, title)
+}
+
+/// The file that the page of recipes shows below this name, a comment; empty lines within it included.
+///
+/// # Panics
+/// When the page has no such file, or more than one.
+#[must_use]
+pub fn recipe(name: &str) -> String {
+    file_of(RECIPES, name)
+}
+
+fn file_of(page: &str, name: &str) -> String {
+    let line = format!("{INDENT}# {name}");
+    assert!(page.matches(&line).count() == 1, "the page has '# {name}' once");
+    let rest = page.lines().skip_while(|found| *found != line).skip(1);
+    let block = rest.take_while(|line| line.is_empty() || line.starts_with(INDENT));
+    let text: String = block.map(|line| format!("{}\n", line.strip_prefix(INDENT).unwrap_or(line))).collect();
+    format!("{}\n", text.trim_end())
 }
 
 fn part_of(page: &str, title: &str) -> String {
@@ -31,5 +50,7 @@ mod tests {
         let page = "words\n\n    # one\n    a = 1\n        -o b\n\n    # two\n    c\n\nwords\n";
         assert_eq!(part_of(page, "one"), "a = 1\n    -o b\n");
         assert_eq!(part_of(page, "two"), "c\n");
+        let page = "    # one\n    a\n\n    b\n\nwords\n    c\n";
+        assert_eq!(file_of(page, "one"), "a\n\nb\n");
     }
 }

@@ -117,7 +117,7 @@ fn no_program_is_started_but_at_the_operators_word() {
             "postern/src/firewall/apply.rs",
             "postern/src/firewall/host.rs",
             "postern/src/records/hook.rs",
-            "postern/src/cli/setup/service.rs",
+            "postern/src/cli/service.rs",
             "daemon/src/process.rs",
             "daemon/src/owner.rs",
         ];

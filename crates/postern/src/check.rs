@@ -1,6 +1,7 @@
 //! `postern check`: what Edge would say of a client or a message, and the path that leads there.
 
 mod destination;
+mod reach;
 
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
@@ -16,6 +17,7 @@ use net::dns::{Dns, Questions};
 use serde_json::{Value, json};
 
 pub(crate) use destination::{DestinationArguments, check_destination};
+pub(crate) use reach::{EdgeArguments, check_edge};
 
 /// Most octets of a message file that is checked.
 const MESSAGE_OCTETS_MAX: u64 = 256 * 1024 * 1024;

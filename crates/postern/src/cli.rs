@@ -153,6 +153,8 @@ enum CheckCommand {
     Message(check::MessageArguments),
     /// Where mail for a domain would go, and with which TLS: MX, DANE, MTA-STS
     Destination(check::DestinationArguments),
+    /// Whether an edge is reached from this host, any host: port 25, and the link by TCP and UDP
+    Edge(check::EdgeArguments),
     /// A message out to the edge's test address and back, as a user's mail program would send it
     RoundTrip {
         #[command(flatten)]
@@ -391,6 +393,7 @@ pub(crate) fn run(cli: Cli) -> Result<(), Problem> {
         Command::Check(CheckCommand::Destination(arguments)) => {
             process::block_on(check::check_destination(&arguments))?
         }
+        Command::Check(CheckCommand::Edge(arguments)) => process::block_on(check::check_edge(&arguments))?,
         Command::Check(CheckCommand::Send { to, common }) => test_mail::run(&common.config, &to, common.json),
         Command::Check(CheckCommand::RoundTrip { common }) => round_trip::run(&common.config, common.json),
         Command::Quarantine(command) => quarantine(command),

@@ -97,6 +97,19 @@ impl Dialer {
         }
     }
 
+    /// Whether links are taken at `remote`, for who has no key there: it is seen that a key is shown, and nothing is said.
+    ///
+    /// # Errors
+    /// Why not, in words.
+    pub async fn reaches(&self, transport: Transport, remote: SocketAddr) -> Result<(), String> {
+        let key = LinkKey::generate().map_err(|error| error.to_string())?;
+        // No key has this fingerprint, so each that is shown is refused here.
+        match self.dial_by(transport, remote, &key, [0; 32], link::ALPN).await {
+            Err(cause) if !cause.contains(KEY_REFUSED) => Err(cause),
+            _ => Ok(()),
+        }
+    }
+
     async fn dial_quic(&self, remote: SocketAddr, tls: &rustls::ClientConfig) -> Result<LinkStream, String> {
         let endpoint = self.endpoint(remote).map_err(|error| error.to_string())?;
         let dialled = dial_quic(endpoint, remote, tls).await;

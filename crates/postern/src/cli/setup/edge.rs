@@ -240,7 +240,7 @@ fn say_whether_it_is_reached(
     let report = process::block_on(host::unless_stopped(look))??;
     print::text("");
     host::show(&report.findings, &LATER);
-    print::text(&reached(&report));
+    print::text(&reached(&report, &config.hostname));
     Ok(())
 }
 
@@ -262,7 +262,7 @@ async fn answering(config: &EdgeConfig, request: &DoctorRequest) -> Result<Optio
 }
 
 /// The last line: yes, no, or what is not known, because.
-fn reached(report: &Examination) -> String {
+fn reached(report: &Examination, name: &str) -> String {
     let of = |verdict| {
         let all =
             report.findings.iter().filter(move |one| one.verdict == verdict && REACHES.contains(&one.check));
@@ -274,7 +274,8 @@ fn reached(report: &Examination) -> String {
     }
     if !unknown.is_empty() {
         return format!(
-            "reachable: not known yet, because {unknown}. Home tries it when it is paired: postern doctor"
+            "reachable: not known yet, because {unknown}. Home tries it when it is paired: postern doctor. From any other host, now: \
+             postern check edge {name}"
         );
     }
     "reachable: yes".to_owned()
@@ -376,7 +377,7 @@ mod tests {
         let report = |found: &[(Check, Verdict)]| {
             let findings =
                 found.iter().map(|(check, verdict)| Finding::new(Half::Edge, *check, *verdict, "it is so"));
-            reached(&Examination::of(UnixTime::from_secs(0), findings.collect()))
+            reached(&Examination::of(UnixTime::from_secs(0), findings.collect()), "mx.example.org")
         };
         let fine = (Check::EdgeAddress, Verdict::Fine);
         assert_eq!(report(&[fine, (Check::LinkUp, Verdict::Fault)]), "reachable: yes");
