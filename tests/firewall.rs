@@ -322,3 +322,32 @@ fn an_address_that_only_a_tunnel_leads_to_is_told_unless_the_tunnel_is_named() {
         assert!(said.contains(advice), "{said}");
     }
 }
+
+/// Symptom: who loaded the rules over ssh and confirmed them in the window that he had was shut out, for good. Cause: nothing was said of
+/// ssh, and any session could confirm.
+#[test]
+fn rules_that_shut_out_who_loads_them_are_not_loaded_and_his_own_session_confirms_nothing() {
+    let _alone = alone();
+    let Some((lab, pair)) = lab() else { return };
+    let typed = |arguments: &[&str], session: &str| {
+        let mut command = process::command(Some(lab.edge()), testkit::binary::postern());
+        command.arg("firewall").args(arguments).arg("--config").arg(pair.edge.config());
+        command.env("SSH_CONNECTION", session);
+        let output = process::run(command, b"", PATIENCE);
+        let said = [output.stdout, output.stderr].concat();
+        (output.status.success(), String::from_utf8_lossy(&said).into_owned())
+    };
+    let own = "203.0.113.7 51000 203.0.113.2 22";
+    let (done, said) = typed(&["edge", "--apply"], own);
+    assert!(
+        !done && said.contains("you come by ssh from 203.0.113.7") && said.contains("--ssh-from 203.0.113.7"),
+        "{said}"
+    );
+    assert!(!has_table(lab.edge()));
+    let (done, said) = typed(&["edge", "--apply", "--ssh-from", "203.0.113.7"], own);
+    assert!(done, "{said}");
+    let (done, said) = typed(&["confirm"], own);
+    assert!(!done && said.contains("open a new one"), "{said}");
+    let (done, said) = typed(&["confirm"], "203.0.113.7 51001 203.0.113.2 22");
+    assert!(done && rules(lab.edge()).contains("203.0.113.7"), "{said}");
+}

@@ -26,7 +26,8 @@ const COMMANDS_MAX: usize = 10;
 const PAGE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/src/first-hour.md");
 const OPENING: &str = "# The first hour, as it was typed\n\nTwo fresh Debians: `edge` is a public host, `home` stands behind a router. The name `mx.example.org` leads to the \
     public host, and its\nprovider has set the reverse name; the domain's zone is on a name server that takes changes from who has its key (without one, \
-    copy\nthe lines of `postern dns --format zone` to where your domain is). This page is written by a test that does all of it; keys are shortened.\n";
+    copy\nthe lines of `postern dns --format zone` to where your domain is). This page is written by a test that does all of it; keys are shortened, \
+    and\nwhat the doctor finds of the machine itself (disk, memory) is left out.\n";
 const YOU: &str = "you@example.org";
 const PASSWORD: &str = "a password of your own";
 const FRIEND: &str = "ann@far.example";
@@ -58,7 +59,8 @@ impl Operator {
         let said =
             guest.shell_ok(&format!("cd /root; export DEBIAN_FRONTEND=noninteractive; {line} 2>&1"), "");
         self.typed.push(format!("{host}# {line}"));
-        let lines = said.lines().filter(|line| !line.starts_with("(Reading database"));
+        let said_here = without_the_machine(&said);
+        let lines = said_here.iter().filter(|line| !line.starts_with("(Reading database"));
         let lines: String =
             lines.map(|line| format!("    {}\n", shortened(line)).replace("    \n", "\n")).collect();
         let _ = write!(self.transcript, "\n    {host}# {}\n{lines}", shortened(line));
@@ -69,6 +71,32 @@ impl Operator {
     fn page(&self) -> String {
         format!("{OPENING}{}", self.transcript)
     }
+}
+
+/// Checks whose outcome is the test machine's.
+const OF_THE_MACHINE: [&str; 4] = ["disk-space", "disk-inodes", "memory", "open-files"];
+
+/// Lines without what the doctor finds of the machine that runs the test.
+fn without_the_machine(said: &str) -> Vec<String> {
+    let of_it = |line: &str| {
+        let mut words = line.split_whitespace();
+        let verdict =
+            words.next().is_some_and(|word| ["fault", "warning", "notice", "unknown"].contains(&word));
+        let check = words.next().unwrap_or_default().trim_end_matches(':');
+        verdict && OF_THE_MACHINE.contains(&check)
+    };
+    let (mut kept, mut below) = (Vec::new(), false);
+    for line in said.lines() {
+        below = of_it(line) || below && line.starts_with("         ");
+        if !below {
+            let fine = line.strip_prefix("fine     ").map(|checks| {
+                let left = checks.split(", ").filter(|check| !OF_THE_MACHINE.contains(check));
+                format!("fine     {}", left.collect::<Vec<_>>().join(", "))
+            });
+            kept.push(fine.unwrap_or_else(|| line.to_owned()));
+        }
+    }
+    kept
 }
 
 /// A line without what is different each time: codes, keys, dates of keys.

@@ -130,6 +130,8 @@ fn debian(
     }
     papers(here, &tree)?;
     run_in(&tree, "cp", &["--recursive", &from_here("docs/fail2ban"), "."])?;
+    run_in(&tree, "cp", &["--recursive", &from_here("docs/examples"), "."])?;
+    run_in(&tree, "cp", &["--recursive", &from_here("docs/src"), "book"])?;
     for role in ROLES {
         let name = format!("postern-{role}");
         write(&tree.join(format!("debian/postern.{name}.service")), &unit(role, PACKAGED)?)?;

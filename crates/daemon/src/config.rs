@@ -51,6 +51,14 @@ impl TlsConfig {
         Some(net::tls::CertificateFiles { certificate, key })
     }
 
+    /// What to type when the files can't be used; `file` is the configuration's.
+    pub fn advice(&self, file: &str) -> String {
+        if self.certificate.is_none() && self.given().is_some() {
+            return "correct both files in /etc/credstore, and restart the service; or remove both for a self-made one".to_owned();
+        }
+        format!("correct [tls] certificate and key in {file}, or remove both for a self-made one")
+    }
+
     /// Says what is wrong with it.
     ///
     /// # Errors
@@ -64,10 +72,10 @@ impl TlsConfig {
     }
 }
 
-/// Certificate and key that the service manager handed over in this directory: both, or none.
+/// Certificate and key that the service manager handed over in this directory. One without the other is told when it is read.
 fn credentials(dir: &Path) -> Option<(PathBuf, PathBuf)> {
     let [certificate, key] = CREDENTIALS.map(|name| dir.join(name));
-    (certificate.is_file() && key.is_file()).then_some((certificate, key))
+    (certificate.is_file() || key.is_file()).then_some((certificate, key))
 }
 
 /// Values that a role checks beyond their types.
@@ -110,10 +118,17 @@ pub fn role_of(path: &Path) -> Result<Role, Problem> {
 }
 
 pub(crate) fn read(path: &Path, role: Role) -> Result<String, Problem> {
-    let setup = match role {
-        Role::Edge => "postern edge setup",
-        Role::Home => "postern home setup",
+    let (setup, other) = match role {
+        Role::Edge => ("postern edge setup", Role::Home),
+        Role::Home => ("postern home setup", Role::Edge),
     };
+    let beside = path.with_file_name(if other == Role::Home { "home.toml" } else { "edge.toml" });
+    if !path.exists() && beside.exists() {
+        return Err(Problem::setup(
+            format!("this host is {}: there is no {} here", name(other), path.display()),
+            format!("type it on the host that is {}, or name its file with --config", name(role)),
+        ));
+    }
     crate::files::read_text(path, &format!("make it with '{setup}', or name another with --config"))
 }
 
@@ -167,7 +182,10 @@ mod tests {
         assert_eq!(credentials(dir.path()), None);
         let [certificate, key] = CREDENTIALS.map(|name| dir.path().join(name));
         std::fs::write(&certificate, "").unwrap();
-        assert_eq!(credentials(dir.path()), None, "a certificate without its key");
+        assert!(
+            credentials(dir.path()).is_some(),
+            "a certificate without its key is told, and not passed over"
+        );
         std::fs::write(&key, "").unwrap();
         assert_eq!(credentials(dir.path()), Some((certificate, key)));
     }

@@ -16,6 +16,7 @@ use tokio::net::{UnixListener, UnixStream};
 use tokio_util::sync::CancellationToken;
 
 use crate::files;
+use crate::moved;
 use crate::problem::{self, Problem};
 use crate::request::Request;
 
@@ -192,6 +193,7 @@ pub async fn ask_or_lock(data: &Path, request: &Request) -> Result<Result<Value,
             return Ok(Ok(value));
         }
         if let Some(lock) = try_lock(data)? {
+            moved::still_here(data)?;
             return Ok(Err(lock));
         }
         if begun.elapsed() > LOCK_PATIENCE {
@@ -208,12 +210,18 @@ pub async fn ask_or_lock(data: &Path, request: &Request) -> Result<Result<Value,
 /// # Errors
 /// As [`ask`], and when no daemon runs.
 pub async fn demand(data: &Path, request: &Request) -> Result<Value, Problem> {
-    ask(data, request).await?.ok_or_else(|| {
-        Problem::failed(
-            format!("no daemon runs with the data in {}", data.display()),
-            "start it with 'postern edge run' or 'postern home run', or name its file with --config",
-        )
-    })
+    if let Some(answer) = ask(data, request).await? {
+        return Ok(answer);
+    }
+    moved::still_here(data)?;
+    // Both have a link's key; the keys of mail are Home's alone.
+    let role = if data.join("sealing-key.txt").exists() { "home" } else { "edge" };
+    Err(Problem::failed(
+        format!("no daemon runs with the data in {}", data.display()),
+        format!(
+            "start it with 'systemctl start postern-{role}', or 'postern {role} run'; or name its file with --config"
+        ),
+    ))
 }
 
 #[cfg(test)]

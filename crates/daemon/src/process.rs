@@ -12,6 +12,7 @@ use tracing_subscriber::EnvFilter;
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 
+use crate::journal::Journal;
 use crate::owner::Owner;
 use crate::problem::{self, Problem};
 use crate::request::Reloaded;
@@ -48,13 +49,13 @@ pub fn start_logging() {
 
 /// systemd's journal, if it is what standard error leads to. Fields have their own names there in capitals, without a prefix:
 /// `journalctl ITEM=…`.
-fn journal() -> Option<tracing_journald::Layer> {
+fn journal() -> Option<Journal> {
     let named = std::env::var("JOURNAL_STREAM").ok()?;
     let about = rustix::fs::fstat(std::io::stderr()).ok()?;
     if !is_stream(&named, (about.st_dev, about.st_ino)) {
         return None;
     }
-    tracing_journald::layer().ok().map(|layer| layer.with_field_prefix(None))
+    Journal::open().ok()
 }
 
 /// Whether `JOURNAL_STREAM` names the file with this device and inode (systemd.exec(5)): a program that was started by a
@@ -100,7 +101,7 @@ fn begin_with_allocator_setting() {
 /// What to type to start a role with this configuration.
 pub fn how_to_start(role: &str, config: &Path) -> String {
     if config == Path::new(&format!("/etc/postern/{role}.toml")) {
-        return format!("postern {role} run   (as a service: docs/systemd/postern-{role}.service)");
+        return format!("systemctl start postern-{role}   (without systemd: postern {role} run)");
     }
     format!("postern {role} run --config {}", config.display())
 }
@@ -212,8 +213,12 @@ pub fn listen_problem(address: SocketAddr, service: &str, key: &str, error: &std
         }
         _ => format!("change {key} to an address of this machine"),
     };
-    let words = problem::io_words(error);
-    Problem::setup(format!("can't listen on {address} for {service}: {words}"), advice)
+    let what = format!("can't listen on {address} for {service}: {}", problem::io_words(error));
+    // An address may come later, when the network is up; a port that is taken is given back by who has it.
+    match error.kind() {
+        std::io::ErrorKind::AddrNotAvailable | std::io::ErrorKind::AddrInUse => Problem::failed(what, advice),
+        _ => Problem::setup(what, advice),
+    }
 }
 
 /// Tells systemd, if it started us, that we are ready.

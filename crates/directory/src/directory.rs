@@ -65,9 +65,14 @@ struct Inner {
     people: Mutex<()>,
 }
 
+/// In place of a name, to see where a catch-all leads: nobody has it.
+const NOBODY_ELSE: &str = "no-such-name-2f9c";
+
 #[derive(Default)]
 struct View {
     accounts: BTreeMap<AccountId, Account>,
+    /// The accounts, the oldest first.
+    by_age: Vec<AccountId>,
     /// Canonical addresses of accounts.
     by_address: HashMap<String, AccountId>,
     /// Canonical alias to what it stands for. `*@domain` is the catch-all.
@@ -89,6 +94,7 @@ impl View {
         for AccountRow { name, address, password } in everybody.accounts {
             if let Ok(parsed) = Address::parse(&address) {
                 view.by_address.insert(address, AccountId(name.clone()));
+                view.by_age.push(AccountId(name.clone()));
                 view.accounts.insert(AccountId(name), Account { address: parsed, password });
             }
         }
@@ -213,6 +219,13 @@ impl Directory {
     /// All accounts, each with its address.
     pub fn accounts(&self) -> Vec<(AccountId, Address)> {
         self.view().accounts.iter().map(|(id, account)| (id.clone(), account.address.clone())).collect()
+    }
+
+    /// The first account that was made of those that are there, and its address.
+    pub fn first_account(&self) -> Option<(AccountId, Address)> {
+        let view = self.view();
+        let id = view.by_age.first()?;
+        Some((id.clone(), view.accounts.get(id)?.address.clone()))
     }
 
     /// The own address of the account that the store knows by this name.
@@ -387,7 +400,7 @@ impl Directory {
         let (view, policy) = (self.view(), self.policy());
         let configured =
             policy.postmaster.as_ref().and_then(|address| view.by_address.get(&address.canonical()));
-        configured.or_else(|| view.accounts.keys().next()).cloned()
+        configured.or_else(|| view.by_age.first()).cloned()
     }
 
     /// Where mail to a local recipient goes; `None` when there is no such recipient. Forwarded is to the first
@@ -488,19 +501,34 @@ impl Directory {
         named && self.resolve(address).is_some_and(|found| found.accounts.contains(account))
     }
 
-    /// Every address that Edge has to know, and the domains with a catch-all.
+    /// Every address that Edge has to know, and the domains with a catch-all. While this home does not send, what leads elsewhere
+    /// alone is nobody's address.
     pub fn known_addresses(&self) -> (Vec<String>, Vec<Domain>) {
-        let view = self.view();
-        let named =
-            view.by_address.keys().chain(view.aliases.keys().filter(|alias| !alias.starts_with("*@")));
-        let catch_alls =
-            view.aliases.keys().filter_map(|alias| Domain::parse(alias.strip_prefix("*@")?).ok());
+        let (view, sends) = (self.view(), self.policy().sends);
+        let leads_on = |alias: &str| {
+            let mut found = Destinations::default();
+            if let Ok(address) = Address::parse(&alias.replacen('*', NOBODY_ELSE, 1)) {
+                self.collect(&view, &address, ALIAS_DEPTH_MAX, &mut found);
+            }
+            sends || !found.accounts.is_empty()
+        };
+        let aliases = || view.aliases.keys().filter(|alias| leads_on(alias));
+        let named = view.by_address.keys().chain(aliases().filter(|alias| !alias.starts_with("*@")));
+        let catch_alls = aliases().filter_map(|alias| Domain::parse(alias.strip_prefix("*@")?).ok());
         (named.cloned().collect(), catch_alls.collect())
     }
 }
 
 fn no_account(address: &Address) -> Problem {
     Problem::setup(format!("there is no account {address}"), "see 'postern user list'")
+}
+
+/// Whether an account may have this password.
+///
+/// # Errors
+/// What is wrong with it.
+pub fn check_password(password: &str) -> Result<(), Problem> {
+    checked_password(password).map(drop)
 }
 
 fn checked_password(password: &str) -> Result<&str, Problem> {

@@ -12,7 +12,7 @@ mod policy;
 
 pub use account_id::AccountId;
 pub use allowance::{Allowance, Exceeded};
-pub use directory::{Destinations, Directory, TARGETS_MAX, kept_problem};
+pub use directory::{Destinations, Directory, TARGETS_MAX, check_password, kept_problem};
 pub use passes::Pass;
 pub use policy::{DateZone, OnLeak, Policy, ReturnPathPolicy, SendingLimits, TlsReportsPolicy};
 pub use store::tables::Past;

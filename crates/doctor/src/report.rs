@@ -1,6 +1,6 @@
 //! All findings of a run, the three answers, and how they are shown and remembered.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use mail::UnixTime;
 use serde::{Deserialize, Serialize};
@@ -81,7 +81,12 @@ impl Examination {
     #[must_use]
     pub fn lines(&self) -> Vec<String> {
         let mut lines = Vec::new();
-        for one in self.findings.iter().filter(|one| one.verdict != Verdict::Fine) {
+        let together = self.unknown_together();
+        let alone = |one: &&Finding| {
+            one.verdict != Verdict::Fine
+                && !(one.verdict == Verdict::Unknown && together.contains_key(one.what.as_str()))
+        };
+        for one in self.findings.iter().filter(alone) {
             let (verdict, half) = (one.verdict.as_str(), one.half.as_str());
             lines.push(format!("{verdict:<8} {:<22} {half:<5} {}", one.check, one.what));
             if one.verdict != Verdict::Notice {
@@ -90,6 +95,10 @@ impl Examination {
             if !one.advice.is_empty() {
                 lines.push(format!("         what to do: {}", one.advice));
             }
+        }
+        for (why, checks) in &together {
+            lines.push(format!("unknown  {} checks: {why}", checks.len()));
+            lines.push(format!("         which:      {}", checks.join(", ")));
         }
         let fine: BTreeSet<&str> = self
             .findings
@@ -103,6 +112,20 @@ impl Examination {
         lines.push(String::new());
         lines.extend(Fitness::ALL.iter().map(|one| self.answer(*one).line(*one)));
         lines
+    }
+}
+
+/// Checks that could not be made for one cause, from so many on, are one thing to an operator.
+const TOGETHER: usize = 3;
+
+impl Examination {
+    fn unknown_together(&self) -> BTreeMap<&str, Vec<&'static str>> {
+        let mut causes: BTreeMap<&str, Vec<&'static str>> = BTreeMap::new();
+        for one in self.findings.iter().filter(|one| one.verdict == Verdict::Unknown) {
+            causes.entry(one.what.as_str()).or_default().push(one.check.name());
+        }
+        causes.retain(|_, checks| checks.len() >= TOGETHER);
+        causes
     }
 }
 

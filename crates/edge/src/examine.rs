@@ -1,30 +1,60 @@
 //! Edge's half of the doctor: what Edge knows of itself, for findings that its operator sees and its homes ask for.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use daemon::clock::{Clock, SystemClock};
+use daemon::json_file;
 use daemon::request::DoctorRequest;
 use doctor::facts::{Fact, HomeSeen};
 use doctor::look::{EDGE_PATIENCE, EdgeKnows, HostKnows, NOBODY, RealWorld};
 use doctor::{Examination, Finding, judge, look, told};
 use link::{Examined, Hello, Snapshot};
 use mail::{Domain, UnixTime};
+use serde::{Deserialize, Serialize};
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
 use super::homes::{Home, Homes, anybody_sends};
 use crate::config::EdgeConfig;
 
-/// What is noticed while Edge runs, for the doctor alone: times in seconds since 1970, 0 for never.
+/// The file of [`Noticed`] in the data directory.
+const NOTICED: &str = "noticed.json";
+
+/// What is noticed of the world, for the doctor alone: times in seconds since 1970, 0 for never. It outlives a restart.
 #[derive(Debug, Default)]
 pub(crate) struct Noticed {
     stranger: AtomicU64,
     delivered: AtomicU64,
 }
 
+/// Its file: two times, and nobody's name.
+#[derive(Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+struct KeptNoticed {
+    stranger: u64,
+    delivered: u64,
+}
+
 impl Noticed {
+    /// What was noticed before; of a file that can't be read, nothing.
+    pub(crate) fn open(data: &Path) -> Self {
+        let kept = json_file::read::<KeptNoticed>(&data.join(NOTICED)).ok().flatten().unwrap_or_default();
+        Self { stranger: kept.stranger.into(), delivered: kept.delivered.into() }
+    }
+
+    /// Writes it down. That it can't be written is no harm: it is noticed again.
+    pub(crate) fn save(&self, data: &Path) {
+        let [stranger, delivered] =
+            [&self.stranger, &self.delivered].map(|secs| secs.load(Ordering::Relaxed));
+        let path = data.join(NOTICED);
+        if let Err(error) = json_file::replace(&path, &KeptNoticed { stranger, delivered }) {
+            tracing::debug!(%error, "what was noticed is not kept");
+        }
+    }
+
     /// Somebody connected to port 25. Neighbours prove nothing.
     pub(crate) fn came(&self, from: IpAddr, now: UnixTime) {
         if !judge::is_inner(from) {
@@ -84,7 +114,9 @@ impl Examiner {
     /// As [`Examiner::report`].
     pub(crate) async fn for_home(&self, home: &Home, probe: Option<String>) -> Fact<Examined> {
         // A home has no host tried that has no name in DNS: nothing of Edge's neighbourhood.
-        let is_name = |host: &String| Domain::parse(host).is_ok_and(|name| !name.is_literal());
+        let is_name = |host: &String| {
+            host.parse::<IpAddr>().is_err() && Domain::parse(host).is_ok_and(|name| !name.is_literal())
+        };
         let probe = probe.filter(is_name);
         let now = self.clock.now();
         let seen = self.homes_seen(now).into_iter().filter(|one| one.name == home.name);
@@ -109,7 +141,7 @@ impl Examiner {
             delivered,
             sends,
             own_port: own_port(&self.config, self.a_domain()),
-            homes,
+            homes: Ok(homes),
             ..knows(&self.config, host, request.probe.clone())
         };
         looked_at(&self.config, knows).await
@@ -173,7 +205,7 @@ fn knows(config: &EdgeConfig, host: HostKnows, probe: Option<String>) -> EdgeKno
             .filter_map(|(name, at)| Some((format!("{name} ({at})"), on_this_host(at)?)))
             .collect(),
         own_port: None,
-        homes: Vec::new(),
+        homes: Err("the daemon does not run".to_owned()),
         spool_octets_max: config.limits.spool.0,
     }
 }

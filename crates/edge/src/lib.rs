@@ -81,7 +81,7 @@ pub use examine::examine_alone;
 pub use homes::{anybody_sends, paired_on_disk};
 
 /// How often the greylist is written. What is lost in a crash costs strangers a second wait.
-const GREYLIST_SAVED_EVERY: Duration = Duration::from_secs(300);
+const SAVED_EVERY: Duration = Duration::from_secs(300);
 
 /// Everything that is shared while Edge runs.
 struct Edge {
@@ -125,7 +125,7 @@ pub async fn run(config_path: &Path) -> Result<(), Problem> {
     let (map, stop) = (Arc::clone(&edge.map), edge.stop.clone());
     tokio::spawn(async move { route::refresh_policies(&map, stop).await });
     tokio::spawn(watch_homes(Arc::clone(&edge)));
-    tokio::spawn(save_greylist(Arc::clone(&edge.reception.greylist), edge.stop.clone()));
+    tokio::spawn(save_now_and_then(Arc::clone(&edge)));
     trace.event(None, TraceStep::Started, format!("edge {}", edge.config.hostname));
     tracing::info!(hostname = %edge.config.hostname, homes = edge.homes.list().len(), "edge runs");
     process::notify_ready();
@@ -135,7 +135,7 @@ pub async fn run(config_path: &Path) -> Result<(), Problem> {
     tracing::info!("edge stops: sessions may end within {} s", process::DRAIN_MAX.as_secs());
     process::drain(&edge.sessions, &edge.stop).await;
     let _ = tokio::time::timeout(Duration::from_secs(2), links).await;
-    edge.reception.greylist.save();
+    edge.save();
     Ok(())
 }
 
@@ -164,15 +164,15 @@ async fn watch_homes(edge: Arc<Edge>) {
     }
 }
 
-/// Writes the greylist now and then.
-async fn save_greylist(greylist: Arc<Greylist>, stop: CancellationToken) {
+/// Writes down now and then what a restart should find.
+async fn save_now_and_then(edge: Arc<Edge>) {
     loop {
         tokio::select! {
-            () = stop.cancelled() => return,
-            () = tokio::time::sleep(GREYLIST_SAVED_EVERY) => {}
+            () = edge.stop.cancelled() => return,
+            () = tokio::time::sleep(SAVED_EVERY) => {}
         }
-        let greylist = Arc::clone(&greylist);
-        let _ = tokio::task::spawn_blocking(move || greylist.save()).await;
+        let edge = Arc::clone(&edge);
+        let _ = tokio::task::spawn_blocking(move || edge.save()).await;
     }
 }
 
@@ -193,7 +193,7 @@ fn build(
         Problem::setup(error, "name the servers in [dns] servers of edge.toml, or mend /etc/resolv.conf")
     })?;
     let questions = dns.questions();
-    let noticed = Arc::<Noticed>::default();
+    let noticed = Arc::new(Noticed::open(&config.data));
     let examiner =
         Examiner::new(config.clone(), Arc::clone(&homes), Arc::clone(&noticed), Arc::clone(&clock));
     let roots = route::public_roots(&config)?;
@@ -249,9 +249,10 @@ fn build(
 fn identity(config: &EdgeConfig) -> Result<ServerIdentity, Problem> {
     let certificate = config.tls.files(&config.data);
     if config.tls.is_self_made() {
-        net::tls::ensure_self_signed(&certificate, &config.hostname).map_err(certificate_problem)?;
+        net::tls::ensure_self_signed(&certificate, &config.hostname)
+            .map_err(|error| Problem::failed(error, "see whether the data directory can be written"))?;
     }
-    ServerIdentity::load(&certificate).map_err(certificate_problem)
+    ServerIdentity::load(&certificate).map_err(|error| Problem::setup(error, config.tls.advice("edge.toml")))
 }
 
 fn visitors(config: &EdgeConfig, questions: Questions, clock: &Arc<dyn Clock>) -> Visitors {
@@ -285,10 +286,6 @@ fn router(config: &EdgeConfig, map: Arc<Map>, homes: Arc<Homes>) -> Result<Route
     })
 }
 
-fn certificate_problem(error: net::tls::TlsError) -> Problem {
-    Problem::setup(error, "correct [tls] certificate and key, or remove both for a self-made certificate")
-}
-
 async fn listen_links(config: &EdgeConfig, key: &LinkKey) -> Result<LinkListener, Problem> {
     let has_ipv6 = process::has_ipv6();
     let addresses: Vec<_> = config.listen.link.iter().copied().filter(|a| has_ipv6 || !a.is_ipv6()).collect();
@@ -302,6 +299,11 @@ async fn listen_links(config: &EdgeConfig, key: &LinkKey) -> Result<LinkListener
 }
 
 impl Edge {
+    fn save(&self) {
+        self.reception.greylist.save();
+        self.noticed.save(&self.config.data);
+    }
+
     fn acceptor(&self) -> Result<TlsAcceptor, Problem> {
         let acceptor = self.identity.acceptor();
         acceptor.map_err(|error| Problem::failed(format!("TLS can't be set up: {error}"), ""))
@@ -330,7 +332,7 @@ impl Edge {
         let config = load(&self.config_path)?;
         self.identity
             .reload(&config.tls.files(&self.config.data))
-            .map_err(|error| Problem::setup(error, "correct [tls] certificate and key in edge.toml"))?;
+            .map_err(|error| Problem::setup(error, config.tls.advice("edge.toml")))?;
         Ok(Reloaded { after_restart: self.fixed_that_differs(&config) })
     }
 

@@ -193,7 +193,7 @@ fn config_text(arguments: &SetupArguments) -> String {
         addresses.iter().map(|address| format!("\"{address}\"")).collect::<Vec<_>>().join(", ")
     };
     let mut text = format!(
-        "# Postern, role Edge. Every key and its default: docs/configuration.md\n\
+        "# Postern, role Edge. Every key and its default: configuration.md, with the package in /usr/share/doc/postern/book\n\
          hostname = {}\ndata = {}\n",
         config::quoted(&arguments.hostname),
         config::quoted(&files::whole(&arguments.data).display().to_string())

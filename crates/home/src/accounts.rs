@@ -116,7 +116,7 @@ fn add_user(
         done["older_mailbox_set_aside"] = json!(store.place_of(&aside));
         done["set_aside"] = json!(aside.date);
     }
-    tell_aliases(&mut done, &aliases);
+    tell_aliases(directory, &mut done, &aliases);
     Ok(done)
 }
 
@@ -178,13 +178,19 @@ fn remove_user(
             ));
         }
     }
-    tell_aliases(&mut done, &removed.aliases);
+    tell_aliases(directory, &mut done, &removed.aliases);
     Ok(done)
 }
 
-fn tell_aliases(done: &mut Value, aliases: &[String]) {
-    if !aliases.is_empty() {
-        done["aliases_removed"] = json!(aliases);
+/// Aliases that led to an account: those that lead nowhere any more are gone, others have lost one of those whom they lead to.
+fn tell_aliases(directory: &Directory, done: &mut Value, aliases: &[String]) {
+    let left = directory.aliases();
+    let (shorter, gone): (Vec<&String>, Vec<&String>) =
+        aliases.iter().partition(|alias| left.iter().any(|(there, _)| there == *alias));
+    for (what, which) in [("aliases_removed", gone), ("aliases_that_lead_to_others_only", shorter)] {
+        if !which.is_empty() {
+            done[what] = json!(which);
+        }
     }
 }
 
@@ -204,7 +210,10 @@ fn list_users(directory: &Directory) -> Value {
 
 fn add_alias(directory: &Directory, alias: &str, targets: &[Address]) -> Result<Value, Problem> {
     directory.add_alias(alias, targets)?;
-    let mut done = json!({});
+    let canonical = alias.to_lowercase();
+    let leads_to =
+        directory.aliases().into_iter().find(|(there, _)| *there == canonical).map(|(_, targets)| targets);
+    let mut done = json!({ "alias": alias, "leads_to": leads_to });
     tell_not_reached(directory, &mut done, targets);
     Ok(done)
 }

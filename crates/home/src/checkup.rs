@@ -108,18 +108,15 @@ impl Checkup {
     }
 
     async fn look(&self, parts: &CheckupParts, request: &DoctorRequest) -> Fact<Examination> {
-        let at = parts.clock.now();
-        let host = HostKnows { now: at, firewall: request.firewall, ..HostKnows::here(&parts.config.data) };
+        let (at, config) = (parts.clock.now(), parts.config.now());
+        let host = HostKnows { now: at, firewall: request.firewall, ..HostKnows::here(&config.data) };
         let knows = from_daemon(parts, host).await;
-        let (facts, health, filters) = tokio::join!(
-            looked_at(knows),
-            parts.edges.health(request.probe.as_deref()),
-            filters(&parts.config),
-        );
+        let (facts, health, filters) =
+            tokio::join!(looked_at(knows), parts.edges.health(request.probe.as_deref()), filters(&config),);
         let mut facts = facts?;
         // Without an MX record no answer can come, and name servers would remember that there was none.
         let leads_here = |domain: &DomainFacts| {
-            domain.mx.as_ref().is_ok_and(|hosts| hosts.iter().any(|(_, host)| is_edge(&parts.config, host)))
+            domain.mx.as_ref().is_ok_and(|hosts| hosts.iter().any(|(_, host)| is_edge(&config, host)))
         };
         if facts.domains.iter().any(leads_here) {
             self.send_round(parts, Instant::now() + TRIP_WAIT).await;

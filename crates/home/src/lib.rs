@@ -14,6 +14,7 @@ mod fixed;
 mod foreign_edge;
 mod forward;
 mod house;
+mod in_force;
 mod keeper;
 mod listeners;
 mod mailboxes;
@@ -66,6 +67,7 @@ use filters::{Filters, Trainer};
 use foreign_edge::ForeignEdge;
 use forward::{Forwarder, Srs};
 use house::OwnHouse;
+use in_force::InForce;
 use keeper::Keeper;
 use link::TraceStep;
 use listeners::Ports;
@@ -90,7 +92,9 @@ pub use checkup::examine_alone;
 
 /// Everything that is shared while Home runs.
 struct Home {
+    /// As it was at the start.
     config: HomeConfig,
+    in_force: InForce,
     config_path: PathBuf,
     directory: Directory,
     logins: Logins,
@@ -122,7 +126,7 @@ pub async fn run(config_path: &Path) -> Result<(), Problem> {
     // First of all: its buffers take no memory as long as they lie where nothing lay before.
     let dialer = Dialer::new();
     let config = load(config_path)?;
-    moving::still_here(&config.data)?;
+    daemon::moved::still_here(&config.data)?;
     let secrets = Secrets::load(&config.data)?;
     let mut signals = Signals::new()?;
     let control::Listening { socket, lock: _lock } = control::listen(&config.data).await?;
@@ -137,6 +141,9 @@ pub async fn run(config_path: &Path) -> Result<(), Problem> {
     home.start_reaping();
     tokio::spawn(home.checkup.clone().daily(home.examined(), home.stop.clone()));
     tokio::spawn(control::serve(socket, Arc::clone(&home), home.stop.clone()));
+    if let Err(problem) = see_that_there_is_a_postmaster(&home.config, &home.directory) {
+        tracing::warn!(%problem, "the first account gets what is the postmaster's");
+    }
     trace.event(None, TraceStep::Started, "home");
     tracing::info!(accounts = home.directory.accounts().len(), edges = home.config.edges.len(), "home runs");
     process::notify_ready();
@@ -155,6 +162,19 @@ pub async fn run(config_path: &Path) -> Result<(), Problem> {
             }
         }
     }
+}
+
+/// # Errors
+/// When the configuration names somebody who has no account.
+fn see_that_there_is_a_postmaster(config: &HomeConfig, directory: &Directory) -> Result<(), Problem> {
+    let Some(named) = &config.postmaster else { return Ok(()) };
+    if directory.accounts().iter().any(|(_, address)| address.canonical() == named.canonical()) {
+        return Ok(());
+    }
+    Err(Problem::setup(
+        format!("postmaster = \"{named}\": no account has this address"),
+        "name one of 'postern user list' in home.toml, or add it: postern user add",
+    ))
 }
 
 /// The dispatcher ended by itself.
@@ -227,6 +247,7 @@ fn open(
         identity: opening::certificate(&config)?,
         checkup: Checkup::open(&config.data),
         traveller,
+        in_force: InForce::new(config.clone()),
         config,
         directory,
         logins,
@@ -271,7 +292,7 @@ impl Home {
     /// What the doctor looks at.
     fn examined(&self) -> CheckupParts {
         CheckupParts {
-            config: self.config.clone(),
+            config: self.in_force.clone(),
             directory: self.directory.clone(),
             queue: self.queue.clone(),
             edges: self.edges.clone(),
@@ -333,14 +354,17 @@ impl Home {
     /// When one of them can't be used: what was in force stays.
     fn reload(&self) -> Result<Reloaded, Problem> {
         let config = load(&self.config_path)?;
+        see_that_there_is_a_postmaster(&config, &self.directory)?;
         self.keys.adopt(&config.domains, self.clock.now())?;
         self.identity
             .reload(&config.tls.files(&self.config.data))
-            .map_err(|error| Problem::setup(error, "correct [tls] certificate and key in home.toml"))?;
+            .map_err(|error| Problem::setup(error, config.tls.advice("home.toml")))?;
         self.signer.adopt(&config.policy(), self.clock.now());
         self.directory.adopt(config.policy());
         self.edges.adopt(config.edges.clone());
-        Ok(Reloaded { after_restart: fixed::that_differs(&self.config, &config) })
+        let after_restart = fixed::that_differs(&self.config, &config);
+        self.in_force.adopt(config);
+        Ok(Reloaded { after_restart })
     }
 
     /// Lets sessions end, then everything else; tells how the dispatcher ended.
@@ -386,7 +410,7 @@ impl Home {
             "mail": { "in": tally.shown(Way::In), "out": tally.shown(Way::Out) },
             "quarantine": quarantine,
             "outbound": self.directory.policy().sends,
-            "domains": self.config.domains,
+            "domains": self.directory.policy().domains,
             "accounts": self.directory.accounts().len(),
             "sessions": self.sessions.len(),
             "ports": self.ports.as_json(&self.config),
@@ -414,7 +438,7 @@ impl Handler for Home {
                 (why, "see 'postern status'; a user and an edge that is up are needed".to_owned())
             }),
             Request::TestMail(to) => self.traveller.send_to(&to).await.map_err(|why| {
-                (why, "see 'postern status', and 'postern outbound on' where sending is off".to_owned())
+                (why, "see 'postern status'; where sending is off: postern outbound on".to_owned())
             }),
             Request::Queue(request) => queue_command::carry_out(&self.queue, request).await,
             Request::Quarantine(request) => self.of_the_quarantine(&request).await,

@@ -10,12 +10,11 @@ use daemon::config;
 use daemon::control::{self, DataLock};
 use daemon::edited::Edited;
 use daemon::files;
-use daemon::json_file;
+use daemon::moved;
 use daemon::new_role::NewRole;
 use daemon::owner;
 use daemon::problem::{self, Problem};
 use daemon::process;
-use mail::UnixTime;
 use serde::{Deserialize, Serialize};
 use tar::{Archive, Builder, EntryType, Header};
 
@@ -26,10 +25,8 @@ const CONFIG: &str = "home.toml";
 const DATA: &str = "data";
 /// The last of it: how many files and octets there are. An archive without it was cut short.
 const WHOLE: &str = "whole.json";
-/// What says that the data was moved away.
-const MOVED: &str = "moved.json";
 /// What is of this run of the daemon alone.
-const LEFT: [&str; 4] = ["control.sock", "daemon.lock", "drafts", MOVED];
+const LEFT: [&str; 4] = ["control.sock", "daemon.lock", "drafts", moved::MARK];
 /// Octets of the configuration that are read.
 const CONFIG_OCTETS_MAX: u64 = 1 << 20;
 
@@ -66,12 +63,6 @@ struct Count {
     octets: u64,
 }
 
-/// When the data was moved away.
-#[derive(Debug, Serialize, Deserialize)]
-struct Moved {
-    at: UnixTime,
-}
-
 /// Packs Home, and says in its data that it has left.
 ///
 /// # Errors
@@ -80,7 +71,7 @@ pub fn out(arguments: &OutArguments) -> Result<(), Problem> {
     let config: HomeConfig = config::load(&arguments.config)?;
     let text = files::read_text(&arguments.config, "")?;
     let _lock = alone(&config.data)?;
-    still_here(&config.data)?;
+    moved::still_here(&config.data)?;
     let problem = |error: io::Error| files::write_problem(&arguments.file, &error);
     let packed = if arguments.file.as_os_str() == "-" {
         pack(io::stdout().lock(), &text, &config.data)?
@@ -94,11 +85,7 @@ pub fn out(arguments: &OutArguments) -> Result<(), Problem> {
         file.sync_all().map_err(problem)?;
         packed
     };
-    let moved = Moved { at: SystemClock.now() };
-    owner::as_owner_of(&config.data, || {
-        let path = config.data.join(MOVED);
-        json_file::replace(&path, &moved).map_err(|error| files::write_problem(&path, &error))
-    })?;
+    owner::as_owner_of(&config.data, || moved::mark(&config.data, SystemClock.now()))?;
     eprintln!(
         "Packed: {} files, {} octets. Home does not start here any more.\nOn the new machine:  postern home move in {}\n\
          It has the keys of the house: move it over ssh, and remove it afterwards. Was it a mistake? postern home move back",
@@ -145,25 +132,11 @@ pub fn arrive(arguments: &InArguments) -> Result<(), Problem> {
 /// When it was not moved, or the mark can't be removed.
 pub fn back(config_path: &Path) -> Result<(), Problem> {
     let config: HomeConfig = config::load(config_path)?;
-    let path = config.data.join(MOVED);
-    if !path.exists() {
+    if !moved::unmark(&config.data)? {
         return Err(Problem::setup("this home was not moved away", "start it"));
     }
-    std::fs::remove_file(&path).map_err(|error| files::write_problem(&path, &error))?;
     println!("Home may start here again. Never start what was packed: both would take the same mail.");
     Ok(())
-}
-
-/// Whether the data may be used here.
-///
-/// # Errors
-/// When it was moved away.
-pub(crate) fn still_here(data: &Path) -> Result<(), Problem> {
-    let Some(moved) = json_file::read::<Moved>(&data.join(MOVED))? else { return Ok(()) };
-    Err(Problem::setup(
-        format!("this home was moved to another machine at {}", moved.at.rfc3339()),
-        "start it there; if it never ran there and never will: postern home move back",
-    ))
 }
 
 /// Nobody else changes the data meanwhile.

@@ -167,9 +167,7 @@ pub(super) fn arrivals(parts: ArrivalParts<'_>) -> Result<Arc<Arrivals>, Problem
 /// The certificate for mail programs: the configured one, or one made for the first domain.
 pub(super) fn certificate(config: &HomeConfig) -> Result<ServerIdentity, Problem> {
     let files = config.tls.files(&config.data);
-    let problem = |error| {
-        Problem::setup(error, "correct [tls] certificate and key, or remove both for a self-made certificate")
-    };
+    let problem = |error| Problem::setup(error, config.tls.advice("home.toml"));
     if config.tls.is_self_made() {
         net::tls::ensure_self_signed(&files, &config.hostname()).map_err(problem)?;
     }

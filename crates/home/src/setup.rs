@@ -314,7 +314,7 @@ fn config_text(arguments: &SetupArguments) -> String {
         |items: Vec<String>| items.iter().map(|item| config::quoted(item)).collect::<Vec<_>>().join(", ");
     let addresses = |list: &[SocketAddr]| quoted(list.iter().map(ToString::to_string).collect());
     let mut text = format!(
-        "# Postern, role Home. Every key and its default: docs/configuration.md\n\
+        "# Postern, role Home. Every key and its default: configuration.md, with the package in /usr/share/doc/postern/book\n\
          domains = [{}]\ndata = {}\noutbound = {}\n",
         quoted(arguments.domain.iter().map(ToString::to_string).collect()),
         config::quoted(&files::whole(&arguments.data).display().to_string()),

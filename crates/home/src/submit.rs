@@ -174,7 +174,14 @@ impl Service for Submission {
                 let account = self.pass.insert(pass).account().to_string();
                 (Some(account), Reply::new(235, (2, 7, 0), "logged in"))
             }
-            Err(Refused::Wrong) => (None, Reply::new(535, (5, 7, 8), "user name or password is wrong")),
+            Err(Refused::Wrong) => (
+                None,
+                Reply::new(
+                    535,
+                    (5, 7, 8),
+                    "user name or password is wrong; the user name is the whole address",
+                ),
+            ),
             // RFC 4954 section 6: a mail program keeps its password and comes again.
             Err(Refused::Later) => (None, Reply::new(454, (4, 7, 0), "not now; try again later")),
         }

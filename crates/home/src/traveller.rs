@@ -65,7 +65,7 @@ impl Traveller {
     /// Why no message could be sent.
     pub(crate) async fn go(&self, patience: Duration) -> Result<Travelled, String> {
         let (account, from) =
-            self.directory.accounts().into_iter().next().ok_or("there is no user yet: postern user add")?;
+            self.directory.first_account().ok_or("there is no user yet: postern user add")?;
         let edge = self.edges.with_echo().ok_or("no edge is up that has a test address")?;
         let to = Address::parse(&format!("{ECHO}@{edge}")).map_err(|error| error.to_string())?;
         let token = format!("{:032x}", u128::from_le_bytes(system::random()));
@@ -95,7 +95,7 @@ impl Traveller {
     /// Why it could not be sent.
     pub(crate) async fn send_to(&self, to: &str) -> Result<Value, String> {
         let (account, from) =
-            self.directory.accounts().into_iter().next().ok_or("there is no user yet: postern user add")?;
+            self.directory.first_account().ok_or("there is no user yet: postern user add")?;
         let to = Address::parse(to).map_err(|error| format!("{to}: {error}"))?;
         let message = greeting(&from, &to, &self.clock.now().rfc5322());
         let item = self.send(account, from.clone(), to, message).await?;

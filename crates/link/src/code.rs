@@ -128,7 +128,8 @@ fn from_base32(text: &str) -> Result<Vec<u8>, CodeError> {
             bits &= (1 << held) - 1;
         }
     }
-    Ok(octets)
+    // A letter more than the octets take, or bits that are none of theirs, is a slip of the pen.
+    if held >= 5 || bits != 0 { Err(CodeError::Damaged) } else { Ok(octets) }
 }
 
 /// Home's proof that it holds the code.
@@ -206,6 +207,9 @@ mod tests {
         assert_eq!("postern1-".parse::<PairingCode>(), Err(CodeError::Damaged));
         assert_eq!(text[..text.len() - 2].parse::<PairingCode>(), Err(CodeError::Damaged));
         assert_eq!(format!("{text}0").parse::<PairingCode>(), Err(CodeError::Character));
+        for more in ["a", "x", "aa"] {
+            assert_eq!(format!("{text}{more}").parse::<PairingCode>(), Err(CodeError::Damaged), "{more}");
+        }
         let mut other: Vec<char> = text.chars().collect();
         other[12] = if other[12] == 'a' { 'b' } else { 'a' };
         assert_eq!(other.into_iter().collect::<String>().parse::<PairingCode>(), Err(CodeError::Damaged));

@@ -14,7 +14,7 @@ use crate::{Changes, Copied, FlagList, FlagMode, FlagsChanged, Mailbox, MailboxI
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum AccountError {
     /// The name and the password do not belong together.
-    #[error("the login is not known")]
+    #[error("user name or password is wrong; the user name is the whole address")]
     Denied,
     /// The mailbox does not exist.
     #[error("there is no such mailbox")]

@@ -11,9 +11,10 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use rcgen::{CertificateParams, DnType, KeyPair, PKCS_ECDSA_P256_SHA256};
+use rustls::client::verify_server_name;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
-use rustls::server::{ClientHello, ResolvesServerCert};
+use rustls::server::{ClientHello, ParsedCertificate, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
 use rustls::{ClientConfig, Error, ServerConfig};
 use tokio::net::TcpStream;
@@ -149,25 +150,40 @@ fn read(path: &Path) -> Result<Vec<u8>, TlsError> {
     std::fs::read(path).map_err(|cause| TlsError::File { path: path.to_owned(), cause })
 }
 
-/// Makes a certificate for `name`, signed by itself, unless both files are there. It names nothing but `name`.
+/// Makes a certificate for `name`, signed by itself, unless there is one of this name. It names nothing but `name`. Where there is one
+/// of another name its key is kept, so that who pinned the key (TLSA) goes on.
 ///
 /// # Errors
 /// [`TlsError::File`] when a file can't be written.
 pub fn ensure_self_signed(files: &CertificateFiles, name: &str) -> Result<(), TlsError> {
-    if files.certificate.exists() && files.key.exists() {
+    let both = files.certificate.exists() && files.key.exists();
+    if both && names(&files.certificate, name) {
         return Ok(());
     }
     let content = |cause: rcgen::Error| TlsError::Content {
         path: files.certificate.clone(),
         cause: format!("can't make a certificate for {name}: {cause}"),
     };
-    let pair = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256).map_err(content)?;
+    let kept = std::fs::read_to_string(&files.key).ok().filter(|_| both);
+    let kept = kept.and_then(|pem| KeyPair::from_pem(&pem).ok());
+    let pair = match kept {
+        Some(pair) => pair,
+        None => KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256).map_err(content)?,
+    };
     let mut params = CertificateParams::new(vec![name.to_owned()]).map_err(content)?;
     params.distinguished_name = rcgen::DistinguishedName::new();
     params.distinguished_name.push(DnType::CommonName, name);
     let certificate = params.self_signed(&pair).map_err(content)?;
     write_private(&files.key, &pair.serialize_pem())?;
     write_private(&files.certificate, &certificate.pem())
+}
+
+/// Whether a certificate is for this name. Of one that can't be read whoever loads it says what is wrong.
+fn names(certificate: &Path, name: &str) -> bool {
+    let Ok(wanted) = ServerName::try_from(name) else { return true };
+    let Ok(der) = CertificateDer::from_pem_file(certificate) else { return true };
+    let Ok(parsed) = ParsedCertificate::try_from(&der) else { return true };
+    verify_server_name(&parsed, &wanted).is_ok()
 }
 
 fn write_private(path: &Path, text: &str) -> Result<(), TlsError> {
@@ -241,6 +257,15 @@ mod tests {
         assert_eq!(std::fs::read(&files.certificate).unwrap(), first);
         assert_eq!(std::fs::metadata(&files.key).unwrap().permissions().mode() & 0o777, 0o600);
         let identity = ServerIdentity::load(&files).unwrap();
+        identity.reload(&files).unwrap();
+        // Under another name it is made anew, with the key that others may have pinned.
+        let key = std::fs::read(&files.key).unwrap();
+        ensure_self_signed(&files, "mail.example.org").unwrap();
+        assert_ne!(std::fs::read(&files.certificate).unwrap(), first);
+        assert_eq!(std::fs::read(&files.key).unwrap(), key);
+        assert!(
+            names(&files.certificate, "mail.example.org") && !names(&files.certificate, "mx.example.org")
+        );
         identity.reload(&files).unwrap();
     }
 

@@ -4,6 +4,7 @@ mod dkim;
 mod dns;
 mod doctor;
 mod firewall;
+mod hidden;
 mod homes;
 mod papers;
 mod people;

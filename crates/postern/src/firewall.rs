@@ -26,6 +26,8 @@ pub(crate) struct Wishes {
     pub ssh_from: Vec<Network>,
     /// The port of ssh.
     pub ssh_port: u16,
+    /// Whether the host may fetch from the web, as for its updates.
+    pub web: bool,
     /// What carries tunnels that end on this host.
     pub tunnels: Vec<Tunnel>,
 }
@@ -209,6 +211,12 @@ fn out_to_all(what: &str, addresses: &[SocketAddr], out: &mut Ruleset) {
 fn what_every_home_needs(name_servers: &[IpAddr], wishes: &Wishes, out: &mut Ruleset) {
     out.tunnels_out(&wishes.tunnels);
     out.names(name_servers);
+    if wishes.web {
+        out.line("# The web, for this host's updates.");
+        out.line("tcp dport { 80, 443 } counter accept");
+    } else {
+        out.line("# No web: --web lets this host fetch its updates.");
+    }
     out.line("# Time, an address from the router.");
     out.line("udp dport 123 accept");
     out.line("udp sport 68 udp dport 67 accept");
@@ -244,6 +252,7 @@ mod tests {
         Wishes {
             ssh_from: ssh.iter().map(|text| text.parse().unwrap()).collect(),
             ssh_port: 22,
+            web: false,
             tunnels: Vec::new(),
         }
     }

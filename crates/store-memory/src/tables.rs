@@ -18,7 +18,7 @@ pub struct MemoryPeople(Mutex<PeopleNow>);
 
 #[derive(Debug, Default)]
 struct PeopleNow {
-    accounts: BTreeMap<String, AccountRow>,
+    accounts: Vec<AccountRow>,
     aliases: BTreeSet<AliasRow>,
     removed: BTreeMap<String, UnixTime>,
 }
@@ -38,7 +38,7 @@ impl People for MemoryPeople {
     fn everybody(&self) -> Result<Everybody, StoreError> {
         let known = lock(&self.0);
         Ok(Everybody {
-            accounts: known.accounts.values().cloned().collect(),
+            accounts: known.accounts.clone(),
             aliases: known.aliases.iter().cloned().collect(),
             removed: known.removed.iter().map(|(name, at)| (name.clone(), *at)).collect(),
         })
@@ -47,10 +47,10 @@ impl People for MemoryPeople {
     fn admit(&self, new: &AccountRow, leading: &[AliasRow], past: Past) -> Result<(), StoreError> {
         let mut known = lock(&self.0);
         let is_taken = |row: &AccountRow| row.name == new.name || row.address == new.address;
-        if known.accounts.values().any(is_taken) {
+        if known.accounts.iter().any(is_taken) {
             return Err(StoreError::AccountExists(new.name.clone()));
         }
-        known.accounts.insert(new.name.clone(), new.clone());
+        known.accounts.push(new.clone());
         known.remove_targets(leading);
         match past {
             Past::Own => drop(known.removed.remove(&new.name)),
@@ -62,7 +62,7 @@ impl People for MemoryPeople {
 
     fn remove(&self, account: &str, leading: &[AliasRow], at: UnixTime) -> Result<(), StoreError> {
         let mut known = lock(&self.0);
-        known.accounts.remove(account);
+        known.accounts.retain(|row| row.name != account);
         known.remove_targets(leading);
         known.note_removed(account, at);
         Ok(())
@@ -70,7 +70,7 @@ impl People for MemoryPeople {
 
     fn set_password(&self, address: &str, password: &str) -> Result<bool, StoreError> {
         let mut known = lock(&self.0);
-        let account = known.accounts.values_mut().find(|account| account.address == address);
+        let account = known.accounts.iter_mut().find(|account| account.address == address);
         Ok(account.map(|account| password.clone_into(&mut account.password)).is_some())
     }
 

@@ -59,7 +59,6 @@ const ONLY: &[(&str, &[&str])] = &[
     ("rusqlite", &["store-sqlite"]),
     ("rustls", &["net"]),
     ("sd-notify", &["daemon"]),
-    ("tracing-journald", &["daemon"]),
 ];
 
 pub(crate) fn check(house: &House) -> Vec<Finding> {

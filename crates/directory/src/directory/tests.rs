@@ -74,6 +74,35 @@ fn a_pass_is_revoked_by_another_password_and_by_the_end_of_the_account_and_by_no
 }
 
 #[test]
+fn an_alias_that_leads_elsewhere_alone_is_nobodys_address_while_this_home_does_not_send() {
+    let directory = directory();
+    let mut policy = (*directory.policy()).clone();
+    policy.sends = true;
+    directory.adopt(policy.clone());
+    directory.add_alias("abroad@example.org", &[at("ann@far.test")]).unwrap();
+    directory.add_alias("both@example.org", &[at("ann@far.test"), at("bob@example.org")]).unwrap();
+    directory.add_alias("*@example.org", &[at("abroad@example.org")]).unwrap();
+    let known = || directory.known_addresses();
+    assert!(known().0.contains(&"abroad@example.org".to_owned()) && known().1.len() == 1);
+    policy.sends = false;
+    directory.adopt(policy);
+    assert!(!known().0.contains(&"abroad@example.org".to_owned()) && known().1.is_empty());
+    assert!(known().0.contains(&"both@example.org".to_owned()));
+}
+
+/// Symptom: a user who was added later became postmaster, and got what is the operator's. Cause: the first account was the first in
+/// the alphabet.
+#[test]
+fn the_postmaster_is_whose_account_was_made_first_until_he_goes() {
+    let directory = directory();
+    directory.add_account(&at("aaron@example.org"), "correct horse").unwrap();
+    assert_eq!(names(directory.resolve(&at("postmaster@example.org"))), ["alice--example.org"]);
+    assert_eq!(directory.first_account().unwrap().1, at("alice@example.org"));
+    directory.remove_account(&at("alice@example.org"), UnixTime(1)).unwrap();
+    assert_eq!(names(directory.resolve(&at("postmaster@example.org"))), ["bob--example.org"]);
+}
+
+#[test]
 fn recipients_are_found_by_name_subaddress_alias_and_catch_all() {
     let directory = directory();
     directory.add_alias("sales@example.org", &[at("alice@example.org"), at("bob@example.org")]).unwrap();

@@ -40,8 +40,8 @@ pub struct EdgeFacts {
     pub ports: Vec<(String, Fact<()>)>,
     /// Its own mail port, as a stranger finds it; `None` where nobody listens, which is told by `runs`.
     pub own_port: Option<Fact<MailPort>>,
-    /// The homes that are paired.
-    pub homes: Vec<HomeSeen>,
+    /// The homes that are paired; not known without a daemon.
+    pub homes: Fact<Vec<HomeSeen>>,
     /// Octets that sealed mail may take for one home.
     pub spool_octets_max: u64,
 }
@@ -77,6 +77,8 @@ pub enum PortOutward {
     Tried(String, Fact<()>),
     /// Mail was delivered at this time.
     Proven(UnixTime),
+    /// This host was to be tried, and there is none of that name: why.
+    NoSuchHost(String, String),
     /// No host was named, and nothing was delivered lately.
     Untried,
 }

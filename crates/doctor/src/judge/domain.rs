@@ -69,10 +69,14 @@ fn mx(sheet: &mut Sheet, domain: &DomainFacts, facts: &HomeFacts) {
     let other = records.iter().find(|(_, host)| !is_edge(host));
     match (records.iter().any(|(_, host)| is_edge(host)), other) {
         (true, None) => sheet.fine(Check::Mx, format!("{name}: {}", hosts())),
-        (true, Some((_, other))) => {
+        (true, Some((preference, other))) => {
             let what =
                 format!("{name} names {other} besides the edge: mail that goes there does not come here");
-            sheet.advise(Check::Mx, (Verdict::Warning, what), format!("take the MX record for {other} out"));
+            let best = records.iter().filter(|(_, host)| is_edge(host)).map(|(best, _)| *best).min();
+            // Senders try the smallest number first (RFC 5321 section 5.1).
+            let verdict =
+                if best.is_some_and(|best| *preference > best) { Verdict::Warning } else { Verdict::Fault };
+            sheet.advise(Check::Mx, (verdict, what), format!("take the MX record for {other} out"));
         }
         (false, None) => {
             sheet.advise(Check::Mx, (Verdict::Fault, format!("{name} has no MX record")), publish)

@@ -22,6 +22,10 @@ const SPOOL_FAULT_PER_CENT: u64 = 98;
 /// How long mail that was delivered proves that port 25 is open outward.
 const PROVEN_SECS: u64 = 7 * 86_400;
 
+/// What only the daemon knows.
+const OF_HOMES: [Check; 5] =
+    [Check::LinkUp, Check::RecipientsKnown, Check::SpoolAge, Check::SpoolRoom, Check::OtherHalf];
+
 pub(super) fn judge(sheet: &mut Sheet, facts: &EdgeFacts) {
     address(sheet, facts);
     for names in &facts.names {
@@ -41,7 +45,7 @@ pub(super) fn judge(sheet: &mut Sheet, facts: &EdgeFacts) {
     }
     match &facts.own_port {
         Some(Ok(port)) if port.greeting.code == 220 => {
-            let everybody = facts.homes.iter().any(|home| home.takes_everybody);
+            let everybody = facts.homes.iter().flatten().any(|home| home.takes_everybody);
             port::behind(sheet, &facts.hostname, port, (facts.host.clock.now, &Ok(everybody)));
         }
         Some(_) => port::not_reached(sheet, "Edge's own port"),
@@ -128,7 +132,10 @@ fn reverse(sheet: &mut Sheet, facts: &EdgeFacts, of: &NamesOf) {
     };
     let Some((name, _)) = names.iter().find(leads_back) else {
         let what = format!("{ip} is called {}, and that name does not lead back to it", first.0);
-        return sheet.advise(check, (verdict, what), advice);
+        let ours =
+            names.iter().any(|(name, _)| name.trim_end_matches('.').eq_ignore_ascii_case(&facts.hostname));
+        let forward = format!("give {} an A record (AAAA) with {ip}: see edge-address", facts.hostname);
+        return sheet.advise(check, (verdict, what), if ours { forward } else { advice });
     };
     sheet.fine(check, format!("{ip} is {name}"));
     if is_generic(name, ip) && !name.eq_ignore_ascii_case(&facts.hostname) {
@@ -227,12 +234,21 @@ fn port_outward(sheet: &mut Sheet, facts: &EdgeFacts) {
     match &facts.port_outward {
         PortOutward::Tried(host, Ok(())) => sheet.fine(Check::PortOut, format!("port 25 of {host} answers")),
         PortOutward::Tried(host, Err(why)) => {
-            sheet.add(
-                Check::PortOut,
-                if_it_sends(facts),
-                format!("port 25 of {host} does not answer: {why}"),
-            );
+            let what = (if_it_sends(facts), format!("port 25 of {host} does not answer: {why}"));
+            // A provider is silent about what it does not let through; a host says so itself.
+            if ["refused", "unreachable", "no route"].iter().any(|word| why.contains(word)) {
+                let advice = "most likely this host's own firewall forbids it: where the rules of 'postern firewall edge' are loaded, load \
+                              them again with --apply, since they let mail out only when a home sends; else see what that host says to others";
+                sheet.advise(Check::PortOut, what, advice);
+            } else {
+                sheet.add(Check::PortOut, what.0, what.1);
+            }
         }
+        PortOutward::NoSuchHost(host, why) => sheet.advise(
+            Check::PortOut,
+            (Verdict::Unknown, format!("could not be tried: {why}")),
+            format!("name a host that takes mail in place of {host}: postern doctor --probe HOST"),
+        ),
         PortOutward::Proven(at) if now.secs_since(*at) <= PROVEN_SECS => {
             sheet.fine(Check::PortOut, format!("mail was delivered {} ago", ago(now.secs_since(*at))));
         }
@@ -256,22 +272,28 @@ fn strangers(sheet: &mut Sheet, facts: &EdgeFacts) {
         }
         _ => sheet.advise(
             Check::PortIn,
-            (
-                Verdict::Unknown,
-                "could not be told: nobody from outside has connected since the start".to_owned(),
-            ),
-            "Home tries it; or from a host elsewhere: nc -v EDGE 25",
+            (Verdict::Unknown, "could not be told: nobody from outside has connected lately".to_owned()),
+            "Home tries it; or from a host elsewhere: postern check edge EDGE",
         ),
     }
 }
 
 fn homes(sheet: &mut Sheet, facts: &EdgeFacts) {
     let now = facts.host.clock.now;
-    if facts.homes.is_empty() {
+    let homes = match &facts.homes {
+        Ok(homes) => homes,
+        Err(why) => {
+            for check in OF_HOMES {
+                sheet.add(check, Verdict::Unknown, format!("could not be told: {why}"));
+            }
+            return;
+        }
+    };
+    if homes.is_empty() {
         let what = (Verdict::Fault, "no home is paired".to_owned());
         sheet.advise(Check::LinkUp, what, "postern edge pair, then at home: postern home setup CODE");
     }
-    for home in &facts.homes {
+    for home in homes {
         let name = &home.name;
         let last = home
             .last_here
@@ -280,7 +302,8 @@ fn homes(sheet: &mut Sheet, facts: &EdgeFacts) {
         sheet.judge(Check::LinkUp, home.linked, format!("home {name} is linked"), (Verdict::Fault, bad));
         match home.recipients {
             Some(0) => {
-                sheet.add(Check::RecipientsKnown, Verdict::Fault, format!("home {name} has no recipients"))
+                let what = (Verdict::Fault, format!("home {name} has no recipients"));
+                sheet.advise(Check::RecipientsKnown, what, "at home: postern user add you@DOMAIN")
             }
             Some(number) => sheet.fine(Check::RecipientsKnown, format!("{number} of home {name}")),
             None => sheet.add(
@@ -341,7 +364,7 @@ fn told(sheet: &mut Sheet, home: &HomeSeen) {
 /// What the homes found of themselves: names of checks and verdicts, which is all that Edge knows.
 pub(super) fn told_by_homes(facts: &EdgeFacts) -> Vec<Finding> {
     let mut findings = Vec::new();
-    for home in &facts.homes {
+    for home in facts.homes.iter().flatten() {
         let Some((at, told)) = &home.told else { continue };
         let what = format!("home {} says so ({})", home.name, at.rfc3339());
         let of = |(check, verdict): &(Check, Verdict)| {

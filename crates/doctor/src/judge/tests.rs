@@ -88,7 +88,8 @@ fn what_can_not_be_told_is_told_with_the_reason() {
 fn edge_shows_what_a_home_found_by_name() {
     let mut facts = edge_that_is_well();
     let at = facts.host.clock.now;
-    facts.homes[0].told = Some((at, vec![(Check::Spf, Verdict::Fault), (Check::Mx, Verdict::Fine)]));
+    facts.homes.as_mut().unwrap()[0].told =
+        Some((at, vec![(Check::Spf, Verdict::Fault), (Check::Mx, Verdict::Fine)]));
     let findings = edge(&facts);
     let spf = findings.iter().find(|one| one.check == Check::Spf).unwrap();
     assert_eq!((spf.half, spf.verdict), (Half::Home, Verdict::Fault));

@@ -38,8 +38,8 @@ pub struct EdgeKnows {
     pub ports: Vec<(String, SocketAddr)>,
     /// Where its own mail port is, if it listens; and a recipient who does not exist there.
     pub own_port: Option<(SocketAddr, Option<String>)>,
-    /// The homes that are paired.
-    pub homes: Vec<HomeSeen>,
+    /// The homes that are paired; not known without a daemon.
+    pub homes: Fact<Vec<HomeSeen>>,
     /// Octets that sealed mail may take for one home.
     pub spool_octets_max: u64,
 }
@@ -118,7 +118,13 @@ async fn ehlo_spf(
 
 async fn port_outward(world: &impl World, knows: &EdgeKnows, deadline: Instant) -> PortOutward {
     match (&knows.probe, knows.delivered) {
-        (Some(host), _) => PortOutward::Tried(host.clone(), until(deadline, world.greets(host)).await),
+        (Some(host), _) => match until(deadline, world.mail_hosts(host)).await {
+            Ok(places) if places.is_empty() => {
+                PortOutward::NoSuchHost(host.clone(), format!("there is no mail host {host}"))
+            }
+            Ok(places) => PortOutward::Tried(host.clone(), until(deadline, world.greets(&places)).await),
+            Err(why) => PortOutward::NoSuchHost(host.clone(), why),
+        },
         (None, Some(at)) => PortOutward::Proven(at),
         (None, None) => PortOutward::Untried,
     }

@@ -32,6 +32,9 @@ pub struct RealWorld {
     policy_port: u16,
 }
 
+/// Hosts of a domain that are tried at most.
+const HOSTS_MAX: usize = 3;
+
 impl RealWorld {
     /// One that asks these name servers, those of the system when there are none, and believes the public roots and those of
     /// the file. `anchors` are DNSKEY records that are trusted in place of the root's own.
@@ -95,11 +98,26 @@ impl World for RealWorld {
         Ok(hosts.secure && hosts.value != MailHosts::NoSuchDomain)
     }
 
-    async fn greets(&self, host: &str) -> Fact<()> {
-        let places = self.places(host, self.mail_port).await?;
+    async fn mail_hosts(&self, host: &str) -> Fact<Vec<SocketAddr>> {
+        if let Ok(ip) = host.parse::<IpAddr>() {
+            return Ok(vec![(ip, self.mail_port).into()]);
+        }
+        let domain = Domain::parse(host).map_err(|error| error.to_string())?;
+        let found = self.plain.mail_hosts(&domain, |_| system::random_u64()).await;
+        let MailHosts::Hosts(hosts) = found.map_err(|error| error.to_string())?.value else {
+            return Ok(Vec::new());
+        };
+        let mut places = Vec::new();
+        for host in hosts.iter().take(HOSTS_MAX) {
+            places.extend(self.places(host.name.as_str(), self.mail_port).await.unwrap_or_default());
+        }
+        Ok(places)
+    }
+
+    async fn greets(&self, places: &[SocketAddr]) -> Fact<()> {
         let mut why = String::new();
         for place in places {
-            match TcpStream::connect(place).await {
+            match TcpStream::connect(*place).await {
                 Ok(stream) => {
                     let mut dialogue = Dialogue::new(stream);
                     // That a greeting comes is enough, whatever it says: something there speaks SMTP.

@@ -42,7 +42,10 @@ impl World for Silent {
     async fn is_signed(&self, _domain: &str) -> Fact<bool> {
         never().await
     }
-    async fn greets(&self, _host: &str) -> Fact<()> {
+    async fn mail_hosts(&self, _host: &str) -> Fact<Vec<SocketAddr>> {
+        never().await
+    }
+    async fn greets(&self, _places: &[SocketAddr]) -> Fact<()> {
         never().await
     }
     async fn connects(&self, _place: SocketAddr) -> Fact<()> {
@@ -81,7 +84,7 @@ fn edge_knows(dir: &std::path::Path) -> EdgeKnows {
         strangers: None,
         ports: vec![("port 25".to_owned(), ([127, 0, 0, 1], 9).into())],
         own_port: Some((([127, 0, 0, 1], 9).into(), None)),
-        homes: Vec::new(),
+        homes: Ok(Vec::new()),
         spool_octets_max: 1 << 30,
     }
 }

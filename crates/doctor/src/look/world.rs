@@ -27,8 +27,11 @@ pub trait World: Resolver {
     fn tlsa(&self, host: &str) -> impl Future<Output = Fact<(Vec<Tlsa>, bool)>> + Send;
     /// Whether DNSSEC vouches for a domain's MX records.
     fn is_signed(&self, domain: &str) -> impl Future<Output = Fact<bool>> + Send;
-    /// Whether a mail host greets. More is not said to a stranger's host.
-    fn greets(&self, host: &str) -> impl Future<Output = Fact<()>> + Send;
+    /// Where a mail host is: an address, the addresses of a name, or of the hosts that take the mail of a domain. Empty where
+    /// there is nothing of that name.
+    fn mail_hosts(&self, host: &str) -> impl Future<Output = Fact<Vec<SocketAddr>>> + Send;
+    /// Whether one of these greets. More is not said to a stranger's host.
+    fn greets(&self, places: &[SocketAddr]) -> impl Future<Output = Fact<()>> + Send;
     /// Whether a connection comes about.
     fn connects(&self, place: SocketAddr) -> impl Future<Output = Fact<()>> + Send;
     /// What a mail port of ours says.

@@ -77,7 +77,9 @@ impl Homes {
         let mut found = self.list().into_iter().filter(|home| home.pin().key.starts_with(&wanted));
         match (found.next(), found.next()) {
             (Some(home), None) if wanted.len() >= NAME_DIGITS_MIN => Ok(home),
-            (Some(_), _) => Err((format!("'{name}' is not enough to name one home"), list)),
+            (Some(_), _) => {
+                Err((format!("'{name}' is the beginning of several homes' names; give more of it"), list))
+            }
             (None, _) => Err((format!("no paired home is called '{name}'"), list)),
         }
     }

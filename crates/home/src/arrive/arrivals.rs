@@ -71,6 +71,11 @@ pub(super) fn not_now() -> Reply {
     Reply::new(451, (4, 3, 0), "The message could not be kept; try again later")
 }
 
+/// The address leads elsewhere alone, and nothing is sent there.
+pub(super) fn not_sent_on() -> Reply {
+    Reply::new(550, (5, 2, 1), "Mail for this address is not taken at present")
+}
+
 /// Nobody here has the address.
 pub(super) fn unknown() -> Reply {
     Reply::new(550, (5, 1, 1), "There is no such recipient here")

@@ -4,7 +4,7 @@ use directory::{AccountId, Destinations, Directory};
 use mail::{Address, Recipient, Reply};
 
 use super::arrival::Arrival;
-use super::arrivals::unknown;
+use super::arrivals::{not_sent_on, unknown};
 use crate::forward::{self, Forwarder};
 use crate::keeper::Tray;
 
@@ -37,24 +37,28 @@ pub(super) struct Onward {
 }
 
 const NOBODY: &str = "nobody here has this address";
+const NOT_SENT_ON: &str = "this address leads elsewhere, and sending is off";
 const LOOPS: &str = "it came back from where this alias leads";
 const SPAM: &str = "spam is not forwarded";
 
 /// Everybody's own INBOX; what was accepted and nobody can have is the operator's.
 pub(super) fn plan(directory: &Directory, forwarder: &Forwarder, arrival: &Arrival) -> Plan {
     let mut plan = Plan::default();
-    let mut nobodys = Vec::new();
+    let (mut nobodys, sends) = (Vec::new(), directory.policy().sends);
     for (place, recipient) in arrival.open.envelope.recipients.iter().enumerate() {
         match resolve(directory, forwarder, &recipient.address)
             .and_then(|found| theirs(directory, arrival, found))
         {
+            Some(found) if found.accounts.is_empty() && !sends => {
+                nobodys.push((recipient.address.clone(), vec![place], (NOT_SENT_ON, not_sent_on())));
+            }
             Some(found) => plan.take(found, recipient, place),
-            None => nobodys.push((recipient.address.clone(), vec![place])),
+            None => nobodys.push((recipient.address.clone(), vec![place], (NOBODY, unknown()))),
         }
     }
     let keep = arrival.sealed || !plan.is_empty();
-    for (address, places) in nobodys {
-        plan.turn_away(directory, keep, (&address, places), NOBODY, &unknown());
+    for (address, places, (why, reply)) in nobodys {
+        plan.turn_away(directory, keep, (&address, places), why, &reply);
     }
     plan
 }

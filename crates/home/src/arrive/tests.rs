@@ -324,6 +324,21 @@ async fn an_item_in_a_file_that_runs_past_its_window_ends_the_link() {
     assert!(home.arrivals.body(id, Bytes::from_static(b"x")).is_err());
 }
 
+/// Symptom: a sender came again for days for an alias that leads elsewhere alone, while this home sends nothing. Cause: that it can't be
+/// sent on was taken for a fault of the disk.
+#[tokio::test]
+async fn an_alias_that_leads_elsewhere_alone_is_refused_while_nothing_is_sent() {
+    let mut home = fixture(0);
+    home.shared
+        .directory
+        .add_alias("abroad@example.org", &[Address::parse("ann@far.test").unwrap()])
+        .unwrap();
+    let policy = (*home.shared.directory.policy()).clone();
+    home.shared.directory.adopt(directory::Policy { sends: false, ..policy });
+    home.live(1, &["abroad"], MESSAGE).await;
+    assert_eq!(home.answer().await, [550]);
+}
+
 #[tokio::test]
 async fn a_message_is_taken_at_its_limit_and_refused_one_octet_past_it() {
     for (past, codes) in [(0, [250]), (1, [552])] {

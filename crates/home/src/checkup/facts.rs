@@ -20,7 +20,8 @@ pub(super) async fn from_daemon(parts: &CheckupParts, host: HostKnows) -> HomeKn
     let now = host.now;
     let queue = parts.queue.list().await;
     let quarantine = parts.quarantine.count().await;
-    let mut knows = from_configuration(&parts.config, &parts.keys.records(now), host);
+    let config = parts.config.now();
+    let mut knows = from_configuration(&config, &parts.keys.records(now), host);
     let reached = |local: &str, domain: &str| -> Fact<bool> {
         let address = Address::parse(&format!("{local}@{domain}")).map_err(|error| error.to_string())?;
         Ok(parts.directory.resolve(&address).is_some())
@@ -29,7 +30,7 @@ pub(super) async fn from_daemon(parts: &CheckupParts, host: HostKnows) -> HomeKn
         domain.postmaster = reached("postmaster", &domain.name);
         domain.abuse = reached("abuse", &domain.name);
     }
-    let takes_everybody = match parts.config.domains.first() {
+    let takes_everybody = match config.domains.first() {
         Some(domain) => reached(NOBODY, domain.as_str()),
         None => Ok(false),
     };

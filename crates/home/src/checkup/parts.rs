@@ -6,16 +6,16 @@ use daemon::clock::Clock;
 use directory::Directory;
 use outbound::queue::Queue;
 
-use crate::config::HomeConfig;
 use crate::dkim::DomainKeys;
 use crate::edges::Edges;
+use crate::in_force::InForce;
 use crate::quarantine::Quarantine;
 use crate::traveller::Traveller;
 
 /// What the doctor asks of this home.
 pub(crate) struct CheckupParts {
     /// The configuration.
-    pub(crate) config: HomeConfig,
+    pub(crate) config: InForce,
     /// The people.
     pub(crate) directory: Directory,
     /// The outbound queue.

@@ -8,6 +8,7 @@ use daemon::problem::Problem;
 use daemon::process;
 use daemon::request::DkimRequest;
 use home::config::HomeConfig;
+use serde_json::Value;
 
 use super::{Common, at_home, dns};
 
@@ -47,8 +48,35 @@ pub(super) fn run(command: DkimCommand) -> Result<(), Problem> {
         }
     };
     let value = at_home(&common.config, |config| process::block_on(home::dkim::command(config, request))?)?;
-    print::value(&value, common.json);
+    if common.json {
+        print::value(&value, true);
+    } else {
+        print::value(&keys(&value), false);
+    }
     Ok(())
+}
+
+/// A row for each key. The records are long, and 'postern dns' shows them.
+fn keys(status: &Value) -> Value {
+    let row = |domain: &Value, key: &Value| {
+        let mut row = key.clone();
+        if let Some(fields) = row.as_object_mut() {
+            let record = fields.remove("record");
+            let kind = record
+                .as_ref()
+                .and_then(|record| record.as_str()?.split("k=").nth(1)?.split(';').next().map(str::to_owned));
+            fields.insert("key".to_owned(), kind.into());
+            fields.insert("domain".to_owned(), domain["domain"].clone());
+        }
+        row
+    };
+    let Some(domains) = status.as_array().filter(|all| all.iter().all(|one| one["keys"].is_array())) else {
+        return status.clone();
+    };
+    let of = |domain: &Value| {
+        domain["keys"].as_array().into_iter().flatten().map(|key| row(domain, key)).collect::<Vec<_>>()
+    };
+    domains.iter().flat_map(of).collect()
 }
 
 /// New keys sign only when DNS has their records: else what they sign would count as unsigned.

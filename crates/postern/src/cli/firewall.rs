@@ -1,8 +1,9 @@
 //! `postern firewall`: the rules of a role's host, printed or loaded.
 
-use std::net::{IpAddr, SocketAddr, ToSocketAddrs as _, UdpSocket};
+use std::net::{IpAddr, SocketAddr, TcpStream, ToSocketAddrs as _, UdpSocket};
 use std::path::PathBuf;
 use std::str::FromStr;
+use std::time::Duration;
 
 use clap::{Subcommand, ValueEnum};
 use daemon::config;
@@ -121,6 +122,12 @@ pub(super) struct How {
     /// The port of ssh
     #[arg(long, default_value_t = 22)]
     ssh_port: u16,
+    /// Load rules that let no ssh in, though somebody listens for it here
+    #[arg(long, conflicts_with = "ssh_from")]
+    no_ssh: bool,
+    /// Let this host fetch from the web (TCP 80 and 443 to anywhere), as for its updates; Edge's may in any case
+    #[arg(long)]
+    web: bool,
     /// Load the rules with nft; they are taken back unless you confirm them
     #[arg(long)]
     apply: bool,
@@ -145,6 +152,12 @@ pub(super) fn run(command: FirewallCommand) -> Result<(), Problem> {
             finish(&arguments.how, &ruleset)
         }
         FirewallCommand::Confirm { json, config: _ } => {
+            if session().is_some_and(|own| boot::loaded_in(&own)) {
+                return Err(Problem::setup(
+                    "this is the session in which the rules were loaded: that it goes on proves nothing",
+                    "open a new one to this host, and type it there",
+                ));
+            }
             apply::confirm()?;
             let stay = stay_after_reboot()?;
             match Output::of(json) {
@@ -185,6 +198,18 @@ impl Stay {
             }
         }
     }
+}
+
+/// The session of ssh in which this is typed: both ends' addresses and ports. sudo may keep it to itself.
+fn session() -> Option<String> {
+    std::env::var("SSH_CONNECTION").ok().filter(|session| !session.is_empty())
+}
+
+/// Whether somebody listens on this port of this host.
+fn listens(port: u16) -> bool {
+    let places: [SocketAddr; 2] =
+        [([127, 0, 0, 1], port).into(), (std::net::Ipv6Addr::LOCALHOST, port).into()];
+    places.iter().any(|place| TcpStream::connect_timeout(place, Duration::from_secs(1)).is_ok())
 }
 
 fn stay_after_reboot() -> Result<Stay, Problem> {
@@ -242,7 +267,34 @@ impl HomeArguments {
 
 impl How {
     fn wishes(&self) -> Wishes {
-        Wishes { ssh_from: self.ssh_from.clone(), ssh_port: self.ssh_port, tunnels: self.tunnel.clone() }
+        Wishes {
+            ssh_from: self.ssh_from.clone(),
+            ssh_port: self.ssh_port,
+            web: self.web,
+            tunnels: self.tunnel.clone(),
+        }
+    }
+
+    /// Rules that let no ssh in shut out whoever loads them over ssh, for good when he confirms them in the session that he has.
+    fn see_that_nobody_is_shut_out(&self) -> Result<(), Problem> {
+        if !self.ssh_from.is_empty() || self.no_ssh {
+            return Ok(());
+        }
+        let session = session();
+        let from = session.as_deref().and_then(|session| session.split_whitespace().next());
+        if from.is_none() && !listens(self.ssh_port) {
+            return Ok(());
+        }
+        let (who, example) = match from {
+            Some(from) => (format!("you come by ssh from {from}"), from),
+            None => (format!("somebody listens on port {} here", self.ssh_port), "NETWORK"),
+        };
+        Err(Problem::setup(
+            format!("these rules let no ssh in, and {who}"),
+            format!(
+                "add --ssh-from {example}, from where you will come; or --no-ssh, where you have another way to this host"
+            ),
+        ))
     }
 
     /// Says which of these networks only a tunnel can lead to, when no tunnel was named.
@@ -269,8 +321,9 @@ fn finish(how: &How, ruleset: &str) -> Result<(), Problem> {
         print::text(ruleset.trim_end());
         return Ok(());
     }
+    how.see_that_nobody_is_shut_out()?;
     apply::load(ruleset, how.seconds)?;
-    boot::note(ruleset)?;
+    boot::note(ruleset, session().as_deref())?;
     print::text(&format!(
         "loaded. Now open a NEW session to this host, so that you see that you can, and run there\n\n    postern firewall \
          confirm\n\nIf you don't, the rules from before are back in {} seconds.",

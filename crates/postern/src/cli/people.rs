@@ -8,7 +8,7 @@ use daemon::request::PeopleRequest;
 use mail::Address;
 use serde_json::{Value, json};
 
-use super::{Common, at_home};
+use super::{Common, at_home, hidden};
 
 #[derive(Debug, Subcommand)]
 pub(super) enum UserCommand {
@@ -97,10 +97,12 @@ pub(super) fn user(command: UserCommand) -> Result<(), Problem> {
             return Ok(());
         }
         UserCommand::Add { address, restore, password_stdin, common, .. } => {
+            see_whether(&address, &common, false)?;
             let password = read_password(password_stdin)?;
             (PeopleRequest::AddUser { address, password, restore }, common)
         }
         UserCommand::Password { address, password_stdin, common } => {
+            see_whether(&address, &common, true)?;
             let password = read_password(password_stdin)?;
             (PeopleRequest::SetPassword { address, password }, common)
         }
@@ -140,6 +142,23 @@ fn directory_command(request: PeopleRequest, common: &Common) -> Result<(), Prob
     Ok(())
 }
 
+/// Before a password is asked for: that it is not asked for in vain.
+fn see_whether(address: &str, common: &Common, is_there: bool) -> Result<(), Problem> {
+    let parsed = Address::parse(address).map_err(|error| {
+        Problem::setup(format!("{address}: {error}"), "write a whole address, name@domain")
+    })?;
+    match (is_account(address, common)?, is_there) {
+        (true, false) => Err(Problem::setup(
+            format!("{parsed} has an account already"),
+            "for another password: postern user password",
+        )),
+        (false, true) => {
+            Err(Problem::setup(format!("there is no account {parsed}"), "see 'postern user list'"))
+        }
+        _ => Ok(()),
+    }
+}
+
 fn read_password(from_stdin: bool) -> Result<String, Problem> {
     let failed = |error: std::io::Error| {
         Problem::setup(
@@ -152,11 +171,6 @@ fn read_password(from_stdin: bool) -> Result<String, Problem> {
         std::io::stdin().read_line(&mut line).map_err(failed)?;
         return Ok(line.trim_end_matches(['\r', '\n']).to_owned());
     }
-    let password = rpassword::prompt_password("Password: ").map_err(failed)?;
-    let again = rpassword::prompt_password("Again: ").map_err(failed)?;
-    if password == again {
-        Ok(password)
-    } else {
-        Err(Problem::setup("the two passwords differ", "try again"))
-    }
+    let check = |typed: &str| directory::check_password(typed).map_err(|problem| problem.what().to_owned());
+    hidden::ask_twice("The password", &check)
 }

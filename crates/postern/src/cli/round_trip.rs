@@ -42,7 +42,10 @@ fn show(told: &Value, journal: &Path) -> Result<(), Problem> {
             "It came back after {} ms, by DNS, port 25 and the link.",
             told["milliseconds"]
         ));
-        print::text(&format!("A receiver would have found: {}", text("results")));
+        print::text(&format!(
+            "A receiver would have found: {}",
+            text("results").split_whitespace().collect::<Vec<_>>().join(" ")
+        ));
     }
     Ok(())
 }

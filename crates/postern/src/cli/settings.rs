@@ -11,7 +11,7 @@ use daemon::problem::Problem;
 use daemon::process;
 use daemon::request::{DoctorRequest, Reloaded, Request};
 use doctor::{Examination, Fitness};
-use home::config::HomeConfig;
+use home::config::{HomeConfig, Switch};
 use serde_json::{Value, json};
 
 /// Whether users may send to the world.
@@ -49,8 +49,10 @@ pub(super) fn outbound(
     (care, json): (Care, bool),
 ) -> Result<(), Problem> {
     let mut file = Edited::open::<HomeConfig>(config_path)?;
-    if wanted == Outbound::On && care == Care::Fit {
-        see_that_it_is_fit(&config::load::<HomeConfig>(config_path)?.data)?;
+    let before = config::load::<HomeConfig>(config_path)?;
+    let is_so = (before.outbound == Switch::On) == (wanted == Outbound::On);
+    if wanted == Outbound::On && care == Care::Fit && !is_so {
+        see_that_it_is_fit(&before.data)?;
     }
     file.set("outbound", wanted.word());
     let config: HomeConfig = file.write()?;
@@ -64,7 +66,8 @@ pub(super) fn outbound(
         Outbound::On => "users may send to the world",
         Outbound::Off => "what users send to the world is refused",
     };
-    print::text(&format!("Written into {}: {when} {what}.", config_path.display()));
+    let done = if is_so { "So it was already in" } else { "Written into" };
+    print::text(&format!("{done} {}: {when} {what}.", config_path.display()));
     if wanted == Outbound::On {
         print::text(
             "If Edge's host has the rules of 'postern firewall edge', load them again: they let no mail out yet.",

@@ -12,7 +12,7 @@ use daemon::request::Request;
 use daemon::trace::Follow;
 use home::config::HomeConfig;
 use link::{Event, Role, TraceStep};
-use mail::ItemId;
+use mail::{Address, ItemId};
 use serde_json::{Value, json};
 use tokio::time::{Instant, sleep};
 
@@ -24,6 +24,8 @@ const PATIENCE: Duration = Duration::from_secs(120);
 /// Has Home send a message to `to`, as of its first user, and waits until its host has answered.
 pub(super) fn run(config_path: &Path, to: &str, json: bool) -> Result<(), Problem> {
     let config: HomeConfig = config::load(config_path)?;
+    Address::parse(to)
+        .map_err(|error| Problem::setup(format!("{to}: {error}"), "write a whole address, name@domain"))?;
     let journal = config.data.join("trace");
     let mut follow = Follow::new(&journal, None, []);
     let told: Value = process::block_on(control::demand(&config.data, &Request::TestMail(to.to_owned())))??;
@@ -95,7 +97,7 @@ fn judged(end: Option<&Event>, item: &str) -> Result<String, Problem> {
     if end.step == TraceStep::Deferred.word() {
         return Err(Problem::failed(format!("it was put off: {}", end.detail), follow));
     }
-    let advice = "'postern doctor' says what speaks against sending; that a host refuses what others take is its own business";
+    let advice = "who says so, and why, stands above; 'postern doctor' says whether something here speaks against sending";
     Err(Problem::failed(format!("it was not taken: {}", end.detail), advice))
 }
 

@@ -8,19 +8,29 @@ use daemon::problem::Problem;
 
 /// What was loaded last, until it is confirmed. In the directory of the loads that wait, which a reboot takes away.
 const LOADED: &str = "/run/postern-firewall/loaded.nft";
+/// The session of ssh that loaded it.
+const SESSION: &str = "/run/postern-firewall/loaded.session";
 /// What the unit loads.
 pub(crate) const AT_BOOT: &str = "/etc/postern/firewall.nft";
 
-/// Notes the rules that were just loaded.
+/// Notes the rules that were just loaded, and the session in which they were.
 ///
 /// # Errors
 /// When they can't be written.
-pub(crate) fn note(ruleset: &str) -> Result<(), Problem> {
+pub(crate) fn note(ruleset: &str, session: Option<&str>) -> Result<(), Problem> {
+    let path = Path::new(SESSION);
+    files::replace(path, session.unwrap_or_default().as_bytes())
+        .map_err(|error| files::write_problem(path, &error))?;
     if !is_of_the_host() {
         return Ok(());
     }
     let path = Path::new(LOADED);
     files::replace(path, ruleset.as_bytes()).map_err(|error| files::write_problem(path, &error))
+}
+
+/// Whether the rules were loaded in this session.
+pub(crate) fn loaded_in(session: &str) -> bool {
+    std::fs::read_to_string(SESSION).is_ok_and(|noted| noted == session)
 }
 
 /// Puts what was noted where the unit finds it. `false` where the rules are not those that this host has when it starts: in a

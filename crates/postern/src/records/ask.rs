@@ -13,6 +13,8 @@ use serde::Serialize;
 
 use super::{Kind, Need, Purpose, Wanted, line};
 
+/// What is said of a host that SPF names and DNS does not know.
+const NO_ADDRESS: &str = " has no address";
 /// Records at one name that are shown.
 const SHOWN_MAX: usize = 10;
 
@@ -128,6 +130,25 @@ pub(crate) async fn ask(source: &impl Source, wanted: Wanted) -> Found {
     Found { wanted, state, found, should_be }
 }
 
+/// Mail goes to any host that a domain's MX records name: beside one that is not ours, ours are not good.
+pub(crate) fn beside_strangers(found: &mut [Found]) {
+    let host =
+        |text: &str| text.rsplit(' ').next().unwrap_or_default().trim_end_matches('.').to_ascii_lowercase();
+    let of = |found: &Found| (found.wanted.name.clone(), host(&found.wanted.value));
+    let ours: Vec<(String, String)> =
+        found.iter().filter(|one| one.wanted.purpose == Purpose::Mx).map(of).collect();
+    let good = found.iter_mut().filter(|one| one.wanted.purpose == Purpose::Mx && one.state == State::Good);
+    for one in good {
+        let name = &one.wanted.name;
+        let strange = |text: &&String| !ours.contains(&(name.clone(), host(text)));
+        let strangers: Vec<String> = one.found.iter().filter(strange).cloned().collect();
+        if !strangers.is_empty() {
+            one.state = State::Wrong;
+            one.should_be = Some(format!("{}, and not {}", one.wanted.zone(), strangers.join(", ")));
+        }
+    }
+}
+
 /// The line to be written, where there is another or none.
 fn should_be(wanted: &Wanted, state: State, found: &[String]) -> String {
     let name = &wanted.name;
@@ -135,6 +156,10 @@ fn should_be(wanted: &Wanted, state: State, found: &[String]) -> String {
         Purpose::EdgeAddress => format!("{name}. A or AAAA, with the edge's address"),
         Purpose::Ptr => format!("PTR {name}. at the name of each address, set by their provider"),
         _ if wanted.is_to_go() => "no record".to_owned(),
+        Purpose::Spf | Purpose::EdgeSpf if found.iter().any(|line| line.ends_with(NO_ADDRESS)) => {
+            let edge = edges_of(wanted).first().copied().unwrap_or_default().to_owned();
+            format!("as it is, and {edge}. A or AAAA, with the edge's address")
+        }
         Purpose::Spf if state == State::Wrong => {
             // What can't be evaluated is not built upon.
             let broken = found.iter().any(|line| line.contains(": permerror"));
@@ -318,7 +343,7 @@ async fn spf(source: &impl Source, wanted: &Wanted) -> Said {
         };
         if addresses.is_empty() {
             state = State::Wrong;
-            said.push(format!("{edge} has no address"));
+            said.push(format!("{edge}{NO_ADDRESS}"));
         }
         for ip in addresses {
             let own = wanted.purpose == Purpose::EdgeSpf;

@@ -10,7 +10,7 @@ use net::dns::{Dns, Questions, Zone, ZoneServer};
 use tokio::sync::Semaphore;
 use tokio::time::{Instant, timeout_at};
 
-use super::ask::{Found, Source, ask};
+use super::ask::{Found, Source, ask, beside_strangers};
 use super::{Purpose, Wanted};
 
 /// Where name servers answer.
@@ -78,6 +78,7 @@ pub(crate) async fn check(dns: &Dns, wanted: Vec<Wanted>, whom: Whom) -> Checked
     for answer in asked {
         found.extend(answer.await);
     }
+    beside_strangers(&mut found);
     Checked { found, notes }
 }
 

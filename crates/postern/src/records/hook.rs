@@ -26,7 +26,7 @@ pub(crate) enum HookError {
     #[error("can't be started: {0}")]
     Start(String),
     /// It said so itself.
-    #[error("failed ({0}); what it wrote stands above")]
+    #[error("failed ({0}); what it wrote, if anything, stands above")]
     Failed(String),
     /// It took too long, and was ended with all that it had started.
     #[error("was not ready after {0} s, and was ended")]

@@ -24,7 +24,11 @@ pub fn accounts_are_admitted_once_and_removed(tables: &Tables) {
     for name in ["bob", "alice"] {
         people.admit(&account(name), &[], Past::Anothers(None)).unwrap();
     }
-    assert_eq!(people.everybody().unwrap().accounts, [account("alice"), account("bob")]);
+    assert_eq!(
+        people.everybody().unwrap().accounts,
+        [account("bob"), account("alice")],
+        "the first comes first"
+    );
     let same_address = AccountRow { name: "other".into(), ..account("bob") };
     for taken in [account("bob"), same_address] {
         let outcome = people.admit(&taken, &[], Past::Own);

@@ -35,8 +35,9 @@ impl SqlitePeople {
 impl People for SqlitePeople {
     fn everybody(&self) -> Result<Everybody, StoreError> {
         self.0.ask(|database| {
+            // A row that is added has a number above all others, and keeps its place among them whatever is done to the file.
             let mut accounts =
-                database.prepare_cached("SELECT name, address, password FROM account ORDER BY name")?;
+                database.prepare_cached("SELECT name, address, password FROM account ORDER BY rowid")?;
             let accounts = accounts.query_map([], |row| {
                 Ok(AccountRow { name: row.get(0)?, address: row.get(1)?, password: row.get(2)? })
             })?;

@@ -27,7 +27,7 @@ pub struct AliasRow {
 /// All rows that are kept of people.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Everybody {
-    /// Accounts, by name.
+    /// Accounts, in the order in which they were admitted.
     pub accounts: Vec<AccountRow>,
     /// Aliases, by alias and target.
     pub aliases: Vec<AliasRow>,

@@ -10,7 +10,7 @@ use tlspolicy::tlsa::Tlsa;
 use super::well::{ADDRESS, DAY, NOW, days_ago, reply};
 use crate::check::Check;
 use crate::facts::{
-    DomainFacts, DomainPolicyFacts, EdgeFacts, HomeFacts, LinkSeen, MailPort, PortOutward, Served,
+    DomainFacts, DomainPolicyFacts, EdgeFacts, HomeFacts, HomeSeen, LinkSeen, MailPort, PortOutward, Served,
 };
 use crate::finding::Verdict::{self, Fault, Notice, Unknown, Warning};
 
@@ -34,6 +34,11 @@ impl Case {
     fn and(self, with: &'static [&'static str]) -> Self {
         Self { with, ..self }
     }
+}
+
+/// The home of an edge.
+fn home_of(facts: &mut EdgeFacts) -> &mut HomeSeen {
+    facts.homes.as_mut().unwrap().first_mut().unwrap()
 }
 
 fn edge(check: Check, verdict: Verdict, when: &'static str, change: fn(&mut EdgeFacts)) -> Case {
@@ -67,10 +72,22 @@ fn no<T>() -> Result<T, String> {
 const GIB: u64 = 1 << 30;
 
 pub(super) fn cases() -> Vec<Case> {
-    [machine(), names(), spool(), own_port(), dns(), keys(), outside(), halves(), inside(), round()]
-        .into_iter()
-        .flatten()
-        .collect()
+    [
+        machine(),
+        names(),
+        spool(),
+        own_port(),
+        mail_hosts(),
+        dns(),
+        keys(),
+        outside(),
+        halves(),
+        inside(),
+        round(),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
 }
 
 fn machine() -> Vec<Case> {
@@ -173,6 +190,10 @@ fn names() -> Vec<Case> {
         edge(Check::PortOut, Fault, "port 25 is closed outward", |f| {
             f.port_outward = PortOutward::Tried("mx.example.net".to_owned(), no())
         }),
+        edge(Check::PortOut, Unknown, "the host that was named is none", |f| {
+            f.port_outward =
+                PortOutward::NoSuchHost("example.net".to_owned(), "there is no mail host".to_owned())
+        }),
         edge(Check::PortOut, Unknown, "no host was named", |f| f.port_outward = PortOutward::Untried),
         edge(Check::PortOut, Unknown, "what was delivered is long ago", |f| {
             f.port_outward = PortOutward::Proven(days_ago(8))
@@ -184,23 +205,23 @@ fn names() -> Vec<Case> {
 
 fn spool() -> Vec<Case> {
     vec![
-        edge(Check::LinkUp, Fault, "a home is away", |f| f.homes[0].linked = false),
-        edge(Check::LinkUp, Fault, "no home is paired", |f| f.homes.clear()),
-        edge(Check::RecipientsKnown, Fault, "a home never sent its list", |f| f.homes[0].recipients = None),
-        edge(Check::RecipientsKnown, Fault, "a home's list is empty", |f| f.homes[0].recipients = Some(0)),
+        edge(Check::LinkUp, Fault, "a home is away", |f| home_of(f).linked = false),
+        edge(Check::LinkUp, Fault, "no home is paired", |f| f.homes = Ok(Vec::new())),
+        edge(Check::RecipientsKnown, Fault, "a home never sent its list", |f| home_of(f).recipients = None),
+        edge(Check::RecipientsKnown, Fault, "a home's list is empty", |f| home_of(f).recipients = Some(0)),
         edge(Check::SpoolAge, Warning, "sealed mail waits for hours", |f| {
-            (f.homes[0].sealed, f.homes[0].oldest) = (1, Some(UnixTime::from_secs(NOW.as_secs() - 6 * 3600)));
+            (home_of(f).sealed, home_of(f).oldest) = (1, Some(UnixTime::from_secs(NOW.as_secs() - 6 * 3600)));
         }),
         edge(Check::SpoolAge, Fault, "sealed mail waits for days", |f| {
-            (f.homes[0].sealed, f.homes[0].oldest) = (1, Some(days_ago(3)))
+            (home_of(f).sealed, home_of(f).oldest) = (1, Some(days_ago(3)))
         }),
-        edge(Check::SpoolRoom, Warning, "the spool fills", |f| f.homes[0].sealed_octets = 8 * GIB),
-        edge(Check::SpoolRoom, Fault, "the spool is full", |f| f.homes[0].sealed_octets = 10 * GIB),
-        edge(Check::OtherHalf, Unknown, "a home has told nothing", |f| f.homes[0].told = None),
+        edge(Check::SpoolRoom, Warning, "the spool fills", |f| home_of(f).sealed_octets = 8 * GIB),
+        edge(Check::SpoolRoom, Fault, "the spool is full", |f| home_of(f).sealed_octets = 10 * GIB),
+        edge(Check::OtherHalf, Unknown, "a home has told nothing", |f| home_of(f).told = None),
     ]
 }
 
-fn dns() -> Vec<Case> {
+fn mail_hosts() -> Vec<Case> {
     vec![
         home(Check::Mx, Fault, "the domain has no MX", |f| domain(f).mx = Ok(Vec::new())),
         home(Check::Mx, Fault, "the MX is another host", |f| {
@@ -209,9 +230,17 @@ fn dns() -> Vec<Case> {
         home(Check::Mx, Warning, "another host is an MX, too", |f| {
             domain(f).mx.as_mut().unwrap().push((20, "old.example.net".to_owned()))
         }),
+        home(Check::Mx, Fault, "another host is an MX that is tried first", |f| {
+            domain(f).mx.as_mut().unwrap().push((5, "old.example.net".to_owned()))
+        }),
         home(Check::MxAddress, Fault, "the edge's name has no address", |f| {
             f.edges[0].addresses = Ok(Vec::new())
         }),
+    ]
+}
+
+fn dns() -> Vec<Case> {
+    vec![
         home(Check::Spf, Fault, "there is no SPF", |f| domain(f).spf = Ok(Vec::new())),
         home(Check::Spf, Fault, "there are two SPF records", |f| {
             let first = domain(f).spf.as_ref().unwrap()[0].clone();

@@ -94,7 +94,7 @@ pub(super) fn edge_that_is_well() -> EdgeFacts {
         strangers: Some(NOW),
         ports: vec![("port 25".to_owned(), Ok(())), ("port 443".to_owned(), Ok(()))],
         own_port: Some(Ok(mail_port())),
-        homes: vec![home],
+        homes: Ok(vec![home]),
         spool_octets_max: 10 << 30,
     }
 }

@@ -71,7 +71,7 @@ impl ApplyArguments {
             (Some(path), _) => key_of(path).map(Means::Update),
             (None, []) => Err(Problem::setup(
                 "it is not said how the zone is to be changed",
-                "give --tsig-key FILE for a server that takes DNS UPDATE, or --hook PROGRAM for a provider: docs/src/dns.md",
+                "give --tsig-key FILE for a server that takes DNS UPDATE, or --hook PROGRAM for a provider: see the page on DNS",
             )),
             (None, hook) => Ok(Means::Hook(hook, Duration::from_secs(self.hook_timeout))),
         }
@@ -194,7 +194,7 @@ fn confirm(yes: bool, format: Format) -> Result<(), Problem> {
     if format == Format::Json || !std::io::stdin().is_terminal() {
         return Err(Problem::setup(
             "nobody is there to be asked; nothing was changed",
-            "read the plan above, then run it again with --yes",
+            "read the plan above, then type it again with --yes after --apply (what follows --hook is the hook's own)",
         ));
     }
     eprint!("Make these changes? [y/N] ");

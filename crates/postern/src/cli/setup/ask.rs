@@ -2,9 +2,10 @@
 
 use std::io::IsTerminal as _;
 
+use crate::cli::hidden;
 use daemon::problem::{self, Problem};
 use daemon::process;
-use dialoguer::{Confirm, Input, Password};
+use dialoguer::{Confirm, Input};
 use tokio::signal::unix::{SignalKind, signal};
 
 /// Who answers.
@@ -82,19 +83,12 @@ impl Asks for Terminal {
     }
 
     fn password(&mut self, question: &str) -> Result<String, Problem> {
-        // Not by the line discipline of the terminal, which would not pass Ctrl-C on once it is heeded.
-        let ask = |question: &str| {
-            let asked = Password::new().with_prompt(question).allow_empty_password(true).interact();
-            asked.map_err(|dialoguer::Error::IO(error)| ended(&error))
+        let check = |typed: &str| match typed {
+            // One is made.
+            "" => Ok(()),
+            typed => directory::check_password(typed).map_err(|problem| problem.what().to_owned()),
         };
-        loop {
-            let typed = ask(question)?;
-            // One that is made needs no second look.
-            if typed.is_empty() || typed == ask("Again")? {
-                return Ok(typed);
-            }
-            println!("  the two differ");
-        }
+        hidden::ask_twice(question, &check)
     }
 }
 

@@ -27,6 +27,8 @@ use crate::cli::service::{START_PATIENCE, Services, Started};
 
 /// Where the service reads it.
 const USUAL: &str = "/etc/postern/edge.toml";
+/// Where its data is.
+const DATA: &str = "/var/lib/postern/edge";
 /// How long the names of this host are looked for.
 const NAMES_PATIENCE: Duration = Duration::from_secs(5);
 /// What has to be well so that the world gets in.
@@ -51,7 +53,7 @@ pub(in super::super) struct EdgeSetup {
     #[arg(long, default_value = USUAL)]
     config: PathBuf,
     /// Where keys and sealed mail go
-    #[arg(long, default_value = "/var/lib/postern/edge")]
+    #[arg(long, default_value = DATA)]
     data: PathBuf,
     /// Address for SMTP (default: port 25 on every address)
     #[arg(long, value_name = "ADDR:PORT", value_parser = daemon::network::address_and_port)]
@@ -136,13 +138,19 @@ fn converse(told: &EdgeSetup, asks: &mut impl Asks) -> Result<(), Problem> {
 /// A new Edge. All is asked and looked at before anything is written.
 fn begin(told: &EdgeSetup, asks: &mut impl Asks, looks: bool) -> Result<String, Problem> {
     let hostname = match &told.hostname {
-        Some(hostname) => hostname.clone(),
+        Some(hostname) => {
+            let name = hostname.trim_end_matches('.');
+            is_name(name)
+                .map_err(|why| Problem::setup(format!("'{hostname}' can't be the name of this host"), why))?;
+            name.to_owned()
+        }
         None if asks.is_there() => ask_name(told, asks)?,
         None => return Err(missing("--hostname", "postern edge setup --hostname mx.example.org")),
     };
     let arguments = told.with_name(hostname);
     let parsed = arguments.parsed()?;
     if looks {
+        host::nobody_runs("edge", &told.data)?;
         host::check(Half::Edge, &told.dns)?;
         let tcp: Vec<SocketAddr> = parsed.listen.smtp.iter().chain(&parsed.listen.link).copied().collect();
         let key = "[listen] in edge.toml, which --smtp and --link set";
@@ -174,8 +182,11 @@ fn names_of_this_host(told: &EdgeSetup) -> Result<Vec<(IpAddr, Vec<String>)>, Pr
 
 /// Whether a host can be called so.
 fn is_name(text: &str) -> Result<(), String> {
+    if !text.is_ascii() {
+        return Err("write the name as DNS has it, with xn-- in place of other letters".to_owned());
+    }
     match Domain::parse(text) {
-        Ok(name) if !name.is_literal() && text.contains('.') => Ok(()),
+        Ok(name) if !name.is_literal() && text.contains('.') && text.parse::<IpAddr>().is_err() => Ok(()),
         _ => Err("write a whole name, such as mx.example.org".to_owned()),
     }
 }
@@ -187,9 +198,10 @@ fn go_on(told: &EdgeSetup) -> Result<Option<String>, Problem> {
     if let Some(other) = other {
         return Err(Problem::setup(
             format!("{} is there already, of {}, not of {other}", told.config.display(), config.hostname),
-            "for a new pairing code use 'postern edge pair'; to begin anew remove the file first",
+            "for a new pairing code use 'postern edge pair'; to begin anew stop it (systemctl stop postern-edge) and remove the file",
         ));
     }
+    host::same_data((&told.data, DATA), &config.data)?;
     NewRole::again(&told.config, &config.data, told.user.as_deref())?.go_on()?;
     print::text(&format!("{} is there already: going on with what is missing.", told.config.display()));
     if edge::paired_on_disk(&config.data.join("homes"))? > 0 {

@@ -28,6 +28,8 @@ use crate::cli::{dns, round_trip, test_mail};
 
 /// Where the service reads it.
 const USUAL: &str = "/etc/postern/home.toml";
+/// Where its data is.
+const DATA: &str = "/var/lib/postern/home";
 /// How long the link may take to come up after the start.
 const LINK_PATIENCE: Duration = Duration::from_secs(60);
 
@@ -49,7 +51,7 @@ pub(in super::super) struct HomeSetup {
     #[arg(long, default_value = USUAL)]
     config: PathBuf,
     /// Where mailboxes, keys and the queue go
-    #[arg(long, default_value = "/var/lib/postern/home")]
+    #[arg(long, default_value = DATA)]
     data: PathBuf,
     /// Address for users' outgoing mail, TLS (default: port 465 on every address)
     #[arg(long, value_name = "ADDR:PORT", value_parser = daemon::network::address_and_port)]
@@ -132,18 +134,38 @@ fn converse(told: &HomeSetup, asks: &mut impl Asks) -> Result<(), Problem> {
 
 /// The domains, from the command line or by asking.
 fn domains(told: &HomeSetup, asks: &mut impl Asks) -> Result<Vec<Domain>, Problem> {
+    if let Some(other) = told.domain.iter().find(|domain| is_domain(domain.as_str()).is_err()) {
+        return Err(Problem::setup(
+            format!("{other} is no domain that mail could be sent to"),
+            "write one such as example.org",
+        ));
+    }
     if !told.domain.is_empty() {
         return Ok(told.domain.clone());
     }
     if !asks.is_there() {
         return Err(missing("--domain", "postern home setup --domain example.org CODE"));
     }
-    let is_domain = |text: &str| match Domain::parse(text) {
-        Ok(domain) if !domain.is_literal() && text.contains('.') => Ok(()),
-        _ => Err("write a domain, such as example.org".to_owned()),
-    };
     let domain = asks.text("The domain whose mail lives here", None, &is_domain)?;
     Domain::parse(&domain).map(|domain| vec![domain]).map_err(|error| Problem::setup(error, "write a domain"))
+}
+
+/// Whether mail can be for it.
+fn is_domain(text: &str) -> Result<(), String> {
+    if text.starts_with("postern1-") {
+        return Err(
+            "that is the pairing code, which is asked for next: write the domain here, such as example.org"
+                .to_owned(),
+        );
+    }
+    match Domain::parse(text) {
+        Ok(domain)
+            if !domain.is_literal() && text.contains('.') && text.parse::<std::net::IpAddr>().is_err() =>
+        {
+            Ok(())
+        }
+        _ => Err("write a domain, such as example.org".to_owned()),
+    }
 }
 
 /// A code that can be read, or none.
@@ -202,6 +224,7 @@ fn begin(
     mut code: Option<String>,
 ) -> Result<String, Problem> {
     if told.is_usual() && !told.no_check {
+        host::nobody_runs("home", &told.data)?;
         host::check(Half::Home, &[])?;
         let listen = told.with(None, domain.to_vec()).parsed()?.listen;
         let tcp: Vec<SocketAddr> = listen.submission.iter().chain(&listen.imap).copied().collect();
@@ -226,9 +249,10 @@ fn go_on(told: &HomeSetup) -> Result<Option<String>, Problem> {
     if let Some(other) = told.domain.iter().find(|domain| !config.domains.contains(domain)) {
         return Err(Problem::setup(
             format!("{} is there already, and {other} is no domain of it", told.config.display()),
-            "add the domain to domains there; to begin anew remove the file first",
+            "add the domain to domains there; to begin anew stop it (systemctl stop postern-home) and remove the file",
         ));
     }
+    host::same_data((&told.data, DATA), &config.data)?;
     NewRole::again(&told.config, &config.data, told.user.as_deref())?.go_on()?;
     let Some(code) = &told.code else { return Ok(None) };
     Ok(match home::setup::edge_of(&config, code)? {

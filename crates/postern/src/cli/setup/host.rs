@@ -5,10 +5,12 @@ use std::path::Path;
 use std::time::Duration;
 
 use daemon::clock::{Clock as _, SystemClock};
+use daemon::control;
 use daemon::owner;
 use daemon::print;
 use daemon::problem::Problem;
 use daemon::process;
+use daemon::request::Request;
 use daemon::system;
 use doctor::look::{self, HostKnows, RealWorld};
 use doctor::{Check, Finding, Half, Verdict, judge};
@@ -79,7 +81,10 @@ pub(super) fn ports(wanted: &PortsOfRole<'_>) -> Result<(), Problem> {
         return Ok(());
     }
     process::block_on(async {
-        process::listen(wanted.tcp, "Postern", wanted.key)?;
+        process::listen(wanted.tcp, "Postern", wanted.key).map_err(|problem| {
+            let (what, advice) = problem.into_parts();
+            Problem::setup(what, advice)
+        })?;
         for address in wanted.udp {
             if let Err(error) = net::listen::udp(*address)
                 && error.kind() == std::io::ErrorKind::AddrInUse
@@ -89,6 +94,38 @@ pub(super) fn ports(wanted: &PortsOfRole<'_>) -> Result<(), Problem> {
         }
         Ok(())
     })?
+}
+
+/// That what is there already is not asked to be elsewhere.
+///
+/// # Errors
+/// When another directory is named than that of the configuration.
+pub(super) fn same_data((told, usual): (&Path, &str), there: &Path) -> Result<(), Problem> {
+    if told == Path::new(usual) || told == there {
+        return Ok(());
+    }
+    Err(Problem::setup(
+        format!(
+            "the configuration that is there has its data in {}, not in {}",
+            there.display(),
+            told.display()
+        ),
+        "leave --data away; or write it into the file, with the data moved",
+    ))
+}
+
+/// Whether a daemon of this role has the data already: one whose configuration was removed runs on.
+///
+/// # Errors
+/// When one has.
+pub(super) fn nobody_runs(role: &str, data: &Path) -> Result<(), Problem> {
+    if process::block_on(control::ask(data, &Request::Status))??.is_none() {
+        return Ok(());
+    }
+    Err(Problem::setup(
+        format!("the {role} that was set up here before still runs, with the data in {}", data.display()),
+        format!("stop it first: systemctl stop postern-{role}"),
+    ))
 }
 
 /// A password that is good and can be typed: 100 bits.
@@ -106,8 +143,11 @@ pub(super) fn show(findings: &[Finding], without: &[Check]) {
     let worth = |one: &&Finding| {
         matches!(one.verdict, Verdict::Fault | Verdict::Warning) && !without.contains(&one.check)
     };
+    let halves = findings.iter().any(|one| one.half == Half::Edge)
+        && findings.iter().any(|one| one.half == Half::Home);
     for one in findings.iter().filter(worth) {
-        print::text(&format!("{:<8} {}: {}", one.verdict.as_str(), one.check, one.what));
+        let half = if halves { format!(" ({})", one.half.as_str()) } else { String::new() };
+        print::text(&format!("{:<8} {}{half}: {}", one.verdict.as_str(), one.check, one.what));
         print::text(&format!("         what to do: {}", one.advice));
     }
 }

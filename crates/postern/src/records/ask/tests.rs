@@ -128,6 +128,31 @@ fn other_records_are_good_when_ours_is_among_them() {
     assert_eq!(state(&Zone::default(), address()), State::Missing);
 }
 
+/// Symptom: beside an MX record of the provider before, ours was called good, and `--replace` had nothing to do; half of the mail went
+/// elsewhere. Cause: each record was looked at alone.
+#[test]
+fn a_mail_host_that_is_not_ours_makes_ours_wrong_and_another_edge_does_not() {
+    let mx = |host: &str| Wanted::new("example.org", Kind::Mx, format!("10 {host}"), Purpose::Mx);
+    let zone = Zone::default()
+        .with("example.org", Record::Mx(10, "mx.example.org".to_owned()))
+        .with("example.org", Record::Mx(20, "mx2.example.org".to_owned()));
+    let all = |hosts: &[&str]| {
+        let mut all: Vec<Found> = hosts.iter().map(|host| found(&zone, mx(host))).collect();
+        beside_strangers(&mut all);
+        all
+    };
+    assert!(all(&["mx.example.org", "mx2.example.org"]).iter().all(|one| one.state == State::Good));
+    let alone = all(&["mx.example.org"]);
+    assert_eq!(alone[0].state, State::Wrong);
+    let should = alone[0].should_be.as_ref().unwrap();
+    assert!(
+        should.contains("MX 10 mx.example.org")
+            && should.contains("and not")
+            && should.contains("mx2.example.org"),
+        "{should}"
+    );
+}
+
 #[test]
 fn the_line_to_be_written_keeps_what_somebodys_policy_allows_besides() {
     let wanted = || Wanted::new("example.org", Kind::Txt, "v=spf1 a:mx.example.org -all", Purpose::Spf);

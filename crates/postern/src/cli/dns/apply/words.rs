@@ -62,7 +62,7 @@ pub(super) fn of_hook(error: &HookError, zone: &str, program: &[OsString]) -> Pr
         HookError::Failed(_) => "mend what it complains of and run it again",
         HookError::Late(_) => "see what it waits for, or give it more time with --hook-timeout SECONDS",
         HookError::Nonsense(_) => {
-            "it has to print {\"applied\": [1, 2]}, the ids of the changes: docs/src/dns.md"
+            "it has to print {\"applied\": [1, 2]}, the ids of the changes: see the page on DNS"
         }
     };
     let advice = format!("{advice}; 'postern dns --check' says what the zone has");
