@@ -32,7 +32,7 @@ impl fmt::Display for AddressError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Incomplete => "an address is local-part@domain",
-            Self::LocalPart => "the part before the @ has a character that must be quoted",
+            Self::LocalPart => "the part before the @ has a character that must be quoted, or a dot at one of its ends or beside another",
             Self::LocalPartTooLong => "the part before the @ is longer than 64 octets",
             Self::Domain => "that is no domain name, such as example.org",
             Self::DomainTooLong => "the part after the @ is longer than 255 octets",

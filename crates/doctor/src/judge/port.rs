@@ -42,7 +42,7 @@ pub(super) fn judge(sheet: &mut Sheet, edge: &EdgeSeen, facts: &HomeFacts) {
             let what = format!("port 25 of {} does not answer: {why}", edge.name);
             // Many houses have port 25 closed outward: silence from there proves nothing, and a refusal does.
             let verdict = if why.contains("refused") { Verdict::Fault } else { Verdict::Unknown };
-            let advice = "from a host elsewhere try 'nc -v EDGE 25'. If it answers there, it is this house's provider that closes port \
+            let advice = "from a host elsewhere try 'postern check edge EDGE'. If it answers there, it is this house's provider that closes port \
                           25 outward, which harms nothing; else open it: the firewall of the edge's host, and of its provider";
             sheet.advise(Check::PortIn, (verdict, what), advice);
             not_reached(sheet, &format!("port 25 of {}", edge.name));

@@ -16,7 +16,7 @@ use net::dns::Dns;
 
 use super::{HOME_CONFIG, at_home};
 use crate::records::authority::{Checked, Whom, check};
-use crate::records::{self, Wanted};
+use crate::records::{self, Need, Wanted};
 use show::{Format, print_checked, print_wanted};
 
 /// Arguments of `postern dns`.
@@ -69,7 +69,10 @@ pub(super) fn run(arguments: &DnsArguments) -> Result<(), Problem> {
 
 /// Shows the records of a home, as `postern home setup` does.
 pub(super) fn table(config: &Path) -> Result<(), Problem> {
-    print_wanted(&all_of(config, &[], &records::Told::default())?, Format::Table);
+    let mut wanted = all_of(config, &[], &records::Told::default())?;
+    // What can't be published yet can wait until it is asked for.
+    wanted.retain(|one| one.need != Need::Later);
+    print_wanted(&wanted, Format::Table);
     Ok(())
 }
 

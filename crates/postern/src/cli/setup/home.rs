@@ -13,7 +13,7 @@ use daemon::problem::Problem;
 use daemon::process;
 use daemon::request::{DoctorRequest, PeopleRequest, Request};
 use doctor::look::own_addresses;
-use doctor::{Examination, Fitness, Half};
+use doctor::{Examination, Finding, Fit, Fitness, Half, Verdict};
 use home::config::{HomeConfig, Switch};
 use home::setup::SetupArguments;
 use mail::{Address, Domain};
@@ -438,7 +438,19 @@ fn say_how_it_is(config: &HomeConfig) -> Result<(), Problem> {
     };
     print::text("");
     host::show(&report.findings, &[]);
-    Fitness::ALL.iter().for_each(|one| print::text(&report.answer(*one).line(*one)));
+    for one in Fitness::ALL {
+        let answer = report.answer(one);
+        print::text(&answer.line(one));
+        // What keeps it from a yes is worth a line of its own.
+        if answer.fit == Fit::Unknown {
+            let keeps =
+                |found: &&Finding| found.verdict == Verdict::Unknown && answer.because.contains(&found.check);
+            report.findings.iter().filter(keeps).for_each(|found| {
+                print::text(&format!("         {}: {}", found.check, found.what));
+                print::text(&format!("         what to do: {}", found.advice));
+            });
+        }
+    }
     print::text("'postern doctor' says it again at any time.");
     Ok(())
 }

@@ -32,6 +32,7 @@ pub(super) fn show(config: &HomeConfig, account: &str, addresses: &[IpAddr]) {
     if std::io::stdout().is_terminal()
         && let Ok(code) = qrcode::QrCode::new(lines.join("\n").as_bytes())
     {
+        print::text("The same for the camera of a telephone:");
         print::text(&code.render::<qrcode::render::unicode::Dense1x2>().quiet_zone(true).build());
     }
 }
