@@ -5,7 +5,7 @@
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use crate::answer::Fitness::{self, Hidden, Receive, Send};
+use crate::fitness::Fitness::{self, Hidden, Receive, Send};
 
 /// Who makes a check.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -9,12 +9,14 @@ pub mod book;
 pub mod check;
 pub mod facts;
 pub mod finding;
+pub mod fitness;
 pub mod judge;
 pub mod look;
 pub mod report;
 pub mod told;
 
-pub use answer::{Answered, Fit, Fitness};
+pub use answer::{Answered, Fit};
 pub use check::Check;
 pub use finding::{Finding, Half, Verdict};
+pub use fitness::Fitness;
 pub use report::Examination;

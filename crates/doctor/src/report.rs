@@ -6,9 +6,10 @@ use mail::UnixTime;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use crate::answer::{Answered, Fit, Fitness};
+use crate::answer::{Answered, Fit};
 use crate::check::Check;
 use crate::finding::{Finding, Half, Verdict};
+use crate::fitness::Fitness;
 use crate::judge::BEHIND_THE_PORT;
 
 /// What a run found.
