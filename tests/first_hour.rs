@@ -44,6 +44,17 @@ fn two_conversations_set_both_roles_up_and_the_same_again_goes_on() {
     let printed = said(&output);
     assert!(!output.status.success() && printed.contains("it goes on with what is missing"), "{printed}");
     assert_eq!(home.shell_ok("ls -A /etc/postern /var/lib/postern 2>/dev/null || true", ""), "");
+    // At a password as well, where no key is a signal.
+    let at_password = [
+        ("The domain", "example.org"),
+        ("The pairing code", ""),
+        ("The first user", "alice@example.org"),
+        ("The password", "sec\u{3}"),
+    ];
+    let output = typed(home, "postern home setup", &at_password);
+    let printed = said(&output);
+    assert!(!output.status.success() && printed.contains("stopped"), "{printed}");
+    assert_eq!(home.shell_ok("ls -A /etc/postern /var/lib/postern 2>/dev/null || true", ""), "");
     // A slip of the pen, a code that another one has replaced, then the right one; a password that is made.
     let answers = [
         ("The domain", "example.org"),

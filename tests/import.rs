@@ -78,7 +78,8 @@ fn an_imported_home_pairs_and_has_the_accounts_and_aliases() {
     };
     let stopped = script(true);
     assert!(
-        stopped.contains("can't read the password") && stopped.contains("Stopped at step 1 of 5"),
+        stopped.contains("no terminal to ask for a password at")
+            && stopped.contains("Stopped at step 1 of 5"),
         "{stopped}"
     );
     postern(&["user", "add", "ann@import.test", "--password-stdin"], &format!("{PASSWORD}\n"));

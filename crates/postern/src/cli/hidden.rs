@@ -1,33 +1,38 @@
 //! A password at the terminal: it is not shown, and Ctrl-C ends the question, whoever else listens for it.
 
+use std::fs::File;
 use std::io::{self, IsTerminal as _, Write as _};
+use std::os::fd::AsFd as _;
 
 use daemon::problem::{self, Problem};
 use rustix::io::read;
-use rustix::stdio::stdin;
 use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcsetattr};
 
 /// Octets that are read of one line.
 const OCTETS_MAX: usize = 4096;
 
-/// The terminal as it is while a password is typed. It is as before when this is dropped, however that comes.
-struct Quiet(Termios);
+/// The terminal that the command was typed at, wherever its standard input comes from.
+const TERMINAL: &str = "/dev/tty";
 
-impl Quiet {
-    fn begin() -> io::Result<Self> {
-        let before = tcgetattr(stdin())?;
+/// The terminal as it is while a password is typed. It is as before when this is dropped, however that comes.
+struct Quiet<'a>(&'a File, Termios);
+
+impl<'a> Quiet<'a> {
+    fn begin(terminal: &'a File) -> io::Result<Self> {
+        let before = tcgetattr(terminal)?;
         let mut now = before.clone();
         // Neither shown nor gathered to lines, and no key is a signal.
         now.local_modes.remove(LocalModes::ECHO | LocalModes::ICANON | LocalModes::ISIG | LocalModes::IEXTEN);
-        tcsetattr(stdin(), OptionalActions::Now, &now)?;
-        Ok(Self(before))
+        tcsetattr(terminal, OptionalActions::Now, &now)?;
+        Ok(Self(terminal, before))
     }
 }
 
-impl Drop for Quiet {
+impl Drop for Quiet<'_> {
     fn drop(&mut self) {
-        let _ = tcsetattr(stdin(), OptionalActions::Now, &self.0);
-        eprintln!();
+        let mut terminal = self.0;
+        let _ = tcsetattr(terminal, OptionalActions::Now, &self.1);
+        let _ = terminal.write_all(b"\n");
     }
 }
 
@@ -55,18 +60,25 @@ fn key(line: &mut Vec<u8>, key: u8) -> Stroke {
     Stroke::Goes
 }
 
+/// Of a process without one of its own, standard input may still be one.
+fn terminal() -> io::Result<File> {
+    match File::options().read(true).write(true).open(TERMINAL) {
+        Err(_) if io::stdin().is_terminal() => io::stdin().as_fd().try_clone_to_owned().map(File::from),
+        opened => opened,
+    }
+}
+
 /// Asks once.
 ///
 /// # Errors
 /// [`io::ErrorKind::Interrupted`] when whoever is asked ends it; what the terminal says.
-fn ask(question: &str) -> io::Result<String> {
-    eprint!("{question}: ");
-    io::stderr().flush()?;
-    let _quiet = Quiet::begin()?;
+fn ask(mut terminal: &File, question: &str) -> io::Result<String> {
+    write!(terminal, "{question}: ")?;
+    let _quiet = Quiet::begin(terminal)?;
     let mut line = Vec::new();
     loop {
         let mut one = [0];
-        match read(stdin(), &mut one) {
+        match read(terminal, &mut one) {
             Ok(0) => return Err(io::ErrorKind::Interrupted.into()),
             Ok(_) => match key(&mut line, one[0]) {
                 Stroke::Goes => {}
@@ -90,14 +102,14 @@ pub(super) fn ask_twice(
     question: &str,
     check: &dyn Fn(&str) -> Result<(), String>,
 ) -> Result<String, Problem> {
-    if !io::stdin().is_terminal() {
-        return Err(Problem::setup(
+    let terminal = terminal().map_err(|_| {
+        Problem::setup(
             "there is no terminal to ask for a password at",
             "give it on standard input, with --password-stdin",
-        ));
-    }
+        )
+    })?;
     let asked = |question: &str| {
-        ask(question).map_err(|error| match error.kind() {
+        ask(&terminal, question).map_err(|error| match error.kind() {
             io::ErrorKind::Interrupted => {
                 Problem::failed("stopped", "nothing was changed; type the same again")
             }

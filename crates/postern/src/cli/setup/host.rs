@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use daemon::clock::{Clock as _, SystemClock};
 use daemon::control;
+use daemon::files;
 use daemon::owner;
 use daemon::print;
 use daemon::problem::Problem;
@@ -101,7 +102,7 @@ pub(super) fn ports(wanted: &PortsOfRole<'_>) -> Result<(), Problem> {
 /// # Errors
 /// When another directory is named than that of the configuration.
 pub(super) fn same_data((told, usual): (&Path, &str), there: &Path) -> Result<(), Problem> {
-    if told == Path::new(usual) || told == there {
+    if told == Path::new(usual) || files::whole(told) == there {
         return Ok(());
     }
     Err(Problem::setup(
