@@ -109,7 +109,7 @@ fn daemons_that_are_down_busy_or_anothers_are_told_with_what_to_type() {
         "a busy port",
         &[(
             "postern edge run",
-            2,
+            1,
             &["can't listen on 0.0.0.0:25 for SMTP: address already in use", "ss -lptn"],
         )],
     );
