@@ -1,6 +1,6 @@
 //! `postern check edge`: whether the world reaches an edge, seen from the host where it is typed. No configuration is needed, and no key.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use daemon::print;
@@ -58,9 +58,16 @@ pub(crate) async fn check_edge(arguments: &EdgeArguments) -> Result<(), Problem>
         let advice = "give it an A record with the edge's address, or see whether the name is right";
         return Err(Problem::failed(format!("{name} has no address in DNS"), advice));
     }
-    let mut ports = Vec::new();
-    for ip in found {
-        ports.extend(seen(ip, arguments).await);
+    let (smtp, link) = (arguments.smtp_port, arguments.port);
+    let looks: Vec<_> = found
+        .into_iter()
+        .map(|ip| tokio::spawn(seen(SocketAddr::new(ip, smtp), SocketAddr::new(ip, link))))
+        .collect();
+    let mut ports = Vec::with_capacity(3 * looks.len());
+    for look in looks {
+        let seen =
+            look.await.map_err(|error| Problem::failed(format!("a look failed: {error}"), "try again"))?;
+        ports.extend(seen);
     }
     let missing = ports.iter().filter(|port| port.found.is_err()).count();
     if arguments.json {
@@ -80,8 +87,7 @@ pub(crate) async fn check_edge(arguments: &EdgeArguments) -> Result<(), Problem>
     Err(Problem::failed(format!("ports that this host does not reach: {missing}"), ADVICE))
 }
 
-async fn seen(ip: IpAddr, arguments: &EdgeArguments) -> [Port; 3] {
-    let (smtp, link) = (SocketAddr::new(ip, arguments.smtp_port), SocketAddr::new(ip, arguments.port));
+async fn seen(smtp: SocketAddr, link: SocketAddr) -> [Port; 3] {
     let dialer = Dialer::new();
     let by = async |transport| dialer.reaches(transport, link).await.map(|()| "takes links".to_owned());
     let (mail, tcp, udp) =
