@@ -15,7 +15,7 @@ pub(crate) fn that_differs(ours: &HomeConfig, now: &HomeConfig) -> Vec<String> {
         ("[queue]", ours.queue != now.queue),
         ("[sending] warm_up", warm_up(ours) != warm_up(now)),
         ("[trace]", ours.trace != now.trace),
-        ("[filters]", ours.filters != now.filters),
+        ("[[filter]]", ours.filters != now.filters),
         ("[deliver]", ours.deliver != now.deliver),
         ("[foreign_edge]", ours.foreign_edge != now.foreign_edge),
         ("[smarthost]", ours.smarthost != now.smarthost),

@@ -58,14 +58,38 @@ mod tests {
     /// of the start.
     #[test]
     fn what_takes_effect_at_once_is_taken_over_and_what_waits_for_a_restart_is_not() {
-        let begun = config("domains = [\"a.example\"]\n[queue]\nexpire = \"4d\"\n");
-        let in_force = InForce::new(begun.clone());
-        let new =
-            config("domains = [\"a.example\", \"b.example\"]\noutbound = \"on\"\n[queue]\nexpire = \"5d\"\n");
-        in_force.adopt(new.clone());
-        let now = in_force.now();
-        assert_eq!((&now.domains, now.outbound), (&new.domains, new.outbound));
-        assert_eq!(now.queue, begun.queue);
-        assert!(fixed::that_differs(&begun, &now).is_empty(), "nothing that waits is in force");
+        const BEGUN: &str = "domains = [\"a.example\"]\ndata = \"/a\"\n";
+        const WAIT: [(&str, &str); 11] = [
+            ("hostname", "hostname = \"mail.a.example\""),
+            ("data", ""),
+            ("[listen]", "[listen]\nimap = [\"127.0.0.1:1993\"]"),
+            ("[limits]", "[limits]\nsessions = 77"),
+            ("[queue]", "[queue]\nexpire = \"4d\""),
+            ("[sending] warm_up", "[sending]\nwarm_up = 77"),
+            ("[trace]", "[trace]\ndays = 7"),
+            ("[[filter]]", "[[filter]]\nkind = \"rspamd\"\naddress = \"127.0.0.1:11333\""),
+            ("[deliver]", "[deliver]\nlmtp = \"unix:/run/lmtp\""),
+            (
+                "[foreign_edge]",
+                "[foreign_edge]\nlisten = [\"127.0.0.1:4465\"]\nuser = \"edge\"\npassword_file = \"/p\"",
+            ),
+            (
+                "[smarthost]",
+                "[smarthost]\naddress = \"mx.example.net:465\"\nuser = \"home\"\npassword_file = \"/p\"",
+            ),
+        ];
+        let begun = config(BEGUN);
+        for (key, text) in WAIT {
+            let before = if key == "data" { "data = \"/b\"\n" } else { "data = \"/a\"\n" };
+            let new = config(&format!(
+                "domains = [\"a.example\", \"b.example\"]\noutbound = \"on\"\n{before}{text}\n"
+            ));
+            assert_eq!(fixed::that_differs(&begun, &new), [key]);
+            let in_force = InForce::new(begun.clone());
+            in_force.adopt(new.clone());
+            let now = in_force.now();
+            assert_eq!((&now.domains, now.outbound), (&new.domains, new.outbound), "{key}");
+            assert!(fixed::that_differs(&begun, &now).is_empty(), "{key} waits, and is in force");
+        }
     }
 }
