@@ -8,7 +8,7 @@ mod switch;
 mod trace;
 
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use daemon::config::{Checked, Octets, Seconds, TlsConfig};
@@ -94,6 +94,19 @@ pub struct HomeConfig {
 }
 
 impl HomeConfig {
+    /// The files that it names outside of its data: certificates, keys, passwords. They are the operator's.
+    #[must_use]
+    pub fn files_elsewhere(&self) -> Vec<&Path> {
+        let smarthost = self.smarthost.iter().flat_map(|smarthost| {
+            [&smarthost.roots, &smarthost.password_file, &smarthost.certificate, &smarthost.key]
+        });
+        let filters = self.filters.iter().map(|filter| &filter.password_file);
+        let foreign_edge = self.foreign_edge.iter().map(|edge| &edge.password_file);
+        let named = [&self.tls.certificate, &self.tls.key].into_iter().chain(smarthost);
+        let named = named.chain(filters).chain(foreign_edge).filter_map(Option::as_deref);
+        named.filter(|path| !path.starts_with(&self.data)).collect()
+    }
+
     /// What of it can change while Home runs.
     #[must_use]
     pub fn policy(&self) -> Policy {

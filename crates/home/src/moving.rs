@@ -3,6 +3,7 @@
 
 use std::fs::File;
 use std::io::{self, Read, Write};
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
 use daemon::clock::{Clock as _, SystemClock};
@@ -76,7 +77,9 @@ pub fn out(arguments: &OutArguments) -> Result<(), Problem> {
     let packed = if arguments.file.as_os_str() == "-" {
         pack(io::stdout().lock(), &text, &config.data)?
     } else {
-        let file = File::options().write(true).create_new(true).open(&arguments.file).map_err(problem)?;
+        // It has keys: nobody else reads it.
+        let file = File::options().write(true).create_new(true).mode(0o600).open(&arguments.file);
+        let file = file.map_err(problem)?;
         let packed = pack(&file, &text, &config.data);
         if packed.is_err() {
             let _ = std::fs::remove_file(&arguments.file);
@@ -93,6 +96,13 @@ pub fn out(arguments: &OutArguments) -> Result<(), Problem> {
         packed.octets,
         arguments.file.display()
     );
+    for path in config.files_elsewhere() {
+        eprintln!(
+            "Not packed, since it lies outside of {}; take it along: {}",
+            config.data.display(),
+            path.display()
+        );
+    }
     Ok(())
 }
 
@@ -277,6 +287,16 @@ mod tests {
         assert_eq!(text.unwrap_or_else(|problem| panic!("{problem}")), "domains = []\n");
         assert_eq!(std::fs::read_to_string(to.path().join("mail/a/box.db")).unwrap(), "mail");
         assert!(!to.path().join("drafts").exists() && !to.path().join("daemon.lock").exists());
+    }
+
+    #[test]
+    fn what_the_configuration_names_outside_of_the_data_is_known() {
+        let text = "domains = [\"a.example\"]\ndata = \"/d\"\n[tls]\ncertificate = \"/etc/c\"\nkey = \"/d/k\"\n\
+            [smarthost]\naddress = \"mx.example.net:465\"\nuser = \"u\"\npassword_file = \"/etc/s\"\n\
+            [foreign_edge]\nlisten = [\"127.0.0.1:4465\"]\nuser = \"u\"\npassword_file = \"/etc/f\"\n\
+            [[filter]]\nkind = \"rspamd\"\naddress = \"h:1\"\npassword_file = \"/etc/r\"\n";
+        let config: HomeConfig = toml::from_str(text).unwrap();
+        assert_eq!(config.files_elsewhere(), ["/etc/c", "/etc/s", "/etc/r", "/etc/f"].map(Path::new));
     }
 
     #[test]
