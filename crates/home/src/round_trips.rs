@@ -3,7 +3,7 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use content::Content;
 use mail::{Envelope, header};
@@ -29,64 +29,59 @@ pub(crate) struct RoundTrips(Arc<OnTheWay>);
 
 #[derive(Default)]
 struct OnTheWay {
-    /// By their token. One leaves when its answer has come or nobody waits for it any more.
-    waiting: Mutex<HashMap<String, oneshot::Sender<Vec<u8>>>>,
-    /// Tokens of those that nobody waited for any longer, the latest last: their answers are nobody's mail, however late they come.
-    late: Mutex<VecDeque<String>>,
-    /// How many there are of both: looked at for each message, and nearly always none.
+    tokens: Mutex<Tokens>,
+    /// How many there are: looked at for each message, and nearly always none.
     count: AtomicUsize,
 }
 
+#[derive(Default)]
+struct Tokens {
+    /// One leaves when its answer has come or nobody waits for it any more.
+    waiting: HashMap<String, oneshot::Sender<Vec<u8>>>,
+    /// Those that nobody waited for any longer, the latest last: their answers are nobody's mail, however late they come.
+    late: VecDeque<String>,
+}
+
 impl RoundTrips {
-    fn waiting(&self) -> MutexGuard<'_, HashMap<String, oneshot::Sender<Vec<u8>>>> {
-        self.0.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    /// The count is that of the tokens whenever they can be seen.
+    fn change<T>(&self, by: impl FnOnce(&mut Tokens) -> T) -> T {
+        let mut tokens = self.0.tokens.lock().unwrap_or_else(PoisonError::into_inner);
+        let changed = by(&mut tokens);
+        self.0.count.store(tokens.waiting.len() + tokens.late.len(), Ordering::Relaxed);
+        changed
     }
 
     /// `None` when too many are on their way.
     pub(crate) fn expect(&self, token: &str) -> Option<Expected> {
         let (sender, answer) = oneshot::channel();
-        let mut waiting = self.waiting();
-        if waiting.len() >= WAITING_MAX {
-            return None;
-        }
-        waiting.insert(token.to_owned(), sender);
-        drop(waiting);
-        self.count();
+        self.change(|tokens| {
+            (tokens.waiting.len() < WAITING_MAX).then(|| tokens.waiting.insert(token.to_owned(), sender))
+        })?;
         Some(Expected { trips: self.clone(), token: token.to_owned(), answer })
-    }
-
-    fn late(&self) -> MutexGuard<'_, VecDeque<String>> {
-        self.0.late.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn count(&self) {
-        let count = self.waiting().len() + self.late().len();
-        self.0.count.store(count, Ordering::Relaxed);
     }
 
     /// Nobody waits for it any longer.
     fn give_up(&self, token: &str) {
-        if self.waiting().remove(token).is_some() {
-            let mut late = self.late();
-            if late.len() >= LATE_MAX {
-                late.pop_front();
+        self.change(|tokens| {
+            if tokens.waiting.remove(token).is_some() {
+                if tokens.late.len() >= LATE_MAX {
+                    tokens.late.pop_front();
+                }
+                tokens.late.push_back(token.to_owned());
             }
-            late.push_back(token.to_owned());
-        }
-        self.count();
+        });
     }
 
     /// Whoever waits for it, if anybody still does; `None` when it is no token of ours.
     fn found(&self, token: &str) -> Option<Option<oneshot::Sender<Vec<u8>>>> {
-        let waits = self.waiting().remove(token);
-        let found = if waits.is_some() {
-            Some(waits)
-        } else {
-            let mut late = self.late();
-            late.iter().position(|one| one == token).map(|at| late.remove(at)).map(|_| None)
-        };
-        self.count();
-        found
+        self.change(|tokens| {
+            let waits = tokens.waiting.remove(token);
+            if waits.is_some() {
+                return Some(waits);
+            }
+            let at = tokens.late.iter().position(|one| one == token)?;
+            tokens.late.remove(at).map(|_| None)
+        })
     }
 
     /// Whether a message is an answer that is waited for. It is given to whoever waits, and to nobody else. A token is good
@@ -201,7 +196,7 @@ mod tests {
         let expected: Vec<_> = (0..WAITING_MAX).map(|n| trips.expect(&token(n)).unwrap()).collect();
         assert!(trips.expect(&token(99)).is_none());
         drop(expected);
-        assert!(trips.waiting().is_empty());
+        assert!(trips.change(|tokens| tokens.waiting.is_empty()));
         assert!(trips.expect(&token(99)).is_some());
     }
 
