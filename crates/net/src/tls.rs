@@ -166,6 +166,7 @@ pub fn ensure_self_signed(files: &CertificateFiles, name: &str) -> Result<(), Tl
     };
     let kept = std::fs::read_to_string(&files.key).ok().filter(|_| both);
     let kept = kept.and_then(|pem| KeyPair::from_pem(&pem).ok());
+    let is_kept = kept.is_some();
     let pair = match kept {
         Some(pair) => pair,
         None => KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256).map_err(content)?,
@@ -174,7 +175,9 @@ pub fn ensure_self_signed(files: &CertificateFiles, name: &str) -> Result<(), Tl
     params.distinguished_name = rcgen::DistinguishedName::new();
     params.distinguished_name.push(DnType::CommonName, name);
     let certificate = params.self_signed(&pair).map_err(content)?;
-    write_private(&files.key, &pair.serialize_pem())?;
+    if !is_kept {
+        write_private(&files.key, &pair.serialize_pem())?;
+    }
     write_private(&files.certificate, &certificate.pem())
 }
 
@@ -186,11 +189,20 @@ fn names(certificate: &Path, name: &str) -> bool {
     verify_server_name(&parsed, &wanted).is_ok()
 }
 
+/// What was there stays until all of the new is on the disk.
 fn write_private(path: &Path, text: &str) -> Result<(), TlsError> {
-    let file = |cause| TlsError::File { path: path.to_owned(), cause };
-    let mut options = std::fs::OpenOptions::new();
-    let mut opened = options.write(true).create(true).truncate(true).mode(0o600).open(path).map_err(file)?;
-    opened.write_all(text.as_bytes()).and_then(|()| opened.sync_all()).map_err(file)
+    let draft = path.with_extension("draft");
+    let write = || {
+        let mut options = std::fs::OpenOptions::new();
+        let mut opened = options.write(true).create(true).truncate(true).mode(0o600).open(&draft)?;
+        opened.write_all(text.as_bytes())?;
+        opened.sync_all()?;
+        std::fs::rename(&draft, path)
+    };
+    write().map_err(|cause| {
+        let _ = std::fs::remove_file(&draft);
+        TlsError::File { path: path.to_owned(), cause }
+    })
 }
 
 /// The version and cipher suite of a session, for `Received` fields and logs.
